@@ -1,0 +1,73 @@
+"""Train, explore and judge latent-variable image models: autoencoders, VAEs and GANs in one engine.
+
+>>> import morphospace as ms                                                    # doctest: +SKIP
+>>> run = ms.train("vae", data="fashion-mnist", out="runs/fashion", epochs=10)  # doctest: +SKIP
+>>> pictures = ms.sample(run, n=64, seed=0)   # uint8 (64, 28, 28, 1)           # doctest: +SKIP
+
+Importing this loads no torch; the first name that needs it does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from morphospace.api.loading import Run, load
+    from morphospace.api.sampling import Reconstructions, reconstruct, sample
+    from morphospace.api.training import resume, train
+    from morphospace.artifacts.configuration import Configuration
+    from morphospace.data.pack import Pack, open_pack
+    from morphospace.data.settings import DataSettings
+    from morphospace.errors import MorphospaceError
+    from morphospace.training.settings import TrainingSettings
+    from morphospace.zoo.settings import AESettings, DCGANSettings, VAESettings
+
+_HOMES = {
+    "train": "api.training",
+    "resume": "api.training",
+    "load": "api.loading",
+    "sample": "api.sampling",
+    "reconstruct": "api.sampling",
+    "Run": "api.loading",
+    "Reconstructions": "api.sampling",
+    "Configuration": "artifacts.configuration",
+    "DataSettings": "data.settings",
+    "TrainingSettings": "training.settings",
+    "AESettings": "zoo.settings",
+    "VAESettings": "zoo.settings",
+    "DCGANSettings": "zoo.settings",
+    "Pack": "data.pack",
+    "open_pack": "data.pack",
+    "MorphospaceError": "errors",
+}
+
+__version__ = "0.1.0"
+__all__ = [
+    "train",
+    "resume",
+    "load",
+    "sample",
+    "reconstruct",
+    "Run",
+    "Reconstructions",
+    "Configuration",
+    "DataSettings",
+    "TrainingSettings",
+    "AESettings",
+    "VAESettings",
+    "DCGANSettings",
+    "Pack",
+    "open_pack",
+    "MorphospaceError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'morphospace' has no attribute {name!r}")
+    return getattr(import_module(f"morphospace.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""Train, resume, load, sample, reconstruct: the only place where the stages meet."""

@@ -1,0 +1,131 @@
+"""A run as one finds it again: its folder, its model, its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import nn
+
+from morphospace.artifacts.checkpoints import load_checkpoint, load_tensors, pointed
+from morphospace.artifacts.configuration import Configuration
+from morphospace.artifacts.run import RunFolder
+from morphospace.data.pack import Pack
+from morphospace.data.prepare import prepare
+from morphospace.errors import RunError
+from morphospace.models.contract import FittedGaussian, Model
+from morphospace.training.events import State
+from morphospace.training.precision import choose_device, to_device
+from morphospace.training.weights import load_weights
+
+__all__ = ["Run", "load", "loaded"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its folder.
+
+    Attributes:
+        folder: Settings and files.
+        model: The model in evaluation mode, averaged weights where there are any.
+        checkpoint: Folder of the checkpoint taken.
+        raw: Whether the raw weights were taken where there are averaged ones.
+    """
+
+    folder: RunFolder
+    model: Model
+    checkpoint: Path
+    raw: bool = False
+
+    @property
+    def images(self) -> int:
+        """Images it had seen at the checkpoint taken."""
+        return int(self.checkpoint.name)
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def configuration(self) -> Configuration:
+        """All its settings."""
+        return self.folder.configuration
+
+    @property
+    def prior_file(self) -> Path:
+        """Where a prior fitted to this checkpoint's codes is kept."""
+        return self.checkpoint / ("prior-raw.safetensors" if self.raw else "prior.safetensors")
+
+    @cached_property
+    def pack(self) -> Pack:
+        """The data it was trained on, found or prepared again.
+
+        Raises:
+            RunError: It is not the same data any more, or it was handed over as a Python object.
+        """
+        facts = self.folder.facts
+        if facts.get("data_given"):
+            raise RunError(f"run = {str(self.path)!r}: trained on a Python dataset; hand it over again as `data=`")
+        pack = prepare(self.configuration.data)
+        if pack.hash != facts["data_hash"]:
+            raise RunError(
+                f"data = {self.configuration.data.data!r}: is not what the run was trained on (its hash differs); restore the files"
+            )
+        return pack
+
+
+def load(
+    run: str | Path,
+    *,
+    checkpoint: str = "",
+    raw: bool = False,
+    parts: Mapping[str, nn.Module] | None = None,
+    device: str = "auto",
+) -> Run:
+    """Load a run's model, ready to use.
+
+    Args:
+        run: The run's folder.
+        checkpoint: `best`, `last` or a number of images; the best one by validation where there is one when empty.
+        raw: Take the raw weights instead of the averaged ones.
+        parts: The caller's own networks, where the run was trained with any.
+        device: Where to put it.
+
+    Raises:
+        RunError: No run, no checkpoint, or a broken one.
+    """
+    folder = RunFolder.open(Path(run))
+    missing = sorted(set(folder.facts["custom"]) - set(parts or {}))
+    if missing:
+        raise RunError(
+            f"run = {str(folder.path)!r}: was trained with the caller's own {missing}; load it with parts={{...}}"
+        )
+    found = pointed(folder.checkpoints, checkpoint or "best") or (
+        None if checkpoint else pointed(folder.checkpoints, "last")
+    )
+    if found is None:
+        raise RunError(f"run = {str(folder.path)!r}: has no checkpoint yet; train it with the same command again")
+    model = folder.configuration.model.build(folder.shape, dict(parts or {}))
+    state = load_checkpoint(found)
+    _load_model(model, state, raw)
+    to_device(model.networks, choose_device(device))
+    found_run = Run(folder, model.eval(), found, raw)
+    if model.prior is None and found_run.prior_file.is_file():
+        prior = load_tensors(found_run.prior_file)
+        model.prior = FittedGaussian(prior["mean"], prior["factor"])
+    return found_run
+
+
+def _load_model(model: Model, state: State, raw: bool) -> None:
+    weights = dict(state.tensors["model"])
+    if not raw:
+        weights |= state.tensors.get("ema", {})
+    load_weights(model.networks, weights, "model")
+
+
+def loaded(run: Run | str | Path) -> Run:
+    """Return a run given as itself or as its folder."""
+    return run if isinstance(run, Run) else load(run)

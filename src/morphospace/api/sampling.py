@@ -1,0 +1,130 @@
+"""Pictures out of a run: samples and reconstructions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.api.loading import Run, loaded
+from morphospace.artifacts.checkpoints import save_tensors
+from morphospace.artifacts.files import atomic
+from morphospace.data.batches import held_out
+from morphospace.data.pack import Pack, Split
+from morphospace.errors import SettingError
+from morphospace.models.contract import Decodes, Encodes, FittedGaussian, Model, Normal, Prior, seeded_noise
+
+__all__ = ["Reconstructions", "decode", "encode_means", "reconstruct", "sample"]
+
+DECODED_AT_ONCE = 256
+FITTED_ON = 10_000
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Images and what the model makes of them.
+
+    Attributes:
+        originals: uint8 (N, H, W, C).
+        images: uint8 (N, H, W, C), decoded from the codes' means.
+        mse: Mean squared error a pixel, both in [0, 1].
+        split: Which split the originals come from.
+    """
+
+    originals: np.ndarray
+    images: np.ndarray
+    mse: float
+    split: str
+
+
+@torch.no_grad()
+def decode(model: Model, z: Tensor) -> np.ndarray:
+    """Decode codes (N, D) in chunks; returns uint8 (N, H, W, C)."""
+    z = z.to(model.device, model.dtype)
+    return np.concatenate([model.to_uint8(model.decode(part)).numpy() for part in z.split(DECODED_AT_ONCE)])  # type: ignore[attr-defined]
+
+
+@torch.no_grad()
+def encode_means(model: Model, images: np.ndarray) -> Tensor:
+    """Encode uint8 images (N, H, W, C) in chunks; returns the means of their codes (N, D)."""
+    parts = (
+        torch.from_numpy(np.array(images[i : i + DECODED_AT_ONCE]))
+        for i in range(0, len(images), DECODED_AT_ONCE)
+    )
+    return torch.cat([model.encode(model.from_uint8(part)).mean.cpu() for part in parts])  # type: ignore[attr-defined]
+
+
+def sample(run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: str = "model", start: int = 0) -> np.ndarray:
+    """Draw images from a run.
+
+    Sample i depends on (seed, start + i) only: the same at any n. An autoencoder has no prior; one is fitted to the
+    codes of its training images when it is first sampled, and kept in the run.
+
+    Args:
+        run: A loaded run or its folder.
+        n: How many.
+        seed: Which.
+        prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model.
+        start: Number of the first sample.
+
+    Returns:
+        uint8 (n, H, W, C).
+    """
+    run = loaded(run)
+    if n < 1:
+        raise SettingError(f"n = {n}: must be at least 1")
+    if prior not in ("model", "normal"):
+        raise SettingError(f"prior = {prior!r}: must be 'model' or 'normal'")
+    chosen: Prior = Normal() if prior == "normal" else run.model.prior or _fit_prior(run)
+    noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
+    return decode(run.model, chosen.from_noise(noise))
+
+
+def _fit_prior(run: Run) -> Prior:
+    """Fit a Gaussian to the codes of training images and keep it with the run."""
+    images = run.pack.split("train").images[:FITTED_ON]
+    prior = FittedGaussian.fit(encode_means(run.model, images))
+    with atomic(run.prior_file) as partial:
+        save_tensors(partial, {"mean": prior.mean, "factor": prior.factor})
+    run.model.prior = prior
+    return prior
+
+
+def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None) -> Reconstructions:
+    """Encode held-out images and decode the means of their codes.
+
+    Args:
+        run: A loaded run or its folder.
+        n: How many images: the first of the test split, else of the held-out ones.
+        data: The pack to take them from, in place of the run's own.
+
+    Raises:
+        SettingError: The model has no encoder, or there are not so many images.
+    """
+    run = loaded(run)
+    name = run.configuration.model.name
+    if not (isinstance(run.model, Encodes) and isinstance(run.model, Decodes)):
+        raise SettingError(
+            f"run = {str(run.path)!r}: {name} has no encoder, so there is nothing to reconstruct; use `morpho sample`"
+        )
+    split, rows, label = _judged_rows(data or run.pack, run.configuration.data.valid)
+    if not 1 <= n <= len(rows):
+        raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
+    originals = np.asarray(split.images[np.sort(rows[:n])])
+    rebuilt = decode(run.model, encode_means(run.model, originals))
+    mse = float(((originals.astype(np.float64) - rebuilt) ** 2).mean() / 255**2)
+    return Reconstructions(originals, rebuilt, mse, label)
+
+
+def _judged_rows(pack: Pack, fraction: float) -> tuple[Split, np.ndarray, str]:
+    """Return images that training did not see, if there are any: split, rows and its name."""
+    if "test" in pack.splits:
+        return pack.split("test"), np.arange(len(pack.split("test"))), "test"
+    _, valid = held_out(pack, fraction)
+    if valid is None:
+        return pack.split("train"), np.arange(len(pack.split("train"))), "train"
+    rows = np.arange(len(valid[0])) if valid[1] is None else valid[1]
+    return valid[0], rows, "held-out"

@@ -1,0 +1,284 @@
+"""Train a model, go on with a run."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from morphospace.api.loading import Run, load
+from morphospace.artifacts.checkpoints import clean, load_checkpoint, pointed
+from morphospace.artifacts.configuration import Configuration, resolve
+from morphospace.artifacts.recorder import Recorder
+from morphospace.artifacts.run import RunFolder
+from morphospace.data.batches import Batches, from_dataset, held_out
+from morphospace.data.pack import Pack
+from morphospace.data.prepare import prepare
+from morphospace.errors import RunError
+from morphospace.models.contract import Model
+from morphospace.randomness import stream
+from morphospace.training.distributed import World
+from morphospace.training.engine import Engine
+from morphospace.training.events import Listener
+from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
+from morphospace.training.weights import load_weights
+
+__all__ = ["train", "resume"]
+
+SHOWN = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What the caller wants to hear of a run.
+
+    Attributes:
+        listeners: Called with every training event, after the run's own recorder.
+        say: Called with lines about what happens, `print` for instance.
+        progress: Called with (done, total) while images are packed.
+    """
+
+    listeners: Sequence[Listener] = ()
+    say: Callable[[str], None] | None = None
+    progress: Callable[[int, int], None] | None = None
+
+
+def train(
+    model: str | None = None,
+    data: str | Pack | Any = None,
+    out: str | Path = "run",
+    *,
+    recipe: str | None = None,
+    start_from: str | Path | None = None,
+    parts: Mapping[str, nn.Module] | None = None,
+    hooks: Hooks | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model, or go on with the run that `out` holds.
+
+    Args:
+        model: Zoo member (`"vae"`); may be left to the recipe.
+        data: Source name or pack path, an open `Pack`, or any map-style dataset of (image, label).
+        out: The run's folder.
+        recipe: Name of a recipe or path of a TOML file, under the settings given here.
+        start_from: A finished run whose weights to begin with (fine-tuning).
+        parts: Networks of your own by name (`encoder`, `decoder`; `generator`, `critic`), in place of ours.
+        hooks: Listeners and the like.
+        settings: Any model, data or training setting by its plain name (`beta=4.0`, `epochs=5`, `size="64"`).
+
+    Returns:
+        The trained run, loaded.
+
+    Raises:
+        MorphospaceError: A setting, the data or the folder is not as it must be; each error says what to do.
+    """
+    given = None if data is None or isinstance(data, str) else data
+    if isinstance(data, str):
+        settings["data"] = data
+    job = Job(resolve(model, recipe, settings), Path(out), given, dict(parts or {}), hooks or Hooks())
+    return job.run(None if start_from is None else Path(start_from))
+
+
+def resume(
+    run: str | Path,
+    *,
+    data: Any = None,
+    parts: Mapping[str, nn.Module] | None = None,
+    hooks: Hooks | None = None,
+    **changes: Any,
+) -> Run:
+    """Go on with a run from its last checkpoint, with exactly the settings it has.
+
+    Args:
+        run: The run's folder.
+        data: The dataset again, where the run was trained on a Python object.
+        parts: The caller's own networks again, where the run has any.
+        hooks: Listeners and the like.
+        changes: Settings that may change: how long (`epochs`, `images`), where (`device`), how often it reports.
+    """
+    path = Path(run)
+    RunFolder.open(path)  # the clear refusal, before anything else is looked at
+    configuration = resolve(recipe=str(path / "run.toml"), overrides=changes)
+    return Job(configuration, path, data, dict(parts or {}), hooks or Hooks()).run(None)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `train` or `resume`, resolved.
+
+    Attributes:
+        configuration: All settings.
+        path: The run's folder.
+        given: Data handed over as a Python object, or None.
+        parts: The caller's own networks.
+        hooks: Who listens.
+    """
+
+    configuration: Configuration
+    path: Path
+    given: Any
+    parts: dict[str, nn.Module]
+    hooks: Hooks
+
+    def run(self, start_from: Path | None) -> Run:
+        """Train to the end and return the loaded run."""
+        s = self.configuration.training
+        keep_freed_blocks()
+        device = choose_device(s.device)
+        world = World.join(device)
+        # What cannot work is refused before the data is touched and before a folder exists.
+        existing = self.existing()
+        pack = self.pack(world)
+        if existing:
+            self.check_same(existing, pack)
+        torch.manual_seed(stream(s.seed, "weights"))
+        model = self.configuration.model.build(pack.shape, self.parts)
+        if start_from is not None and existing is None:
+            take_weights(model, start_from)
+        to_device(model.networks, device)
+        engine = self.engine(model, pack, device, world)
+        if world.leads:
+            existing = existing or RunFolder.create(self.path, self.configuration, self.facts(pack))
+            judged = engine.valid or engine.data
+            shown = judged.fixed(min(SHOWN, judged.images)).images
+            engine.listeners += [Recorder(existing, model, engine, shown), *self.hooks.listeners]
+        world.wait()
+        folder = existing or RunFolder.open(self.path)
+        with folder.locked() if world.leads else contextlib.nullcontext():
+            if world.leads:
+                clean(folder.checkpoints)
+            last = pointed(folder.checkpoints, "last")
+            if last is not None:
+                engine.load_state(load_checkpoint(last))
+            with stops_on_signals(engine):
+                engine.run()
+        return load(self.path, parts=self.parts)
+
+    def existing(self) -> RunFolder | None:
+        """Return the run that the folder holds, if any, with this job's settings.
+
+        Raises:
+            RunError: It is a run of another configuration.
+        """
+        if not (self.path / "run.toml").is_file():
+            return None
+        run = RunFolder.open(self.path)
+        if differences := run.configuration.differences(self.configuration):
+            changed = "; ".join(differences)
+            raise RunError(
+                f"out = {str(self.path)!r}: holds a run of another configuration ({changed}); choose another path"
+            )
+        return replace(run, configuration=self.configuration)
+
+    def check_same(self, run: RunFolder, pack: Pack) -> None:
+        """Refuse to go on with other data or other parts.
+
+        Raises:
+            RunError: They differ.
+        """
+        where = f"the run in {str(run.path)!r}"
+        if pack.hash != run.facts["data_hash"]:
+            raise RunError(f"data = {pack.name!r}: is not what {where} was trained on (its hash differs)")
+        if sorted(self.parts) != list(run.facts["custom"]):
+            before = list(run.facts["custom"])
+            raise RunError(f"parts = {sorted(self.parts)}: {where} has {before}; hand over the same")
+
+    def pack(self, world: World) -> Pack:
+        """Return the data as a pack; the leading process prepares it, the others then open it."""
+        if isinstance(self.given, Pack):
+            return self.given
+        if self.given is not None:
+            return from_dataset(self.given)
+        if not world.leads:
+            world.wait()
+            return prepare(self.configuration.data)
+        pack = prepare(self.configuration.data, say=self.hooks.say, progress=self.hooks.progress)
+        world.wait()
+        return pack
+
+    def facts(self, pack: Pack) -> dict[str, Any]:
+        """Return what run.toml holds beside the settings."""
+        return {
+            "data": pack.name,
+            "data_hash": pack.hash,
+            "data_given": self.given is not None,
+            "shape": list(pack.shape),
+            "custom": sorted(self.parts),
+        }
+
+    def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:
+        """Build the batches and the engine."""
+        s = self.configuration.training
+        common: dict[str, Any] = {
+            "seed": s.seed,
+            "device": device,
+            "signed": model.signed,
+            "resident": s.resident,
+        }
+        training, valid = held_out(pack, self.configuration.data.valid)
+        batches = Batches(
+            training[0],
+            rows=training[1],
+            batch_size=s.batch_size,
+            rank=world.rank,
+            world=world.size,
+            **common,
+        )
+        judged = None
+        if valid is not None:
+            count = len(valid[1]) if valid[1] is not None else len(valid[0])
+            judged = Batches(valid[0], rows=valid[1], batch_size=min(s.batch_size, count), **common)
+        half = s.ema_halflife_images
+        return Engine(
+            model,  # type: ignore[arg-type]
+            batches,
+            s,
+            total_images=s.images or round(s.epochs * batches.images),
+            valid=judged,
+            precision=choose_precision(s.precision, device),
+            world=world,
+            ema_halflife_images=model.default_ema_halflife_images if half is None else half,
+        )
+
+
+def take_weights(model: Model, source: Path) -> None:
+    """Copy the weights of a finished run into a new model.
+
+    Raises:
+        RunError: They do not fit.
+    """
+    run = load(source)
+    try:
+        load_weights(model.networks, run.model.networks.state_dict(), "model")
+    except RunError as error:
+        raise RunError(f"from = {str(source)!r}: its weights do not fit the model to train ({error})") from error
+
+
+@contextlib.contextmanager
+def stops_on_signals(engine: Engine) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end training after the step at hand, with a checkpoint.
+
+    A second one is obeyed at once.
+    """
+
+    def handle(number: int, frame: Any) -> None:
+        if engine.stop:
+            raise KeyboardInterrupt
+        engine.stop = signal.Signals(number).name
+
+    try:
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, where signals cannot be caught
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

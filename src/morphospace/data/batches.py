@@ -1,0 +1,255 @@
+"""Seeded, resumable, shardable batches of a pack; with `memory.py` all of `data` that imports torch.
+
+The stream of training images is one permutation of the rows after another, and that of epoch e depends only
+on (seed, e). Batch i is the stream's positions i*B to (i+1)*B: it may straddle two epochs, no image is
+dropped, each is seen exactly once an epoch, and `batch(i)` depends on nothing but the seed and i. There is
+therefore no cursor to save: resume is `batch(step)`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.data.adopt import from_dataset
+from morphospace.data.memory import free_bytes, shared_tensor
+from morphospace.data.pack import Pack, Split
+from morphospace.errors import SettingError
+
+__all__ = ["Batch", "Batches", "from_dataset", "held_out", "permutation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some images and what is known of each.
+
+    Attributes:
+        images: float32, (B, C, H, W), channels-last in memory; in [0, 1], or [-1, 1] when signed.
+        rows: int64, (B,): which rows of the split these are.
+        labels: int64, (B,).
+        attributes: float32 0 or 1, (B, A).
+        factors: float32, (B, F).
+        masks: float32 0 or 1, (B, M, H, W).
+    """
+
+    images: Tensor
+    rows: Tensor
+    labels: Tensor | None = None
+    attributes: Tensor | None = None
+    factors: Tensor | None = None
+    masks: Tensor | None = None
+
+
+def permutation(count: int, *words: object) -> np.ndarray:
+    """A permutation of 0..count-1 that depends on `words` alone.
+
+    It sorts the raw bits of PCG64, whose stream NumPy promises never to change (that of
+    `Generator.permutation` it does not), so a run can be resumed under another version.
+    """
+    text = "\0".join(map(str, words)).encode()
+    seed = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+    return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
+
+
+def held_out(pack: Pack, fraction: float) -> tuple[tuple[Split, np.ndarray], tuple[Split, np.ndarray] | None]:
+    """Which rows to train on and which to validate on.
+
+    The pack's own `valid` split if it has one; else `round(fraction * N)` rows of `train`, the same in every
+    run whatever its seed, so that runs can be compared. At least one row is left for training.
+
+    Returns:
+        (split, rows) to train on, and (split, rows) to validate on or None.
+
+    Raises:
+        SettingError: `fraction` is not within [0, 0.9].
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction <= 0.9:
+        raise SettingError(
+            f"valid={fraction!r}: must be a share from 0 to 0.9; 0.05 is usual, 0 holds nothing out"
+        )
+    train = pack.split("train")
+    count = len(train)
+    if fraction == 0:
+        return (train, np.arange(count)), None
+    if "valid" in pack.splits:
+        valid = pack.splits["valid"]
+        return (train, np.arange(count)), (valid, np.arange(len(valid)))
+    out = min(round(fraction * count), count - 1)
+    if out == 0:
+        return (train, np.arange(count)), None
+    order = permutation(count, "held out")
+    return (train, np.sort(order[out:])), (train, np.sort(order[:out]))
+
+
+class Batches:
+    """Batches of some rows of a split.
+
+    Args:
+        split: The images.
+        rows: Which of them, in order; all when None.
+        batch_size: Images in a *global* batch, of which each process gets an equal slice.
+        seed: Of the order.
+        device: Where batches are wanted.
+        signed: Values in [-1, 1] instead of [0, 1].
+        rank: This process.
+        world: Number of processes.
+        resident: Keep the whole split on the device as uint8. When None, if it takes at most half of what is
+            free there (and always when the images are a plain array in memory and the device is the CPU).
+            Otherwise batches are gathered from the memory map, one ahead, by a thread. Values are the same,
+            bit for bit.
+
+    Raises:
+        SettingError: A batch that is larger than the rows there are or does not divide among the processes,
+            and such.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        *,
+        rows: np.ndarray | None = None,
+        batch_size: int,
+        seed: int,
+        device: str | torch.device = "cpu",
+        signed: bool,
+        rank: int = 0,
+        world: int = 1,
+        resident: bool | None = None,
+    ) -> None:
+        self.split = split
+        self.rows = np.arange(len(split)) if rows is None else np.asarray(rows, dtype=np.int64)
+        self.images = len(self.rows)
+        self.batch_size, self.seed, self.signed = batch_size, seed, signed
+        self.device, self.rank, self.world = torch.device(device), rank, world
+        self._check()
+        self.resident = self._fits() if resident is None else resident
+        self._orders: dict[int, np.ndarray] = {}
+        self._ahead: tuple[int, Future[dict[str, Tensor]]] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._small = {
+            kind: torch.as_tensor(np.array(array)).to(
+                self.device, torch.int64 if kind == "labels" else torch.float32
+            )
+            for kind, array in split.arrays().items()
+            if kind not in ("images", "masks")
+        }
+        big = {kind: a for kind, a in split.arrays().items() if kind in ("images", "masks")}
+        self._big = big
+        self._held = {kind: shared_tensor(a, self.device) for kind, a in big.items()} if self.resident else {}
+
+    def _check(self) -> None:
+        size, count = self.batch_size, self.images
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise SettingError(f"batch_size={size!r}: must be a whole number of at least 1")
+        if count and not (self.rows.min() >= 0 and self.rows.max() < len(self.split)):
+            raise SettingError(f"rows: run to {self.rows.max()}, the split has {len(self.split)} images")
+        if size > count:
+            raise SettingError(
+                f"batch_size={size}: there are only {count} images; take a batch of at most {count}"
+            )
+        if self.world < 1 or not 0 <= self.rank < self.world:
+            raise SettingError(f"rank={self.rank}: must be from 0 to world - 1, and world is {self.world}")
+        if size % self.world:
+            near = size + self.world - size % self.world
+            raise SettingError(
+                f"batch_size={size}: must divide among {self.world} processes; take for instance {near}"
+            )
+
+    def _fits(self) -> bool:
+        arrays = [a for kind, a in self.split.arrays().items() if kind in ("images", "masks")]
+        if self.device.type == "cpu" and not any(isinstance(a, np.memmap) for a in arrays):
+            return True
+        return sum(a.nbytes for a in arrays) <= free_bytes(self.device) // 2
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            if len(self._orders) > 1:  # keep the current and the next
+                del self._orders[min(self._orders, key=lambda e: (abs(e - epoch) <= 1, e))]
+            self._orders[epoch] = permutation(self.images, self.seed, "order", epoch)
+        return self._orders[epoch]
+
+    def _positions(self, index: int) -> np.ndarray:
+        """This rank's rows of the split in global batch `index`."""
+        each = self.batch_size // self.world
+        first = index * self.batch_size + self.rank * each
+        parts = []
+        while each:
+            epoch, at = divmod(first, self.images)
+            part = self._order(epoch)[at : at + each]
+            parts.append(part)
+            first, each = first + len(part), each - len(part)
+        return self.rows[np.concatenate(parts)]
+
+    def batch(self, index: int) -> Batch:
+        """This rank's slice of global batch `index`; a pure function of the seed and `index`."""
+        if index < 0:
+            raise SettingError(f"index={index}: must be at least 0")
+        rows = self._positions(index)
+        if self.resident:
+            return self._make(rows, self._select(rows))
+        ahead, self._ahead = self._ahead, None
+        gathered = ahead[1].result() if ahead is not None and ahead[0] == index else self._gather(rows)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+            weakref.finalize(self, self._thread.shutdown, wait=False)
+        # The rows are worked out here, so the thread shares no state with this one.
+        self._ahead = index + 1, self._thread.submit(self._gather, self._positions(index + 1))
+        return self._make(rows, gathered)
+
+    def fixed(self, count: int, start: int = 0) -> Batch:
+        """`count` rows from `start` on, in order, or as many as there are."""
+        if count < 1 or not 0 <= start < self.images:
+            raise SettingError(
+                f"count={count}, start={start}: must name at least one of {self.images} images"
+            )
+        rows = self.rows[start : start + count]
+        return self._make(rows, self._read(rows))
+
+    def sequential(self, batch_size: int | None = None) -> Iterator[Batch]:
+        """Every row once, in order, whatever the rank; the last batch may be shorter."""
+        size = self.batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise SettingError(f"batch_size={size!r}: must be at least 1")
+        for first in range(0, self.images, size):
+            rows = self.rows[first : first + size]
+            yield self._make(rows, self._read(rows))
+
+    def _read(self, rows: np.ndarray) -> dict[str, Tensor]:
+        return self._select(rows) if self.resident else self._gather(rows)
+
+    def _select(self, rows: np.ndarray) -> dict[str, Tensor]:
+        at = torch.from_numpy(rows).to(self.device, non_blocking=True)
+        return {kind: held.index_select(0, at) for kind, held in self._held.items()}
+
+    def _gather(self, rows: np.ndarray) -> dict[str, Tensor]:
+        """uint8 rows from the map, read in the order they lie on disk."""
+        order = np.argsort(rows, kind="stable")
+        made = {}
+        for kind, array in self._big.items():
+            out = np.empty((len(rows), *array.shape[1:]), np.uint8)
+            out[order] = array[rows[order]]
+            tensor = torch.from_numpy(out).flatten(1)
+            made[kind] = tensor.pin_memory() if self.device.type == "cuda" else tensor
+        return made
+
+    def _make(self, rows: np.ndarray, big: dict[str, Tensor]) -> Batch:
+        at = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
+        floats = {
+            kind: tensor.to(self.device, non_blocking=True)
+            .to(torch.float32)
+            .view(len(rows), *self._big[kind].shape[1:])
+            .permute(0, 3, 1, 2)
+            for kind, tensor in big.items()
+        }
+        images = floats.pop("images").mul_(2 / 255 if self.signed else 1 / 255)
+        if self.signed:
+            images.sub_(1.0)
+        small = {kind: tensor.index_select(0, at) for kind, tensor in self._small.items()}
+        return Batch(images, at, masks=floats.get("masks"), **small)

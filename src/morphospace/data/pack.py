@@ -1,0 +1,313 @@
+"""A pack: images decoded once to uint8, with everything known of each, in memory or as a folder of plain
+arrays.
+
+On disk a pack is a folder of `manifest.json`, `<split>.images.npy` (uint8, N x H x W x C) and, where the
+source has them, `<split>.labels.npy` (int64, N), `<split>.attributes.npy` (uint8 0/1, N x A),
+`<split>.factors.npy` (float32, N x F) and `<split>.masks.npy` (uint8 0/1, N x H x W x M). Nothing in it can
+run code: arrays without pickles, and JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphospace.errors import DataError
+
+__all__ = ["FORMAT", "KINDS", "Pack", "Split", "content_hash", "digest", "in_memory_pack", "open_pack"]
+
+FORMAT = 1
+KINDS: Mapping[str, np.dtype[Any]] = {
+    "images": np.dtype(np.uint8),
+    "labels": np.dtype(np.int64),
+    "attributes": np.dtype(np.uint8),
+    "factors": np.dtype(np.float32),
+    "masks": np.dtype(np.uint8),
+}
+_SPLIT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NAMES = ("label_names", "attribute_names", "factor_names", "mask_names")
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Images of one split and what is known of each; row i of every array is the same image.
+
+    Attributes:
+        images: uint8, (N, H, W, C).
+        labels: int64 class numbers, (N,).
+        attributes: uint8 0 or 1, (N, A).
+        factors: float32 values of the generative factors, (N, F).
+        masks: uint8 0 or 1, (N, H, W, M).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+    attributes: np.ndarray | None = None
+    factors: np.ndarray | None = None
+    masks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are there, by kind."""
+        return {kind: getattr(self, kind) for kind in KINDS if getattr(self, kind) is not None}
+
+
+@dataclass(frozen=True)
+class Pack:
+    """All splits of one data set in one shape.
+
+    Attributes:
+        name: What the data are called.
+        shape: (H, W, C) of every image.
+        splits: Split by name; usually `train`, `valid`, `test`.
+        label_names: Name of each class number; may be empty though there are labels.
+        attribute_names: Name of each column of the attributes.
+        factor_names: Name of each column of the factors.
+        mask_names: Name of each layer of the masks.
+        hash: One hash over all arrays and names: equal hash, equal data.
+        path: Its folder; None in memory.
+        manifest: What the folder's manifest says; empty in memory.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    splits: Mapping[str, Split]
+    label_names: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] = ()
+    mask_names: tuple[str, ...] = ()
+    hash: str = ""
+    path: Path | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def split(self, name: str) -> Split:
+        """The split called `name`.
+
+        Raises:
+            DataError: There is none of that name; the message names those there are.
+        """
+        if name not in self.splits:
+            raise DataError(f"split {name!r}: {self.name} has no such split; it has {', '.join(self.splits)}")
+        return self.splits[name]
+
+
+def digest(array: np.ndarray) -> str:
+    """blake2b of an array's bytes in C order, read in blocks so that a memory map stays on disk."""
+    state = hashlib.blake2b(digest_size=16)
+    rows = max(1, (8 << 20) // max(1, array.nbytes // max(1, len(array))))
+    for first in range(0, len(array), rows):
+        state.update(np.ascontiguousarray(array[first : first + rows]).data)
+    return state.hexdigest()
+
+
+def content_hash(
+    shape: tuple[int, int, int], names: Mapping[str, tuple[str, ...]], hashes: Mapping[str, Mapping[str, str]]
+) -> str:
+    """The hash of a pack from its shape, its names and the hash of each array, by split and kind."""
+    what = {"shape": list(shape), "names": {key: list(names[key]) for key in _NAMES}, "arrays": hashes}
+    return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def expected_shape(kind: str, count: int, pack: Pack) -> tuple[int, ...]:
+    """The shape an array of `kind` with `count` rows must have in `pack`."""
+    height, width, _ = pack.shape
+    return {
+        "images": (count, *pack.shape),
+        "labels": (count,),
+        "attributes": (count, len(pack.attribute_names)),
+        "factors": (count, len(pack.factor_names)),
+        "masks": (count, height, width, len(pack.mask_names)),
+    }[kind]
+
+
+def check(pack: Pack) -> Pack:
+    """Refuse a pack whose arrays do not fit each other.
+
+    Raises:
+        DataError: Names the split, the array, what it is and what it must be.
+    """
+    if not pack.splits:
+        raise DataError(f"pack {pack.name}: has no split; a pack needs at least one, usually 'train'")
+    for name, split in pack.splits.items():
+        if not _SPLIT_NAME.fullmatch(name):
+            raise DataError(
+                f"pack {pack.name}: split name {name!r} must be lower-case letters, digits, - and _"
+            )
+        if len(split) == 0:
+            raise DataError(f"pack {pack.name}: split {name!r} has no image; leave it out or fill it")
+        for kind, array in split.arrays().items():
+            want = expected_shape(kind, len(split), pack)
+            if array.dtype != KINDS[kind] or array.shape != want:
+                raise DataError(
+                    f"{pack.name}: {name}.{kind} is {array.dtype} {array.shape}, not {KINDS[kind]} {want}"
+                )
+        labels, classes = split.labels, len(pack.label_names)
+        if labels is not None and (labels.min() < 0 or (classes and labels.max() >= classes)):
+            raise DataError(
+                f"pack {pack.name}: {name}.labels run from {labels.min()} to {labels.max()},"
+                f" must not be negative{f' nor above {classes - 1}' if classes else ''}"
+            )
+    return pack
+
+
+def in_memory_pack(
+    name: str,
+    train: Split | np.ndarray,
+    *,
+    label_names: tuple[str, ...] = (),
+    attribute_names: tuple[str, ...] = (),
+    factor_names: tuple[str, ...] = (),
+    mask_names: tuple[str, ...] = (),
+    **splits: Split | np.ndarray,
+) -> Pack:
+    """A pack of arrays that are already there; nothing is copied or written.
+
+    Args:
+        name: What to call it.
+        train: The training split, or its images alone: uint8, (N, H, W, C) or grey (N, H, W).
+        label_names: Name of each class number.
+        attribute_names: Name of each attribute column; `attribute 0`, ... when left out. Likewise for the
+            next two.
+        factor_names: Name of each factor column.
+        mask_names: Name of each mask layer.
+        **splits: More splits, such as `valid` and `test`.
+
+    Raises:
+        DataError: Arrays that do not fit each other.
+
+    >>> in_memory_pack("noise", np.zeros((3, 8, 8), np.uint8)).shape
+    (8, 8, 1)
+    """
+    every = {key: _as_split(name, key, value) for key, value in {"train": train, **splits}.items()}
+    shape: tuple[int, int, int] = every["train"].images.shape[1:]
+    names: dict[str, tuple[str, ...]] = {"label_names": tuple(label_names)}
+    given = {"attributes": attribute_names, "factors": factor_names, "masks": mask_names}
+    for kind, words in given.items():
+        array = next((s.arrays()[kind] for s in every.values() if kind in s.arrays()), None)
+        word = kind.removesuffix("s")
+        made = () if array is None else tuple(f"{word} {i}" for i in range(array.shape[-1]))
+        names[f"{word}_names"] = tuple(words) or made
+    pack = check(Pack(name, shape, every, **names))  # type: ignore[arg-type]
+    hashes = {key: {kind: digest(a) for kind, a in split.arrays().items()} for key, split in every.items()}
+    return replace(pack, hash=content_hash(shape, names, hashes))
+
+
+def _as_split(name: str, key: str, value: Split | np.ndarray) -> Split:
+    split = value if isinstance(value, Split) else Split(np.asarray(value))
+    images = split.images[..., None] if split.images.ndim == 3 else split.images
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise DataError(
+            f"pack {name}: {key}.images has shape {split.images.shape}, must be (N, H, W[, 1 or 3])"
+        )
+    return Split(images, split.labels, split.attributes, split.factors, split.masks)
+
+
+def open_pack(path: str | Path, *, verify: bool = False) -> Pack:
+    """Open a pack's folder; arrays are mapped into memory, not read.
+
+    Args:
+        path: The folder.
+        verify: Also read everything and compare it with the hashes in the manifest.
+
+    Raises:
+        DataError: One line on what is missing, cut, tampered with or not a pack at all.
+    """
+    path = Path(path)
+    manifest = _read_manifest(path)
+    try:
+        names = {key: tuple(str(word) for word in manifest[key]) for key in _NAMES}
+        height, width, channels = (int(n) for n in manifest["shape"])
+        shape = (height, width, channels)
+        hashes = {
+            split: {kind: str(said["hash"]) for kind, said in about["arrays"].items()}
+            for split, about in manifest["splits"].items()
+        }
+        splits = {split: _open_split(path, split, about) for split, about in manifest["splits"].items()}
+        pack = Pack(
+            str(manifest["name"]),
+            shape,
+            splits,
+            **names,
+            hash=str(manifest["hash"]),
+            path=path,
+            manifest=manifest,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: manifest.json does not say what a pack's must ({error!r}); pack again"
+        ) from None
+    if pack.hash != content_hash(shape, names, hashes):
+        raise DataError(
+            f"{path}: manifest.json was changed after packing (its hash does not match); pack again"
+        )
+    check(pack)
+    if verify:
+        for split, kinds in hashes.items():
+            for kind, said in kinds.items():
+                if digest(splits[split].arrays()[kind]) != said:
+                    raise DataError(
+                        f"{path / f'{split}.{kind}.npy'}: content does not match its hash; pack again"
+                    )
+    return pack
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{path}: not a pack, it has no manifest.json; give a pack's folder or a source"
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file}: cannot be read as JSON ({reason}); pack again") from None
+    if not isinstance(manifest, dict) or "format" not in manifest:
+        raise DataError(f"{file}: not the manifest of a pack; give a pack's folder or a source")
+    if manifest["format"] != FORMAT:
+        raise DataError(
+            f"{file}: pack format {manifest['format']!r}, this version reads {FORMAT}; pack again"
+        )
+    return manifest
+
+
+def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
+    if (
+        not _SPLIT_NAME.fullmatch(split)
+        or not set(about["arrays"]) <= set(KINDS)
+        or "images" not in about["arrays"]
+    ):
+        raise DataError(f"{path}: manifest.json names a split {split!r} that no pack has; pack again")
+    arrays: dict[str, np.ndarray] = {}
+    for kind, said in about["arrays"].items():
+        file = path / f"{split}.{kind}.npy"
+        try:
+            size = file.stat().st_size
+            if size != said["bytes"]:
+                raise DataError(
+                    f"{file}: has {size:,} bytes, the manifest says {said['bytes']:,}; pack again"
+                )
+            arrays[kind] = np.load(file, mmap_mode="r", allow_pickle=False)
+        except DataError:
+            raise
+        except FileNotFoundError:
+            raise DataError(f"{file}: missing from its pack; pack again") from None
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(f"{file}: cannot be read as an array ({reason}); pack again") from None
+        if len(arrays[kind]) != about["count"]:
+            raise DataError(
+                f"{file}: has {len(arrays[kind]):,} rows, the manifest says {about['count']:,}; pack again"
+            )
+    return Split(**arrays)

@@ -1,0 +1,347 @@
+"""From what the user says to a pack: find the source, reuse what was packed before, pack what was not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphospace.data.cache import cache_folder, locked, make_folder
+from morphospace.data.decode import RESAMPLE_NAME, Rule, fit, fit_mask
+from morphospace.data.pack import FORMAT, Pack, open_pack
+from morphospace.data.settings import DataSettings
+from morphospace.data.sources import SOURCES, Contents, Part, Source, SourceInfo, open_source
+from morphospace.data.workers import decode_all
+from morphospace.data.writer import PackWriter
+from morphospace.errors import DataError, SettingError, nearest
+
+__all__ = ["data_list", "fetch", "parse_size", "prepare"]
+
+Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
+_LEAST, _MOST = 8, 4096
+_SHOWN = 20
+_ROWS_AT_ONCE = 1024
+
+
+def parse_size(text: str | int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Height and width from `64`, `"64"`, `"64x48"` (height x width) or `(64, 48)`; None stays None.
+
+    Raises:
+        SettingError: Not that, or a side below 8 or above 4096.
+
+    >>> parse_size("64x48")
+    (64, 48)
+    """
+    if text is None:
+        return None
+    words = text if isinstance(text, tuple) else re.split("[x×]", str(text).strip().lower())
+    digits = [str(word).strip() for word in words]
+    if (
+        isinstance(text, bool)
+        or len(digits) not in (1, 2)
+        or not all(re.fullmatch("[0-9]{1,9}", d) for d in digits)
+    ):
+        raise SettingError(f"size={text!r}: must be a number or HEIGHTxWIDTH; write for instance 64 or 64x48")
+    height, width = int(digits[0]), int(digits[-1])
+    if not all(_LEAST <= side <= _MOST for side in (height, width)):
+        raise SettingError(f"size={text!r}: each side must be from {_LEAST} to {_MOST} pixels; 64 suits most")
+    return height, width
+
+
+def _root(root: str | Path | None) -> Path | None:
+    text = root or os.environ.get("MORPHOSPACE_DATA")
+    return Path(text).expanduser() if text else None
+
+
+def _source(settings: DataSettings, say: Say) -> Source:
+    name = settings.data.partition(":")[0]
+    return open_source(settings, _root(settings.root), cache_folder() / "downloads" / name, say)
+
+
+def _check_settings(settings: DataSettings) -> tuple[int, int] | None:
+    if settings.channels not in (None, 1, 3):
+        raise SettingError(f"channels={settings.channels!r}: must be 1 (grey) or 3 (colour), or left out")
+    if settings.crop not in ("center", "stretch", "pad"):
+        raise SettingError(f"crop={settings.crop!r}: must be center, stretch or pad")
+    return parse_size(settings.size)
+
+
+def prepare(
+    settings: DataSettings,
+    *,
+    out: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> Pack:
+    """The pack that `settings` describe: opened if it is there and its inputs are unchanged, packed if not.
+
+    Args:
+        settings: Which images, in which shape.
+        out: Where to keep the pack; in the cache (`$MORPHOSPACE_CACHE` or `~/.cache/morphospace`) when None.
+        workers: Decoding processes; as many as cores when None. The pack's bytes do not depend on it.
+        progress: Called with (images done, images in all).
+        say: Takes one line at a time for the user.
+
+    Raises:
+        SettingError: A setting that breaks a rule.
+        DataError: Files that are missing or not what they should be, or a folder that cannot be written.
+    """
+    say = say or (lambda line: None)
+    size = _check_settings(settings)
+    if settings.data.partition(":")[0] not in SOURCES:
+        return _existing(settings, size, out)
+    source = _source(settings, say)
+    key = _key(settings, source, size)
+    target = (
+        Path(out) if out is not None else cache_folder() / "packs" / _folder_name(settings, source, size, key)
+    )
+    make_folder(target.parent)
+    with locked(target):
+        inputs = source.inputs()
+        found = _reusable(target, key, inputs, settings.strict, own=out is None, say=say)
+        if found is not None:
+            say(f"reusing {target}")
+            return found
+        return _pack(source, settings, size, target, key, inputs, workers, progress, say)
+
+
+def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | None) -> Pack:
+    """Open the pack whose folder the settings name."""
+    path = Path(settings.data).expanduser()
+    if not path.exists():
+        known = nearest(settings.data.partition(":")[0], SOURCES)
+        raise DataError(f"data={settings.data!r}: neither a source nor the folder of a pack{known}")
+    if not (path / "manifest.json").exists():
+        raise DataError(
+            f"data={settings.data!r}: is not a pack; for a folder of images write folder:{settings.data}"
+        )
+    if out is not None:
+        raise SettingError(f"out={str(out)!r}: data={settings.data!r} is a pack already; leave out= off")
+    pack = open_pack(path)
+    height, width, channels = pack.shape
+    if size not in (None, (height, width)):
+        raise SettingError(
+            f"size={settings.size!r}: the pack {path} is {height}x{width}; leave size out or pack again"
+        )
+    if settings.channels not in (None, channels):
+        raise SettingError(
+            f"channels={settings.channels!r}: the pack {path} has {channels}; leave it out or pack again"
+        )
+    return pack
+
+
+def _key(settings: DataSettings, source: Source, size: tuple[int, int] | None) -> str:
+    """What makes two packs two, whatever state the files are in."""
+    identity = source.identity()
+    where = str(Path(identity).resolve()) if identity else ""
+    name = settings.data.partition(":")[0]
+    what = [FORMAT, name, where, size, settings.channels, settings.crop, settings.classes]
+    return hashlib.blake2b(json.dumps(what).encode(), digest_size=6).hexdigest()
+
+
+def _folder_name(settings: DataSettings, source: Source, size: tuple[int, int] | None, key: str) -> str:
+    native = source.info.shape or (None, None, None)
+    height, width = size or native[:2]
+    parts = [height, width, settings.channels or native[2]]
+    shape = "x".join("own" if part is None else str(part) for part in parts)
+    return f"{source.info.name}-{shape}-{settings.crop}-{key}"
+
+
+def _reusable(
+    target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *, own: bool, say: Say
+) -> Pack | None:
+    """The pack in `target` if it is the one asked for; None if it must be packed.
+
+    Raises:
+        DataError: A folder of the user's that holds something else.
+    """
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    try:
+        pack = open_pack(target)
+    except DataError as error:
+        if not own:
+            raise DataError(
+                f"out={str(target)!r}: holds something that is no whole pack; give an empty folder"
+            ) from None
+        say(f"packing again: {error}")
+        return None
+    if pack.manifest.get("key") != key:
+        if not own:
+            raise DataError(
+                f"out={str(target)!r}: holds another pack ({pack.name}); give another folder or remove it"
+            )
+        return None
+    if pack.manifest.get("inputs") != inputs:
+        say(f"packing again: the files of {pack.name} changed")
+        return None
+    if strict and pack.manifest["skipped"]["count"]:
+        return None  # packing again stops at the unreadable file and names it
+    return pack
+
+
+def _pack(
+    source: Source,
+    settings: DataSettings,
+    size: tuple[int, int] | None,
+    target: Path,
+    key: str,
+    inputs: Mapping[str, Any],
+    workers: int | None,
+    progress: Progress | None,
+    say: Say,
+) -> Pack:
+    began = time.perf_counter()
+    contents = source.read()
+    for note in contents.notes:
+        say(note)
+    height, width = parse_size(size or contents.shape[:2]) or (0, 0)
+    rule = Rule(height, width, settings.channels or contents.shape[2], settings.crop)
+    packer = _Packer(contents, rule, workers, progress, settings.strict)
+    try:
+        with PackWriter(target) as writer:
+            for split in contents.parts:
+                packer.add(writer, split)
+            about = {
+                "source": source.info.name,
+                "key": key,
+                "rule": {
+                    "crop": rule.crop,
+                    "size": [height, width],
+                    "channels": rule.channels,
+                    "resample": RESAMPLE_NAME,
+                    "transparency": "on black",
+                    "max_pixels": rule.max_pixels,
+                },
+                "inputs": inputs,
+                "skipped": {"count": len(packer.skipped), "first": packer.skipped[:_SHOWN]},
+                "notes": list(contents.notes),
+            }
+            names = {kind: getattr(contents, kind) for kind in _NAME_KINDS}
+            writer.finish(name=contents.name, shape=rule.shape, names=names, about=about)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DataError(
+            f"{target}: could not be written ({reason}); make room, or pass out= elsewhere"
+        ) from None
+    if packer.skipped:
+        first = packer.skipped[0]
+        say(f"skipped {len(packer.skipped):,} unreadable files, the first {first['file']}: {first['reason']}")
+    pack, seconds = open_pack(target), time.perf_counter() - began
+    count = sum(len(split) for split in pack.splits.values())
+    say(f"packed {count:,} images in {seconds:.1f} s ({count / seconds:,.0f}/s) to {target}")
+    return pack
+
+
+_NAME_KINDS = ("label_names", "attribute_names", "factor_names", "mask_names")
+
+
+class _Packer:
+    """Brings the parts of a source into a writer, and keeps count."""
+
+    def __init__(
+        self, contents: Contents, rule: Rule, workers: int | None, progress: Progress | None, strict: bool
+    ) -> None:
+        self.contents, self.rule, self.workers, self.strict = contents, rule, workers, strict
+        self.progress = progress or (lambda done, total: None)
+        self.total = sum(len(part) for part in contents.parts.values())
+        self.done = 0
+        self.skipped: list[dict[str, str]] = []
+
+    def _count(self, images: int) -> None:
+        self.done += images
+        self.progress(self.done, self.total)
+
+    def add(self, writer: PackWriter, split: str) -> None:
+        """Write one split: its images, then whatever is known of those that could be read."""
+        part = self.contents.parts[split]
+        kept = (
+            self._decoded(writer, split, part)
+            if part.files is not None
+            else self._resized(writer, split, part)
+        )
+        for kind in ("labels", "attributes", "factors"):
+            table = getattr(part, kind)
+            if table is not None:
+                writer.append(split, kind, table[kept])
+        if part.masks is not None:
+            for row in kept:
+                writer.append(split, "masks", fit_mask(part.masks[row], self.rule)[None])
+
+    def _resized(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
+        for first in range(0, len(part), _ROWS_AT_ONCE):
+            rows = part.images[first : first + _ROWS_AT_ONCE]
+            same = rows.shape[1:] == self.rule.shape
+            writer.append(split, "images", rows if same else np.stack([fit(row, self.rule) for row in rows]))
+            self._count(len(rows))
+        return np.arange(len(part))
+
+    def _decoded(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
+        assert part.files is not None
+        first, lost, before = 0, [], len(self.skipped)
+        for count, (images, bad) in decode_all(part.files, self.rule, workers=self.workers):
+            for position, reason in bad:
+                self._skip(part, first + position, reason)
+                lost.append(first + position)
+            if len(images):
+                writer.append(split, "images", images)
+            first += count
+            self._count(count)
+        if len(lost) == len(part):
+            one = self.skipped[before]
+            raise DataError(
+                f"{self.contents.name}: none of the {len(part):,} files of {split} can be read"
+                f" (the first, {one['file']}: {one['reason']}); check the files"
+            )
+        return np.setdiff1d(np.arange(len(part)), lost)
+
+    def _skip(self, part: Part, row: int, reason: str) -> None:
+        assert part.files is not None
+        name = part.names[row] if part.names else str(part.files[row])
+        if self.strict:
+            raise DataError(f"{name}: {reason}; leave strict off to skip and count such files")
+        self.skipped.append({"file": name, "reason": reason})
+
+
+def data_list(root: str | Path | None = None) -> list[SourceInfo]:
+    """Every source: what it is, its terms, its shape, and whether its files are here.
+
+    Args:
+        root: Folder to look in; MORPHOSPACE_DATA when None.
+    """
+    listed = []
+    for name, kind in SOURCES.items():
+        settings = DataSettings(data=name, root=str(root) if root else None)
+        here = None if name == "folder" else _source(settings, lambda line: None).here()
+        listed.append(replace(kind.info, here=here))
+    return listed
+
+
+def fetch(name: str, root: str | Path | None = None, *, say: Say | None = None) -> Path | None:
+    """Download the files of a source.
+
+    Args:
+        name: The source.
+        root: Folder to put them below; MORPHOSPACE_DATA when None, and the cache when that is not set.
+        say: Takes one line at a time for the user.
+
+    Returns:
+        The folder they are in; None when the source needs no files.
+
+    Raises:
+        DataError: No such source, or its files must be fetched by hand; says how.
+    """
+    if name not in SOURCES:
+        raise DataError(f"source {name!r}: there is no such source{nearest(name, SOURCES)}")
+    settings = DataSettings(data=name, root=str(root) if root else None)
+    return _source(settings, say or (lambda line: None)).fetch()

@@ -1,0 +1,139 @@
+"""Any tree of image files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from morphospace.data.decode import Header, read_header
+from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
+from morphospace.errors import DataError, SettingError
+
+__all__ = ["Folder"]
+
+_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
+
+
+class Folder(Source):
+    """`folder:PATH`: the images below PATH in the order of their names.
+
+    Top-level folders `train`, `valid` (or `val`) and `test` are splits when there is a `train` and no other;
+    else everything is `train`. With `classes`, the first folder below (the split) is the class. Hidden files
+    are passed over.
+    """
+
+    info: ClassVar[SourceInfo] = SourceInfo(
+        name="folder",
+        description="folder:PATH, any tree of image files; subfolders may be splits and classes",
+        licence="yours",
+        shape=None,
+        where="your own files",
+    )
+
+    def _base(self) -> Path:
+        text = self.settings.data.partition(":")[2]
+        if not text:
+            raise SettingError(f"data={self.settings.data!r}: names no folder; write folder:PATH")
+        path = Path(text).expanduser()
+        if not path.is_dir():
+            what = "is a file" if path.exists() else "does not exist"
+            raise DataError(f"data={self.settings.data!r}: {path} {what}; give a folder of images")
+        return path
+
+    def here(self) -> bool:
+        try:
+            return bool(self._names())
+        except (DataError, SettingError):
+            return False
+
+    def identity(self) -> str:
+        return str(self._base().resolve())
+
+    def _names(self) -> list[str]:
+        """Relative names of all images, sorted; a folder reached twice through links is taken once."""
+        base = self._base()
+        seen: set[tuple[int, int]] = set()
+        names: list[str] = []
+        for place, folders, files in os.walk(base, followlinks=True):
+            about = os.stat(place)  # noqa: PTH116 - `place` is a string here
+            if (about.st_dev, about.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((about.st_dev, about.st_ino))
+            folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+            prefix = Path(place).relative_to(base)
+            wanted = [f for f in files if f.lower().endswith(_ENDINGS) and not f.startswith(".")]
+            names += [(prefix / f).as_posix() for f in wanted if (Path(place) / f).is_file()]
+        if not names:
+            raise DataError(
+                f"{base}: has no image file ({', '.join(e[1:] for e in _ENDINGS)}); check the path"
+            )
+        return sorted(names)
+
+    def inputs(self) -> Mapping[str, Any]:
+        return fingerprint(self._base(), self._names())
+
+    def read(self) -> Contents:
+        base, names = self._base(), self._names()
+        splits, at = _splits(base, names)
+        classes = _classes(base, names, at) if self.settings.classes else ()
+        number = {name: i for i, name in enumerate(classes)}
+        parts = {}
+        for split, mine in splits.items():
+            labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
+            parts[split] = Part(files=[str(base / n) for n in mine], labels=labels, names=mine)
+        return Contents(base.resolve().name or "folder", parts, self._shape(base, names), label_names=classes)
+
+    def _shape(self, base: Path, names: Sequence[str]) -> tuple[int, int, int]:
+        """The images' own shape, from their headers; what the user gave is not looked for."""
+        settings = self.settings
+        if settings.size is not None and settings.channels is not None:
+            return (0, 0, settings.channels)
+        headers: dict[str, Header] = {}
+        for name in names:
+            try:
+                headers[name] = read_header(str(base / name))
+            except DataError:
+                continue  # decoding will count it, or stop at it
+        if not headers:
+            raise DataError(f"{base}: none of its {len(names):,} image files can be read; check the files")
+        channels = 1 if all(h.grey for h in headers.values()) else 3
+        sizes = {(h.height, h.width): name for name, h in headers.items()}
+        if settings.size is None and len(sizes) > 1:
+            (one, first), (other, second) = list(sizes.items())[:2]
+            raise DataError(
+                f"{base}: images differ in size ({first} is {one[0]}x{one[1]},"
+                f" {second} is {other[0]}x{other[1]}); give one for all, such as --size 64"
+            )
+        height, width = next(iter(sizes))
+        return height, width, channels
+
+
+def _tops(names: Sequence[str]) -> set[str]:
+    """First part of every name, with a slash when it is a folder."""
+    return {n.split("/")[0] + "/" if "/" in n else n for n in names}
+
+
+def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int]:
+    """Names by split, and which part of a name is then its class folder."""
+    tops = _tops(names)
+    if "train/" not in tops or not tops <= {name + "/" for name in _SPLITS}:
+        return {"train": list(names)}, 0
+    if {"val/", "valid/"} <= tops:
+        raise DataError(f"{base}: has both val and valid; keep one of them")
+    by_split = {
+        split: [n for n in names if _SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")
+    }
+    return {split: mine for split, mine in by_split.items() if mine}, 1
+
+
+def _classes(base: Path, names: Sequence[str], at: int) -> tuple[str, ...]:
+    for name in names:
+        if name.count("/") <= at:
+            raise DataError(f"{base}: {name} is in no class folder; move it into one, or leave classes off")
+    return tuple(sorted({name.split("/")[at] for name in names}))

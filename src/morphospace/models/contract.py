@@ -1,0 +1,185 @@
+"""What a model is: two arrows and a prior. Tools ask what it can do, never what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.errors import SettingError
+from morphospace.models.distributions import DiagonalGaussian, Point
+from morphospace.randomness import stream
+
+__all__ = ["Decodes", "Encodes", "Scores", "Prior", "Normal", "FittedGaussian", "Model", "seeded_noise"]
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """z -> x."""
+
+    def decode(self, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """x -> q(z | x)."""
+
+    def encode(self, images: Tensor) -> DiagonalGaussian | Point: ...
+
+
+@runtime_checkable
+class Scores(Protocol):
+    """x -> how real it looks, one number an image, higher for more real."""
+
+    def score(self, images: Tensor) -> Tensor: ...
+
+
+class Prior(Protocol):
+    """p(z), as a map from standard normal noise."""
+
+    def from_noise(self, noise: Tensor) -> Tensor: ...
+
+
+class Normal:
+    """The standard normal prior, N(0, I)."""
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Return the noise itself."""
+        return noise
+
+
+class FittedGaussian:
+    """A Gaussian fitted to codes, N(mean, L L^T): what gives a plain autoencoder something to sample from.
+
+    Args:
+        mean: (D,), the codes' mean.
+        factor: (D, D), the lower Cholesky factor L of their covariance.
+    """
+
+    def __init__(self, mean: Tensor, factor: Tensor) -> None:
+        self.mean, self.factor = mean, factor
+
+    @classmethod
+    def fit(cls, codes: Tensor) -> FittedGaussian:
+        """Fit to codes (N, D) by their mean and covariance (divided by N - 1).
+
+        The fit is done in float64. A ridge of 1e-6 of the mean variance keeps codes that do not vary in some
+        direction (a dead unit, fewer codes than dimensions) from breaking the factorisation.
+        """
+        if len(codes) < 2:
+            raise SettingError(f"codes = {len(codes)}: a Gaussian prior needs at least 2 codes; use more images")
+        codes = codes.double()
+        mean = codes.mean(0)
+        covariance = torch.atleast_2d(torch.cov(codes.T))
+        ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12)
+        factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(mean), dtype=torch.float64))
+        return cls(mean.float(), factor.float())
+
+    def from_noise(self, noise: Tensor) -> Tensor:
+        """Return mean + L noise for noise (N, D)."""
+        # A sum of products rather than a matrix product: a product's rounding depends on the batch size, and
+        # the z of "seed 17" must not.
+        factor = self.factor.to(noise)
+        return self.mean.to(noise) + (noise.unsqueeze(-2) * factor).sum(-1)
+
+
+def seeded_noise(count: int, dim: int, seed: int, *, start: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Draw standard normal noise (count, dim), each row from a generator of its own.
+
+    Row i depends on (seed, start + i) only, so that sample 17 is the same at any batch size. Always drawn on
+    the CPU in float32: the same numbers on every device.
+    """
+    rows = torch.empty(count, dim)
+    generator = torch.Generator()
+    for i in range(count):
+        generator.manual_seed(stream(seed, "sample", start + i))
+        rows[i] = torch.randn(dim, generator=generator)
+    return rows.to(dtype)
+
+
+class Model:
+    """Base of the zoo: networks, what of them is averaged, and a prior.
+
+    A member adds `rounds()` (its phases, see `objectives.phase`) and whichever of `decode`, `encode` and
+    `score` it can do. Images are (B, C, H, W) in the model's own range: [-1, 1] where `signed`, else [0, 1].
+
+    Args:
+        settings: The member's settings.
+        shape: (H, W, C) of its images.
+        parts: The caller's own networks by name, in place of ours.
+    """
+
+    replaceable: ClassVar[tuple[str, ...]] = ()
+    averaged: ClassVar[tuple[str, ...]] = ()
+    default_ema_halflife_images: ClassVar[int] = 0
+
+    def __init__(self, settings: Any, shape: tuple[int, int, int], parts: Mapping[str, nn.Module]) -> None:
+        unknown = sorted(set(parts) - set(self.replaceable))
+        if unknown:
+            known = ", ".join(self.replaceable)
+            raise SettingError(f"parts = {unknown}: {settings.name} has no such part to replace; it has {known}")
+        self.settings = settings
+        self.shape = shape
+        self.latent_dim: int = settings.latent_dim
+        self.signed: bool = getattr(settings, "signed", False)
+        self.networks = nn.ModuleDict()
+        self.memory = nn.ModuleDict()
+        self.custom = tuple(sorted(parts))
+        self.prior: Prior | None = Normal()
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the networks are on."""
+        return next(self.networks.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the networks' weights."""
+        return next(self.networks.parameters()).dtype
+
+    def parameters(self) -> int:
+        """Return the number of trainable numbers."""
+        return sum(p.numel() for p in self.networks.parameters())
+
+    def eval(self) -> Model:
+        """Put every network into evaluation mode (batch norm by its running statistics) and return the model."""
+        self.networks.eval()
+        return self
+
+    def to_uint8(self, images: Tensor) -> Tensor:
+        """Turn images (B, C, H, W) in the model's range into uint8 (B, H, W, C), rounded, not truncated."""
+        images = images.detach().float().permute(0, 2, 3, 1)
+        unit = (images + 1) * 0.5 if self.signed else images
+        return (unit * 255).round_().clamp_(0, 255).to(torch.uint8).cpu().contiguous()
+
+    def from_uint8(self, images: Tensor) -> Tensor:
+        """Turn uint8 images (B, H, W, C) into (B, C, H, W) in the model's range, dtype and device."""
+        values = images.to(self.device, self.dtype)
+        scaled = values * (2 / 255) - 1 if self.signed else values / 255
+        return scaled.permute(0, 3, 1, 2)
+
+
+def checked(part: nn.Module, name: str, example: Tensor, expected: Sequence[int]) -> nn.Module:
+    """Return `part` if it maps `example` to `expected` shape, else say what it did.
+
+    Raises:
+        SettingError: The module fails on the example, or returns another shape.
+    """
+    was_training = part.training
+    part.eval()
+    try:
+        with torch.no_grad():
+            result = part(example)
+    except Exception as error:
+        raise SettingError(
+            f"{name} = {type(part).__name__}: failed on an input of shape {tuple(example.shape)}: {error}"
+        ) from error
+    part.train(was_training)
+    if tuple(result.shape) != tuple(expected):
+        raise SettingError(
+            f"{name} = {type(part).__name__}: maps {tuple(example.shape)} to {tuple(result.shape)}, must give "
+            f"{tuple(expected)}"
+        )
+    return part

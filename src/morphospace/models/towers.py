@@ -1,0 +1,218 @@
+"""Encoders, decoders and critics for images of any shape: fully connected and convolutional.
+
+A convolution here has kernel 4, stride 2 and padding 1, so that each halves the image (rounding down) and its
+transpose doubles it; where a side was odd, the transpose adds the lost row back by output padding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.errors import SettingError
+
+__all__ = ["Look", "MLP", "ConvEncoder", "ConvDecoder", "auto_widths", "pyramid", "initialise"]
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the inner layers of a tower have in common.
+
+    Attributes:
+        norm: `batch` or `none`.
+        activation: `relu`, `leaky`, `silu` or `tanh`.
+        slope: Negative slope of `leaky`.
+        bias: Whether inner convolutions have biases.
+        norm_first: Whether the layer next to the image is normalised (in an encoder).
+    """
+
+    norm: str = "batch"
+    activation: str = "relu"
+    slope: float = 0.01
+    bias: bool = True
+    norm_first: bool = True
+
+    def nonlinearity(self) -> nn.Module:
+        """Return a new activation module."""
+        makers: dict[str, Callable[[], nn.Module]] = {
+            "relu": partial(nn.ReLU, inplace=True),
+            "leaky": partial(nn.LeakyReLU, self.slope, inplace=True),
+            "silu": nn.SiLU,
+            "tanh": nn.Tanh,
+        }
+        return makers[self.activation]()
+
+    def after(self, channels: int, normalise: bool = True) -> list[nn.Module]:
+        """Return what follows a convolution to `channels`: norm and activation."""
+        norm = [nn.BatchNorm2d(channels)] if self.norm == "batch" and normalise else []
+        return [*norm, self.nonlinearity()]
+
+
+def auto_widths(shape: Shape, first: int, most: int = 512) -> tuple[int, ...]:
+    """Choose channels: doubling from `first` up to `most`, one layer for each halving that leaves 4 pixels.
+
+    >>> auto_widths((64, 64, 3), 32), auto_widths((28, 28, 1), 64), auto_widths((8, 12, 1), 32)
+    ((32, 64, 128, 256), (64, 128), (32,))
+    """
+    layers = max(1, int(math.log2(min(shape[:2]) / 4)))
+    return tuple(min(first * 2**i, most) for i in range(layers))
+
+
+def pyramid(shape: Shape, layers: int) -> list[tuple[int, int]]:
+    """Return the image's size before and after each of `layers` halvings.
+
+    >>> pyramid((28, 30, 1), 3)
+    [(28, 30), (14, 15), (7, 7), (3, 3)]
+
+    Raises:
+        SettingError: A side would fall below one pixel.
+    """
+    height, width, _ = shape
+    most = int(math.log2(min(height, width)))
+    if layers > most:
+        raise SettingError(
+            f"widths of {layers} layers: an image of {height}x{width} can be halved {most} times at most; "
+            "give fewer widths or a larger --size"
+        )
+    return [(height >> i, width >> i) for i in range(layers + 1)]
+
+
+class MLP(nn.Module):
+    """Fully connected layers between flat or image-shaped ends.
+
+    Args:
+        inputs: Number of input values; images are flattened.
+        widths: Units of the hidden layers.
+        outputs: A number of outputs, or an image shape (C, H, W).
+        look: Its activation is used.
+    """
+
+    def __init__(self, inputs: int, widths: Sequence[int], outputs: int | tuple[int, int, int], look: Look) -> None:
+        super().__init__()
+        self.outputs = outputs
+        layers: list[nn.Module] = []
+        for width in widths:
+            layers += [nn.Linear(inputs, width), look.nonlinearity()]
+            inputs = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(inputs, outputs if isinstance(outputs, int) else math.prod(outputs))
+
+    def features(self, values: Tensor) -> Tensor:
+        """Return the last hidden layer, (B, widths[-1])."""
+        return self.body(values.flatten(1))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map (B, ...) to (B, outputs), or to images (B, C, H, W)."""
+        result = self.head(self.features(values))
+        return result if isinstance(self.outputs, int) else result.view(-1, *self.outputs)
+
+
+class ConvEncoder(nn.Module):
+    """Images (B, C, H, W) -> (B, outputs): halving convolutions, then one linear layer.
+
+    Args:
+        shape: (H, W, C) of the images.
+        widths: Channels of the layers, image side first.
+        outputs: Number of outputs: two per latent dimension for a Gaussian posterior, one for a critic.
+        look: Norm, activation, biases.
+        head_bias: Whether the last linear layer has a bias.
+    """
+
+    def __init__(
+        self, shape: Shape, widths: Sequence[int], outputs: int, look: Look, *, head_bias: bool = True
+    ) -> None:
+        super().__init__()
+        height, width = pyramid(shape, len(widths))[-1]
+        layers: list[nn.Module] = []
+        channels = shape[2]
+        for i, out in enumerate(widths):
+            layers.append(nn.Conv2d(channels, out, 4, 2, 1, bias=look.bias))
+            layers += look.after(out, normalise=look.norm_first or i > 0)
+            channels = out
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(channels * height * width, outputs, bias=head_bias)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the last feature map, flattened, (B, widths[-1] * h * w)."""
+        return self.body(images).flatten(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) to (B, outputs)."""
+        return self.head(self.features(images))
+
+
+class ConvDecoder(nn.Module):
+    """Codes (B, D) -> raw images (B, C, H, W): a first feature map, then doubling transposed convolutions.
+
+    Args:
+        inputs: Number of latent dimensions.
+        widths: Channels of the feature maps, code side first.
+        shape: (H, W, channels) of the output, no nonlinearity after it.
+        look: Norm, activation, biases.
+        stem: `linear`, or `conv`: a transposed convolution on a 1x1 map, the same map initialised differently.
+        stem_bias: Whether the stem has a bias.
+        stem_norm: Whether norm and activation follow the stem.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        shape: Shape,
+        look: Look,
+        *,
+        stem: str = "linear",
+        stem_bias: bool = True,
+        stem_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = pyramid(shape, len(widths))[::-1]
+        self.base = (widths[0], *sizes[0])
+        self.stem: nn.Module
+        if stem == "conv":
+            self.stem = nn.ConvTranspose2d(inputs, widths[0], sizes[0], bias=stem_bias)
+        else:
+            self.stem = nn.Linear(inputs, math.prod(self.base), bias=stem_bias)
+        layers: list[nn.Module] = look.after(widths[0]) if stem_norm else []
+        for i, channels in enumerate(widths):
+            last = i == len(widths) - 1
+            (height, width), (low, narrow) = sizes[i + 1], sizes[i]
+            odd = (height - 2 * low, width - 2 * narrow)
+            out = shape[2] if last else widths[i + 1]
+            bias = look.bias
+            layers.append(nn.ConvTranspose2d(channels, out, 4, 2, 1, output_padding=odd, bias=bias))
+            layers += [] if last else look.after(out)
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map codes (B, D) to raw images (B, C, H, W)."""
+        code = z[:, :, None, None] if isinstance(self.stem, nn.ConvTranspose2d) else z
+        first = self.stem(code).view(-1, *self.base)
+        return self.body(first.contiguous(memory_format=torch.channels_last))
+
+
+def initialise(network: nn.Module, scheme: str) -> nn.Module:
+    """Draw initial weights in place by one of the published schemes and return the network.
+
+    `dcgan`: N(0, 0.02) for every weight matrix and kernel, batch-norm scales N(1, 0.02), biases 0 (Radford et al. 2016).
+    `wide`: N(0, 1) and bias 0 for transposed convolutions only. `default`: as torch made them.
+    """
+    for module in network.modules():
+        if scheme == "dcgan" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+        elif scheme == "dcgan" and isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+        elif scheme == "wide" and isinstance(module, nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, 0.0, 1.0)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    return network

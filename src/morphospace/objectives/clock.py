@@ -1,0 +1,41 @@
+"""Where training stands: every schedule is a function of this."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["Clock", "ramp", "cosine"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where training stands.
+
+    Attributes:
+        step: Steps finished.
+        images: Real images drawn by all processes.
+        epoch: The same in passes over the training images.
+    """
+
+    step: int
+    images: int
+    epoch: float
+
+
+def ramp(images: int, length: int) -> float:
+    """Return the linear warm-up min(1, images / length); 1 where there is none.
+
+    >>> ramp(25, 100), ramp(200, 100), ramp(0, 0)
+    (0.25, 1.0, 1.0)
+    """
+    return min(1.0, images / length) if length else 1.0
+
+
+def cosine(images: int, length: int) -> float:
+    """Return (1 + cos(pi images / length)) / 2, from 1 down to 0.
+
+    >>> cosine(0, 10), round(cosine(5, 10), 6), cosine(10, 10)
+    (1.0, 0.5, 0.0)
+    """
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, images / length)))

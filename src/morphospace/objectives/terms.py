@@ -1,0 +1,40 @@
+"""What a phase minimises: named terms, one value a judged image, each with a weight."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from morphospace.models.distributions import full
+
+__all__ = ["Terms"]
+
+
+class Terms:
+    """Named per-image values with weights; the loss is the weighted sum of their means.
+
+    >>> import torch
+    >>> terms = Terms().add("reconstruction", torch.tensor([3.0, 5.0])).add("kl", torch.tensor([2.0]), 0.5)
+    >>> float(terms.total()), {name: float(mean) for name, mean in terms.means.items()}
+    (5.0, {'reconstruction': 4.0, 'kl': 2.0})
+    """
+
+    def __init__(self) -> None:
+        self.weighted: list[tuple[Tensor, float]] = []
+        self.means: dict[str, Tensor] = {}
+
+    def add(self, name: str, values: Tensor, weight: float = 1.0) -> Terms:
+        """Add a term to minimise: values (B,) and what they weigh."""
+        mean = full(values).mean()
+        self.weighted.append((mean, weight))
+        self.means[name] = mean.detach()
+        return self
+
+    def note(self, name: str, values: Tensor) -> Terms:
+        """Add a number to watch that is not minimised."""
+        self.means[name] = full(values.detach()).mean()
+        return self
+
+    def total(self) -> Tensor:
+        """Return the loss: the sum of weight * mean over the terms."""
+        first, *rest = (mean if weight == 1.0 else mean * weight for mean, weight in self.weighted)
+        return sum(rest, first)

@@ -1,0 +1,72 @@
+"""Optimizers by name, learning-rate schedules, and optimizer state as plain named tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.errors import RunError, SettingError
+from morphospace.objectives.clock import Clock, cosine, ramp
+
+__all__ = ["make_optimizer", "learning_rate", "optimizer_state", "load_optimizer_state"]
+
+
+def make_optimizer(
+    parameters: list[nn.Parameter], kind: str, lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.Optimizer:
+    """Build Adam or AdamW, fused where torch has it fused."""
+    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    if kind not in kinds:
+        raise SettingError(f"optimizer = {kind!r}: must be one of {', '.join(kinds)}")
+    fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
+    return kinds[kind](parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
+
+
+def learning_rate(base: float, clock: Clock, *, schedule: str, warmup_images: int, total_images: int) -> float:
+    """Return the learning rate at a moment: linear warm-up, then constant or cosine to 0 at the run's end."""
+    rate = base * ramp(clock.images + 1, warmup_images)
+    if schedule == "cosine":
+        after = max(1, total_images - warmup_images)
+        rate *= cosine(max(0, clock.images - warmup_images), after)
+    return rate
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
+    """Return an optimizer's state as {"parameter name/slot": tensor}."""
+    return {
+        f"{names[parameter]}/{slot}": value
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        for slot, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], state: Mapping[str, Tensor]
+) -> None:
+    """Put state made by `optimizer_state` back.
+
+    Every slot takes its parameter's memory layout: fused Adam walks memory linearly and pairs a contiguous slot
+    wrongly with channels-last weights, silently.
+
+    Raises:
+        RunError: A slot belongs to no parameter, or has another shape.
+    """
+    by_name = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
+    for key, value in state.items():
+        name, _, slot = key.rpartition("/")
+        if name not in by_name:
+            raise RunError(f"checkpoint: optimizer state {key!r} belongs to no parameter of this model")
+        parameter = by_name[name]
+        if slot == "step":
+            kept = value.to(parameter.device) if optimizer.defaults.get("fused") else value.clone()
+        elif value.shape != parameter.shape:
+            raise RunError(
+                f"checkpoint: optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
+            )
+        else:
+            kept = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
+            kept.copy_(value)
+        optimizer.state[parameter][slot] = kept

@@ -1,0 +1,76 @@
+"""Device, precision and memory: what the hardware does well, asked once at the start."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import platform
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from morphospace.errors import SettingError
+
+__all__ = ["choose_device", "choose_precision", "autocast", "keep_freed_blocks", "to_device"]
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `name` means; `auto` takes cuda where there is one, else the CPU.
+
+    Raises:
+        SettingError: The device asked for is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[name]:
+        raise SettingError(f"device = {name!r}: torch sees no such device here; use --device auto or cpu")
+    return torch.device(name)
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Return whether the hardware multiplies bfloat16 natively."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Return `fp32` or `bf16`; `auto` takes bf16 where it is fast."""
+    if name == "auto":
+        return "bf16" if bf16_is_fast(device) else "fp32"
+    return name
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Return the context that losses are computed in: bfloat16 matrix products, or nothing special."""
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
+
+
+def keep_freed_blocks() -> bool:
+    """Tell glibc to keep big freed blocks instead of handing them back after every step.
+
+    A training step frees and takes the same hundred megabytes again; handed back, each page faults anew. On two
+    CPU cores this alone makes steps 1.1 to 1.7 times as fast, for 0 to 3 % more memory. Elsewhere than on
+    glibc nothing is done.
+
+    Returns:
+        Whether both settings were taken.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL("libc.so.6")
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    taken = [libc.mallopt(m_mmap_threshold, 1 << 30), libc.mallopt(m_trim_threshold, 2**31 - 1)]
+    return all(taken)
+
+
+def to_device(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device, its kernels in the channels-last layout that the images have."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,67 @@
+"""What a user may say about training; free of torch, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from morphospace.errors import require
+
+__all__ = ["TrainingSettings", "CHANGEABLE"]
+
+# What may differ when a run goes on: how long, where, and what it tells; never what is computed at a step.
+CHANGEABLE = frozenset({"epochs", "images", "device", "report_images", "checkpoint_images", "keep", "resident"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How long and how to train. Lengths are in images, never in steps, so that batch sizes compare.
+
+    Attributes:
+        epochs: Length in passes over the training images (used when `images` is not given).
+        images: Length in images.
+        batch_size: Images in a batch, over all processes.
+        seed: Seed of the weights, the order and every draw.
+        device: Where to compute; `auto` takes cuda, then cpu.
+        precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it fast.
+        clip: Largest gradient norm of a player, 0 for none.
+        schedule: Learning rate after the warm-up: `constant`, or `cosine` down to 0 at the end.
+        warmup_images: The learning rate rises linearly over the first so many images.
+        ema_halflife_images: Half-life of the weights' moving average, 0 for none; the model's own choice when not
+            given.
+        report_images: Images between two reports; a hundredth of the run when not given.
+        checkpoint_images: Images between two checkpoints (with samples and validation); a tenth of the run when
+            not given.
+        keep: How many of the latest checkpoints stay on disk, the best one beside them.
+        resident: Keep the images on the device; decided from its free memory when not given.
+    """
+
+    epochs: float = 10.0
+    images: int | None = None
+    batch_size: int = 128
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    clip: float = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_images: int = 0
+    ema_halflife_images: int | None = None
+    report_images: int | None = None
+    checkpoint_images: int | None = None
+    keep: int = 3
+    resident: bool | None = None
+
+    def __post_init__(self) -> None:
+        require(0 < self.epochs <= 1e6, "epochs", self.epochs, "must be positive and at most 1e6")
+        images = self.images
+        require(images is None or 1 <= images <= 10**12, "images", images, "must be from 1 to 1e12")
+        require(1 <= self.batch_size <= 1_000_000, "batch_size", self.batch_size, "must be from 1 to 1000000")
+        require(0 <= self.clip < float("inf"), "clip", self.clip, "must not be negative; 0 turns it off")
+        require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "must not be negative")
+        require(self.keep >= 1, "keep", self.keep, "must be at least 1")
+        require(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2**63 - 1")
+        half = self.ema_halflife_images
+        require(half is None or half >= 0, "ema_halflife_images", half, "must not be negative; 0 turns it off")
+        for name in ("report_images", "checkpoint_images"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, "must be at least 1")

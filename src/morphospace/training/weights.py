@@ -1,0 +1,33 @@
+"""Named weights into networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.errors import RunError
+
+__all__ = ["load_weights"]
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Copy named weights into a network, in the layout that it has.
+
+    Raises:
+        RunError: A name is missing or too many, or a shape differs.
+    """
+    own = network.state_dict()
+    odd = sorted(set(own) ^ set(weights))
+    if odd:
+        raise RunError(
+            f"checkpoint: {name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
+        )
+    with torch.no_grad():
+        for key, value in own.items():
+            if value.shape != weights[key].shape:
+                raise RunError(
+                    f"checkpoint: {name}/{key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
+                )
+            value.copy_(weights[key])
