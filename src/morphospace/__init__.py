@@ -1,8 +1,9 @@
 """Train, explore and judge latent-variable image models: autoencoders, VAEs and GANs in one engine.
 
->>> import morphospace as ms                                                    # doctest: +SKIP
->>> run = ms.train("vae", data="fashion-mnist", out="runs/fashion", epochs=10)  # doctest: +SKIP
->>> pictures = ms.sample(run, n=64, seed=0)   # uint8 (64, 28, 28, 1)           # doctest: +SKIP
+    import morphospace as ms
+
+    run = ms.train("vae", data="fashion-mnist", out="runs/fashion", epochs=10)
+    pictures = ms.sample(run, n=64, seed=0)  # uint8 (64, 28, 28, 1)
 
 Importing this loads no torch; the first name that needs it does.
 """

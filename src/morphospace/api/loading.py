@@ -15,6 +15,7 @@ from morphospace.artifacts.run import RunFolder
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
 from morphospace.errors import RunError
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import FittedGaussian, Model
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
@@ -71,9 +72,8 @@ class Run:
             raise RunError(f"run = {str(self.path)!r}: trained on a Python dataset; hand it over again as `data=`")
         pack = prepare(self.configuration.data)
         if pack.hash != facts["data_hash"]:
-            raise RunError(
-                f"data = {self.configuration.data.data!r}: is not what the run was trained on (its hash differs); restore the files"
-            )
+            name = self.configuration.data.data
+            raise RunError(f"data = {name!r}: is not what the run was trained on (its hash differs); restore the files")
         return pack
 
 
@@ -108,7 +108,8 @@ def load(
     )
     if found is None:
         raise RunError(f"run = {str(folder.path)!r}: has no checkpoint yet; train it with the same command again")
-    model = folder.configuration.model.build(folder.shape, dict(parts or {}))
+    told = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
+    model = folder.configuration.model.build(folder.shape, parts, told)
     state = load_checkpoint(found)
     _load_model(model, state, raw)
     to_device(model.networks, choose_device(device))

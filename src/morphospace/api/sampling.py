@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from morphospace.models.contract import Decodes, Encodes, FittedGaussian, Model,
 
 __all__ = ["Reconstructions", "decode", "encode_means", "reconstruct", "sample"]
 
-DECODED_AT_ONCE = 256
+AT_ONCE = 256
 FITTED_ON = 10_000
 
 
@@ -41,23 +42,42 @@ class Reconstructions:
 
 
 @torch.no_grad()
-def decode(model: Model, z: Tensor) -> np.ndarray:
-    """Decode codes (N, D) in chunks; returns uint8 (N, H, W, C)."""
-    z = z.to(model.device, model.dtype)
-    return np.concatenate([model.to_uint8(model.decode(part)).numpy() for part in z.split(DECODED_AT_ONCE)])  # type: ignore[attr-defined]
+def decode(model: Model, z: Tensor, condition: Tensor | None = None) -> np.ndarray:
+    """Decode codes (N, D) in chunks, with conditions (N, K) where the model takes any; uint8 (N, H, W, C)."""
+    assert isinstance(model, Decodes)
+    drawn = (
+        model.to_uint8(model.decode(*(part.to(model.device, model.dtype) for part in parts))).numpy()
+        for parts in chunks(z, condition)
+    )
+    return np.concatenate(list(drawn))
 
 
 @torch.no_grad()
-def encode_means(model: Model, images: np.ndarray) -> Tensor:
-    """Encode uint8 images (N, H, W, C) in chunks; returns the means of their codes (N, D)."""
-    parts = (
-        torch.from_numpy(np.array(images[i : i + DECODED_AT_ONCE]))
-        for i in range(0, len(images), DECODED_AT_ONCE)
-    )
-    return torch.cat([model.encode(model.from_uint8(part)).mean.cpu() for part in parts])  # type: ignore[attr-defined]
+def encode_means(model: Model, images: np.ndarray, condition: Tensor | None = None) -> Tensor:
+    """Encode uint8 images (N, H, W, C) in chunks; the means of their codes (N, D)."""
+    assert isinstance(model, Encodes)
+    means = []
+    for part, *told in chunks(torch.from_numpy(np.array(images)), condition):
+        means.append(model.encode(model.from_uint8(part), *(c.to(model.device, model.dtype) for c in told)).mean.cpu())
+    return torch.cat(means)
 
 
-def sample(run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: str = "model", start: int = 0) -> np.ndarray:
+def chunks(values: Tensor, condition: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+    """Split values, and conditions where there are any, for networks that take so many at once."""
+    several = [values] if condition is None else [values, condition]
+    return zip(*(tensor.split(AT_ONCE) for tensor in several))
+
+
+def sample(
+    run: Run | str | Path,
+    n: int = 64,
+    seed: int = 0,
+    *,
+    prior: str = "model",
+    start: int = 0,
+    label: int | str | None = None,
+    attributes: Mapping[str, float] | None = None,
+) -> np.ndarray:
     """Draw images from a run.
 
     Sample i depends on (seed, start + i) only: the same at any n. An autoencoder has no prior; one is fitted to the
@@ -69,6 +89,8 @@ def sample(run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: str = "m
         seed: Which.
         prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model.
         start: Number of the first sample.
+        label: The class that a conditional model is asked for, by number or name; all in turn when not given.
+        attributes: The attributes that a conditional model is asked for; those not named are 0.
 
     Returns:
         uint8 (n, H, W, C).
@@ -80,7 +102,28 @@ def sample(run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: str = "m
         raise SettingError(f"prior = {prior!r}: must be 'model' or 'normal'")
     chosen: Prior = Normal() if prior == "normal" else run.model.prior or _fit_prior(run)
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode(run.model, chosen.from_noise(noise))
+    return decode(run.model, chosen.from_noise(noise), condition_for(run.model, n, label, attributes))
+
+
+def condition_for(
+    model: Model, n: int, label: int | str | None = None, attributes: Mapping[str, float] | None = None
+) -> Tensor | None:
+    """Return conditions (n, K) for n samples: what is asked for, or every class in turn; None where there are none.
+
+    Raises:
+        SettingError: The model is not conditional, or not on this.
+    """
+    asked = label if label is not None else attributes
+    if model.conditioning is None:
+        if asked is not None:
+            name = model.settings.name
+            raise SettingError(f"label, attributes = {asked!r}: {name} takes no condition; train a conditional model")
+        return None
+    if label is not None:
+        return model.conditioning.label(label).expand(n, -1)
+    if attributes:
+        return model.conditioning.attributes(attributes).expand(n, -1)
+    return model.conditioning.spread(n)
 
 
 def _fit_prior(run: Run) -> Prior:
@@ -113,8 +156,14 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
     split, rows, label = _judged_rows(data or run.pack, run.configuration.data.valid)
     if not 1 <= n <= len(rows):
         raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
-    originals = np.asarray(split.images[np.sort(rows[:n])])
-    rebuilt = decode(run.model, encode_means(run.model, originals))
+    chosen = np.sort(rows[:n])
+    originals, condition = np.asarray(split.images[chosen]), None
+    if run.model.conditioning is not None:
+        told = (
+            None if column is None else torch.from_numpy(column[chosen]) for column in (split.labels, split.attributes)
+        )
+        condition = run.model.conditioning.vectors(*told)
+    rebuilt = decode(run.model, encode_means(run.model, originals, condition), condition)
     mse = float(((originals.astype(np.float64) - rebuilt) ** 2).mean() / 255**2)
     return Reconstructions(originals, rebuilt, mse, label)
 

@@ -21,6 +21,7 @@ from morphospace.data.batches import Batches, from_dataset, held_out
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
 from morphospace.errors import RunError
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.randomness import stream
 from morphospace.training.distributed import World
@@ -138,7 +139,7 @@ class Job:
         if existing:
             self.check_same(existing, pack)
         torch.manual_seed(stream(s.seed, "weights"))
-        model = self.configuration.model.build(pack.shape, self.parts)
+        model = self.configuration.model.build(pack.shape, self.parts, self.conditioning(pack))
         if start_from is not None and existing is None:
             take_weights(model, start_from)
         to_device(model.networks, device)
@@ -146,7 +147,7 @@ class Job:
         if world.leads:
             existing = existing or RunFolder.create(self.path, self.configuration, self.facts(pack))
             judged = engine.valid or engine.data
-            shown = judged.fixed(min(SHOWN, judged.images)).images
+            shown = judged.fixed(min(SHOWN, judged.images))
             engine.listeners += [Recorder(existing, model, engine, shown), *self.hooks.listeners]
         world.wait()
         folder = existing or RunFolder.open(self.path)
@@ -210,7 +211,13 @@ class Job:
             "data_given": self.given is not None,
             "shape": list(pack.shape),
             "custom": sorted(self.parts),
+            "labels": list(pack.label_names),
+            "attributes": list(pack.attribute_names),
         }
+
+    def conditioning(self, pack: Pack) -> Conditioning | None:
+        """Return what the model is to be told about its images."""
+        return Conditioning.of(self.configuration.condition, pack.label_names, pack.attribute_names)
 
     def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:
         """Build the batches and the engine."""

@@ -137,8 +137,9 @@ def load_checkpoint(path: Path) -> State:
     for name, size in sizes.items():
         file = path / name
         if file.is_file() and file.stat().st_size != size:
+            there = file.stat().st_size
             raise RunError(
-                f"checkpoint = {str(file)!r}: has {file.stat().st_size} bytes, must have {size}; it was cut short or changed"
+                f"checkpoint = {str(file)!r}: has {there} bytes, must have {size}; it was cut short or changed"
             )
         tensors[name.removesuffix(".safetensors")] = load_tensors(file)
     return State(tensors, numbers)

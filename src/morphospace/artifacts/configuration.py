@@ -29,6 +29,11 @@ class Configuration:
     data: DataSettings
     training: TrainingSettings
 
+    @property
+    def condition(self) -> str:
+        """What a conditional model is told (`label`, `attributes:...`); empty for the others."""
+        return getattr(self.model, "condition", "")
+
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the configuration as TOML sections, settings that are None left out."""
         sections = {name: _plain(getattr(self, name)) for name in ("model", "data", "training")}

@@ -20,12 +20,13 @@ from morphospace.training.engine import Engine
 from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Validated
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.utils.tensorboard import SummaryWriter
+
+    from morphospace.data.batches import Batch
 
 __all__ = ["Recorder"]
 
-SAMPLES = 64
+SAMPLES, COLUMNS = 64, 8
 
 
 class Recorder:
@@ -35,10 +36,10 @@ class Recorder:
         run: The folder.
         model: The model in training.
         engine: Asked for its averaged weights when pictures are drawn.
-        shown: Images to reconstruct, in the model's range.
+        shown: Images to reconstruct.
     """
 
-    def __init__(self, run: RunFolder, model: Model, engine: Engine, shown: Tensor) -> None:
+    def __init__(self, run: RunFolder, model: Model, engine: Engine, shown: Batch) -> None:
         self.run, self.model, self.engine, self.shown = run, model, engine, shown
         self.board: SummaryWriter | None = None
 
@@ -82,20 +83,33 @@ class Recorder:
     def draw(self, images: int) -> None:
         """Draw samples from fixed noise, reconstructions of fixed images, and the curves."""
         facts = {"model": self.model.settings.name, "images": images}
+        name = f"{images:012d}.png"
         with self.engine.judging(), torch.random.fork_rng(devices=[]):
             if isinstance(self.model, Decodes) and self.model.prior is not None:
-                z = self.model.prior.from_noise(seeded_noise(SAMPLES, self.model.latent_dim, 0, dtype=self.model.dtype))
-                drawn = self.model.to_uint8(self.model.decode(z.to(self.model.device))).numpy()
-                path = self.run.path / "samples" / f"{images:012d}.png"
-                save_picture(path, grid(drawn, 8), {**facts, "seed": 0})
+                picture = grid(self.samples(), COLUMNS)
+                save_picture(self.run.path / "samples" / name, picture, {**facts, "seed": 0})
             if isinstance(self.model, Decodes) and isinstance(self.model, Encodes):
-                rebuilt = self.model.decode(self.model.encode(self.shown).mean)
-                originals, rebuilt_images = (np.asarray(self.model.to_uint8(side)) for side in (self.shown, rebuilt))
-                path = self.run.path / "reconstructions" / f"{images:012d}.png"
-                save_picture(
-                    path,
-                    grid(interleave(originals, rebuilt_images, 8), 8),
-                    {**facts, "rows": "original, reconstruction"},
-                )
+                picture = grid(self.reconstructions(), COLUMNS)
+                rows = {"rows": "original, reconstruction"}
+                save_picture(self.run.path / "reconstructions" / name, picture, {**facts, **rows})
         title = f"{self.model.settings.name}, {self.run.path.name}, {images:,} images"
         draw_curves(self.run.path / "curves.png", self.run.read_metrics(), title)
+
+    def samples(self) -> np.ndarray:
+        """Decode fixed noise; a conditional model draws the same codes once for each condition, a row each."""
+        model, condition = self.model, None
+        noise = seeded_noise(SAMPLES, model.latent_dim, 0, dtype=model.dtype).to(model.device)
+        if model.conditioning is not None:
+            each = model.conditioning.spread()
+            condition = each.repeat_interleave(COLUMNS, 0).to(noise)
+            noise = noise[:COLUMNS].repeat(len(each), 1)
+        z = model.prior.from_noise(noise)  # type: ignore[union-attr]
+        return np.asarray(model.to_uint8(model.decode(z, condition)))  # type: ignore[attr-defined]
+
+    def reconstructions(self) -> np.ndarray:
+        """Rebuild the shown images from their codes' means, a row of them over a row of originals."""
+        model, images = self.model, self.shown.images
+        condition = None if model.conditioning is None else model.conditioning.from_batch(self.shown)
+        rebuilt = model.decode(model.encode(images, condition).mean, condition)  # type: ignore[attr-defined]
+        first, second = (np.asarray(model.to_uint8(side)) for side in (images, rebuilt))
+        return interleave(first, second, COLUMNS)

@@ -1,7 +1,7 @@
 """Sources -> a pack -> batches.
 
 A *source* knows where images lie and what goes with them; `prepare` decodes it once into a *pack*, a folder
-of uint8 arrays with a manifest; `Batches` hands out seeded, resumable batches of a pack. Names are loaded when
+of uint8 arrays with a manifest; `Batches` hands out seeded, resumable batches. Names are loaded when
 first used, so that importing this package loads neither numpy nor torch. `prepare` is not among them, since a
 module of that name lies here: `from morphospace.data.prepare import prepare`.
 """

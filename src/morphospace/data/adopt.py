@@ -29,25 +29,19 @@ def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
         DataError: Sizes that differ, values out of range, or no images.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
-        raise DataError(
-            f"{name}: must be a dataset with len() and [i] and at least one image; wrap it in such a class"
-        )
+        raise DataError(f"{name}: must be a dataset with len() and [i] and at least one image; wrap it in such a class")
     count, labels = len(dataset), []
     images: np.ndarray | None = None
     for row in range(count):
         sample = dataset[row]
         image, label = (
-            (sample[0], sample[1] if len(sample) > 1 else None)
-            if isinstance(sample, (tuple, list))
-            else (sample, None)
+            (sample[0], sample[1] if len(sample) > 1 else None) if isinstance(sample, (tuple, list)) else (sample, None)
         )
         pixels = _pixels(image, f"{name}[{row}]")
         if images is None:
             images = np.empty((count, *pixels.shape), np.uint8)
         if pixels.shape != images.shape[1:]:
-            raise DataError(
-                f"{name}[{row}]: is {pixels.shape}, the first image {images.shape[1:]}; make them one size"
-            )
+            raise DataError(f"{name}[{row}]: is {pixels.shape}, the first image {images.shape[1:]}; make them one size")
         images[row] = pixels
         labels.append(label)
     assert images is not None
@@ -61,9 +55,7 @@ def _labels(labels: list[Any], name: str) -> np.ndarray:
     try:
         numbers = np.array([int(label) for label in labels], np.int64)
     except (TypeError, ValueError):
-        raise DataError(
-            f"{name}: labels must be whole numbers or None, the first is {labels[0]!r}; map them"
-        ) from None
+        raise DataError(f"{name}: labels must be whole numbers or None, the first is {labels[0]!r}; map them") from None
     return numbers
 
 
@@ -85,7 +77,5 @@ def _pixels(image: Any, what: str) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):  # also refuses NaN
-        raise DataError(
-            f"{what}: {array.dtype} values must be uint8, or floats within [0, 1]; undo any normalisation"
-        )
+        raise DataError(f"{what}: {array.dtype} values must be uint8, or floats within [0, 1]; undo any normalisation")
     return np.rint(array * 255).astype(np.uint8)

@@ -71,9 +71,7 @@ def held_out(pack: Pack, fraction: float) -> tuple[tuple[Split, np.ndarray], tup
         SettingError: `fraction` is not within [0, 0.9].
     """
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction <= 0.9:
-        raise SettingError(
-            f"valid={fraction!r}: must be a share from 0 to 0.9; 0.05 is usual, 0 holds nothing out"
-        )
+        raise SettingError(f"valid={fraction!r}: must be a share from 0 to 0.9; 0.05 is usual, 0 holds nothing out")
     train = pack.split("train")
     count = len(train)
     if fraction == 0:
@@ -134,9 +132,7 @@ class Batches:
         self._ahead: tuple[int, Future[dict[str, Tensor]]] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._small = {
-            kind: torch.as_tensor(np.array(array)).to(
-                self.device, torch.int64 if kind == "labels" else torch.float32
-            )
+            kind: torch.as_tensor(np.array(array)).to(self.device, torch.int64 if kind == "labels" else torch.float32)
             for kind, array in split.arrays().items()
             if kind not in ("images", "masks")
         }
@@ -151,16 +147,12 @@ class Batches:
         if count and not (self.rows.min() >= 0 and self.rows.max() < len(self.split)):
             raise SettingError(f"rows: run to {self.rows.max()}, the split has {len(self.split)} images")
         if size > count:
-            raise SettingError(
-                f"batch_size={size}: there are only {count} images; take a batch of at most {count}"
-            )
+            raise SettingError(f"batch_size={size}: there are only {count} images; take a batch of at most {count}")
         if self.world < 1 or not 0 <= self.rank < self.world:
             raise SettingError(f"rank={self.rank}: must be from 0 to world - 1, and world is {self.world}")
         if size % self.world:
             near = size + self.world - size % self.world
-            raise SettingError(
-                f"batch_size={size}: must divide among {self.world} processes; take for instance {near}"
-            )
+            raise SettingError(f"batch_size={size}: must divide among {self.world} processes; take for instance {near}")
 
     def _fits(self) -> bool:
         arrays = [a for kind, a in self.split.arrays().items() if kind in ("images", "masks")]
@@ -206,9 +198,7 @@ class Batches:
     def fixed(self, count: int, start: int = 0) -> Batch:
         """`count` rows from `start` on, in order, or as many as there are."""
         if count < 1 or not 0 <= start < self.images:
-            raise SettingError(
-                f"count={count}, start={start}: must name at least one of {self.images} images"
-            )
+            raise SettingError(f"count={count}, start={start}: must name at least one of {self.images} images")
         rows = self.rows[start : start + count]
         return self._make(rows, self._read(rows))
 

@@ -30,9 +30,7 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         denied = error.strerror or type(error).__name__
     if denied:
-        raise DataError(
-            f"{folder}: cannot be written to ({denied}); set MORPHOSPACE_CACHE elsewhere, or pass out="
-        )
+        raise DataError(f"{folder}: cannot be written to ({denied}); set MORPHOSPACE_CACHE elsewhere, or pass out=")
     return folder
 
 

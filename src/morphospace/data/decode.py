@@ -25,7 +25,17 @@ from pathlib import Path
 from typing import Literal, Union
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
 
 from morphospace.errors import DataError
 
@@ -44,7 +54,18 @@ __all__ = [
 Blob = Union[str, bytes, Callable[[], bytes]]  # noqa: UP007 - a Callable inside `|` is an error at run time on 3.11
 """What can be decoded: a path, the encoded bytes, or a picklable callable giving them (as for an archive)."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+# Pillow registers a format when its plugin is imported, and fails on one asked for but not registered. A JPEG of
+# several pictures (MPO) is opened by the JPEG plugin.
+_PLUGINS = (
+    JpegImagePlugin.JpegImageFile,
+    PngImagePlugin.PngImageFile,
+    BmpImagePlugin.BmpImageFile,
+    GifImagePlugin.GifImageFile,
+    WebPImagePlugin.WebPImageFile,
+    TiffImagePlugin.TiffImageFile,
+    PpmImagePlugin.PpmImageFile,
+)
+FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
 RESAMPLE = Image.Resampling.BICUBIC
 RESAMPLE_NAME = "bicubic, antialiased, 8 bit"
 MAX_PIXELS = 64_000_000
@@ -149,11 +170,7 @@ def to_uint8_image(image: Image.Image, channels: int | None = None) -> Image.Ima
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image).convert("RGB")
     if channels == 1:
-        return (
-            image
-            if image.mode == "L"
-            else (image if image.mode == "1" else image.convert("RGB")).convert("L")
-        )
+        return image if image.mode == "L" else (image if image.mode == "1" else image.convert("RGB")).convert("L")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -201,9 +218,7 @@ def fit(image: Image.Image | np.ndarray, rule: Rule) -> np.ndarray:
 def fit_mask(mask: np.ndarray, rule: Rule) -> np.ndarray:
     """Carry an (H, W, M) 0/1 mask through the same crop as its image, by nearest neighbour."""
     nearest = Image.Resampling.NEAREST
-    layers = [
-        np.asarray(_resampled(Image.fromarray(mask[..., m]), rule, nearest)) for m in range(mask.shape[-1])
-    ]
+    layers = [np.asarray(_resampled(Image.fromarray(mask[..., m]), rule, nearest)) for m in range(mask.shape[-1])]
     return np.stack(layers, axis=-1)
 
 

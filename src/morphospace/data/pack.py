@@ -139,17 +139,13 @@ def check(pack: Pack) -> Pack:
         raise DataError(f"pack {pack.name}: has no split; a pack needs at least one, usually 'train'")
     for name, split in pack.splits.items():
         if not _SPLIT_NAME.fullmatch(name):
-            raise DataError(
-                f"pack {pack.name}: split name {name!r} must be lower-case letters, digits, - and _"
-            )
+            raise DataError(f"pack {pack.name}: split name {name!r} must be lower-case letters, digits, - and _")
         if len(split) == 0:
             raise DataError(f"pack {pack.name}: split {name!r} has no image; leave it out or fill it")
         for kind, array in split.arrays().items():
             want = expected_shape(kind, len(split), pack)
             if array.dtype != KINDS[kind] or array.shape != want:
-                raise DataError(
-                    f"{pack.name}: {name}.{kind} is {array.dtype} {array.shape}, not {KINDS[kind]} {want}"
-                )
+                raise DataError(f"{pack.name}: {name}.{kind} is {array.dtype} {array.shape}, not {KINDS[kind]} {want}")
         labels, classes = split.labels, len(pack.label_names)
         if labels is not None and (labels.min() < 0 or (classes and labels.max() >= classes)):
             raise DataError(
@@ -205,9 +201,7 @@ def _as_split(name: str, key: str, value: Split | np.ndarray) -> Split:
     split = value if isinstance(value, Split) else Split(np.asarray(value))
     images = split.images[..., None] if split.images.ndim == 3 else split.images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise DataError(
-            f"pack {name}: {key}.images has shape {split.images.shape}, must be (N, H, W[, 1 or 3])"
-        )
+        raise DataError(f"pack {name}: {key}.images has shape {split.images.shape}, must be (N, H, W[, 1 or 3])")
     return Split(images, split.labels, split.attributes, split.factors, split.masks)
 
 
@@ -244,21 +238,15 @@ def open_pack(path: str | Path, *, verify: bool = False) -> Pack:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(
-            f"{path}: manifest.json does not say what a pack's must ({error!r}); pack again"
-        ) from None
+        raise DataError(f"{path}: manifest.json does not say what a pack's must ({error!r}); pack again") from None
     if pack.hash != content_hash(shape, names, hashes):
-        raise DataError(
-            f"{path}: manifest.json was changed after packing (its hash does not match); pack again"
-        )
+        raise DataError(f"{path}: manifest.json was changed after packing (its hash does not match); pack again")
     check(pack)
     if verify:
         for split, kinds in hashes.items():
             for kind, said in kinds.items():
                 if digest(splits[split].arrays()[kind]) != said:
-                    raise DataError(
-                        f"{path / f'{split}.{kind}.npy'}: content does not match its hash; pack again"
-                    )
+                    raise DataError(f"{path / f'{split}.{kind}.npy'}: content does not match its hash; pack again")
     return pack
 
 
@@ -267,27 +255,19 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
-            f"{path}: not a pack, it has no manifest.json; give a pack's folder or a source"
-        ) from None
+        raise DataError(f"{path}: not a pack, it has no manifest.json; give a pack's folder or a source") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{file}: cannot be read as JSON ({reason}); pack again") from None
     if not isinstance(manifest, dict) or "format" not in manifest:
         raise DataError(f"{file}: not the manifest of a pack; give a pack's folder or a source")
     if manifest["format"] != FORMAT:
-        raise DataError(
-            f"{file}: pack format {manifest['format']!r}, this version reads {FORMAT}; pack again"
-        )
+        raise DataError(f"{file}: pack format {manifest['format']!r}, this version reads {FORMAT}; pack again")
     return manifest
 
 
 def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
-    if (
-        not _SPLIT_NAME.fullmatch(split)
-        or not set(about["arrays"]) <= set(KINDS)
-        or "images" not in about["arrays"]
-    ):
+    if not _SPLIT_NAME.fullmatch(split) or not set(about["arrays"]) <= set(KINDS) or "images" not in about["arrays"]:
         raise DataError(f"{path}: manifest.json names a split {split!r} that no pack has; pack again")
     arrays: dict[str, np.ndarray] = {}
     for kind, said in about["arrays"].items():
@@ -295,9 +275,7 @@ def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
         try:
             size = file.stat().st_size
             if size != said["bytes"]:
-                raise DataError(
-                    f"{file}: has {size:,} bytes, the manifest says {said['bytes']:,}; pack again"
-                )
+                raise DataError(f"{file}: has {size:,} bytes, the manifest says {said['bytes']:,}; pack again")
             arrays[kind] = np.load(file, mmap_mode="r", allow_pickle=False)
         except DataError:
             raise
@@ -307,7 +285,5 @@ def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
             reason = " ".join(str(error).split())
             raise DataError(f"{file}: cannot be read as an array ({reason}); pack again") from None
         if len(arrays[kind]) != about["count"]:
-            raise DataError(
-                f"{file}: has {len(arrays[kind]):,} rows, the manifest says {about['count']:,}; pack again"
-            )
+            raise DataError(f"{file}: has {len(arrays[kind]):,} rows, the manifest says {about['count']:,}; pack again")
     return Split(**arrays)

@@ -12,24 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from morphospace.data.cache import cache_folder, locked, make_folder
-from morphospace.data.decode import RESAMPLE_NAME, Rule, fit, fit_mask
+from morphospace.data.decode import RESAMPLE_NAME, Rule
 from morphospace.data.pack import FORMAT, Pack, open_pack
+from morphospace.data.packing import NAME_KINDS, Packer, Progress
 from morphospace.data.settings import DataSettings
-from morphospace.data.sources import SOURCES, Contents, Part, Source, SourceInfo, open_source
-from morphospace.data.workers import decode_all
+from morphospace.data.sources import SOURCES, Source, SourceInfo, open_source
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError, nearest
 
 __all__ = ["data_list", "fetch", "parse_size", "prepare"]
 
-Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 _LEAST, _MOST = 8, 4096
 _SHOWN = 20
-_ROWS_AT_ONCE = 1024
 
 
 def parse_size(text: str | int | tuple[int, int] | None) -> tuple[int, int] | None:
@@ -45,11 +41,7 @@ def parse_size(text: str | int | tuple[int, int] | None) -> tuple[int, int] | No
         return None
     words = text if isinstance(text, tuple) else re.split("[x×]", str(text).strip().lower())
     digits = [str(word).strip() for word in words]
-    if (
-        isinstance(text, bool)
-        or len(digits) not in (1, 2)
-        or not all(re.fullmatch("[0-9]{1,9}", d) for d in digits)
-    ):
+    if isinstance(text, bool) or len(digits) not in (1, 2) or not all(re.fullmatch("[0-9]{1,9}", d) for d in digits):
         raise SettingError(f"size={text!r}: must be a number or HEIGHTxWIDTH; write for instance 64 or 64x48")
     height, width = int(digits[0]), int(digits[-1])
     if not all(_LEAST <= side <= _MOST for side in (height, width)):
@@ -102,9 +94,7 @@ def prepare(
         return _existing(settings, size, out)
     source = _source(settings, say)
     key = _key(settings, source, size)
-    target = (
-        Path(out) if out is not None else cache_folder() / "packs" / _folder_name(settings, source, size, key)
-    )
+    target = Path(out) if out is not None else cache_folder() / "packs" / _folder_name(settings, source, size, key)
     make_folder(target.parent)
     with locked(target):
         inputs = source.inputs()
@@ -122,17 +112,13 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
         known = nearest(settings.data.partition(":")[0], SOURCES)
         raise DataError(f"data={settings.data!r}: neither a source nor the folder of a pack{known}")
     if not (path / "manifest.json").exists():
-        raise DataError(
-            f"data={settings.data!r}: is not a pack; for a folder of images write folder:{settings.data}"
-        )
+        raise DataError(f"data={settings.data!r}: is not a pack; for a folder of images write folder:{settings.data}")
     if out is not None:
         raise SettingError(f"out={str(out)!r}: data={settings.data!r} is a pack already; leave out= off")
     pack = open_pack(path)
     height, width, channels = pack.shape
     if size not in (None, (height, width)):
-        raise SettingError(
-            f"size={settings.size!r}: the pack {path} is {height}x{width}; leave size out or pack again"
-        )
+        raise SettingError(f"size={settings.size!r}: the pack {path} is {height}x{width}; leave size out or pack again")
     if settings.channels not in (None, channels):
         raise SettingError(
             f"channels={settings.channels!r}: the pack {path} has {channels}; leave it out or pack again"
@@ -157,9 +143,7 @@ def _folder_name(settings: DataSettings, source: Source, size: tuple[int, int] |
     return f"{source.info.name}-{shape}-{settings.crop}-{key}"
 
 
-def _reusable(
-    target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *, own: bool, say: Say
-) -> Pack | None:
+def _reusable(target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *, own: bool, say: Say) -> Pack | None:
     """The pack in `target` if it is the one asked for; None if it must be packed.
 
     Raises:
@@ -178,9 +162,7 @@ def _reusable(
         return None
     if pack.manifest.get("key") != key:
         if not own:
-            raise DataError(
-                f"out={str(target)!r}: holds another pack ({pack.name}); give another folder or remove it"
-            )
+            raise DataError(f"out={str(target)!r}: holds another pack ({pack.name}); give another folder or remove it")
         return None
     if pack.manifest.get("inputs") != inputs:
         say(f"packing again: the files of {pack.name} changed")
@@ -207,7 +189,7 @@ def _pack(
         say(note)
     height, width = parse_size(size or contents.shape[:2]) or (0, 0)
     rule = Rule(height, width, settings.channels or contents.shape[2], settings.crop)
-    packer = _Packer(contents, rule, workers, progress, settings.strict)
+    packer = Packer(contents, rule, workers, progress, settings.strict)
     try:
         with PackWriter(target) as writer:
             for split in contents.parts:
@@ -227,13 +209,11 @@ def _pack(
                 "skipped": {"count": len(packer.skipped), "first": packer.skipped[:_SHOWN]},
                 "notes": list(contents.notes),
             }
-            names = {kind: getattr(contents, kind) for kind in _NAME_KINDS}
+            names = {kind: getattr(contents, kind) for kind in NAME_KINDS}
             writer.finish(name=contents.name, shape=rule.shape, names=names, about=about)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DataError(
-            f"{target}: could not be written ({reason}); make room, or pass out= elsewhere"
-        ) from None
+        raise DataError(f"{target}: could not be written ({reason}); make room, or pass out= elsewhere") from None
     if packer.skipped:
         first = packer.skipped[0]
         say(f"skipped {len(packer.skipped):,} unreadable files, the first {first['file']}: {first['reason']}")
@@ -241,76 +221,6 @@ def _pack(
     count = sum(len(split) for split in pack.splits.values())
     say(f"packed {count:,} images in {seconds:.1f} s ({count / seconds:,.0f}/s) to {target}")
     return pack
-
-
-_NAME_KINDS = ("label_names", "attribute_names", "factor_names", "mask_names")
-
-
-class _Packer:
-    """Brings the parts of a source into a writer, and keeps count."""
-
-    def __init__(
-        self, contents: Contents, rule: Rule, workers: int | None, progress: Progress | None, strict: bool
-    ) -> None:
-        self.contents, self.rule, self.workers, self.strict = contents, rule, workers, strict
-        self.progress = progress or (lambda done, total: None)
-        self.total = sum(len(part) for part in contents.parts.values())
-        self.done = 0
-        self.skipped: list[dict[str, str]] = []
-
-    def _count(self, images: int) -> None:
-        self.done += images
-        self.progress(self.done, self.total)
-
-    def add(self, writer: PackWriter, split: str) -> None:
-        """Write one split: its images, then whatever is known of those that could be read."""
-        part = self.contents.parts[split]
-        kept = (
-            self._decoded(writer, split, part)
-            if part.files is not None
-            else self._resized(writer, split, part)
-        )
-        for kind in ("labels", "attributes", "factors"):
-            table = getattr(part, kind)
-            if table is not None:
-                writer.append(split, kind, table[kept])
-        if part.masks is not None:
-            for row in kept:
-                writer.append(split, "masks", fit_mask(part.masks[row], self.rule)[None])
-
-    def _resized(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
-        for first in range(0, len(part), _ROWS_AT_ONCE):
-            rows = part.images[first : first + _ROWS_AT_ONCE]
-            same = rows.shape[1:] == self.rule.shape
-            writer.append(split, "images", rows if same else np.stack([fit(row, self.rule) for row in rows]))
-            self._count(len(rows))
-        return np.arange(len(part))
-
-    def _decoded(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
-        assert part.files is not None
-        first, lost, before = 0, [], len(self.skipped)
-        for count, (images, bad) in decode_all(part.files, self.rule, workers=self.workers):
-            for position, reason in bad:
-                self._skip(part, first + position, reason)
-                lost.append(first + position)
-            if len(images):
-                writer.append(split, "images", images)
-            first += count
-            self._count(count)
-        if len(lost) == len(part):
-            one = self.skipped[before]
-            raise DataError(
-                f"{self.contents.name}: none of the {len(part):,} files of {split} can be read"
-                f" (the first, {one['file']}: {one['reason']}); check the files"
-            )
-        return np.setdiff1d(np.arange(len(part)), lost)
-
-    def _skip(self, part: Part, row: int, reason: str) -> None:
-        assert part.files is not None
-        name = part.names[row] if part.names else str(part.files[row])
-        if self.strict:
-            raise DataError(f"{name}: {reason}; leave strict off to skip and count such files")
-        self.skipped.append({"file": name, "reason": reason})
 
 
 def data_list(root: str | Path | None = None) -> list[SourceInfo]:

@@ -48,9 +48,7 @@ def decode_all(
     """
     workers = os.cpu_count() or 1 if workers is None else workers
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise SettingError(
-            f"workers={workers!r}: must be a whole number of at least 1; leave it out to use every core"
-        )
+        raise SettingError(f"workers={workers!r}: must be a whole number of at least 1; leave it out to use every core")
     size = max(1, min(64, _CHUNK_BYTES // (rule.height * rule.width * rule.channels)))
     chunks = [blobs[first : first + size] for first in range(0, len(blobs), size)]
     if workers == 1 or (len(blobs) < _WORTH_A_POOL and start is None):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.errors import SettingError
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.randomness import stream
 
@@ -17,23 +18,23 @@ __all__ = ["Decodes", "Encodes", "Scores", "Prior", "Normal", "FittedGaussian", 
 
 @runtime_checkable
 class Decodes(Protocol):
-    """z -> x."""
+    """z -> x; a conditional model is told a condition (B, size) too."""
 
-    def decode(self, z: Tensor) -> Tensor: ...
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor: ...
 
 
 @runtime_checkable
 class Encodes(Protocol):
     """x -> q(z | x)."""
 
-    def encode(self, images: Tensor) -> DiagonalGaussian | Point: ...
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian | Point: ...
 
 
 @runtime_checkable
 class Scores(Protocol):
     """x -> how real it looks, one number an image, higher for more real."""
 
-    def score(self, images: Tensor) -> Tensor: ...
+    def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor: ...
 
 
 class Prior(Protocol):
@@ -109,19 +110,27 @@ class Model:
         settings: The member's settings.
         shape: (H, W, C) of its images.
         parts: The caller's own networks by name, in place of ours.
+        conditioning: What a conditional model is told.
     """
 
     replaceable: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = ()
     default_ema_halflife_images: ClassVar[int] = 0
 
-    def __init__(self, settings: Any, shape: tuple[int, int, int], parts: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self,
+        settings: Any,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, nn.Module],
+        conditioning: Conditioning | None = None,
+    ) -> None:
         unknown = sorted(set(parts) - set(self.replaceable))
         if unknown:
             known = ", ".join(self.replaceable)
             raise SettingError(f"parts = {unknown}: {settings.name} has no such part to replace; it has {known}")
         self.settings = settings
         self.shape = shape
+        self.conditioning = conditioning
         self.latent_dim: int = settings.latent_dim
         self.signed: bool = getattr(settings, "signed", False)
         self.networks = nn.ModuleDict()

@@ -56,12 +56,12 @@ class Look:
 
 
 def auto_widths(shape: Shape, first: int, most: int = 512) -> tuple[int, ...]:
-    """Choose channels: doubling from `first` up to `most`, one layer for each halving that leaves 4 pixels.
+    """Choose channels: doubling from `first` up to `most`, one layer for each halving that leaves 3 pixels.
 
     >>> auto_widths((64, 64, 3), 32), auto_widths((28, 28, 1), 64), auto_widths((8, 12, 1), 32)
-    ((32, 64, 128, 256), (64, 128), (32,))
+    ((32, 64, 128, 256), (64, 128, 256), (32,))
     """
-    layers = max(1, int(math.log2(min(shape[:2]) / 4)))
+    layers = max(1, int(math.log2(min(shape[:2]) / 3)))
     return tuple(min(first * 2**i, most) for i in range(layers))
 
 
@@ -201,7 +201,7 @@ class ConvDecoder(nn.Module):
 def initialise(network: nn.Module, scheme: str) -> nn.Module:
     """Draw initial weights in place by one of the published schemes and return the network.
 
-    `dcgan`: N(0, 0.02) for every weight matrix and kernel, batch-norm scales N(1, 0.02), biases 0 (Radford et al. 2016).
+    `dcgan`: N(0, 0.02) for every weight matrix and kernel, batch-norm scales N(1, 0.02), biases 0 (Radford 2016).
     `wide`: N(0, 1) and bias 0 for transposed convolutions only. `default`: as torch made them.
     """
     for module in network.modules():

@@ -232,14 +232,14 @@ class Engine:
         self.optimizers[phase.optimizer or phase.name].found_inf = self.found_inf  # type: ignore[attr-defined]
 
     def refuse_non_finite(self, clock: Clock) -> None:
-        """Raise with the name of the first term that was logged as not finite."""
-        values = {name: float(stacked[-1]) for name, stacked in self.sums.items()}
+        """Raise with the name of the term that was the first not to be finite."""
+        bad = {name: (~torch.isfinite(torch.stack(values))).nonzero() for name, values in self.sums.items()}
         # A player's loss is named only where none of its terms is to blame.
-        guilty = sorted((name.endswith("/loss"), name) for name, value in values.items() if not math.isfinite(value))
-        name = guilty[0][1] if guilty else "loss"
+        guilty = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))
+        index, _, name = guilty[0]
         raise TrainingError(
-            f"{name} is {values.get(name, math.nan)} at step {clock.step} (image {clock.images}): stopped before the "
-            "update, the last checkpoint is as it was; try a lower --lr, --clip 1 or --precision fp32"
+            f"{name} is {float(self.sums[name][index])} at step {clock.step} (image {clock.images}): stopped before "
+            "the update, the last checkpoint is as it was; try a lower --lr, --clip 1 or --precision fp32"
         )
 
     def log(self, phase: str, terms: Terms, loss: Tensor) -> None:
@@ -256,19 +256,18 @@ class Engine:
         report = s.report_images or max(1, self.total_images // 100)
         checkpoint = s.checkpoint_images or max(1, self.total_images // 10)
         self.model.networks.train()
-        began, since = time.perf_counter(), self.clock.images
+        spent, since = 0.0, self.clock.images  # of the stretch since the last report; saving and judging left out
         while self.clock.images < self.total_images and not self.stop:
-            before = self.clock.images
+            before, began = self.clock.images, time.perf_counter()
             self.step()
             now, ends = self.clock.images, self.clock.images >= self.total_images or bool(self.stop)
+            spent += time.perf_counter() - began
             if ends or before // report != now // report:
-                seconds, began = time.perf_counter() - began, time.perf_counter()
-                self.seconds += seconds
-                self.report((now - since) / seconds)
-                since = now
+                self.seconds += spent
+                self.report((now - since) / spent)
+                spent, since = 0.0, now
             if ends or before // checkpoint != now // checkpoint:
-                self.checkpoint()
-                began = time.perf_counter()
+                self.checkpoint(spent)
         self.emit(Finished(self.clock, self.stop))
 
     def emit(self, event: Event) -> None:
@@ -284,14 +283,14 @@ class Engine:
         self.sums = {}
         self.emit(Reported(self.clock, self.seconds, rate, terms, self.total_images))
 
-    def checkpoint(self) -> None:
-        """Judge the held-out images, then tell that it is time to save."""
+    def checkpoint(self, spent: float) -> None:
+        """Judge the held-out images, then tell that it is time to save; `spent` seconds are not reported yet."""
         best = False
         if self.valid is not None and self.world.leads and (judged := self.validate()):
             self.emit(judged)
             best = judged.loss < self.best
             self.best = min(self.best, judged.loss)
-        self.emit(Checkpointed(self.clock, self.state(), best))
+        self.emit(Checkpointed(self.clock, self.state(spent), best))
         self.world.wait()
 
     @contextlib.contextmanager
@@ -331,7 +330,7 @@ class Engine:
 
     # -- state -----------------------------------------------------------------------------------------------
 
-    def state(self) -> State:
+    def state(self, spent: float = 0.0) -> State:
         """Return all that exact resume needs; the tensors are the live ones, not copies."""
         tensors: dict[str, Mapping[str, Tensor]] = {
             "model": self.model.networks.state_dict(),
@@ -349,7 +348,7 @@ class Engine:
             "step": self.steps,
             "images": self.clock.images,
             "epoch": self.clock.epoch,
-            "seconds": self.seconds,
+            "seconds": self.seconds + spent,
             "best": self.best if math.isfinite(self.best) else None,
             "world": self.world.size,
             "threads": torch.get_num_threads(),

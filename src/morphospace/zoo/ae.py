@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model, checked
 from morphospace.models.distributions import DiagonalGaussian, Point, likelihood_for
 from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, auto_widths, initialise
@@ -30,8 +31,14 @@ class AE(Model):
     averaged = ("encoder", "decoder", "likelihood")
     code_outputs = 1  # numbers the encoder gives for each latent dimension
 
-    def __init__(self, settings: AESettings, shape: tuple[int, int, int], parts: Mapping[str, nn.Module]) -> None:
-        super().__init__(settings, shape, parts)
+    def __init__(
+        self,
+        settings: AESettings,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, nn.Module],
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        super().__init__(settings, shape, parts, conditioning)
         s = settings
         self.likelihood = likelihood_for(s.likelihood, signed=s.signed, variance=s.variance, sigma=s.sigma)
         outputs = self.code_outputs * s.latent_dim
@@ -74,11 +81,11 @@ class AE(Model):
             return MLP(inputs, widths, raw, self.look)
         return ConvDecoder(inputs, widths, (*self.shape[:2], raw[0]), self.look)
 
-    def encode(self, images: Tensor) -> Point | DiagonalGaussian:
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Point | DiagonalGaussian:
         """Return the code of images (B, C, H, W)."""
         return Point(self.encoder(images))
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the mean images (B, C, H, W) of codes (B, D)."""
         return self.likelihood.mean(self.decoder(z))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model, checked
 from morphospace.models.distributions import full
 from morphospace.models.towers import ConvDecoder, ConvEncoder, Look, auto_widths, initialise
@@ -34,8 +35,14 @@ class DCGAN(Model):
     averaged = ("generator",)
     default_ema_halflife_images = 10_000
 
-    def __init__(self, settings: DCGANSettings, shape: tuple[int, int, int], parts: Mapping[str, nn.Module]) -> None:
-        super().__init__(settings, shape, parts)
+    def __init__(
+        self,
+        settings: DCGANSettings,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, nn.Module],
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        super().__init__(settings, shape, parts, conditioning)
         self.signed = True
         image = (2, shape[2], *shape[:2])
         if "generator" in parts:
@@ -65,11 +72,11 @@ class DCGAN(Model):
         look = Look(activation="leaky", slope=self.settings.slope, bias=False, norm_first=False)
         return ConvEncoder(self.shape, self.widths, 1, look, head_bias=False)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return images (B, C, H, W) in [-1, 1] for codes (B, D)."""
         return torch.tanh(full(self.generator(z)))
 
-    def score(self, images: Tensor) -> Tensor:
+    def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the critic's logit of images in [-1, 1], (B,)."""
         return full(self.critic(images)).squeeze(1)
 

@@ -5,7 +5,7 @@ A zoo member is one settings class here, registered by its decorator, and one fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from morphospace.errors import SettingError, nearest, require
 
 if TYPE_CHECKING:
+    from morphospace.models.conditioning import Conditioning
     from morphospace.models.contract import Model
 
 __all__ = ["ZOO", "ModelSettings", "AESettings", "VAESettings", "DCGANSettings", "settings_class"]
@@ -75,10 +76,21 @@ class ModelSettings:
         require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "both must be in [0, 1)")
         require(0 <= self.weight_decay < 10, "weight_decay", self.weight_decay, "must be in [0, 10)")
 
-    def build(self, shape: tuple[int, int, int], parts: dict[str, Any] | None = None) -> Model:
-        """Build the model for images of `shape` (H, W, C); `parts` replaces networks by the caller's own."""
+    def build(
+        self,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, Any] | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> Model:
+        """Build the model for images of `shape` (H, W, C).
+
+        Args:
+            shape: The images' shape.
+            parts: The caller's own networks by name, in place of ours.
+            conditioning: What a conditional model is told.
+        """
         module, _, cls = self.implementation.partition(":")
-        return getattr(import_module(module), cls)(self, shape, parts or {})
+        return getattr(import_module(module), cls)(self, shape, parts or {}, conditioning)
 
 
 @member("ae", "morphospace.zoo.ae:AE", "Hinton & Salakhutdinov 2006")
@@ -124,6 +136,12 @@ class AESettings(ModelSettings):
             self.signed,
             "a Bernoulli likelihood needs pixels in [0, 1]; use --no-signed or --likelihood gaussian",
         )
+        require(
+            self.likelihood == "gaussian" or self.variance == "calibrated",
+            "variance",
+            self.variance,
+            f"only a Gaussian has a variance, and likelihood is {self.likelihood!r}; add --likelihood gaussian",
+        )
 
 
 @member("vae", "morphospace.zoo.vae:VAE", "Kingma & Welling 2014; Higgins et al. 2017 (beta)")
@@ -139,7 +157,7 @@ class VAESettings(AESettings):
         kl_reduction: `sum` over latent dimensions (nats) or `mean` over them, as some published recipes have it.
     """
 
-    likelihood: Literal["bernoulli", "gaussian", "squared-error"] = "gaussian"
+    likelihood: Literal["bernoulli", "gaussian", "squared-error"] = "bernoulli"
     beta: float = 1.0
     kl_warmup_images: int = 0
     kl_reduction: Literal["sum", "mean"] = "sum"

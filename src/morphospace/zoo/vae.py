@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Normal
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.objectives.clock import ramp
@@ -27,11 +28,17 @@ class VAE(AE):
     settings: VAESettings
     code_outputs = 2  # mean and log variance
 
-    def __init__(self, settings: VAESettings, shape: tuple[int, int, int], parts: Mapping[str, nn.Module]) -> None:
-        super().__init__(settings, shape, parts)
+    def __init__(
+        self,
+        settings: VAESettings,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, nn.Module],
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        super().__init__(settings, shape, parts, conditioning)
         self.prior = Normal()
 
-    def encode(self, images: Tensor) -> DiagonalGaussian:
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian:
         """Return q(z | x) of images (B, C, H, W)."""
         return DiagonalGaussian.from_parameters(self.encoder(images))
 

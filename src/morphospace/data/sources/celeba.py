@@ -136,9 +136,7 @@ class CelebA(Source):
             except (ValueError, OverflowError):
                 row = np.array([], dtype=np.int8)
             if len(row) != len(columns) or not np.isin(row, (-1, 0, 1)).all():
-                raise DataError(
-                    f"{path}: line {number} must have {len(columns)} values of -1 or 1; fetch it again"
-                )
+                raise DataError(f"{path}: line {number} must have {len(columns)} values of -1 or 1; fetch it again")
             table[name] = (row > 0).astype(np.uint8)
         return columns, table, listed
 

@@ -70,9 +70,7 @@ class Folder(Source):
             wanted = [f for f in files if f.lower().endswith(_ENDINGS) and not f.startswith(".")]
             names += [(prefix / f).as_posix() for f in wanted if (Path(place) / f).is_file()]
         if not names:
-            raise DataError(
-                f"{base}: has no image file ({', '.join(e[1:] for e in _ENDINGS)}); check the path"
-            )
+            raise DataError(f"{base}: has no image file ({', '.join(e[1:] for e in _ENDINGS)}); check the path")
         return sorted(names)
 
     def inputs(self) -> Mapping[str, Any]:
@@ -126,9 +124,7 @@ def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int
         return {"train": list(names)}, 0
     if {"val/", "valid/"} <= tops:
         raise DataError(f"{base}: has both val and valid; keep one of them")
-    by_split = {
-        split: [n for n in names if _SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")
-    }
+    by_split = {split: [n for n in names if _SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")}
     return {split: mine for split, mine in by_split.items() if mine}, 1
 
 

@@ -41,14 +41,10 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
             head = stream.read(4 + 4 * dimensions)
             sizes = [int.from_bytes(head[4 * i + 4 : 4 * i + 8], "big") for i in range(dimensions)]
             if len(head) < 4 + 4 * dimensions or int.from_bytes(head[:4], "big") != _MAGIC[kind]:
-                raise DataError(
-                    f"{path}: not an IDX file of {kind} (it starts {head[:4].hex()!r}); fetch it again"
-                )
+                raise DataError(f"{path}: not an IDX file of {kind} (it starts {head[:4].hex()!r}); fetch it again")
             if not 0 < sizes[0] <= _MOST or sizes[1:] not in ([], [_SIDE, _SIDE]):
                 shape = "x".join(map(str, sizes))
-                raise DataError(
-                    f"{path}: its header says {shape}, must be N or Nx{_SIDE}x{_SIDE}; fetch it again"
-                )
+                raise DataError(f"{path}: its header says {shape}, must be N or Nx{_SIDE}x{_SIDE}; fetch it again")
             want = int(np.prod(sizes))
             data = stream.read(want + 1)  # one more: to see trailing bytes, and to make gzip check its sum
     except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
@@ -123,9 +119,7 @@ class IdxSource(Source):
         missing = [_STEMS[key] for key in _STEMS if key not in found]
         if missing:
             folder = next(iter(found.values())).parent
-            raise DataError(
-                f"{self.info.name}: {folder} lacks {' and '.join(missing)} (.gz or not); put it there"
-            )
+            raise DataError(f"{self.info.name}: {folder} lacks {' and '.join(missing)} (.gz or not); put it there")
         return found
 
     def inputs(self) -> Mapping[str, Any]:
@@ -141,14 +135,11 @@ class IdxSource(Source):
             labels = read_idx(found[split, "labels"], "labels")
             if len(images) != len(labels):
                 raise DataError(
-                    f"{self.info.name}: {split} has {len(images):,} images but {len(labels):,} labels;"
-                    " fetch both again"
+                    f"{self.info.name}: {split} has {len(images):,} images but {len(labels):,} labels; fetch both again"
                 )
             if labels.max() >= len(self.classes):
                 file = found[split, "labels"]
-                raise DataError(
-                    f"{file}: has label {labels.max()}, must be below {len(self.classes)}; fetch it again"
-                )
+                raise DataError(f"{file}: has label {labels.max()}, must be below {len(self.classes)}; fetch it again")
             parts[split] = Part(images=images[..., None], labels=labels.astype(np.int64))
         return Contents(self.info.name, parts, (_SIDE, _SIDE, 1), label_names=self.classes)
 

@@ -1,0 +1,119 @@
+"""The command line's frame: which verb, what it answers, and how it ends.
+
+Nothing here, nor in what a `--help` or a mistyped flag touches, imports torch; the verbs do so inside.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError, Group
+
+from morphospace import __version__
+from morphospace.cli.complaints import explain
+from morphospace.cli.flags import split_lists
+from morphospace.cli.talk import Answer, Talk
+from morphospace.errors import MorphospaceError
+
+__all__ = ["build", "main"]
+
+HELP = """Train, explore and judge latent-variable image models: autoencoders, VAEs and GANs.
+
+Begin with `morpho demo`, or `morpho train vae --data digits --size 32 --out runs/digits`."""
+
+# Verb: where it is, and its line in the help. The modules are loaded when their verb is called.
+VERBS = {
+    "demo": ("demo:demo", "Train two small models on embedded data and name the pictures they draw."),
+    "train": ("training:train", "Train a model, or go on with the run that --out holds."),
+    "resume": ("training:resume", "Go on with a run from its last checkpoint, with the settings it has."),
+    "sample": ("drawing:sample", "Draw images from a run into a PNG."),
+    "reconstruct": ("drawing:reconstruct", "Put held-out images over what the model makes of them, as a PNG."),
+    "runs": ("looking:runs", "List the runs below a folder."),
+    "models": ("looking:models", "List the models."),
+    "recipes": ("looking:recipes", "List the recipes: published systems, ready to train."),
+}
+DATA_VERBS = {
+    "list": ("data:list_sources", "List the sources of images and whether their files are here."),
+    "fetch": ("data:fetch", "Download a source's files."),
+    "pack": ("data:pack", "Decode a source once into a pack."),
+    "show": ("data:show", "Draw the first images of a source or pack into a PNG."),
+}
+
+
+def build(tokens: Sequence[str] = ()) -> App:
+    """Build the parser; `tokens` say which model's flags `train` has."""
+    common: dict[str, Any] = {"help_format": "plaintext", "group_commands": Group("Commands", sort_key=0)}
+    app = App(name="morpho", help=HELP, version=__version__, **common)
+    data = App(name="data", help="Sources of images, and packs of them.", **common)
+    for parent, verbs in ((app, VERBS), (data, DATA_VERBS)):
+        for name, (home, line) in verbs.items():
+            if name == "train" and "train" in tokens[:1]:
+                from morphospace.cli.training import train_command
+
+                command, about = train_command(tokens[1:])
+                app.command(command, name="train", help=f"{line}\n\n{about}")
+            else:
+                parent.command(f"morphospace.cli.{home}", name=name, help=line)
+    app.command(data)
+    return app
+
+
+def main(tokens: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 2 for an error said in one line, 130 or 143 if stopped.
+
+    Args:
+        tokens: The arguments, sys.argv's when None.
+    """
+    words = split_lists(sys.argv[1:] if tokens is None else tokens)
+    talk = Talk(as_json="--json" in words, quiet=os.environ.get("RANK", "0") != "0")
+    try:
+        code = _run(words, talk)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our words has left; the interpreter must not complain of it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _leave_world(code)
+    return code
+
+
+def _run(words: Sequence[str], talk: Talk) -> int:
+    """Parse and call; every expected failure becomes one line."""
+    try:
+        command, bound, ignored = build(words).parse_args(
+            list(words), exit_on_error=False, print_error=False, verbose=False
+        )
+        if "talk" in ignored:
+            bound.arguments["talk"] = talk
+        answer = command(*bound.args, **bound.kwargs)
+        return talk.answer(answer) if isinstance(answer, Answer) else 0
+    except CycloptsError as error:
+        return talk.fail(explain(error, [*VERBS, "data", *(f"data {name}" for name in DATA_VERBS)], words))
+    except MorphospaceError as error:
+        return talk.fail(str(error))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return talk.fail(f"{error.filename or 'system'}: {error.strerror or error}; check the path, or try another")
+    except KeyboardInterrupt:
+        return 130
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)):
+            raise
+        return talk.fail("out of memory: give a smaller --batch-size, --size or --widths, or fewer images with --n")
+
+
+def _leave_world(code: int) -> None:
+    """End one of several processes at once: tearing the process group down at interpreter exit may abort."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        if code != 2:  # after an error the others may be gone, and waiting for them would never end
+            dist.barrier()
+            dist.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

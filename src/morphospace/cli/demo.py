@@ -1,0 +1,63 @@
+"""`morpho demo`: two small models on embedded data, nothing to download, pictures at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from morphospace.cli.flags import Json
+from morphospace.cli.talk import Answer, Spoken
+
+__all__ = ["demo"]
+
+ACTS = {
+    "digits-vae": ("demo-digits-vae", "a variational autoencoder learns to compress digits and to draw new ones"),
+    "digits-dcgan": ("demo-digits-dcgan", "a GAN learns to draw digits from a critic that tells real from fake"),
+}
+
+
+def demo(
+    *,
+    out: Annotated[str, Parameter(help="Folder for runs and pictures.")] = "demo",
+    json: Json = False,
+    talk: Spoken,
+) -> Answer:
+    """Train two small models on embedded data and name the pictures they draw."""
+    from morphospace.cli.drawing import reconstruct, sample
+    from morphospace.cli.paths import check_folder
+    from morphospace.cli.training import carried_out
+
+    began, pictures = time.monotonic(), []
+    folder = Path(out)
+    for name in ACTS:  # what cannot be written is found out before minutes are spent
+        check_folder(str(folder / name), holds="run.toml", what="run")
+    for name, (recipe, line) in ACTS.items():
+        talk.say(f"== {name}: {line}")
+        talk.say(f"   morpho train --recipe {recipe} --out {folder / name}")
+        trained = carried_out(*_model_and_recipe(recipe), {}, folder / name, talk)
+        if trained.code:
+            return trained
+        made = {"samples": sample(str(folder / name), out=str(folder / f"{name}-samples.png"), talk=talk)}
+        if "reconstructions" in trained.data:
+            out_to = str(folder / f"{name}-reconstructions.png")
+            made["reconstructions"] = reconstruct(str(folder / name), out=out_to, talk=talk)
+        pictures += [_named(name, kind, answer) for kind, answer in made.items()]
+        talk.say("")
+    seconds = time.monotonic() - began
+    lines = [f"done in {seconds:.0f} s; look at", *(f"  {entry['path']}  {entry['what']}" for entry in pictures)]
+    lines.append(f"and at the reports: {', '.join(str(folder / name / 'report.html') for name in ACTS)}")
+    return Answer({"pictures": pictures, "seconds": round(seconds, 1)}, lines)
+
+
+def _model_and_recipe(recipe: str) -> tuple[str, str]:
+    from morphospace.artifacts.configuration import recipe_named
+
+    return recipe_named(recipe).sections["model"]["name"], recipe
+
+
+def _named(name: str, kind: str, answer: Answer) -> dict[str, Any]:
+    what = f"drawn by {name}" if kind == "samples" else f"test digits over what {name} makes of them"
+    return {"path": answer.data["out"], "what": what}

@@ -1,0 +1,164 @@
+"""Flags from settings: each field of a settings class is one flag, its docstring line the help.
+
+Every flag defaults to None, "not given", so that only what a user says goes over a recipe; the real default is
+shown in the help.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Container, Iterable, Sequence
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter, Token
+
+from morphospace.artifacts.configuration import fields_of
+from morphospace.data.settings import DataSettings
+from morphospace.training.settings import TrainingSettings
+from morphospace.zoo.settings import ZOO
+
+__all__ = ["Json", "documentation", "flags_of", "list_flags", "split_lists", "switches", "with_flags"]
+
+Json = Annotated[
+    bool, Parameter(help="Print one JSON object on standard output, nothing else.", negative=(), show_default=False)
+]
+
+ORDER = ("Model", "Data", "Training")
+GROUPS = {name: Group(name, sort_key=10 + i) for i, name in enumerate(ORDER)}
+SECTIONS: dict[str, type] = {"Data": DataSettings, "Training": TrainingSettings}
+
+
+def documentation(cls: type) -> dict[str, str]:
+    """Return what the "Attributes:" sections of a class and its bases say of each field; the class's own wins."""
+    lines: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        text = inspect.cleandoc(vars(base).get("__doc__") or "")
+        section = re.search(r"^Attributes:\n((?:^[ ]{4}.*\n?|^\s*\n)+)", text, re.MULTILINE)
+        entries = re.split(r"^ {4}(?=\w+:)", section[1] if section else "", flags=re.MULTILINE)[1:]
+        for entry in entries:
+            name, _, line = entry.partition(":")
+            lines[name] = " ".join(line.split())
+    return lines
+
+
+def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
+    """Read a whole number, also as 1e6 or 60_000; 1.5 is refused, not rounded."""
+    text = tokens[0].value
+    try:
+        value = float(text)
+        if value.is_integer():
+            return int(text) if text.lstrip("+-").replace("_", "").isdigit() else int(value)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("must be a whole number, for instance 1000 or 1e3")
+
+
+def _flag(
+    name: str, hint: Any, default: Any, line: str, group: Group | None, *, positional: bool = False
+) -> inspect.Parameter:
+    """Return one flag as a keyword parameter."""
+    parts = [option for option in typing.get_args(hint) if option is not type(None)]
+    inner = parts[0] if typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
+    listed = typing.get_origin(inner) is tuple
+    if listed:
+        # However many are given: the settings count them and say what is wrong.
+        inner = tuple[typing.get_args(inner)[0], ...]  # type: ignore[misc]
+    if default is not None and default != ():
+        shown = (
+            ("yes" if default else "no")
+            if isinstance(default, bool)
+            else ",".join(map(str, default))
+            if listed
+            else default
+        )
+        line = f"{line} [default: {shown}]"
+    about = Parameter(
+        name=name.upper() if positional else f"--{name.replace('_', '-')}",
+        help=line,
+        group=group,
+        show_default=False,
+        consume_multiple=listed,
+        negative=None if inner is bool else (),
+        converter=_whole if inner is int else None,
+    )
+    kind = inspect.Parameter.POSITIONAL_ONLY if positional else inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=None, annotation=Annotated[inner | None, about])
+
+
+def flags_of(
+    cls: type, group: str = "", only: Container[str] | None = None, leave: Container[str] = ()
+) -> list[inspect.Parameter]:
+    """Return a settings class's fields as keyword parameters.
+
+    Args:
+        cls: The settings class.
+        group: Heading they stand under in the help.
+        only: The fields to take; all when None.
+        leave: The fields to leave out.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(cls)}
+    lines = documentation(cls)
+    return [
+        _flag(name, hint, defaults[name], lines.get(name, ""), GROUPS.get(group))
+        for name, hint in fields_of(cls).items()
+        if (only is None or name in only) and name not in leave
+    ]
+
+
+def with_flags(function: Callable[..., Any], flags: Iterable[inspect.Parameter]) -> Callable[..., Any]:
+    """Return `function` with its `**settings` spelled out as flags."""
+    own = inspect.signature(function, eval_str=True)
+    kept = [p for p in own.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+
+    def command(*arguments: Any, **values: Any) -> Any:
+        return function(*arguments, **values)
+
+    signature = own.replace(parameters=[*kept, *flags])
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+    return command
+
+
+def _fields() -> dict[str, Any]:
+    """Return the types of every setting there is, by name."""
+    return {name: hint for cls in (*ZOO.values(), *SECTIONS.values()) for name, hint in fields_of(cls).items()}
+
+
+def list_flags() -> set[str]:
+    """Return the flags that take several values."""
+    return {f"--{name.replace('_', '-')}" for name, hint in _fields().items() if typing.get_origin(hint) is tuple}
+
+
+def switches() -> set[str]:
+    """Return the flags that take no value."""
+    names = [name for name, hint in _fields().items() if hint is bool or bool in typing.get_args(hint)]
+    flags = {f"--{name.replace('_', '-')}" for name in names}
+    return flags | {f"--no-{flag[2:]}" for flag in flags} | {"--json", "--dry-run"}
+
+
+def split_lists(tokens: Sequence[str]) -> list[str]:
+    """Let `--widths 32,64` and `--widths=32,64` be `--widths 32 64`.
+
+    >>> split_lists(["train", "vae", "--widths=32,64", "--out", "a,b"])
+    ['train', 'vae', '--widths', '32', '64', '--out', 'a,b']
+    """
+    listed, split, inside = list_flags(), [], False
+    for token in tokens:
+        flag, equals, value = token.partition("=")
+        if flag in listed and equals:
+            split += [flag, *_words(value)]
+            inside = False
+            continue
+        if token.startswith("--"):
+            inside = token in listed
+        split += _words(token) if inside and not token.startswith("--") else [token]
+    return split
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]

@@ -1,0 +1,100 @@
+"""What can be said of a run before it begins: shape, parameters, precision, and what its beta amounts to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from morphospace.artifacts.configuration import Configuration
+from morphospace.data.settings import DataSettings
+from morphospace.errors import SettingError
+from morphospace.zoo.settings import ModelSettings, VAESettings
+
+__all__ = ["beta_line", "opening", "parameter_counts", "shape_of"]
+
+Shape = tuple[int, int, int]
+
+
+def shape_of(data: DataSettings) -> Shape | None:
+    """Return the (H, W, C) that data settings lead to, or None where only the files can tell.
+
+    Raises:
+        SettingError: A size that is none.
+        DataError: Neither a source nor a pack.
+    """
+    from morphospace.data.prepare import parse_size, prepare
+    from morphospace.data.sources import SOURCES
+
+    size, name = parse_size(data.size), data.data.partition(":")[0]
+    if name not in SOURCES:
+        return prepare(data).shape  # a pack, only opened; or the refusal
+    native = SOURCES[name].info.shape
+    if native is None:
+        return (*size, data.channels) if size and data.channels else None
+    return (*(size or native[:2]), data.channels or native[2])
+
+
+def parameter_counts(model: ModelSettings, shape: Shape) -> dict[str, int]:
+    """Count a model's parameters, network by network, without making them.
+
+    Raises:
+        SettingError: The towers cannot make such images.
+    """
+    import torch
+
+    with torch.device("meta"):
+        networks = model.build(shape).networks
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in networks.named_children()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def beta_line(model: ModelSettings, shape: Shape) -> str:
+    """Return what a VAE's beta amounts to in nats, where its reductions make it something else; else nothing."""
+    if not isinstance(model, VAESettings):
+        return ""
+    nats = model.beta_in_nats(math.prod(shape))
+    if math.isclose(nats, model.beta):
+        return ""
+    plain = {"reduction": "sum", "kl_reduction": "sum", "likelihood": ("bernoulli", "gaussian")}
+    why = [f"{name}={getattr(model, name)}" for name, usual in plain.items() if getattr(model, name) not in usual]
+    return f"beta {model.beta:g} with {', '.join(why)} amounts to beta {nats:,.6g} in nats"
+
+
+def opening(configuration: Configuration, shape: Shape | None) -> list[str]:
+    """Return the lines that a run begins with.
+
+    Raises:
+        SettingError: The towers cannot make such images, or there is no such device or precision.
+    """
+    from morphospace.training.precision import choose_device, choose_precision
+
+    model, s = configuration.model, configuration.training
+    device = choose_device(s.device)
+    precision = choose_precision(s.precision, device)
+    length = f"{s.images:,} images" if s.images else f"{s.epochs:g} epochs"
+    data = configuration.data.data
+    about = f"{length}, batch {s.batch_size}, {precision} on {device}, seed {s.seed}"
+    if shape is None:
+        return [f"{model.name} on {data}: {about}"]
+    counts = parameter_counts(model, shape)
+    each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    height, width, channels = shape
+    lines = [
+        f"{model.name}: {sum(counts.values()):,} parameters ({each})",
+        f"{data} at {height}x{width}x{channels}: {about}",
+    ]
+    return [*lines, *filter(None, [beta_line(model, shape)])]
+
+
+def checked_start(start_from: str | None) -> None:
+    """Refuse a run to start from that is none.
+
+    Raises:
+        SettingError: There is no such run.
+    """
+    if start_from is not None and not (Path(start_from) / "run.toml").is_file():
+        raise SettingError(f"from = {start_from!r}: no run.toml there; give the folder of a finished run")
+
+
+Say = Callable[[str], None]

@@ -1,0 +1,53 @@
+"""Output paths, looked at before any work is done."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from morphospace.errors import RunError, SettingError
+
+__all__ = ["check_folder", "check_picture"]
+
+
+def check_picture(out: str) -> Path:
+    """Return the path of a picture to write.
+
+    Raises:
+        SettingError: It is no .png, or lies where nothing can be written.
+    """
+    from morphospace.artifacts.pictures import check_picture_path
+
+    path = Path(out)
+    check_picture_path(path)
+    _check_parent(path)
+    return path
+
+
+def check_folder(out: str, *, holds: str, what: str) -> Path:
+    """Return the path of a folder to make or to go on with.
+
+    Args:
+        out: The path.
+        holds: The file that says that the folder is ours already.
+        what: What it is to become, in words.
+
+    Raises:
+        RunError: It is something else already.
+        SettingError: It cannot be written.
+    """
+    path = Path(out)
+    if path.exists() and not (path / holds).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError(f"out = {out!r}: is there already and is not a {what}; choose another path")
+    _check_parent(path)
+    return path
+
+
+def _check_parent(path: Path) -> None:
+    there = path if path.is_dir() else path.absolute().parent
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise SettingError(f"out = {str(path)!r}: {str(there)!r} is not a folder; choose another path")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SettingError(f"out = {str(path)!r}: {str(there)!r} cannot be written to; choose another path")

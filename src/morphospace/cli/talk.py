@@ -1,0 +1,120 @@
+"""What the command line says, and where: answers and progress, as text, as tables or as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TextIO
+
+from cyclopts import Parameter
+
+__all__ = ["Answer", "Spoken", "Table", "Talk"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings.
+
+    Attributes:
+        columns: The headings.
+        rows: As many cells each.
+        empty: What to say when there are none.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    empty: str = ""
+
+    def plain(self) -> list[str]:
+        """Return aligned lines."""
+        if not self.rows:
+            return [self.empty]
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb has to say in the end.
+
+    Attributes:
+        data: The JSON object.
+        lines: The same for people.
+        table: A table above the lines.
+        code: The exit status.
+    """
+
+    data: Mapping[str, Any]
+    lines: Sequence[str] = ()
+    table: Table | None = field(default=None)
+    code: int = 0
+
+
+class Talk:
+    """Speaks to the user; under `--json` everything but the one object goes to standard error.
+
+    Args:
+        as_json: Whether standard output is for one JSON object only.
+        quiet: Whether to say nothing at all, as all but the first of several processes.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json, self.quiet = as_json, quiet
+
+    @property
+    def stream(self) -> TextIO:
+        """Where words go."""
+        return sys.stderr if self.as_json else sys.stdout
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person watches."""
+        return not self.quiet and self.stream.isatty()
+
+    def say(self, line: str) -> None:
+        """Say a line."""
+        if not self.quiet:
+            print(line, file=self.stream, flush=True)
+
+    def answer(self, answer: Answer) -> int:
+        """Give a verb's answer; returns the exit status."""
+        if self.quiet:
+            return answer.code
+        if self.as_json:
+            print(json.dumps(dict(answer.data)), flush=True)
+            return answer.code
+        if answer.table is not None:
+            self._show(answer.table)
+        for line in answer.lines:
+            self.say(line)
+        return answer.code
+
+    def fail(self, message: str) -> int:
+        """Say why nothing came of it, in one line; returns the exit status."""
+        line = " ".join(message.split())
+        if self.as_json and not self.quiet:
+            print(json.dumps({"error": line}), flush=True)
+        print(f"error: {line}", file=sys.stderr, flush=True)
+        return 2
+
+    def _show(self, table: Table) -> None:
+        if not (table.rows and self.on_terminal):
+            for line in table.plain():
+                self.say(line)
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        drawn = RichTable(*table.columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in table.rows:
+            drawn.add_row(*(Text(cell) for cell in row))
+        Console(file=self.stream).print(drawn)
+
+
+Spoken = Annotated[Talk, Parameter(parse=False)]
+"""A verb's parameter that is handed over by `main`, not read from the command line."""

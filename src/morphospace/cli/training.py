@@ -1,0 +1,224 @@
+"""`morpho train` and `morpho resume`."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from morphospace.artifacts.configuration import Configuration, recipe_named, resolve
+from morphospace.cli.flags import SECTIONS, Json, flags_of, switches, with_flags
+from morphospace.cli.paths import check_folder
+from morphospace.cli.talk import Answer, Spoken, Talk
+from morphospace.data.settings import DataSettings
+from morphospace.errors import SettingError
+from morphospace.training.settings import CHANGEABLE, TrainingSettings
+from morphospace.zoo.settings import ZOO, settings_class
+
+if TYPE_CHECKING:
+    from morphospace import Run
+    from morphospace.api.training import Hooks
+    from morphospace.cli.progress import Watch
+
+__all__ = ["carried_out", "model_of", "resume", "train", "train_command"]
+
+STOPPED = {"SIGINT": 130, "SIGTERM": 143}
+
+
+def model_of(tokens: Sequence[str]) -> str | None:
+    """Return the model that a `train` command line is about: named, or its recipe's.
+
+    Raises:
+        SettingError: No such model, or no such recipe.
+    """
+    if tokens and not tokens[0].startswith("-"):
+        return settings_class(tokens[0]).name
+    free = switches()
+    for before, token in itertools.pairwise(tokens):
+        if token in ZOO and (not before.startswith("-") or "=" in before or before in free):
+            return token
+    for before, token in zip(["", *tokens], tokens):
+        flag, equals, value = token.partition("=")
+        name = value if equals and flag == "--recipe" else token if before == "--recipe" else None
+        if name is not None:
+            model = recipe_named(name).sections.get("model", {}).get("name")
+            return settings_class(model).name if model else None
+    return None
+
+
+def train_command(tokens: Sequence[str]) -> tuple[Callable[..., Answer], str]:
+    """Return the command that has the flags of the model at hand, and what to say of it."""
+    name = model_of(tokens)
+    flags = [flag for group, cls in SECTIONS.items() for flag in flags_of(cls, group)]
+    if name is not None:
+        cls = settings_class(name)
+        line = inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
+        return with_flags(train, [*flags_of(cls, "Model"), *flags]), f"{name}: {line} ({cls.paper})"
+    listed = "\n\n".join(f"{key}: {inspect.cleandoc(cls.__doc__ or '').splitlines()[0]}" for key, cls in ZOO.items())
+    return with_flags(train, flags), f"Each model has flags of its own: `morpho train vae --help`.\n\n{listed}"
+
+
+def train(
+    model: Annotated[str | None, Parameter(help="The model; may be left to --recipe.")] = None,
+    /,
+    *,
+    out: Annotated[str | None, Parameter(help="The run's folder; a run found there goes on.")] = None,
+    recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags win.")] = None,
+    start_from: Annotated[
+        str | None, Parameter(name="--from", help="A run whose weights to begin with (fine-tuning).")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        Parameter(help="Print the whole configuration as TOML; leave nothing behind.", negative=(), show_default=False),
+    ] = False,
+    json: Json = False,
+    talk: Spoken,
+    **settings: Any,
+) -> Answer:
+    """Train a model, or go on with the run that --out holds."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    configuration = resolve(model, recipe, given)
+    if out is None and not dry_run:
+        raise SettingError("out: none given; name the run's folder, for instance --out runs/first")
+    path = None if out is None else check_folder(out, holds="run.toml", what="run")
+    from morphospace.cli.opening import checked_start
+
+    checked_start(start_from)
+    if dry_run:
+        return _dry_run(configuration, path)
+    assert path is not None
+    return carried_out(configuration.model.name, recipe, given, path, talk, start_from=start_from)
+
+
+def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
+    """Check what can be checked without the data, and print every setting."""
+    from morphospace.artifacts.run import RunFolder
+    from morphospace.cli.opening import opening, shape_of
+    from morphospace.errors import RunError
+
+    shape = shape_of(configuration.data)
+    lines = opening(configuration, shape)
+    if path is not None and (path / "run.toml").is_file():
+        if differences := RunFolder.open(path).configuration.differences(configuration):
+            raise RunError(
+                f"out = {str(path)!r}: holds a run of another configuration ({'; '.join(differences)}); "
+                "choose another path"
+            )
+        lines.append(f"goes on with the run in {path}")
+    told = [f"# {line}" for line in lines]
+    return Answer(configuration.to_dict(), [*told, "", configuration.to_toml().rstrip()])
+
+
+def carried_out(
+    model: str,
+    recipe: str | None,
+    given: dict[str, Any],
+    path: Path,
+    talk: Talk,
+    *,
+    start_from: str | None = None,
+) -> Answer:
+    """Train with all that is shown on the way."""
+    import morphospace as ms
+    from morphospace.cli.opening import opening, shape_of
+    from morphospace.cli.progress import Watch
+
+    configuration = resolve(model, recipe, given)
+    shape, watch = shape_of(configuration.data), Watch(talk)
+    if shape is None:  # a folder of images tells its size when it is packed, which then is not done again
+        from morphospace.data.prepare import prepare
+
+        shape = prepare(configuration.data, say=watch.say, progress=watch.packing).shape
+    watch.opening = opening(configuration, shape)
+    try:
+        run = ms.train(
+            model,
+            out=path,
+            recipe=recipe,
+            start_from=start_from,
+            hooks=_hooks(watch),
+            **given,
+        )
+    finally:
+        watch.close()
+    return _left(run, watch)
+
+
+def resume(
+    run: Annotated[str, Parameter(help="The run's folder.")],
+    /,
+    *,
+    json: Json = False,
+    talk: Spoken,
+    **settings: Any,
+) -> Answer:
+    """Go on with a run from its last checkpoint, with the settings it has."""
+    import morphospace as ms
+    from morphospace.artifacts.run import RunFolder
+    from morphospace.cli.opening import opening
+    from morphospace.cli.progress import Watch
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    folder = RunFolder.open(Path(run))
+    configuration = resolve(recipe=str(Path(run) / "run.toml"), overrides=given)
+    custom = folder.facts.get("custom") or folder.facts.get("data_given")
+    watch = Watch(talk, [] if custom else opening(configuration, folder.shape))
+    try:
+        done = ms.resume(run, hooks=_hooks(watch), **given)
+    finally:
+        watch.close()
+    return _left(done, watch)
+
+
+resume = with_flags(
+    resume,
+    [*flags_of(DataSettings, "Data", only={"root"}), *flags_of(TrainingSettings, "Training", only=CHANGEABLE)],
+)
+
+
+def _hooks(watch: Watch) -> Hooks:
+    from morphospace.api.training import Hooks
+
+    return Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
+
+
+def _left(run: Run, watch: Watch) -> Answer:
+    """Return what training left, and what to do next."""
+    path, model = run.path, run.configuration.model.name
+    pictures = {
+        name: str(found[-1])
+        for name in ("samples", "reconstructions")
+        if (found := sorted((path / name).glob("*.png")))
+    }
+    report = path / "report.html"
+    data = {
+        "run": str(path),
+        "model": model,
+        "data": run.folder.facts["data"],
+        "images": watch.images,
+        "resumed_at": watch.resumed_at,
+        "stopped": watch.stopped,
+        "terms": dict(watch.terms),
+        "valid_loss": watch.valid_loss,
+        "report": str(report) if report.is_file() else None,
+        **pictures,
+    }
+    if watch.stopped:
+        kept = "saved" if watch.saved == watch.images else f"the last checkpoint is of image {watch.saved}"
+        line = f"stopped at image {watch.images}, {kept}; run the same command again to go on"
+        return Answer(data, [line], code=STOPPED.get(watch.stopped, 130))
+    lines = [] if watch.reports else [f"nothing left to do at image {watch.images:,}; ask for more with --epochs"]
+    lines.append(f"{'run':16}{path}")
+    lines += [f"{name:16}{picture}" for name, picture in pictures.items()]
+    lines += [f"{'report':16}{report}"] if report.is_file() else []
+    second = f"reconstruct {path} --n 16" if "reconstructions" in pictures else f"sample {path} --n 64 --seed 1"
+    name = "reconstructions" if "reconstructions" in pictures else "more-samples"
+    lines += [
+        f"{'next':16}morpho sample {path} --n 64 --out {path / 'samples.png'}",
+        f"{'':16}morpho {second} --out {path / f'{name}.png'}",
+    ]
+    return Answer(data, lines)

@@ -1,0 +1,119 @@
+"""What a conditional model is told about an image: its class, or some of its attributes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from morphospace.errors import SettingError, nearest
+
+if TYPE_CHECKING:
+    from morphospace.data.batches import Batch
+
+__all__ = ["Conditioning"]
+
+# A grid of all combinations of more attributes than this would be no grid any more.
+COMBINED = 4
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """A kind of condition and its parts' names.
+
+    Attributes:
+        kind: `label` (one-hot of a class) or `attributes` (a 0/1 vector).
+        names: The classes, or the chosen attributes in order.
+        columns: Where the chosen attributes stand among the pack's.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    columns: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, text: str, labels: Sequence[str], attributes: Sequence[str]) -> Conditioning | None:
+        """Read `label` or `attributes:Smiling,Male` against what a pack has; None for an empty text.
+
+        Raises:
+            SettingError: The pack has no labels, or not these attributes.
+        """
+        if not text:
+            return None
+        if text == "label":
+            if not labels:
+                raise SettingError("condition = 'label': the data has no labels; use a labelled source or --classes")
+            return cls("label", tuple(labels))
+        kind, _, chosen = text.partition(":")
+        names = tuple(name.strip() for name in chosen.split(",") if name.strip())
+        if kind != "attributes" or not names:
+            raise SettingError(f"condition = {text!r}: must be 'label' or 'attributes:NAME,NAME'")
+        for name in names:
+            if name not in attributes:
+                known = nearest(name, attributes) if attributes else "; the data has none"
+                raise SettingError(f"condition = {text!r}: the data has no attribute {name!r}{known}")
+        return cls("attributes", names, tuple(list(attributes).index(name) for name in names))
+
+    @property
+    def size(self) -> int:
+        """Length of a condition's vector."""
+        return len(self.names)
+
+    def vectors(self, labels: Tensor | None, attributes: Tensor | None) -> Tensor:
+        """Return the conditions (B, size) of images with these labels (B,) and attributes (B, A)."""
+        if self.kind == "label":
+            if labels is None:
+                raise SettingError("condition = 'label': these images have no labels")
+            return functional.one_hot(labels.long(), self.size).float()
+        if attributes is None:
+            raise SettingError(f"condition = {', '.join(self.names)}: these images have no attributes")
+        return attributes[:, list(self.columns)].float()
+
+    def from_batch(self, batch: Batch) -> Tensor:
+        """Return a batch's conditions, (B, size), in the images' type."""
+        return self.vectors(batch.labels, batch.attributes).to(batch.images.dtype)
+
+    def label(self, wanted: int | str) -> Tensor:
+        """Return the vector (size,) of a class, by number or name.
+
+        Raises:
+            SettingError: There is no such class, or the model is conditioned on attributes.
+        """
+        if self.kind != "label":
+            raise SettingError(f"label = {wanted!r}: the model is conditioned on attributes ({', '.join(self.names)})")
+        text = str(wanted)
+        if text in self.names:
+            index = self.names.index(text)
+        elif text.isdigit() and int(text) < self.size:
+            index = int(text)
+        else:
+            raise SettingError(f"label = {wanted!r}: no such class{nearest(text, self.names)}, or 0 to {self.size - 1}")
+        return functional.one_hot(torch.tensor(index), self.size).float()
+
+    def attributes(self, wanted: Mapping[str, float]) -> Tensor:
+        """Return the vector (size,) of attribute values; those not named are 0.
+
+        Raises:
+            SettingError: The model is not conditioned on one of them.
+        """
+        if self.kind != "attributes":
+            raise SettingError(f"attributes = {dict(wanted)!r}: the model is conditioned on labels; use --label")
+        for name in wanted:
+            if name not in self.names:
+                raise SettingError(f"attributes = {name!r}: the model knows no such one{nearest(name, self.names)}")
+        return torch.tensor([float(wanted.get(name, 0.0)) for name in self.names])
+
+    def spread(self, rows: int | None = None) -> Tensor:
+        """Return a condition for each row of a grid: every class, or every mix of the first attributes, (R, size)."""
+        if self.kind == "label":
+            every = torch.eye(self.size)
+        else:
+            varied = min(self.size, COMBINED)
+            combined = [(*bits, *[0.0] * (self.size - varied)) for bits in itertools.product((0.0, 1.0), repeat=varied)]
+            every = torch.tensor(combined)
+        return every if rows is None else every[torch.arange(rows) % len(every)]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import inspect
+import typing
+
+import pytest
+
+from morphospace.artifacts.configuration import fields_of
+from morphospace.cli.flags import documentation, split_lists
+from morphospace.cli.training import model_of, train_command
+from morphospace.data.settings import DataSettings
+from morphospace.errors import SettingError
+from morphospace.training.settings import TrainingSettings
+from morphospace.zoo.settings import ZOO
+
+from .conftest import Morpho
+
+CLASSES = [*ZOO.values(), DataSettings, TrainingSettings]
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_field_is_documented(cls: type) -> None:
+    told = documentation(cls)
+    assert set(told) == set(fields_of(cls))
+    assert all(len(line) > 10 for line in told.values())
+
+
+def test_a_subclass_says_it_better() -> None:
+    class Base:
+        """Base.
+
+        Attributes:
+            a: First line,
+                and its second.
+            b: Old words.
+        """
+
+    class Child(Base):
+        """Child.
+
+        Attributes:
+            b: New words: better.
+
+        Raises:
+            Nothing: At all.
+        """
+
+    assert documentation(Child) == {"a": "First line, and its second.", "b": "New words: better."}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_field_names_are_unique_over_sections(name: str) -> None:
+    """A flag has no section: the same word twice would be two settings."""
+    names = [field for cls in (ZOO[name], DataSettings, TrainingSettings) for field in fields_of(cls)]
+    assert sorted(names) == sorted(set(names))
+    assert not {"out", "recipe", "start_from", "from", "dry_run", "json", "talk", "model"} & set(names)
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_every_field_is_a_flag_that_means_not_given(name: str) -> None:
+    parameters = inspect.signature(train_command([name])[0]).parameters
+    for cls in (ZOO[name], DataSettings, TrainingSettings):
+        for field in fields_of(cls):
+            assert parameters[field].default is None
+            assert type(None) in typing.get_args(typing.get_args(parameters[field].annotation)[0])
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_help_lists_every_flag_whole(morpho: Morpho, name: str) -> None:
+    said = morpho("train", name, "--help")
+    assert said.code == 0
+    for cls in (ZOO[name], DataSettings, TrainingSettings):
+        for field in fields_of(cls):
+            assert f"--{field.replace('_', '-')} " in said.out, field
+    for heading in ("Model", "Data", "Training"):
+        assert f"─ {heading} ─" in said.out
+    assert "[default: 128]" in said.out
+
+
+def test_help_of_train_lists_the_models(morpho: Morpho) -> None:
+    said = morpho("train", "--help")
+    assert said.code == 0
+    assert all(f"\n{name}: " in said.out for name in ZOO)
+
+
+def test_lists_are_split_by_commas_or_spaces() -> None:
+    whole = ["train", "vae", "--widths", "32", "64", "--out", "a,b"]
+    assert split_lists(["train", "vae", "--widths", "32,64", "--out", "a,b"]) == whole
+    assert split_lists(["train", "vae", "--widths=32,64", "--out", "a,b"]) == whole
+    assert split_lists(whole) == whole
+
+
+def test_the_model_is_found_wherever_it_stands() -> None:
+    assert model_of(["vae", "--out", "x"]) == "vae"
+    assert model_of(["--out", "vae", "--recipe", "mnist-dcgan"]) == "dcgan"
+    assert model_of(["--recipe=mnist-vae", "--out", "dcgan"]) == "vae"
+    assert model_of(["--data", "digits", "ae"]) == "ae"
+    assert model_of(["--strict", "ae"]) == "ae"
+    assert model_of(["--help"]) is None
+    with pytest.raises(SettingError, match="did you mean 'vae'"):
+        model_of(["vea"])
+
+
+def test_numbers(morpho: Morpho) -> None:
+    said = morpho("train", "vae", "--images", "1e3", "--dry-run", "--json")
+    assert said.json["training"]["images"] == 1000
+    said = morpho("train", "vae", "--images", "60_000", "--no-strict", "--signed", "--likelihood", "gaussian",
+                  "--betas", "0.5,0.9", "--dry-run", "--json")  # fmt: skip
+    assert said.json["training"]["images"] == 60_000
+    assert said.json["model"]["betas"] == [0.5, 0.9]
+    assert (said.json["model"]["signed"], said.json["data"]["strict"]) == (True, False)

@@ -1,0 +1,213 @@
+"""The same promises, held by every zoo member."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import morphospace.zoo
+from morphospace.artifacts.checkpoints import load_checkpoint, save_checkpoint
+from morphospace.models.contract import Decodes, Encodes, seeded_noise
+from morphospace.objectives.phase import Phase
+from morphospace.training.engine import Engine
+from morphospace.training.events import State
+from morphospace.training.turn import EngineTurn
+from morphospace.zoo.settings import ZOO
+from tests.contracts.cases import CASES, SHAPES, Case, build, engine_for
+
+cases = pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
+
+
+def test_every_member_is_covered_and_every_file_is_a_member() -> None:
+    assert {case.member for case in CASES} == set(ZOO)
+    files = {f.stem for f in Path(morphospace.zoo.__file__).parent.glob("*.py")} - {"__init__", "settings"}
+    assert files == {cls.implementation.partition(":")[0].rpartition(".")[2] for cls in ZOO.values()}
+
+
+@cases
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes(case: Case, shape: tuple[int, int, int]) -> None:
+    if len(getattr(case.settings, "widths", ())) > 1 and min(shape[:2]) < 16:
+        shape = (12, 16, shape[2])
+    model = build(case, shape).eval()
+    height, width, channels = shape
+    assert isinstance(model, Decodes)
+    images = model.decode(torch.randn(3, model.latent_dim))
+    assert images.shape == (3, channels, height, width)
+    low = -1.0 if model.signed else 0.0
+    assert low <= images.min() and images.max() <= 1
+    if isinstance(model, Encodes):
+        assert model.encode(images).mean.shape == (3, model.latent_dim)
+    assert model.to_uint8(images).shape == (3, height, width, channels)
+
+
+@cases
+def test_uint8_round_trip(case: Case) -> None:
+    model = build(case)
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
+    assert torch.equal(model.to_uint8(model.from_uint8(levels)), levels)
+
+
+def judge(engine: Engine, phase: Phase, step: int = 0) -> torch.Tensor:
+    """Return a phase's loss on the first batch."""
+    engine.memo = {}
+    turn = EngineTurn(engine, engine.clock, phase.name, 0, training=True)
+    engine.seed(step, phase.name, 0)
+    return phase.loss(engine.data.batch(0), turn).total()
+
+
+@cases
+def test_every_parameter_gets_a_gradient_from_some_phase(case: Case) -> None:
+    engine = engine_for(case)
+    moved: set[str] = set()
+    for phase in engine.phases:
+        learned = engine.learned[phase.name]
+        gradients = torch.autograd.grad(judge(engine, phase), learned, allow_unused=True)
+        moved |= {engine.names[p] for p, g in zip(learned, gradients) if g is not None and g.abs().sum() > 0}
+    assert moved == set(engine.names.values())
+
+
+@cases
+def test_only_what_a_turn_learns_moves(case: Case) -> None:
+    engine = engine_for(case)
+    for phase in engine.phases:
+        before = {name: p.detach().clone() for p, name in engine.names.items()}
+        engine.memo = {}
+        engine.play([phase], engine.data.batch(0), engine.clock, 0)
+        learned = {engine.names[p] for p in engine.learned[phase.name]}
+        changed = {name for p, name in engine.names.items() if not torch.equal(p, before[name])}
+        assert changed and changed <= learned
+
+
+@cases
+def test_each_player_learns_on_eight_images(case: Case) -> None:
+    """A likelihood falls by a third; a critic and a generator each lower their own loss, the other one frozen."""
+    engine = engine_for(case, images=8)
+    for phase in engine.phases:
+        # Judged with the same draws before and after; the losses of the turns in between use their own.
+        engine.model.networks.train()
+        first = float(judge(engine, phase))
+        likelihood = phase.validates
+        for step in range(150 if likelihood else 60):
+            engine.steps, engine.memo = step, {}
+            engine.play([phase], engine.data.batch(0), engine.clock, 0)
+        engine.steps = 0
+        last = float(judge(engine, phase))
+        if likelihood:
+            # A density may be negative: the fall is measured against the size of the first loss.
+            assert first - last > abs(first) / 3
+        else:
+            assert last < first - 0.05
+
+
+def fingerprint(engine: Engine) -> str:
+    """Hash weights, buffers, optimizer state, averages and memory, byte for byte."""
+    digest = hashlib.sha256()
+    for group, tensors in sorted(engine.state().tensors.items()):
+        for name, tensor in sorted(tensors.items()):
+            digest.update(f"{group}/{name}".encode())
+            digest.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@cases
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_resumed_run_is_the_same_run_byte_for_byte(case: Case, precision: str, tmp_path: Path) -> None:
+    straight = engine_for(case, precision=precision, ema_halflife_images=50, clip=5.0)
+    for _ in range(12):
+        straight.step()
+    first = engine_for(case, precision=precision, ema_halflife_images=50, clip=5.0)
+    for _ in range(6):
+        first.step()
+    path = save_checkpoint(tmp_path, first.state(), best=False, keep=1)
+    second = engine_for(case, precision=precision, ema_halflife_images=50, clip=5.0)
+    torch.manual_seed(123)  # whatever happened in between must not matter
+    second.load_state(load_checkpoint(path))
+    for _ in range(6):
+        second.step()
+    assert fingerprint(second) == fingerprint(straight)
+    assert fingerprint(second) != fingerprint(first)
+
+
+@cases
+def test_saved_and_loaded_it_draws_the_same_samples(case: Case, tmp_path: Path) -> None:
+    engine = engine_for(case)
+    for _ in range(3):
+        engine.step()
+    path = save_checkpoint(tmp_path, engine.state(), best=False, keep=1)
+    loaded = build(case, seed=1)
+    loaded.networks.load_state_dict(load_checkpoint(path).tensors["model"])
+    z = seeded_noise(5, loaded.latent_dim, seed=3)
+    original = engine.model
+    with torch.no_grad():
+        assert torch.equal(loaded.eval().decode(z), original.eval().decode(z))
+
+
+@cases
+def test_sample_17_is_sample_17_at_any_batch_size(case: Case) -> None:
+    model = build(case).eval()
+    alone, among = seeded_noise(1, 6, 0, start=17), seeded_noise(7, 6, 0, start=12)
+    assert torch.equal(alone[0], among[5])
+    with torch.no_grad():
+        one = model.to_uint8(model.decode(alone))[0]
+        seven = model.to_uint8(model.decode(among))[5]
+    assert np.abs(one.numpy().astype(int) - seven.numpy().astype(int)).max() <= 1
+
+
+@cases
+def test_float64_runs(case: Case) -> None:
+    engine = engine_for(case, dtype=torch.float64)
+    engine.data = _Double(engine.data)
+    engine.step()
+    assert all(p.dtype == torch.float64 and torch.isfinite(p).all() for p in engine.names)
+
+
+class _Double:
+    """Batches in float64."""
+
+    def __init__(self, batches: object) -> None:
+        self.batches = batches
+        self.batch_size, self.images = batches.batch_size, batches.images
+
+    def batch(self, index: int) -> object:
+        import dataclasses
+
+        batch = self.batches.batch(index)
+        return dataclasses.replace(batch, images=batch.images.double())
+
+
+@cases
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_sharing_a_forward_pass_changes_no_weight(case: Case, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def weights(engine: Engine) -> dict[str, torch.Tensor]:
+        for _ in range(4):
+            engine.step()
+        return {name: p.detach().clone() for p, name in engine.names.items()}
+
+    shared = weights(engine_for(case, precision=precision))
+
+    def make_anew(turn: EngineTurn, key, make, by):
+        turn.seed(key)
+        made = make()
+        turn.seed(turn.phase)
+        return made
+
+    monkeypatch.setattr(EngineTurn, "once", make_anew)
+    apart = weights(engine_for(case, precision=precision))
+    assert all(torch.equal(shared[name], apart[name]) for name in shared)
+
+
+@cases
+def test_state_of_another_model_is_refused(case: Case) -> None:
+    from morphospace.errors import RunError
+
+    engine = engine_for(case)
+    state = engine.state()
+    weights = dict(state.tensors["model"])
+    weights.pop(next(iter(weights)))
+    with pytest.raises(RunError, match="has not the weights of this model"):
+        engine.load_state(State({**state.tensors, "model": weights}, state.numbers))

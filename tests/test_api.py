@@ -1,0 +1,157 @@
+"""A run from start to end through the Python API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import morphospace as ms
+from morphospace.api.training import Hooks
+from morphospace.data.pack import Split, in_memory_pack
+from morphospace.errors import MorphospaceError, RunError, SettingError
+from tests.conftest import draw_blobs
+
+SMALL = {"images": 256, "batch_size": 32, "widths": (8,), "latent_dim": 4, "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ms.Run]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {name: ms.train(name, data="digits", out=folder / name, **SMALL) for name in ("ae", "vae", "dcgan")}
+
+
+def test_what_a_run_leaves(runs: dict[str, ms.Run]) -> None:
+    path = runs["vae"].path
+    lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    assert all({"step", "images", "seconds"} <= set(line) for line in lines)
+    assert lines[-1]["images"] == 256 and any("valid/vae/kl" in line for line in lines)
+    assert (path / "checkpoints" / "000000000256" / "model.safetensors").is_file()
+    assert len(list((path / "samples").glob("*.png"))) == len(list((path / "reconstructions").glob("*.png"))) > 3
+    assert Image.open(path / "curves.png").width > 300
+    assert list((path / "tensorboard").glob("events*"))
+    page = (path / "report.html").read_text()
+    assert page.count("data:image/png") == 3 and "http" not in page.replace("http-equiv", "")
+
+
+def test_samples_are_the_same_at_any_number_and_differ_by_seed(runs: dict[str, ms.Run]) -> None:
+    for run in runs.values():
+        many = ms.sample(run, 10, seed=3)
+        assert many.dtype == np.uint8 and many.shape == (10, 8, 8, 1)
+        few = ms.sample(run.path, 2, seed=3, start=7)
+        assert np.abs(few.astype(int) - many[7:9]).max() <= 1
+        assert (ms.sample(run, 10, seed=4) != many).any()
+
+
+def test_an_autoencoder_samples_from_the_prior_fitted_to_its_codes(runs: dict[str, ms.Run]) -> None:
+    run = runs["ae"]
+    fitted = ms.sample(run, 4)
+    assert run.prior_file.is_file()
+    assert np.array_equal(ms.sample(ms.load(run.path), 4), fitted)
+    assert (ms.sample(run, 4, prior="normal") != fitted).any()
+
+
+def test_reconstructions_are_of_the_test_split_and_use_means(runs: dict[str, ms.Run]) -> None:
+    made = ms.reconstruct(runs["vae"], 8)
+    assert made.split == "test" and np.array_equal(made.originals, runs["vae"].pack.split("test").images[:8])
+    assert np.array_equal(made.images, ms.reconstruct(runs["vae"].path, 8).images)
+    error = ((made.originals / 255.0 - made.images / 255.0) ** 2).mean()
+    assert made.mse == pytest.approx(error)
+    with pytest.raises(SettingError, match="dcgan has no encoder"):
+        ms.reconstruct(runs["dcgan"])
+
+
+def test_the_same_call_again_goes_on_and_another_configuration_is_refused(tmp_path: Path) -> None:
+    told: list[str] = []
+    hooks = Hooks(listeners=[lambda event: told.append(type(event).__name__)])
+    ms.train("vae", data="digits", out=tmp_path / "r", **SMALL)
+    again = ms.train("vae", data="digits", out=tmp_path / "r", hooks=hooks, **SMALL)
+    assert again.images == 256 and told == ["Resumed", "Finished"]
+    longer = ms.resume(tmp_path / "r", images=320)
+    assert longer.images == 320
+    with pytest.raises(RunError, match=r"another configuration \(beta = 2.0, was 1.0\)"):
+        ms.train("vae", data="digits", out=tmp_path / "r", beta=2.0, **SMALL)
+    with pytest.raises(RunError, match="hash differs"):
+        ms.train("vae", data=in_memory_pack("other", train=draw_blobs(64, (8, 8, 1))), out=tmp_path / "r", **SMALL)
+
+
+def test_longer_is_the_same_as_long_at_once(tmp_path: Path) -> None:
+    ms.train("vae", data="digits", out=tmp_path / "a", **SMALL)
+    first = ms.resume(tmp_path / "a", images=512)
+    second = ms.train("vae", data="digits", out=tmp_path / "b", **{**SMALL, "images": 512})
+    weights = [run.model.networks.state_dict() for run in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_fine_tuning_starts_from_another_runs_weights(runs: dict[str, ms.Run], tmp_path: Path) -> None:
+    tuned = ms.train("vae", data="digits", out=tmp_path / "r", start_from=runs["vae"].path, **{**SMALL, "lr": 1e-9})
+    old, new = runs["vae"].model.networks.state_dict(), tuned.model.networks.state_dict()
+    assert all(torch.allclose(old[k], new[k], atol=1e-5) for k in old if k.endswith("weight") and "body" not in k)
+    with pytest.raises(RunError, match="do not fit"):
+        ms.train("dcgan", data="digits", out=tmp_path / "g", start_from=runs["vae"].path, **SMALL)
+    assert not (tmp_path / "g").exists()
+
+
+def test_own_parts_and_any_dataset(tmp_path: Path) -> None:
+    images = draw_blobs(48, (8, 8, 1))
+
+    class Dataset:
+        def __len__(self) -> int:
+            return len(images)
+
+        def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+            return Image.fromarray(images[index, ..., 0]), index % 3
+
+    parts = {"encoder": nn.Sequential(nn.Flatten(), nn.Linear(64, 8))}
+    run = ms.train("vae", data=Dataset(), out=tmp_path / "r", parts=parts, **SMALL)
+    assert ms.sample(run, 2).shape == (2, 8, 8, 1)
+    with pytest.raises(RunError, match="the caller's own"):
+        ms.load(tmp_path / "r")
+    with pytest.raises(RunError, match="hand it over again"):
+        ms.reconstruct(run)
+    held = ms.reconstruct(run, 2, data=in_memory_pack("d", train=Split(images=images)))
+    assert held.images.shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 5000}, "batch"),
+        ({"data": "fashon-mnist"}, "fashion-mnist"),
+        ({"size": "7"}, "8"),
+        ({"widths": (8, 8, 8, 8)}, "halved 3 times"),
+        ({"epoch": 3}, "did you mean 'epochs'"),
+        ({"valid": 2.0}, "valid"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line_before_anything_is_left(change: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(MorphospaceError, match=message) as refused:
+        ms.train("vae", out=tmp_path / "r", **{**SMALL, "data": "digits", **change})
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(RunError, match="not a run"):
+        ms.train("vae", data="digits", out=tmp_path, **SMALL)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.txt"]
+    with pytest.raises(RunError, match=r"no run\.toml"):
+        ms.load(tmp_path)
+
+
+def test_two_processes_cannot_train_one_run(runs: dict[str, ms.Run]) -> None:
+    with runs["vae"].folder.locked(), pytest.raises(RunError, match="another process"):
+        ms.resume(runs["vae"].path, images=512)
+
+
+def test_averaged_weights_are_loaded_unless_raw(tmp_path: Path) -> None:
+    run = ms.train("dcgan", data="digits", out=tmp_path / "r", **SMALL)
+    raw = ms.load(tmp_path / "r", raw=True)
+    averaged, live = (r.model.networks["generator"].state_dict() for r in (run, raw))
+    assert any(not torch.equal(averaged[name], live[name]) for name in averaged)

@@ -1,0 +1,267 @@
+"""The loop itself, on toy players whose every step can be computed by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from morphospace.data.batches import Batches
+from morphospace.data.pack import Split
+from morphospace.errors import SettingError, TrainingError
+from morphospace.objectives.phase import Phase, Round
+from morphospace.objectives.terms import Terms
+from morphospace.training.engine import Engine
+from morphospace.training.events import Checkpointed, Event, Finished, Reported, Validated
+from morphospace.training.settings import TrainingSettings
+from tests.conftest import draw_blobs
+
+
+class Point(nn.Module):
+    """One trainable number."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+
+@dataclass
+class Toy:
+    """A trainable whose networks are single numbers."""
+
+    players: dict[str, nn.Module]
+    make: Callable[[Toy], list[Round]]
+    averaged: tuple[str, ...] = ()
+    settings: SimpleNamespace = field(
+        default_factory=lambda: SimpleNamespace(lr=0.1, optimizer="adam", betas=(0.0, 0.0), weight_decay=0.0)
+    )
+
+    def __post_init__(self) -> None:
+        self.networks, self.memory = nn.ModuleDict(self.players), nn.ModuleDict()
+
+    def rounds(self) -> list[Round]:
+        return self.make(self)
+
+
+def engine(toy: Toy, *, batch_size: int = 4, total: int = 64, valid: bool = False, **settings: object) -> Engine:
+    split = Split(images=draw_blobs(16, (8, 8, 1)))
+    data = Batches(split, batch_size=batch_size, seed=0, signed=False)
+    training = TrainingSettings(batch_size=batch_size, **settings)
+    return Engine(toy, data, training, total_images=total, valid=data if valid else None)
+
+
+def value(point: nn.Module) -> float:
+    return float(point.value.detach())
+
+
+def pull(point: Point, scale: float = 1.0) -> Callable[..., Terms]:
+    return lambda batch, turn: Terms().add("pull", scale * point.value * torch.ones(len(batch.images)))
+
+
+def test_orphans_are_named() -> None:
+    toy = Toy({"a": Point(), "b": Point()}, lambda t: [Phase("one", (t.players["a"],), pull(t.players["a"]))])
+    with pytest.raises(SettingError, match=r"b\.value"):
+        engine(toy)
+
+
+def test_simultaneous_phases_may_not_collide() -> None:
+    def rounds(t: Toy) -> list[Round]:
+        a = t.players["a"]
+        return [(Phase("one", (a,), pull(a)), Phase("two", (a,), pull(a)))]
+
+    with pytest.raises(SettingError, match="simultaneous"):
+        engine(Toy({"a": Point()}, rounds))
+
+
+def test_phase_names_are_unique() -> None:
+    def rounds(t: Toy) -> list[Round]:
+        a = t.players["a"]
+        return [Phase("one", (a,), pull(a)), Phase("one", (a,), pull(a))]
+
+    with pytest.raises(SettingError, match="name of its own"):
+        engine(Toy({"a": Point()}, rounds))
+
+
+def test_a_tuple_takes_all_gradients_before_any_step() -> None:
+    """On the game min_a max_b a*b, simultaneous steps see the other's old value and sequential ones the new."""
+
+    def rounds(simultaneous: bool) -> Callable[[Toy], list[Round]]:
+        def make(t: Toy) -> list[Round]:
+            a, b = t.players["a"], t.players["b"]
+            ones = torch.ones(4)
+            one = Phase("one", (a,), lambda batch, turn: Terms().add("x", a.value * b.value * ones))
+            two = Phase("two", (b,), lambda batch, turn: Terms().add("x", (b.value - a.value) ** 2 * ones))
+            return [(one, two)] if simultaneous else [one, two]
+
+        return make
+
+    # With betas of 0, Adam steps by lr * sign(gradient): a goes from 1 to 0.9 as b > 0.
+    together = Toy({"a": Point(1.0), "b": Point(1.0)}, rounds(True))
+    engine(together).step()
+    assert value(together.players["a"]) == pytest.approx(0.9)
+    assert value(together.players["b"]) == 1.0  # its gradient 2(b - a) was taken at a = 1
+    apart = Toy({"a": Point(1.0), "b": Point(1.0)}, rounds(False))
+    engine(apart).step()
+    assert value(apart.players["b"]) == pytest.approx(0.9)
+
+
+def test_turns_and_lazy_phases_and_their_batches() -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    def loss(name: str, point: Point) -> Callable[..., Terms]:
+        def judged(batch, turn) -> Terms:
+            seen.append((name, turn.index, int(batch.rows[0])))
+            return Terms().add("x", point.value * torch.ones(4))
+
+        return judged
+
+    def rounds(t: Toy) -> list[Round]:
+        a, b, c = t.players.values()
+        return [
+            Phase("critic", (a,), loss("critic", a), turns=3),
+            Phase("generator", (b,), loss("generator", b)),
+            Phase("lazy", (c,), loss("lazy", c), every=2),
+        ]
+
+    made = engine(Toy({"a": Point(), "b": Point(), "c": Point()}, rounds))
+    made.step()
+    made.step()
+    assert [name for name, _, _ in seen] == ["critic"] * 3 + ["generator", "lazy"] + ["critic"] * 3 + ["generator"]
+    rows = [row for name, _, row in seen if name == "critic"]
+    assert rows == [int(made.data.batch(i).rows[0]) for i in range(6)]  # a fresh batch each turn
+    assert seen[3][2] == rows[0]  # turn 0 of any phase sees the step's first batch
+    assert made.clock.images == 2 * 3 * 4
+
+
+def test_a_lazy_phase_weighs_its_loss_by_how_rarely_it_is_taken() -> None:
+    gradients: list[float] = []
+
+    def rounds(t: Toy) -> list[Round]:
+        a = t.players["a"]
+        a.value.register_hook(lambda g: gradients.append(float(g)))
+        return [Phase("lazy", (a,), pull(a), every=4)]
+
+    made = engine(Toy({"a": Point()}, rounds))
+    for _ in range(5):
+        made.step()
+    assert gradients == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("reads_every_step", [True, False])
+def test_a_loss_that_is_not_finite_stops_before_the_step(reads_every_step: bool) -> None:
+    def rounds(t: Toy) -> list[Round]:
+        a = t.players["a"]
+
+        def loss(batch, turn) -> Terms:
+            bad = math.nan if turn.clock.step == 2 else 1.0
+            return Terms().add("good", a.value * torch.ones(4)).add("bad", a.value * bad * torch.ones(4))
+
+        return [Phase("one", (a,), loss)]
+
+    toy = Toy({"a": Point()}, rounds)
+    made = engine(toy, total=100, report_images=20)
+    made.reads_every_step = reads_every_step  # False: as on an accelerator, where no number is read at a step
+    with pytest.raises(TrainingError, match="one/bad is nan at step"):
+        made.run()
+    assert value(toy.players["a"]) == pytest.approx(1.0 - 2 * 0.1)
+
+
+def test_learning_rate_clipping_and_their_schedules() -> None:
+    from morphospace.objectives.clock import Clock
+    from morphospace.training.optim import learning_rate
+
+    def rate(images: int, schedule: str = "cosine") -> float:
+        return learning_rate(1.0, Clock(0, images, 0), schedule=schedule, warmup_images=100, total_images=1100)
+
+    assert rate(49) == pytest.approx(0.5)
+    assert rate(100) == pytest.approx(1.0)
+    assert rate(600) == pytest.approx(0.5)
+    assert rate(1100) == pytest.approx(0.0, abs=1e-12)
+    assert rate(1100, "constant") == 1.0
+
+    norms: list[float] = []
+
+    def rounds(t: Toy) -> list[Round]:
+        return [Phase("one", (t.players["a"],), pull(t.players["a"], 100.0))]
+
+    made = engine(Toy({"a": Point()}, rounds), clip=2.0, total=4)
+    made.listeners.append(lambda e: norms.append(e.terms["one/gradient_norm"]) if isinstance(e, Reported) else None)
+    made.run()
+    assert norms == [100.0]
+
+
+def test_the_average_halves_its_distance_in_a_halflife() -> None:
+    from morphospace.training.ema import Ema
+
+    networks = nn.ModuleDict({"a": Point(0.0)})
+    ema = Ema(networks, ("a",), halflife_images=1000)
+    with torch.no_grad():
+        networks["a"].value.fill_(1.0)
+    for _ in range(10):
+        ema.update(images=10**9, batch_images=100)
+    assert value(ema.shadow["a"]) == pytest.approx(0.5)
+    assert ema.decay(images=0, batch_images=8) == 0.0
+    assert ema.decay(images=200, batch_images=10) == pytest.approx(0.5)  # a twentieth of 200 is the half-life
+    with ema.swapped():
+        assert value(networks["a"]) == pytest.approx(0.5)
+    assert value(networks["a"]) == 1.0
+
+
+def test_events_come_in_order_and_the_best_is_marked() -> None:
+    events: list[Event] = []
+
+    def rounds(t: Toy) -> list[Round]:
+        a = t.players["a"]
+        square: Callable[..., Terms] = lambda batch, turn: Terms().add("x", a.value**2 * torch.ones(len(batch.images)))  # noqa: E731
+        return [Phase("one", (a,), square, validates=True)]
+
+    made = engine(Toy({"a": Point()}, rounds), total=64, valid=True, report_images=16, checkpoint_images=32)
+    made.listeners.append(events.append)
+    made.run()
+    kinds = [type(event) for event in events]
+    assert kinds == [Reported, Reported, Validated, Checkpointed, Reported, Reported, Validated, Checkpointed, Finished]
+    assert [e.best for e in events if isinstance(e, Checkpointed)] == [True, True]
+    assert [e.clock.images for e in events if isinstance(e, Reported)] == [16, 32, 48, 64]
+
+
+def test_training_time_leaves_out_what_listeners_take() -> None:
+    import time
+
+    reported: list[Reported] = []
+
+    def slow(event: Event) -> None:
+        if isinstance(event, Checkpointed):
+            time.sleep(0.3)
+        if isinstance(event, Reported):
+            reported.append(event)
+
+    def rounds(t: Toy) -> list[Round]:
+        def loss(batch, turn) -> Terms:
+            time.sleep(0.01)
+            return pull(t.players["a"])(batch, turn)
+
+        return [Phase("one", (t.players["a"],), loss)]
+
+    # Checkpoints fall between reports: the time before them must count, the time in them must not.
+    made = engine(Toy({"a": Point()}, rounds), total=64, report_images=32, checkpoint_images=12)
+    made.listeners.append(slow)
+    made.run()
+    assert 16 * 0.01 <= reported[-1].seconds < 16 * 0.01 + 0.6  # five checkpoints would add 1.5 s
+
+
+def test_noise_is_drawn_for_all_processes_and_sliced() -> None:
+    from morphospace.training.distributed import World
+    from morphospace.training.turn import EngineTurn
+
+    drawn: list[Tensor] = []
+    for rank, size in ((0, 1), (0, 2), (1, 2)):
+        made = engine(Toy({"a": Point()}, lambda t: [Phase("one", (t.players["a"],), pull(t.players["a"]))]))
+        made.world = World(rank, size)
+        made.seed(0, "one", 0)
+        drawn.append(EngineTurn(made, made.clock, "one", 0, True).normal(4 // size, 3))
+    assert torch.equal(drawn[0], torch.cat(drawn[1:]))
