@@ -74,6 +74,7 @@ def test_the_same_call_again_goes_on_and_another_configuration_is_refused(tmp_pa
     assert again.images == 256 and told == ["Resumed", "Finished"]
     longer = ms.resume(tmp_path / "r", images=320)
     assert longer.images == 320
+    assert ms.load(tmp_path / "r").configuration.training.images == 320  # known to the next who goes on
     with pytest.raises(RunError, match=r"another configuration \(beta = 2.0, was 1.0\)"):
         ms.train("vae", data="digits", out=tmp_path / "r", beta=2.0, **SMALL)
     with pytest.raises(RunError, match="hash differs"):
@@ -148,6 +149,29 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
 def test_two_processes_cannot_train_one_run(runs: dict[str, ms.Run]) -> None:
     with runs["vae"].folder.locked(), pytest.raises(RunError, match="another process"):
         ms.resume(runs["vae"].path, images=512)
+
+
+def test_a_signal_while_saving_still_leaves_the_last_steps_saved(tmp_path: Path) -> None:
+    """The stop may come while a report or a checkpoint is written: the steps after it must not be lost."""
+    import os
+    import signal
+
+    from morphospace.training.events import Checkpointed, Finished
+
+    saved: list[int] = []
+
+    def told(event: object) -> None:
+        if isinstance(event, Checkpointed):
+            saved.append(event.clock.images)
+            if len(saved) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+        if isinstance(event, Finished):
+            assert event.stopped == "SIGTERM" and saved[-1] == event.clock.images
+
+    run = ms.train(
+        "vae", data="digits", out=tmp_path / "r", checkpoint_images=64, hooks=Hooks(listeners=[told]), **SMALL
+    )
+    assert run.images == saved[-1] == 96
 
 
 def test_averaged_weights_are_loaded_unless_raw(tmp_path: Path) -> None:

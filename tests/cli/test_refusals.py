@@ -102,6 +102,12 @@ def test_unknown_key_of_a_file_names_the_nearest(morpho: Morpho, tmp_path: Path)
     check(morpho("train", "--recipe", file, "--out", tmp_path / "r"), "not valid TOML")
     file.write_text('[model]\nname = "vae"\nlr = "fast"\n')
     check(morpho("train", "--recipe", file, "--out", tmp_path / "r"), "lr = 'fast'", "float")
+    file.write_text("model = 3\n")
+    check(morpho("train", "--recipe", file, "--out", tmp_path / "r"), "model = 3 must be a section")
+    file.write_text("[model]\nname = 5\n")
+    check(morpho("train", "--recipe", file, "--out", tmp_path / "r"), "model name = 5")
+    file.write_bytes(b"\xff\xfe")
+    check(morpho("train", "--recipe", file, "--out", tmp_path / "r"), "no text file")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
 
 
@@ -132,7 +138,7 @@ def test_broken_checkpoints(morpho: Morpho, runs: dict[str, Path], tmp_path: Pat
     for file in run.glob("checkpoints/*/model.safetensors"):
         shutil.copy(next(runs["dcgan"].glob("checkpoints/*/model.safetensors")), file)
     check(morpho("sample", run, "--out", tmp_path / "p.png"), "checkpoint")
-    check(morpho("sample", runs["vae"], "--checkpoint", "17", "--out", tmp_path / "p.png"), "17")
+    check(morpho("sample", runs["vae"], "--checkpoint", "17", "--out", tmp_path / "p.png"), "not in")
     assert not (tmp_path / "p.png").exists()
 
 

@@ -104,7 +104,8 @@ def resume(
         changes: Settings that may change: how long (`epochs`, `images`), where (`device`), how often it reports.
     """
     path = Path(run)
-    RunFolder.open(path)  # the clear refusal, before anything else is looked at
+    if RunFolder.open(path).facts["data_given"] and data is None:
+        raise RunError(f"run = {str(path)!r}: trained on a Python dataset; hand it over again as `data=`")
     configuration = resolve(recipe=str(path / "run.toml"), overrides=changes)
     return Job(configuration, path, data, dict(parts or {}), hooks or Hooks()).run(None)
 
@@ -145,6 +146,8 @@ class Job:
         to_device(model.networks, device)
         engine = self.engine(model, pack, device, world)
         if world.leads:
+            if existing:
+                existing.write()  # a new length, say, must be known to the next who goes on
             existing = existing or RunFolder.create(self.path, self.configuration, self.facts(pack))
             judged = engine.valid or engine.data
             shown = judged.fixed(min(SHOWN, judged.images))
@@ -246,7 +249,7 @@ class Job:
             model,  # type: ignore[arg-type]
             batches,
             s,
-            total_images=s.images or round(s.epochs * batches.images),
+            total_images=s.images or max(1, round(s.epochs * batches.images)),
             valid=judged,
             precision=choose_precision(s.precision, device),
             world=world,

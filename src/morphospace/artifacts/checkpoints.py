@@ -92,6 +92,8 @@ def pointed(folder: Path, which: str) -> Path | None:
     Raises:
         RunError: It is named but not there.
     """
+    if not which.isdigit() and which not in ("last", "best"):
+        raise RunError(f"checkpoint = {which!r}: must be 'last', 'best' or a number of images")
     if which.isdigit():
         named = f"{int(which):012d}"
     elif not (folder / which).is_file():

@@ -93,7 +93,10 @@ def recipe_named(name: str) -> Recipe:
             raise SettingError(
                 f"recipe = {name!r}: no such file; give a path of a TOML file or a name, see `morpho recipes`"
             )
-        return _recipe(path.stem, path.read_text(encoding="utf-8"))
+        try:
+            return _recipe(path.stem, path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise SettingError(f"recipe = {name!r}: is no text file; give a TOML file") from error
     if name not in recipes():
         raise SettingError(f"recipe = {name!r}: no such recipe{nearest(name, recipes())}; see `morpho recipes`")
     return recipes()[name]
@@ -106,6 +109,9 @@ def _recipe(name: str, text: str) -> Recipe:
         raise SettingError(f"recipe = {name!r}: not valid TOML ({error})") from error
     about = content.pop("recipe", {})
     content.pop("run", None)
+    for section, values in {"recipe": about, **content}.items():
+        if not isinstance(values, dict):
+            raise SettingError(f"recipe = {name!r}: {section} = {values!r} must be a section, [{section}]")
     for section in content:
         if section not in ("model", "data", "training"):
             raise SettingError(

@@ -52,8 +52,13 @@ class RunFolder:
         }
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
-        write_text(path / "run.toml", toml_of({"run": facts, **configuration.to_dict()}))
-        return cls(path, configuration, facts)
+        run = cls(path, configuration, facts)
+        run.write()
+        return run
+
+    def write(self) -> None:
+        """Write run.toml."""
+        write_text(self.path / "run.toml", toml_of({"run": self.facts, **self.configuration.to_dict()}))
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -57,9 +57,7 @@ def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
     raise ValueError("must be a whole number, for instance 1000 or 1e3")
 
 
-def _flag(
-    name: str, hint: Any, default: Any, line: str, group: Group | None, *, positional: bool = False
-) -> inspect.Parameter:
+def _flag(name: str, hint: Any, default: Any, line: str, group: Group | None) -> inspect.Parameter:
     """Return one flag as a keyword parameter."""
     parts = [option for option in typing.get_args(hint) if option is not type(None)]
     inner = parts[0] if typing.get_origin(hint) in (typing.Union, types.UnionType) else hint
@@ -77,7 +75,7 @@ def _flag(
         )
         line = f"{line} [default: {shown}]"
     about = Parameter(
-        name=name.upper() if positional else f"--{name.replace('_', '-')}",
+        name=f"--{name.replace('_', '-')}",
         help=line,
         group=group,
         show_default=False,
@@ -85,8 +83,9 @@ def _flag(
         negative=None if inner is bool else (),
         converter=_whole if inner is int else None,
     )
-    kind = inspect.Parameter.POSITIONAL_ONLY if positional else inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=None, annotation=Annotated[inner | None, about])
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[inner | None, about]
+    )
 
 
 def flags_of(

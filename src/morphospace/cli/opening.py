@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 from morphospace.artifacts.configuration import Configuration
@@ -11,7 +10,7 @@ from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.zoo.settings import ModelSettings, VAESettings
 
-__all__ = ["beta_line", "opening", "parameter_counts", "shape_of"]
+__all__ = ["beta_line", "checked_start", "opening", "parameter_counts", "shape_of"]
 
 Shape = tuple[int, int, int]
 
@@ -95,6 +94,3 @@ def checked_start(start_from: str | None) -> None:
     """
     if start_from is not None and not (Path(start_from) / "run.toml").is_file():
         raise SettingError(f"from = {start_from!r}: no run.toml there; give the folder of a finished run")
-
-
-Say = Callable[[str], None]

@@ -15,7 +15,7 @@ from morphospace.cli.flags import SECTIONS, Json, flags_of, switches, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.data.settings import DataSettings
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, require
 from morphospace.training.settings import CHANGEABLE, TrainingSettings
 from morphospace.zoo.settings import ZOO, settings_class
 
@@ -46,6 +46,7 @@ def model_of(tokens: Sequence[str]) -> str | None:
         name = value if equals and flag == "--recipe" else token if before == "--recipe" else None
         if name is not None:
             model = recipe_named(name).sections.get("model", {}).get("name")
+            require(model is None or isinstance(model, str), "model name", model, "must be a name; see `morpho models`")
             return settings_class(model).name if model else None
     return None
 

@@ -51,6 +51,14 @@ class World:
             for tensor, part in zip(chosen, flat.split([t.numel() for t in chosen])):
                 tensor.as_strided((tensor.numel(),), (1,)).copy_(part)
 
+    def any(self, flag: bool) -> bool:
+        """Return whether the flag is set in any process, so that all of them act on it at the same step."""
+        if self.size == 1:
+            return flag
+        told = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(told)
+        return bool(told > 0)
+
     def wait(self) -> None:
         """Wait for all processes."""
         if self.size > 1:

@@ -257,10 +257,13 @@ class Engine:
         checkpoint = s.checkpoint_images or max(1, self.total_images // 10)
         self.model.networks.train()
         spent, since = 0.0, self.clock.images  # of the stretch since the last report; saving and judging left out
-        while self.clock.images < self.total_images and not self.stop:
+        stopping = False
+        while self.clock.images < self.total_images and not stopping:
             before, began = self.clock.images, time.perf_counter()
             self.step()
-            now, ends = self.clock.images, self.clock.images >= self.total_images or bool(self.stop)
+            # Asked once a step: a signal that comes while a checkpoint is written ends the next step, with its own.
+            stopping = self.world.any(bool(self.stop))
+            now, ends = self.clock.images, stopping or self.clock.images >= self.total_images
             spent += time.perf_counter() - began
             if ends or before // report != now // report:
                 self.seconds += spent

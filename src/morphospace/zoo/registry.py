@@ -1,0 +1,93 @@
+"""The register of the zoo, and what every member's settings have in common; free of torch.
+
+A zoo member is one settings class, registered by its decorator in a `settings_*.py`, and one file beside this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+from morphospace.errors import SettingError, nearest, require
+
+if TYPE_CHECKING:
+    from morphospace.models.conditioning import Conditioning
+    from morphospace.models.contract import Model
+
+__all__ = ["ZOO", "ModelSettings", "member", "settings_class"]
+
+ZOO: dict[str, type[ModelSettings]] = {}
+
+S = TypeVar("S", bound="type[ModelSettings]")
+
+
+def member(name: str, implementation: str, paper: str) -> Callable[[S], S]:
+    """Register a settings class as zoo member `name`, implemented by `implementation` ("module:Class")."""
+
+    def register(cls: S) -> S:
+        cls.name, cls.implementation, cls.paper = name, implementation, paper
+        ZOO[name] = cls
+        return cls
+
+    return register
+
+
+def settings_class(name: str) -> type[ModelSettings]:
+    """Return the settings class of zoo member `name`.
+
+    Raises:
+        SettingError: There is no such member; the message names the nearest one.
+    """
+    if name not in ZOO:
+        raise SettingError(f"model = {name!r}: no such model{nearest(name, ZOO)}; see `morpho models`")
+    return ZOO[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What every model has: a latent space, and an optimizer for each player.
+
+    Attributes:
+        latent_dim: Number of latent dimensions.
+        lr: Learning rate of every player's optimizer.
+        optimizer: Adam, or Adam with decoupled weight decay.
+        betas: Adam's decay rates of the first and second moment.
+        weight_decay: Weight decay; L2 in `adam`, decoupled in `adamw`.
+        init: Initial weights: torch's own (`default`), N(0, 0.02) with batch-norm scales N(1, 0.02) (`dcgan`), or
+            N(0, 1) for transposed convolutions only (`wide`, as one published face VAE has it).
+    """
+
+    name: ClassVar[str]
+    implementation: ClassVar[str]
+    paper: ClassVar[str]
+
+    latent_dim: int = 32
+    lr: float = 1e-3
+    optimizer: Literal["adam", "adamw"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    init: Literal["default", "dcgan", "wide"] = "default"
+
+    def __post_init__(self) -> None:
+        require(1 <= self.latent_dim <= 65_536, "latent_dim", self.latent_dim, "must be from 1 to 65536")
+        require(0 < self.lr <= 10, "lr", self.lr, "must be positive and at most 10")
+        require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "both must be in [0, 1)")
+        require(0 <= self.weight_decay < 10, "weight_decay", self.weight_decay, "must be in [0, 10)")
+
+    def build(
+        self,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, Any] | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> Model:
+        """Build the model for images of `shape` (H, W, C).
+
+        Args:
+            shape: The images' shape.
+            parts: The caller's own networks by name, in place of ours.
+            conditioning: What a conditional model is told.
+        """
+        module, _, cls = self.implementation.partition(":")
+        return getattr(import_module(module), cls)(self, shape, parts or {}, conditioning)
