@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .PHONY: demo test check bench setup clean
 
-# Read back as `make demo`: trains small models on embedded data and names the pictures they drew.
+# Trains small models on embedded data and names the pictures they drew.
 demo: $(VENV)/.installed
 	$(BIN)/morpho demo --out demo
 

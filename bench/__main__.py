@@ -13,6 +13,7 @@ from importlib import import_module
 
 COMMANDS: dict[str, str] = {
     "speed": "bench.speed",
+    "modes": "bench.modes",
 }
 
 

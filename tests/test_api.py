@@ -51,9 +51,28 @@ def test_samples_are_the_same_at_any_number_and_differ_by_seed(runs: dict[str, m
 def test_an_autoencoder_samples_from_the_prior_fitted_to_its_codes(runs: dict[str, ms.Run]) -> None:
     run = runs["ae"]
     fitted = ms.sample(run, 4)
-    assert run.prior_file.is_file()
+    assert run.prior_file().is_file()
     assert np.array_equal(ms.sample(ms.load(run.path), 4), fitted)
     assert (ms.sample(run, 4, prior="normal") != fitted).any()
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "mixture"])
+def test_a_prior_can_be_fitted_to_any_encoder_and_is_kept_with_the_checkpoint(
+    runs: dict[str, ms.Run], kind: str
+) -> None:
+    for name in ("ae", "vae"):
+        run = runs[name]
+        fitted = ms.sample(run, 6, prior=kind)
+        before = run.prior_file(kind).stat().st_mtime_ns
+        assert np.array_equal(ms.sample(ms.load(run.path), 6, prior=kind), fitted)
+        assert run.prior_file(kind).stat().st_mtime_ns == before
+        few = ms.sample(run, 2, prior=kind, start=3)
+        assert np.abs(few.astype(int) - fitted[3:5]).max() <= 1
+    assert (ms.sample(runs["vae"], 6) != fitted).any()  # asking for it does not change the model's own
+    with pytest.raises(SettingError, match="dcgan has no encoder to fit a prior"):
+        ms.sample(runs["dcgan"], 4, prior=kind)
+    with pytest.raises(SettingError, match="'gaussian' or 'mixture'"):
+        ms.sample(runs["vae"], 4, prior="vamp")
 
 
 def test_reconstructions_are_of_the_test_split_and_use_means(runs: dict[str, ms.Run]) -> None:

@@ -7,11 +7,13 @@ import re
 import shlex
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from morphospace import Run, train
 from morphospace.cli import main
 from tests.conftest import draw_blobs
 
@@ -85,9 +87,17 @@ def strip(command: list[str], flags: set[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=lambda p: p.name)
-def test_python_examples_run(page: Path, stand_ins: None) -> None:
+def test_python_examples_run(page: Path, stand_ins: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page are one program, in which training is short."""
+
+    def briefly(*arguments: Any, **settings: Any) -> Run:
+        settings.pop("epochs", None)
+        return train(*arguments, **{**settings, "images": 64, "batch_size": 32})
+
+    monkeypatch.setattr("morphospace.api.training.train", briefly)
+    program: dict[str, Any] = {"__name__": page.stem}
     for code in blocks(page, "python"):
-        exec(code.replace("epochs=20", "images=64, batch_size=32"), {})
+        exec(code, program)
 
 
 def test_links_lead_somewhere() -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from morphospace.api.loading import Run, load
-    from morphospace.api.sampling import Reconstructions, reconstruct, sample
+    from morphospace.api.sampling import Reconstructions, SampleGrid, reconstruct, sample, sample_grid
+    from morphospace.api.sweeping import Sweep, sweep
     from morphospace.api.training import resume, train
     from morphospace.artifacts.configuration import Configuration
     from morphospace.data.pack import Pack, open_pack
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "train": "api.training",
     "resume": "api.training",
+    "sweep": "api.sweeping",
+    "Sweep": "api.sweeping",
     "load": "api.loading",
     "sample": "api.sampling",
+    "sample_grid": "api.sampling",
     "reconstruct": "api.sampling",
     "Run": "api.loading",
     "Reconstructions": "api.sampling",
+    "SampleGrid": "api.sampling",
     "Configuration": "artifacts.configuration",
     "DataSettings": "data.settings",
     "TrainingSettings": "training.settings",
@@ -47,11 +52,15 @@ __version__ = "0.1.0"
 __all__ = [
     "train",
     "resume",
+    "sweep",
     "load",
     "sample",
+    "sample_grid",
     "reconstruct",
     "Run",
+    "Sweep",
     "Reconstructions",
+    "SampleGrid",
     "Configuration",
     "DataSettings",
     "TrainingSettings",

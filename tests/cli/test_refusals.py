@@ -22,7 +22,7 @@ COMMAND_LINES = {
     "unknown model": ("train vea --out {t}/r", "'vea'", "did you mean 'vae'"),
     "no model": ("train --out {t}/r", "model: none given", "morpho models"),
     "unknown flag": ("train vae --latent-dims 3 --out {t}/r", "--latent-dims", "did you mean --latent-dim?"),
-    "another model's flag": ("train dcgan --tower conv --out {t}/r", "--tower", "one of ae, vae"),
+    "another model's flag": ("train dcgan --variance learned --out {t}/r", "--variance", "one of ae, vae"),
     "flag without value": ("train vae --lr --out {t}/r", "--lr"),
     "argument too many": ("train vae dcgan --out {t}/r", "'dcgan'", "too many"),
     "no out": ("train vae", "out", "--out runs/first"),

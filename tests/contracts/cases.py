@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from morphospace.data.batches import Batches
 from morphospace.data.pack import Split
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.randomness import stream
 from morphospace.training.engine import Engine
 from morphospace.training.settings import TrainingSettings
-from morphospace.zoo.settings import AESettings, DCGANSettings, ModelSettings, VAESettings
+from morphospace.zoo.settings import (
+    AESettings,
+    BetaTCVAESettings,
+    CVAESettings,
+    FactorVAESettings,
+    IWAESettings,
+    MaskVAESettings,
+    ModelSettings,
+    VAESettings,
+)
 from tests.conftest import draw_blobs
+from tests.contracts.both_cases import BOTH
+from tests.contracts.gan_cases import GANS
 
 SHAPES = [(16, 16, 1), (28, 20, 3), (9, 13, 1)]
 
@@ -28,6 +42,12 @@ class Case:
     @property
     def member(self) -> str:
         return self.settings.name
+
+    @property
+    def conditioning(self) -> Conditioning | None:
+        """What the packs of these tests tell a conditional model: one of three classes, or two attributes."""
+        condition = getattr(self.settings, "condition", "")
+        return Conditioning.of(condition, ("a", "b", "c"), ("round", "bright"))
 
 
 CASES = [
@@ -54,19 +74,59 @@ CASES = [
         VAESettings(latent_dim=6, widths=(8,), likelihood="squared-error", reduction="mean", kl_reduction="mean"),
         "vae-mean",
     ),
-    Case(DCGANSettings(latent_dim=6, widths=(8, 12)), "dcgan"),
     Case(
-        DCGANSettings(latent_dim=6, widths=(8, 12), share_fakes=True, generator_bias=True, stem="conv"), "dcgan-shared"
+        VAESettings(latent_dim=6, widths=(24,), tower="mlp", draws=3, kl="sampled", likelihood="categorical"),
+        "vae-draws",
     ),
+    Case(
+        VAESettings(
+            latent_dim=6, widths=(8,), likelihood="discretised-logistic", capacity=3.0, capacity_weight=30.0, lr=1e-2
+        ),
+        "vae-capacity",
+    ),
+    Case(
+        VAESettings(latent_dim=6, widths=(8,), likelihood="continuous-bernoulli", dequantise=True, free_bits=0.1),
+        "vae-free-bits",
+    ),
+    Case(IWAESettings(latent_dim=6, widths=(24,), tower="mlp", samples=4, activation="tanh"), "iwae"),
+    Case(
+        IWAESettings(
+            latent_dim=6, widths=(8,), samples=3, gradient="dreg", likelihood="gaussian", signed=True, dequantise=True
+        ),
+        "iwae-dreg",
+    ),
+    Case(CVAESettings(latent_dim=6, widths=(8,)), "cvae-conv"),
+    Case(CVAESettings(latent_dim=6, widths=(24,), tower="mlp", condition="attributes:bright", draws=2), "cvae-mlp"),
+    Case(FactorVAESettings(latent_dim=6, widths=(8,), critic_widths=(32, 32), critic_lr=3e-3), "factor-vae"),
+    Case(BetaTCVAESettings(latent_dim=6, widths=(8,)), "beta-tcvae"),
+    Case(BetaTCVAESettings(latent_dim=6, widths=(24,), tower="mlp", sampling="stratified"), "beta-tcvae-stratified"),
+    Case(MaskVAESettings(latent_dim=6, widths=(8,)), "mask-vae"),
+    Case(
+        MaskVAESettings(latent_dim=6, widths=(8,), likelihood="gaussian", signed=True, outside=1.0),
+        "mask-vae-signed",
+    ),
+    *(Case(settings, label) for settings, label in [*GANS, *BOTH]),
 ]
 
 
 def build(case: Case, shape: tuple[int, int, int] = (16, 16, 1), seed: int = 0) -> Model:
     """Build a case's model with weights by seed."""
     torch.manual_seed(stream(seed, "weights"))
-    model = case.settings.build(shape)
+    model = case.settings.build(shape, None, case.conditioning)
     model.networks.to(memory_format=torch.channels_last)
     return model
+
+
+def drawn_split(images: int, shape: tuple[int, int, int]) -> Split:
+    """Draw images with everything that a member may need to know of them."""
+    drawn, each = draw_blobs(images, shape), np.arange(images)
+    attributes = np.stack([each % 2, each // 2 % 2], 1).astype(np.uint8)
+    return Split(images=drawn, labels=each % 3, attributes=attributes, masks=(drawn[..., :1] > 100).astype(np.uint8))
+
+
+def told(model: Model, count: int) -> Tensor | None:
+    """Return a condition for each of `count` images; None where the model takes none."""
+    return None if model.conditioning is None else model.conditioning.spread(count)
 
 
 def engine_for(
@@ -84,8 +144,9 @@ def engine_for(
     """Build an engine on drawn images."""
     model = build(case, shape)
     model.networks.to(dtype)
-    split = Split(images=draw_blobs(images, shape))
-    data = Batches(split, batch_size=batch_size, seed=0, signed=model.signed, rank=rank, world=world)
+    data = Batches(
+        drawn_split(images, shape), batch_size=batch_size, seed=0, signed=model.signed, rank=rank, world=world
+    )
     training = TrainingSettings(batch_size=batch_size, **settings)
     half = training.ema_halflife_images or 0
     return Engine(model, data, training, total_images=10**6, precision=precision, ema_halflife_images=half)

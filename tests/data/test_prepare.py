@@ -91,7 +91,7 @@ def test_workers_keep_order_however_they_start(start: str) -> None:
     from morphospace.data.decode import Rule
 
     blobs = [encoded(np.full((8, 8, 1), i, np.uint8)) for i in range(150)]
-    parts = [images for _, (images, _) in decode_all(blobs, Rule(8, 8, 1), workers=2, start=start)]
+    parts = [chunk.images for _, chunk in decode_all(blobs, Rule(8, 8, 1), workers=2, start=start)]
     assert (np.concatenate(parts)[:, 0, 0, 0] == np.arange(150)).all()
 
 

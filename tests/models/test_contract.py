@@ -1,42 +1,14 @@
-"""Priors, per-sample noise, the caller's own parts."""
+"""Per-sample noise, the caller's own parts."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from morphospace.errors import SettingError
-from morphospace.models.contract import FittedGaussian, seeded_noise
+from morphospace.models.contract import seeded_noise
 from morphospace.zoo.settings import DCGANSettings, VAESettings
-
-
-def test_a_fitted_prior_has_the_mean_and_covariance_of_the_codes() -> None:
-    rng = np.random.default_rng(0)
-    mixing = rng.normal(size=(4, 4))
-    codes = torch.from_numpy(rng.normal(size=(5000, 4)) @ mixing + [1, 2, 3, 4])
-    prior = FittedGaussian.fit(codes)
-    assert prior.mean.numpy() == pytest.approx(codes.numpy().mean(0), abs=1e-4)
-    covariance = (prior.factor @ prior.factor.T).numpy()
-    assert covariance == pytest.approx(np.cov(codes.numpy().T), rel=1e-3, abs=1e-3)
-    drawn = prior.from_noise(torch.randn(50_000, 4, generator=torch.Generator().manual_seed(0)))
-    assert np.cov(drawn.numpy().T) == pytest.approx(np.cov(codes.numpy().T), rel=0.1, abs=0.15)
-
-
-def test_dead_and_too_few_codes() -> None:
-    dead = torch.zeros(100, 3)
-    assert torch.isfinite(FittedGaussian.fit(dead).factor).all()
-    few = FittedGaussian.fit(torch.randn(2, 10))
-    assert torch.isfinite(few.from_noise(torch.randn(3, 10))).all()
-    with pytest.raises(SettingError, match="at least 2"):
-        FittedGaussian.fit(torch.zeros(1, 3))
-
-
-def test_fitted_codes_do_not_depend_on_the_batch() -> None:
-    prior = FittedGaussian.fit(torch.randn(100, 32))
-    noise = seeded_noise(7, 32, 0)
-    assert torch.equal(prior.from_noise(noise)[3], prior.from_noise(noise[3:4])[0])
 
 
 def test_noise_is_normal_and_its_rows_and_seeds_differ() -> None:

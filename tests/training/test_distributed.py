@@ -30,7 +30,8 @@ engine.world = world
 engine.data = _Double(engine.data)
 for _ in range(10):
     engine.step()
-save_file({n: p.detach().contiguous() for p, n in engine.names.items()}, f"{sys.argv[1]}/rank{world.rank}of{world.size}")
+weights = {n: p.detach().contiguous() for p, n in engine.names.items()}
+save_file(weights, f"{sys.argv[1]}/rank{world.rank}of{world.size}")
 world.wait()
 sys.stdout.flush()
 os._exit(0)  # gloo's teardown aborts now and then

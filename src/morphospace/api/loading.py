@@ -16,7 +16,8 @@ from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
 from morphospace.errors import RunError
 from morphospace.models.conditioning import Conditioning
-from morphospace.models.contract import FittedGaussian, Model
+from morphospace.models.contract import Model
+from morphospace.models.priors import prior_of
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
 from morphospace.training.weights import load_weights
@@ -55,10 +56,9 @@ class Run:
         """All its settings."""
         return self.folder.configuration
 
-    @property
-    def prior_file(self) -> Path:
-        """Where a prior fitted to this checkpoint's codes is kept."""
-        return self.checkpoint / ("prior-raw.safetensors" if self.raw else "prior.safetensors")
+    def prior_file(self, kind: str = "gaussian") -> Path:
+        """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""
+        return self.checkpoint / f"prior-{kind}{'-raw' if self.raw else ''}.safetensors"
 
     @cached_property
     def pack(self) -> Pack:
@@ -114,9 +114,8 @@ def load(
     _load_model(model, state, raw)
     to_device(model.networks, choose_device(device))
     found_run = Run(folder, model.eval(), found, raw)
-    if model.prior is None and found_run.prior_file.is_file():
-        prior = load_tensors(found_run.prior_file)
-        model.prior = FittedGaussian(prior["mean"], prior["factor"])
+    if model.prior is None and found_run.prior_file().is_file():
+        model.prior = prior_of("gaussian", load_tensors(found_run.prior_file()))
     return found_run
 
 

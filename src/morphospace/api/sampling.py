@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from morphospace.api.loading import Run, loaded
-from morphospace.artifacts.checkpoints import save_tensors
+from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.artifacts.files import atomic
 from morphospace.data.batches import held_out
 from morphospace.data.pack import Pack, Split
-from morphospace.errors import SettingError
-from morphospace.models.contract import Decodes, Encodes, FittedGaussian, Model, Normal, Prior, seeded_noise
+from morphospace.errors import SettingError, require
+from morphospace.models.contract import Decodes, Encodes, Model, each_condition, seeded_noise
+from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
+from morphospace.randomness import stream
 
-__all__ = ["Reconstructions", "decode", "encode_means", "reconstruct", "sample"]
+__all__ = ["Reconstructions", "SampleGrid", "decode", "encode_means", "reconstruct", "sample", "sample_grid"]
 
 AT_ONCE = 256
 FITTED_ON = 10_000
@@ -39,6 +41,21 @@ class Reconstructions:
     images: np.ndarray
     mse: float
     split: str
+
+
+@dataclass(frozen=True)
+class SampleGrid:
+    """Samples of a conditional model, a condition a row and a code a column.
+
+    Attributes:
+        images: uint8 (R * columns, H, W, C), row by row.
+        rows: What each row was asked for, in words.
+        columns: Images in a row.
+    """
+
+    images: np.ndarray
+    rows: tuple[str, ...]
+    columns: int
 
 
 @torch.no_grad()
@@ -81,13 +98,15 @@ def sample(
     """Draw images from a run.
 
     Sample i depends on (seed, start + i) only: the same at any n. An autoencoder has no prior; one is fitted to the
-    codes of its training images when it is first sampled, and kept in the run.
+    codes of its training images when it is first sampled, and kept in the run. A fitted prior may also take the place
+    of the N(0, I) of a model that has an encoder: the codes of a VAE never fill N(0, I) evenly.
 
     Args:
         run: A loaded run or its folder.
         n: How many.
         seed: Which.
-        prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model.
+        prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model, `gaussian` or `mixture` for
+            one fitted to codes of training images.
         start: Number of the first sample.
         label: The class that a conditional model is asked for, by number or name; all in turn when not given.
         attributes: The attributes that a conditional model is asked for; those not named are 0.
@@ -98,42 +117,119 @@ def sample(
     run = loaded(run)
     if n < 1:
         raise SettingError(f"n = {n}: must be at least 1")
-    if prior not in ("model", "normal"):
-        raise SettingError(f"prior = {prior!r}: must be 'model' or 'normal'")
-    chosen: Prior = Normal() if prior == "normal" else run.model.prior or _fit_prior(run)
+    condition = condition_for(run.model, n, label, attributes, start)
+    chosen = prior_for(run, prior)
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode(run.model, chosen.from_noise(noise), condition_for(run.model, n, label, attributes))
+    return decode(run.model, chosen.from_noise(noise), condition)
+
+
+def sample_grid(run: Run | str | Path, columns: int = 8, seed: int = 0, *, prior: str = "model") -> SampleGrid:
+    """Draw the same codes once for every class, or every mix of the attributes, that a conditional model knows.
+
+    Args:
+        run: A loaded run or its folder.
+        columns: How many codes. Column i depends on (seed, i) only.
+        seed: Which codes.
+        prior: As for `sample`.
+
+    Raises:
+        SettingError: The model is not conditional.
+    """
+    run = loaded(run)
+    require(columns >= 1, "columns", columns, "must be at least 1")
+    told = run.model.conditioning
+    if told is None:
+        name = run.model.settings.name
+        raise SettingError(
+            f"run = {str(run.path)!r}: {name} takes no condition, so there is no class a row; use sample"
+        )
+    noise, condition = each_condition(run.model, columns, seed)
+    images = decode(run.model, prior_for(run, prior).from_noise(noise), condition)
+    return SampleGrid(images, tuple(told.words(row) for row in told.spread()), columns)
 
 
 def condition_for(
-    model: Model, n: int, label: int | str | None = None, attributes: Mapping[str, float] | None = None
+    model: Model,
+    n: int,
+    label: int | str | None = None,
+    attributes: Mapping[str, float] | None = None,
+    start: int = 0,
 ) -> Tensor | None:
     """Return conditions (n, K) for n samples: what is asked for, or every class in turn; None where there are none.
 
+    Sample start + i is of the same class at any n.
+
     Raises:
-        SettingError: The model is not conditional, or not on this.
+        SettingError: The model is not conditional or not on this, or both are asked for.
     """
-    asked = label if label is not None else attributes
+    if label is not None and attributes is not None:
+        raise SettingError(f"label = {label!r}: does not go with attributes = {attributes!r}; ask for one of them")
     if model.conditioning is None:
-        if asked is not None:
-            name = model.settings.name
-            raise SettingError(f"label, attributes = {asked!r}: {name} takes no condition; train a conditional model")
+        for name, asked in (("label", label), ("attributes", attributes)):
+            why = f"{model.settings.name} takes no condition; train a conditional model, cvae or cgan"
+            require(asked is None, name, asked, why)
         return None
     if label is not None:
         return model.conditioning.label(label).expand(n, -1)
-    if attributes:
+    if attributes is not None:
         return model.conditioning.attributes(attributes).expand(n, -1)
-    return model.conditioning.spread(n)
+    return model.conditioning.spread(start + n)[start:]
 
 
-def _fit_prior(run: Run) -> Prior:
-    """Fit a Gaussian to the codes of training images and keep it with the run."""
-    images = run.pack.split("train").images[:FITTED_ON]
-    prior = FittedGaussian.fit(encode_means(run.model, images))
-    with atomic(run.prior_file) as partial:
-        save_tensors(partial, {"mean": prior.mean, "factor": prior.factor})
-    run.model.prior = prior
+def prior_for(run: Run, kind: str) -> Prior:
+    """Return the prior to sample a run from; a fitted one is kept with the checkpoint whose codes it was fitted to.
+
+    Raises:
+        SettingError: No such kind, or a prior is to be fitted to the codes of a model without an encoder.
+    """
+    if kind not in ("model", "normal", *FITTED):
+        raise SettingError(f"prior = {kind!r}: must be 'model', 'normal', 'gaussian' or 'mixture'")
+    if kind == "normal":
+        return Normal()
+    if kind == "model" and run.model.prior is not None:
+        return run.model.prior
+    fitted = "gaussian" if kind == "model" else kind
+    file = run.prior_file(fitted)
+    if file.is_file():
+        prior = prior_of(fitted, load_tensors(file))
+    else:
+        prior = fit_prior(fitted, codes_to_fit(run))
+        with atomic(file) as partial:
+            save_tensors(partial, prior.tensors())
+    if run.model.prior is None and fitted == "gaussian":
+        run.model.prior = prior
     return prior
+
+
+@torch.no_grad()
+def codes_to_fit(run: Run) -> Tensor:
+    """Return codes (N, D) of training images, drawn where the encoder gives a distribution.
+
+    Draws, not means: a unit that says nothing has means that do not vary, but the decoder knows it as N(0, 1).
+
+    Raises:
+        SettingError: The model has no encoder.
+    """
+    model, split = run.model, run.pack.split("train")
+    if not isinstance(model, Encodes):
+        name = run.configuration.model.name
+        raise SettingError(f"prior: {name} has no encoder to fit a prior to the codes of; use 'model' or 'normal'")
+    images = torch.from_numpy(np.array(split.images[:FITTED_ON]))
+    noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
+    codes = []
+    for start in range(0, len(images), AT_ONCE):
+        rows = slice(start, min(start + AT_ONCE, len(images)))
+        posterior = model.encode(model.from_uint8(images[rows]), told_of(model, split, rows))
+        codes.append(posterior.sample(noise[rows].to(posterior.mean)).cpu().float())
+    return torch.cat(codes)
+
+
+def told_of(model: Model, split: Split, rows: slice | np.ndarray) -> Tensor | None:
+    """Return what a conditional model is told of some rows of a split; None for the others."""
+    if model.conditioning is None:
+        return None
+    told = (None if c is None else torch.from_numpy(np.array(c[rows])) for c in (split.labels, split.attributes))
+    return model.conditioning.vectors(*told).to(model.device, model.dtype)
 
 
 def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None) -> Reconstructions:
@@ -157,12 +253,7 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
     if not 1 <= n <= len(rows):
         raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])
-    originals, condition = np.asarray(split.images[chosen]), None
-    if run.model.conditioning is not None:
-        told = (
-            None if column is None else torch.from_numpy(column[chosen]) for column in (split.labels, split.attributes)
-        )
-        condition = run.model.conditioning.vectors(*told)
+    originals, condition = np.asarray(split.images[chosen]), told_of(run.model, split, chosen)
     rebuilt = decode(run.model, encode_means(run.model, originals, condition), condition)
     mse = float(((originals.astype(np.float64) - rebuilt) ** 2).mean() / 255**2)
     return Reconstructions(originals, rebuilt, mse, label)

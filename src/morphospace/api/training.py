@@ -17,18 +17,21 @@ from morphospace.artifacts.checkpoints import clean, load_checkpoint, pointed
 from morphospace.artifacts.configuration import Configuration, resolve
 from morphospace.artifacts.recorder import Recorder
 from morphospace.artifacts.run import RunFolder
+from morphospace.data.augment import Augment
 from morphospace.data.batches import Batches, from_dataset, held_out
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
-from morphospace.errors import RunError
+from morphospace.errors import RunError, SettingError, require
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.randomness import stream
+from morphospace.training.collapse import CollapseStop
 from morphospace.training.distributed import World
 from morphospace.training.engine import Engine
 from morphospace.training.events import Listener
 from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
 from morphospace.training.weights import load_weights
+from morphospace.zoo.vae import Variational
 
 __all__ = ["train", "resume"]
 
@@ -141,6 +144,8 @@ class Job:
             self.check_same(existing, pack)
         torch.manual_seed(stream(s.seed, "weights"))
         model = self.configuration.model.build(pack.shape, self.parts, self.conditioning(pack))
+        check_needs(model, pack)
+        check_collapses(model, s.stop_on_collapse)
         if start_from is not None and existing is None:
             take_weights(model, start_from)
         to_device(model.networks, device)
@@ -152,6 +157,8 @@ class Job:
             judged = engine.valid or engine.data
             shown = judged.fixed(min(SHOWN, judged.images))
             engine.listeners += [Recorder(existing, model, engine, shown), *self.hooks.listeners]
+            if s.stop_on_collapse:
+                engine.listeners.append(CollapseStop(engine, s.stop_on_collapse, s.collapse_reports))
         world.wait()
         folder = existing or RunFolder.open(self.path)
         with folder.locked() if world.leads else contextlib.nullcontext():
@@ -208,19 +215,20 @@ class Job:
 
     def facts(self, pack: Pack) -> dict[str, Any]:
         """Return what run.toml holds beside the settings."""
+        told = self.conditioning(pack)
         return {
             "data": pack.name,
             "data_hash": pack.hash,
             "data_given": self.given is not None,
             "shape": list(pack.shape),
             "custom": sorted(self.parts),
-            "labels": list(pack.label_names),
+            "labels": list(told.names if told is not None and told.kind == "label" else pack.label_names),
             "attributes": list(pack.attribute_names),
         }
 
     def conditioning(self, pack: Pack) -> Conditioning | None:
         """Return what the model is to be told about its images."""
-        return Conditioning.of(self.configuration.condition, pack.label_names, pack.attribute_names)
+        return Conditioning.for_pack(self.configuration.condition, pack)
 
     def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:
         """Build the batches and the engine."""
@@ -230,12 +238,14 @@ class Job:
             "device": device,
             "signed": model.signed,
             "resident": s.resident,
+            "binarise": self.configuration.data.binarise,
         }
         training, valid = held_out(pack, self.configuration.data.valid)
         batches = Batches(
             training[0],
             rows=training[1],
             batch_size=s.batch_size,
+            augment=Augment.of(self.configuration.data),
             rank=world.rank,
             world=world.size,
             **common,
@@ -255,6 +265,29 @@ class Job:
             world=world,
             ema_halflife_images=model.default_ema_halflife_images if half is None else half,
         )
+
+
+def check_needs(model: Model, pack: Pack) -> None:
+    """Refuse data that lack what the model learns from.
+
+    Raises:
+        SettingError: The training images have no masks, for instance.
+    """
+    for kind in model.needs:
+        if getattr(pack.split("train"), kind) is None:
+            name = model.settings.name
+            raise SettingError(f"data = {pack.name!r}: has no {kind}, which {name} learns from; take data that have")
+
+
+def check_collapses(model: Model, threshold: float) -> None:
+    """Refuse to watch the KL of a model that has none.
+
+    Raises:
+        SettingError: The model is no VAE.
+    """
+    name = model.settings.name
+    why = f"{name} has no KL that could collapse; leave it out"
+    require(not threshold or isinstance(model, Variational), "stop_on_collapse", threshold, why)
 
 
 def take_weights(model: Model, source: Path) -> None:

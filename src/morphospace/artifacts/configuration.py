@@ -6,7 +6,7 @@ import dataclasses
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,7 +18,17 @@ from morphospace.errors import SettingError, nearest
 from morphospace.training.settings import CHANGEABLE, TrainingSettings
 from morphospace.zoo.settings import ModelSettings, settings_class
 
-__all__ = ["Configuration", "Recipe", "resolve", "recipes", "recipe_named", "fields_of", "toml_of"]
+__all__ = [
+    "Configuration",
+    "Recipe",
+    "resolve",
+    "recipes",
+    "recipe_named",
+    "fields_of",
+    "field_named",
+    "as_written",
+    "toml_of",
+]
 
 
 @dataclass(frozen=True)
@@ -146,9 +156,11 @@ def resolve(
         raise SettingError(f"model = {name!r}: the recipe {recipe!r} is for {written!r}; leave one of them out")
     homes = {field: section for section, cls in classes.items() for field in fields_of(cls)}
     for key, value in (overrides or {}).items():
-        if key not in homes:
-            raise SettingError(f"{key} = {value!r}: {name} has no such setting{nearest(key, homes)}")
-        sections[homes[key]][key] = value
+        field = field_named(key, homes)
+        if field not in homes:
+            raise SettingError(f"{key} = {value!r}: {name} has no such setting{nearest(key, map(as_written, homes))}")
+        sections[homes[field]].pop(as_written(field), None)
+        sections[homes[field]][field] = value
     if (overrides or {}).get("epochs") is not None and "images" not in (overrides or {}):
         sections["training"].pop("images", None)  # a length asked for wins over the recipe's other way to say it
     built = {section: _build(cls, sections[section], section) for section, cls in classes.items()}
@@ -162,12 +174,28 @@ def fields_of(cls: type) -> dict[str, Any]:
     return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
 
 
+def as_written(field: str) -> str:
+    """Return how users write a field: without the underscore that keeps it apart from a word of Python's.
+
+    >>> as_written("lambda_"), as_written("latent_dim")
+    ('lambda', 'latent_dim')
+    """
+    return field.removesuffix("_")
+
+
+def field_named(key: str, fields: Container[str]) -> str:
+    """Return the field that users write as `key`; the key itself where there is none."""
+    return f"{key}_" if key not in fields and f"{key}_" in fields else key
+
+
 def _build(cls: type, values: Mapping[str, Any], section: str) -> Any:
-    hints = fields_of(cls)
+    hints, given = fields_of(cls), {}
     for key, value in values.items():
-        if key not in hints:
-            raise SettingError(f"[{section}] {key} = {value!r}: no such setting{nearest(key, hints)}")
-    return cls(**{key: _coerce(value, hints[key], key) for key, value in values.items()})
+        field = field_named(key, hints)
+        if field not in hints:
+            raise SettingError(f"[{section}] {key} = {value!r}: no such setting{nearest(key, map(as_written, hints))}")
+        given[field] = _coerce(value, hints[field], as_written(field))
+    return cls(**given)
 
 
 def _coerce(value: Any, hint: Any, name: str) -> Any:
@@ -205,7 +233,7 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
 def _plain(settings: Any) -> dict[str, Any]:
     """Return a settings object as TOML values, None left out."""
     values = dataclasses.asdict(settings)
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
+    return {as_written(k): list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
 
 
 def toml_of(content: Mapping[str, Any]) -> str:

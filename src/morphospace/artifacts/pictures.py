@@ -23,11 +23,11 @@ def grid(images: np.ndarray, columns: int | None = None, *, scale: int | None = 
 
     Args:
         images: C is 1 or 3.
-        columns: Images in a row; the grid is as square as can be when None.
+        columns: Images in a row; as square as leaves no cell empty, or few, when None.
         scale: Whole-number enlargement by repeated pixels; small images are brought to about 64 pixels when None.
     """
     count, height, width, channels = images.shape
-    columns = columns or int(np.ceil(np.sqrt(count)))
+    columns = columns or near_square(count)
     rows = -(-count // columns)
     scale = scale or max(1, round(64 / max(height, width)))
     enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
@@ -37,6 +37,16 @@ def grid(images: np.ndarray, columns: int | None = None, *, scale: int | None = 
         top, left = PAD + i // columns * (height + PAD), PAD + i % columns * (width + PAD)
         sheet[top : top + height, left : left + width] = image
     return Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+
+
+def near_square(count: int) -> int:
+    """Return how many columns make a good grid: a divisor a little above the square root, else its ceiling.
+
+    >>> near_square(64), near_square(40), near_square(7), near_square(16)
+    (8, 8, 3, 4)
+    """
+    least = int(np.ceil(np.sqrt(count)))
+    return next((c for c in range(least, 2 * least) if count % c == 0 and c * c <= 2 * count), least)
 
 
 def interleave(first: np.ndarray, second: np.ndarray, columns: int) -> np.ndarray:

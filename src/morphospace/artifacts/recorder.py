@@ -15,7 +15,7 @@ from morphospace.artifacts.files import writing
 from morphospace.artifacts.page import write_report
 from morphospace.artifacts.pictures import grid, interleave, save_picture
 from morphospace.artifacts.run import RunFolder
-from morphospace.models.contract import Decodes, Encodes, Model, seeded_noise
+from morphospace.models.contract import Decodes, Encodes, Model, each_condition, seeded_noise
 from morphospace.training.engine import Engine
 from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Validated
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Recorder"]
 
 SAMPLES, COLUMNS = 64, 8
+ROWS = 32  # of a grid with a condition a row: data may have a thousand classes
 
 
 class Recorder:
@@ -87,23 +88,25 @@ class Recorder:
         with self.engine.judging(), torch.random.fork_rng(devices=[]):
             if isinstance(self.model, Decodes) and self.model.prior is not None:
                 picture = grid(self.samples(), COLUMNS)
-                save_picture(self.run.path / "samples" / name, picture, {**facts, "seed": 0})
+                told = self.model.conditioning
+                rows = {} if told is None else {"rows": [told.words(row) for row in told.spread()[:ROWS]]}
+                save_picture(self.run.path / "samples" / name, picture, {**facts, "seed": 0, **rows})
             if isinstance(self.model, Decodes) and isinstance(self.model, Encodes):
                 picture = grid(self.reconstructions(), COLUMNS)
-                rows = {"rows": "original, reconstruction"}
-                save_picture(self.run.path / "reconstructions" / name, picture, {**facts, **rows})
+                facts["rows"] = "original, reconstruction"
+                save_picture(self.run.path / "reconstructions" / name, picture, facts)
         title = f"{self.model.settings.name}, {self.run.path.name}, {images:,} images"
         draw_curves(self.run.path / "curves.png", self.run.read_metrics(), title)
 
     def samples(self) -> np.ndarray:
         """Decode fixed noise; a conditional model draws the same codes once for each condition, a row each."""
         model, condition = self.model, None
-        noise = seeded_noise(SAMPLES, model.latent_dim, 0, dtype=model.dtype).to(model.device)
-        if model.conditioning is not None:
-            each = model.conditioning.spread()
-            condition = each.repeat_interleave(COLUMNS, 0).to(noise)
-            noise = noise[:COLUMNS].repeat(len(each), 1)
-        z = model.prior.from_noise(noise)  # type: ignore[union-attr]
+        if model.conditioning is None:
+            noise = seeded_noise(SAMPLES, model.latent_dim, 0)
+        else:
+            noise, condition = each_condition(model, COLUMNS, 0, ROWS)
+            condition = condition.to(model.device, model.dtype)
+        z = model.prior.from_noise(noise.to(model.device, model.dtype))  # type: ignore[union-attr]
         return np.asarray(model.to_uint8(model.decode(z, condition)))  # type: ignore[attr-defined]
 
     def reconstructions(self) -> np.ndarray:

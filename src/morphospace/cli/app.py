@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from cyclopts import App, CycloptsError, Group
@@ -28,6 +29,7 @@ Begin with `morpho demo`, or `morpho train vae --data digits --size 32 --out run
 VERBS = {
     "demo": ("demo:demo", "Train two small models on embedded data and name the pictures they draw."),
     "train": ("training:train", "Train a model, or go on with the run that --out holds."),
+    "sweep": ("sweep:sweep", "Train every combination of a grid of settings, and set the runs side by side."),
     "resume": ("training:resume", "Go on with a run from its last checkpoint, with the settings it has."),
     "sample": ("drawing:sample", "Draw images from a run into a PNG."),
     "reconstruct": ("drawing:reconstruct", "Put held-out images over what the model makes of them, as a PNG."),
@@ -35,26 +37,28 @@ VERBS = {
     "models": ("looking:models", "List the models."),
     "recipes": ("looking:recipes", "List the recipes: published systems, ready to train."),
 }
+# Verbs that have the flags of the model at hand: where they are made.
+OF_A_MODEL = {"train": "training:train_command", "sweep": "sweep:sweep_command"}
 DATA_VERBS = {
     "list": ("data:list_sources", "List the sources of images and whether their files are here."),
     "fetch": ("data:fetch", "Download a source's files."),
     "pack": ("data:pack", "Decode a source once into a pack."),
+    "check": ("data:check", "Look a source or pack over: counts, lost files, duplicates, statistics, classes."),
     "show": ("data:show", "Draw the first images of a source or pack into a PNG."),
 }
 
 
 def build(tokens: Sequence[str] = ()) -> App:
-    """Build the parser; `tokens` say which model's flags `train` has."""
+    """Build the parser; `tokens` say which model's flags `train` and `sweep` have."""
     common: dict[str, Any] = {"help_format": "plaintext", "group_commands": Group("Commands", sort_key=0)}
     app = App(name="morpho", help=HELP, version=__version__, **common)
     data = App(name="data", help="Sources of images, and packs of them.", **common)
     for parent, verbs in ((app, VERBS), (data, DATA_VERBS)):
         for name, (home, line) in verbs.items():
-            if name == "train" and "train" in tokens[:1]:
-                from morphospace.cli.training import train_command
-
-                command, about = train_command(tokens[1:])
-                app.command(command, name="train", help=f"{line}\n\n{about}")
+            if name in OF_A_MODEL and name in tokens[:1]:
+                module, _, maker = OF_A_MODEL[name].partition(":")
+                command, about = getattr(import_module(f"morphospace.cli.{module}"), maker)(tokens[1:])
+                app.command(command, name=name, help=f"{line}\n\n{about}")
             else:
                 parent.command(f"morphospace.cli.{home}", name=name, help=line)
     app.command(data)

@@ -16,11 +16,13 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
-from morphospace.cli.flags import documentation
+from morphospace.cli.flags import documentation, flag_for
 from morphospace.errors import nearest
 from morphospace.zoo.settings import ZOO
 
 __all__ = ["explain"]
+
+OF_A_MODEL = ("train", "sweep")
 
 
 def explain(error: CycloptsError, verbs: Sequence[str], words: Sequence[str]) -> str:
@@ -32,8 +34,8 @@ def explain(error: CycloptsError, verbs: Sequence[str], words: Sequence[str]) ->
         words: The command line.
     """
     chain = " ".join(error.command_chain or ())
-    if chain == "train" and words[1:2] and words[1] in ZOO:
-        chain = f"train {words[1]}"
+    if chain in OF_A_MODEL and words[1:2] and words[1] in ZOO:
+        chain = f"{chain} {words[1]}"
     way_out = f"see `morpho {f'{chain} ' if chain else ''}--help`"
     if isinstance(error, UnknownOptionError):
         return f"{_unknown_option(error)}; {way_out}"
@@ -57,10 +59,10 @@ def explain(error: CycloptsError, verbs: Sequence[str], words: Sequence[str]) ->
 def _unknown_option(error: UnknownOptionError) -> str:
     word = (error.token.keyword or error.token.value).partition("=")[0]
     known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
-    owners = [name for name, cls in ZOO.items() if word.removeprefix("--").replace("-", "_") in documentation(cls)]
+    owners = [name for name, cls in ZOO.items() if word in map(flag_for, documentation(cls))]
     close = difflib.get_close_matches(word, known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    if owners and (error.command_chain or [""])[0] == "train":
+    if owners and (error.command_chain or [""])[0] in OF_A_MODEL:
         hint = f" (it is one of {', '.join(owners)}){hint}"
     return f"{word}: no such option{hint}"
 

@@ -13,7 +13,7 @@ from morphospace.cli.talk import Answer, Spoken, Table
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
 
-__all__ = ["fetch", "list_sources", "pack", "show"]
+__all__ = ["check", "fetch", "list_sources", "pack", "show"]
 
 MOST_SHOWN = 10_000
 
@@ -132,6 +132,46 @@ def show(
     return Answer({"out": str(path), **facts}, [f"{n} of {len(part):,} images of {found.name}, {split}: {path}"])
 
 
+def check(
+    source: Annotated[str, Parameter(help="A source, folder:PATH, or the folder of a pack.")],
+    /,
+    *,
+    json: Json = False,
+    talk: Spoken,
+    **settings: Any,
+) -> Answer:
+    """Look a source or pack over: counts, lost files, duplicates, statistics, classes."""
+    chosen = _settings(source, settings)
+    import dataclasses
+
+    from morphospace.cli.progress import Watch
+    from morphospace.data.checkup import check_pack
+    from morphospace.data.prepare import prepare
+
+    watch = Watch(talk)
+    try:
+        found = check_pack(prepare(chosen, say=watch.say, progress=watch.packing))
+    finally:
+        watch.close()
+    lines = [f"{'data':12}{found.name}, {'x'.join(map(str, found.shape))}"]
+    for name, split in found.splits.items():
+        mean, deviation = (", ".join(f"{value:.1f}" for value in values) for values in (split.mean, split.deviation))
+        lines.append(f"{name:12}{split.count:,} images, mean {mean}, deviation {deviation} (of 255)")
+        several = {"classes": split.classes, "attributes": split.attributes, "factors": split.factors}
+        told = [f"{len(table):,} {word}" for word, table in several.items() if table]
+        if split.classes:
+            told[0] += f" of {min(split.classes.values()):,} to {max(split.classes.values()):,} images"
+        if split.masks:
+            told.append("masks " + ", ".join(f"{word} {share:.1%}" for word, share in split.masks.items()))
+        if told:
+            lines.append(f"{'':12}{'; '.join(told)}")
+    lines += [f"{'look at':12}{remark}" for remark in found.remarks] or [
+        f"{'look at':12}nothing: no file lost, no double"
+    ]
+    return Answer(dataclasses.asdict(found), lines)
+
+
 _shaped = flags_of(DataSettings, "Data", only=set(fields_of(DataSettings)) - {"data", "valid"})
 pack = with_flags(pack, _shaped)
 show = with_flags(show, _shaped)
+check = with_flags(check, _shaped)

@@ -16,12 +16,12 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
-from morphospace.artifacts.configuration import fields_of
+from morphospace.artifacts.configuration import as_written, fields_of
 from morphospace.data.settings import DataSettings
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 
-__all__ = ["Json", "documentation", "flags_of", "list_flags", "split_lists", "switches", "with_flags"]
+__all__ = ["Json", "documentation", "flag_for", "flags_of", "list_flags", "split_lists", "switches", "with_flags"]
 
 Json = Annotated[
     bool, Parameter(help="Print one JSON object on standard output, nothing else.", negative=(), show_default=False)
@@ -43,6 +43,15 @@ def documentation(cls: type) -> dict[str, str]:
             name, _, line = entry.partition(":")
             lines[name] = " ".join(line.split())
     return lines
+
+
+def flag_for(field: str) -> str:
+    """Return a field's flag.
+
+    >>> flag_for("latent_dim"), flag_for("lambda_")
+    ('--latent-dim', '--lambda')
+    """
+    return f"--{as_written(field).replace('_', '-')}"
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
@@ -75,7 +84,7 @@ def _flag(name: str, hint: Any, default: Any, line: str, group: Group | None) ->
         )
         line = f"{line} [default: {shown}]"
     about = Parameter(
-        name=f"--{name.replace('_', '-')}",
+        name=flag_for(name),
         help=line,
         group=group,
         show_default=False,
@@ -130,13 +139,13 @@ def _fields() -> dict[str, Any]:
 
 def list_flags() -> set[str]:
     """Return the flags that take several values."""
-    return {f"--{name.replace('_', '-')}" for name, hint in _fields().items() if typing.get_origin(hint) is tuple}
+    return {flag_for(name) for name, hint in _fields().items() if typing.get_origin(hint) is tuple}
 
 
 def switches() -> set[str]:
     """Return the flags that take no value."""
     names = [name for name, hint in _fields().items() if hint is bool or bool in typing.get_args(hint)]
-    flags = {f"--{name.replace('_', '-')}" for name in names}
+    flags = {flag_for(name) for name in names}
     return flags | {f"--no-{flag[2:]}" for flag in flags} | {"--json", "--dry-run"}
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from morphospace.artifacts.configuration import Configuration
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.zoo.settings import ModelSettings, VAESettings
 
-__all__ = ["beta_line", "checked_start", "opening", "parameter_counts", "shape_of"]
+if TYPE_CHECKING:
+    from morphospace.models.conditioning import Conditioning
+
+__all__ = ["beta_line", "checked_start", "foretold", "opening", "parameter_counts", "shape_of"]
 
 Shape = tuple[int, int, int]
 
@@ -34,8 +38,35 @@ def shape_of(data: DataSettings) -> Shape | None:
     return (*(size or native[:2]), data.channels or native[2])
 
 
-def parameter_counts(model: ModelSettings, shape: Shape) -> dict[str, int]:
+def foretold(configuration: Configuration) -> Conditioning | None:
+    """Return what a conditional model will be told, as far as it is known before the data are read.
+
+    Raises:
+        SettingError: A condition that is none, or that the pack given does not have.
+        DataError: Neither a source nor a pack.
+    """
+    from morphospace.data.prepare import prepare
+    from morphospace.data.sources import SOURCES
+    from morphospace.models.conditioning import Conditioning
+
+    text, name = configuration.condition, configuration.data.data.partition(":")[0]
+    if not text:
+        return None
+    if name not in SOURCES:
+        return Conditioning.for_pack(text, prepare(configuration.data))  # a pack, only opened
+    classes = getattr(SOURCES[name], "classes", ())
+    if text == "label" and not classes:
+        return None
+    return Conditioning.of(text, classes, [name.strip() for name in text.partition(":")[2].split(",")])
+
+
+def parameter_counts(model: ModelSettings, shape: Shape, told: Conditioning | None = None) -> dict[str, int]:
     """Count a model's parameters, network by network, without making them.
+
+    Args:
+        model: The model's settings.
+        shape: (H, W, C) of its images.
+        told: What a conditional model is told.
 
     Raises:
         SettingError: The towers cannot make such images.
@@ -43,7 +74,7 @@ def parameter_counts(model: ModelSettings, shape: Shape) -> dict[str, int]:
     import torch
 
     with torch.device("meta"):
-        networks = model.build(shape).networks
+        networks = model.build(shape, None, told).networks
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in networks.named_children()}
     return {name: count for name, count in counts.items() if count}
 
@@ -55,13 +86,29 @@ def beta_line(model: ModelSettings, shape: Shape) -> str:
     nats = model.beta_in_nats(math.prod(shape))
     if math.isclose(nats, model.beta):
         return ""
-    plain = {"reduction": "sum", "kl_reduction": "sum", "likelihood": ("bernoulli", "gaussian")}
-    why = [f"{name}={getattr(model, name)}" for name, usual in plain.items() if getattr(model, name) not in usual]
+    plain = {"reduction": "sum", "kl_reduction": "sum"}
+    why = [f"{name}={getattr(model, name)}" for name, usual in plain.items() if getattr(model, name) != usual]
+    why += ["likelihood=squared-error"] if model.likelihood == "squared-error" else []
     return f"beta {model.beta:g} with {', '.join(why)} amounts to beta {nats:,.6g} in nats"
 
 
-def opening(configuration: Configuration, shape: Shape | None) -> list[str]:
-    """Return the lines that a run begins with.
+def counted(model: ModelSettings, shape: Shape, told: Conditioning | None) -> str:
+    """Return a line with a model's parameters; how many a conditional one has is known with its data only."""
+    condition = getattr(model, "condition", "")
+    if condition and told is None:
+        return f"{model.name}: told {condition}"
+    counts = parameter_counts(model, shape, told)
+    each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"{model.name}: {sum(counts.values()):,} parameters ({each})"
+
+
+def opening(configuration: Configuration, shape: Shape | None, told: Conditioning | None = None) -> list[str]:
+    """Return the lines that a run begins with; few where it is not known yet what the model will be like.
+
+    Args:
+        configuration: All settings.
+        shape: (H, W, C) of the images, if known.
+        told: What a conditional model is told, if known.
 
     Raises:
         SettingError: The towers cannot make such images, or there is no such device or precision.
@@ -76,11 +123,9 @@ def opening(configuration: Configuration, shape: Shape | None) -> list[str]:
     about = f"{length}, batch {s.batch_size}, {precision} on {device}, seed {s.seed}"
     if shape is None:
         return [f"{model.name} on {data}: {about}"]
-    counts = parameter_counts(model, shape)
-    each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     height, width, channels = shape
     lines = [
-        f"{model.name}: {sum(counts.values()):,} parameters ({each})",
+        counted(model, shape, told),
         f"{data} at {height}x{width}x{channels}: {about}",
     ]
     return [*lines, *filter(None, [beta_line(model, shape)])]

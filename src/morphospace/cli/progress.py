@@ -41,7 +41,7 @@ class Watch:
         terms: The last report's means.
         valid_loss: The last loss on held-out images.
         resumed_at: The step at which a run was taken up again.
-        stopped: Name of the signal that stopped training.
+        stopped: Why training ended early: the name of a signal, or a reason in words.
     """
 
     def __init__(self, talk: Talk, opening: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from morphospace.artifacts.configuration import Configuration, recipe_named, resolve
-from morphospace.cli.flags import SECTIONS, Json, flags_of, switches, with_flags
+from morphospace.cli.flags import SECTIONS, Json, flag_for, flags_of, switches, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.data.settings import DataSettings
@@ -98,11 +98,10 @@ def train(
 def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     """Check what can be checked without the data, and print every setting."""
     from morphospace.artifacts.run import RunFolder
-    from morphospace.cli.opening import opening, shape_of
+    from morphospace.cli.opening import foretold, opening, shape_of
     from morphospace.errors import RunError
 
-    shape = shape_of(configuration.data)
-    lines = opening(configuration, shape)
+    lines = opening(configuration, shape_of(configuration.data), foretold(configuration))
     if path is not None and (path / "run.toml").is_file():
         if differences := RunFolder.open(path).configuration.differences(configuration):
             raise RunError(
@@ -125,16 +124,24 @@ def carried_out(
 ) -> Answer:
     """Train with all that is shown on the way."""
     import morphospace as ms
-    from morphospace.cli.opening import opening, shape_of
+    from morphospace.cli.opening import foretold, opening, shape_of
     from morphospace.cli.progress import Watch
 
     configuration = resolve(model, recipe, given)
     shape, watch = shape_of(configuration.data), Watch(talk)
-    if shape is None:  # a folder of images tells its size when it is packed, which then is not done again
+    lines = opening(configuration, shape, foretold(configuration))  # refuses what it can before anything is packed
+    if shape is None or configuration.condition:
+        # A folder of images tells its size, and any data their classes, when packed; which is not done again.
         from morphospace.data.prepare import prepare
+        from morphospace.models.conditioning import Conditioning
 
-        shape = prepare(configuration.data, say=watch.say, progress=watch.packing).shape
-    watch.opening = opening(configuration, shape)
+        def say(line: str) -> None:
+            if not line.startswith("reusing"):  # training will say so
+                watch.say(line)
+
+        pack = prepare(configuration.data, say=say, progress=watch.packing)
+        lines = opening(configuration, pack.shape, Conditioning.for_pack(configuration.condition, pack))
+    watch.opening = lines
     try:
         run = ms.train(
             model,
@@ -162,12 +169,14 @@ def resume(
     from morphospace.artifacts.run import RunFolder
     from morphospace.cli.opening import opening
     from morphospace.cli.progress import Watch
+    from morphospace.models.conditioning import Conditioning
 
     given = {name: value for name, value in settings.items() if value is not None}
     folder = RunFolder.open(Path(run))
     configuration = resolve(recipe=str(Path(run) / "run.toml"), overrides=given)
     custom = folder.facts.get("custom") or folder.facts.get("data_given")
-    watch = Watch(talk, [] if custom else opening(configuration, folder.shape))
+    told = Conditioning.of(configuration.condition, folder.facts["labels"], folder.facts["attributes"])
+    watch = Watch(talk, [] if custom else opening(configuration, folder.shape, told))
     try:
         done = ms.resume(run, hooks=_hooks(watch), **given)
     finally:
@@ -185,6 +194,16 @@ def _hooks(watch: Watch) -> Hooks:
     from morphospace.api.training import Hooks
 
     return Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
+
+
+def _collapsed(run: Run, watch: Watch) -> list[str]:
+    """Return why a run ended by itself before its end, and what to try: no error, but not what was hoped for."""
+    from morphospace.training.collapse import REMEDIES
+
+    flags = [flag_for(name) for name in REMEDIES if hasattr(run.configuration.model, name)]
+    flags = [f"a lower {flag}" if flag == "--beta" else flag for flag in flags]
+    advice = [f"{'try':16}{', '.join(flags)}, in a new run"] if flags else []
+    return [f"stopped at image {watch.images:,}: {watch.stopped}", *advice]
 
 
 def _left(run: Run, watch: Watch) -> Answer:
@@ -208,11 +227,16 @@ def _left(run: Run, watch: Watch) -> Answer:
         "report": str(report) if report.is_file() else None,
         **pictures,
     }
-    if watch.stopped:
+    if watch.stopped in STOPPED:
         kept = "saved" if watch.saved == watch.images else f"the last checkpoint is of image {watch.saved}"
         line = f"stopped at image {watch.images}, {kept}; run the same command again to go on"
-        return Answer(data, [line], code=STOPPED.get(watch.stopped, 130))
-    lines = [] if watch.reports else [f"nothing left to do at image {watch.images:,}; ask for more with --epochs"]
+        return Answer(data, [line], code=STOPPED[watch.stopped])
+    lines = _collapsed(run, watch) if watch.stopped else []
+    lines += (
+        []
+        if watch.reports or watch.stopped
+        else [f"nothing left to do at image {watch.images:,}; ask for more with --epochs"]
+    )
     lines.append(f"{'run':16}{path}")
     lines += [f"{name:16}{picture}" for name, picture in pictures.items()]
     lines += [f"{'report':16}{report}"] if report.is_file() else []

@@ -1,4 +1,4 @@
-"""Seeded, resumable, shardable batches of a pack; with `memory.py` all of `data` that imports torch.
+"""Seeded, resumable, shardable batches of a pack; with `memory.py` and `augment.py` all of `data` that imports torch.
 
 The stream of training images is one permutation of the rows after another, and that of epoch e depends only
 on (seed, e). Batch i is the stream's positions i*B to (i+1)*B: it may straddle two epochs, no image is
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from morphospace.data.adopt import from_dataset
+from morphospace.data.augment import Augment, binary, check_binarise, row_keys, visit_keys
 from morphospace.data.memory import free_bytes, shared_tensor
 from morphospace.data.pack import Pack, Split
 from morphospace.errors import SettingError
@@ -98,6 +99,9 @@ class Batches:
         signed: Values in [-1, 1] instead of [0, 1].
         rank: This process.
         world: Number of processes.
+        augment: How images of `batch` are varied; those of `fixed` and `sequential` never are.
+        binarise: `none`, `threshold` at one half, `fixed` or `dynamic`: see `augment.py`. `fixed()` and
+            `sequential` give the fixed draw where `batch` draws anew.
         resident: Keep the whole split on the device as uint8. When None, if it takes at most half of what is
             free there (and always when the images are a plain array in memory and the device is the CPU).
             Otherwise batches are gathered from the memory map, one ahead, by a thread. Values are the same,
@@ -119,6 +123,8 @@ class Batches:
         signed: bool,
         rank: int = 0,
         world: int = 1,
+        augment: Augment | None = None,
+        binarise: str = "none",
         resident: bool | None = None,
     ) -> None:
         self.split = split
@@ -126,6 +132,7 @@ class Batches:
         self.images = len(self.rows)
         self.batch_size, self.seed, self.signed = batch_size, seed, signed
         self.device, self.rank, self.world = torch.device(device), rank, world
+        self.augment, self.binarise = augment, binarise
         self._check()
         self.resident = self._fits() if resident is None else resident
         self._orders: dict[int, np.ndarray] = {}
@@ -141,6 +148,7 @@ class Batches:
         self._held = {kind: shared_tensor(a, self.device) for kind, a in big.items()} if self.resident else {}
 
     def _check(self) -> None:
+        check_binarise(self.binarise)
         size, count = self.batch_size, self.images
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise SettingError(f"batch_size={size!r}: must be a whole number of at least 1")
@@ -185,7 +193,7 @@ class Batches:
             raise SettingError(f"index={index}: must be at least 0")
         rows = self._positions(index)
         if self.resident:
-            return self._make(rows, self._select(rows))
+            return self._make(rows, self._select(rows), index)
         ahead, self._ahead = self._ahead, None
         gathered = ahead[1].result() if ahead is not None and ahead[0] == index else self._gather(rows)
         if self._thread is None:
@@ -193,7 +201,7 @@ class Batches:
             weakref.finalize(self, self._thread.shutdown, wait=False)
         # The rows are worked out here, so the thread shares no state with this one.
         self._ahead = index + 1, self._thread.submit(self._gather, self._positions(index + 1))
-        return self._make(rows, gathered)
+        return self._make(rows, gathered, index)
 
     def fixed(self, count: int, start: int = 0) -> Batch:
         """`count` rows from `start` on, in order, or as many as there are."""
@@ -229,7 +237,8 @@ class Batches:
             made[kind] = tensor.pin_memory() if self.device.type == "cuda" else tensor
         return made
 
-    def _make(self, rows: np.ndarray, big: dict[str, Tensor]) -> Batch:
+    def _make(self, rows: np.ndarray, big: dict[str, Tensor], index: int | None = None) -> Batch:
+        """A batch of raw bytes; a training one when it has an index."""
         at = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
         floats = {
             kind: tensor.to(self.device, non_blocking=True)
@@ -238,8 +247,26 @@ class Batches:
             .permute(0, 3, 1, 2)
             for kind, tensor in big.items()
         }
-        images = floats.pop("images").mul_(2 / 255 if self.signed else 1 / 255)
+        images, masks = floats["images"], floats.get("masks")
+        mine = slice(self.rank * len(rows), (self.rank + 1) * len(rows))  # of the global batch
+        if index is not None and self.augment:
+            drawn = self.augment.draw(self.seed, index, self.batch_size, mine)
+            images, masks = self.augment.apply(images, masks, drawn)
+        if self.binarise == "none":
+            images.mul_(2 / 255 if self.signed else 1 / 255)
+        else:
+            images = self._binarised(images, rows, mine, index)
         if self.signed:
             images.sub_(1.0)
         small = {kind: tensor.index_select(0, at) for kind, tensor in self._small.items()}
-        return Batch(images, at, masks=floats.get("masks"), **small)
+        return Batch(images, at, masks=masks, **small)
+
+    def _binarised(self, images: Tensor, rows: np.ndarray, mine: slice, index: int | None) -> Tensor:
+        if self.binarise == "threshold":
+            made = (images >= 127.5).to(torch.float32)
+        else:
+            drawn_anew = index is not None and self.binarise == "dynamic"
+            made = binary(
+                images, visit_keys(self.seed, index or 0, self.batch_size, mine) if drawn_anew else row_keys(rows)
+            )
+        return made.mul_(2) if self.signed else made

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Union
+from typing import Literal, NamedTuple, Union
 
 import numpy as np
 from PIL import (
@@ -41,6 +41,7 @@ from morphospace.errors import DataError
 
 __all__ = [
     "Blob",
+    "Chunk",
     "Header",
     "Rule",
     "decode",
@@ -95,6 +96,14 @@ class Rule:
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return self.height, self.width, self.channels
+
+
+class Chunk(NamedTuple):
+    """Some decoded images: the good ones (n, H, W, C), (position, reason) of each bad one, masks (n, H, W, M)."""
+
+    images: np.ndarray
+    bad: list[tuple[int, str]]
+    masks: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +187,7 @@ def _box(width: int, height: int, rule: Rule) -> tuple[float, float, float, floa
     """The part of a `width` x `height` image that `center` keeps: the largest of the target's aspect."""
     scale = min(width / rule.width, height / rule.height)
     wide, high = rule.width * scale, rule.height * scale
-    left, top = (width - wide) / 2, (height - high) / 2
+    left, top = max(0.0, (width - wide) / 2), max(0.0, (height - high) / 2)  # rounding may fall below 0
     return left, top, min(left + wide, width), min(top + high, height)
 
 
@@ -259,12 +268,8 @@ def _decode(blob: Blob, rule: Rule) -> np.ndarray:
         return fit(image, rule)
 
 
-def decode_chunk(blobs: Sequence[Blob], rule: Rule) -> tuple[np.ndarray, list[tuple[int, str]]]:
-    """Decode many images; what a worker process runs.
-
-    Returns:
-        The good images (n, H, W, C) in order, and (position, reason) of each bad one.
-    """
+def decode_chunk(blobs: Sequence[Blob], rule: Rule) -> Chunk:
+    """Decode many images; what a worker process runs."""
     good: list[np.ndarray] = []
     bad: list[tuple[int, str]] = []
     with warnings.catch_warnings():
@@ -274,4 +279,4 @@ def decode_chunk(blobs: Sequence[Blob], rule: Rule) -> tuple[np.ndarray, list[tu
                 good.append(_decode(blob, rule))
             except DataError as error:
                 bad.append((position, str(error)))
-    return np.stack(good) if good else np.empty((0, *rule.shape), np.uint8), bad
+    return Chunk(np.stack(good) if good else np.empty((0, *rule.shape), np.uint8), bad)

@@ -256,7 +256,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{path}: not a pack, it has no manifest.json; give a pack's folder or a source") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{file}: cannot be read as JSON ({reason}); pack again") from None
     if not isinstance(manifest, dict) or "format" not in manifest:

@@ -44,27 +44,30 @@ class Packer:
             table = getattr(part, kind)
             if table is not None:
                 writer.append(split, kind, table[kept])
-        if part.masks is not None:
-            for row in kept:
-                writer.append(split, "masks", fit_mask(part.masks[row], self.rule)[None])
 
     def _resized(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
         for first in range(0, len(part), _ROWS_AT_ONCE):
             rows = part.images[first : first + _ROWS_AT_ONCE]
             same = rows.shape[1:] == self.rule.shape
             writer.append(split, "images", rows if same else np.stack([fit(row, self.rule) for row in rows]))
+            if part.masks is not None:
+                masks = part.masks[first : first + _ROWS_AT_ONCE]
+                whole = masks.shape[1:3] == self.rule.shape[:2]
+                writer.append(split, "masks", masks if whole else np.stack([fit_mask(m, self.rule) for m in masks]))
             self._count(len(rows))
         return np.arange(len(part))
 
     def _decoded(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
         assert part.files is not None
         first, lost, before = 0, [], len(self.skipped)
-        for count, (images, bad) in decode_all(part.files, self.rule, workers=self.workers):
+        for count, (images, bad, masks) in decode_all(part.files, self.rule, workers=self.workers, decode=part.chunk):
             for position, reason in bad:
                 self._skip(part, first + position, reason)
                 lost.append(first + position)
             if len(images):
                 writer.append(split, "images", images)
+                if masks is not None:
+                    writer.append(split, "masks", masks)
             first += count
             self._count(count)
         if len(lost) == len(part):

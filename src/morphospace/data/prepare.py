@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,6 +16,7 @@ from morphospace.data.decode import RESAMPLE_NAME, Rule
 from morphospace.data.pack import FORMAT, Pack, open_pack
 from morphospace.data.packing import NAME_KINDS, Packer, Progress
 from morphospace.data.settings import DataSettings
+from morphospace.data.sizes import parse_background, parse_size
 from morphospace.data.sources import SOURCES, Source, SourceInfo, open_source
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError, nearest
@@ -24,29 +24,7 @@ from morphospace.errors import DataError, SettingError, nearest
 __all__ = ["data_list", "fetch", "parse_size", "prepare"]
 
 Say = Callable[[str], None]
-_LEAST, _MOST = 8, 4096
 _SHOWN = 20
-
-
-def parse_size(text: str | int | tuple[int, int] | None) -> tuple[int, int] | None:
-    """Height and width from `64`, `"64"`, `"64x48"` (height x width) or `(64, 48)`; None stays None.
-
-    Raises:
-        SettingError: Not that, or a side below 8 or above 4096.
-
-    >>> parse_size("64x48")
-    (64, 48)
-    """
-    if text is None:
-        return None
-    words = text if isinstance(text, tuple) else re.split("[x×]", str(text).strip().lower())
-    digits = [str(word).strip() for word in words]
-    if isinstance(text, bool) or len(digits) not in (1, 2) or not all(re.fullmatch("[0-9]{1,9}", d) for d in digits):
-        raise SettingError(f"size={text!r}: must be a number or HEIGHTxWIDTH; write for instance 64 or 64x48")
-    height, width = int(digits[0]), int(digits[-1])
-    if not all(_LEAST <= side <= _MOST for side in (height, width)):
-        raise SettingError(f"size={text!r}: each side must be from {_LEAST} to {_MOST} pixels; 64 suits most")
-    return height, width
 
 
 def _root(root: str | Path | None) -> Path | None:
@@ -64,6 +42,7 @@ def _check_settings(settings: DataSettings) -> tuple[int, int] | None:
         raise SettingError(f"channels={settings.channels!r}: must be 1 (grey) or 3 (colour), or left out")
     if settings.crop not in ("center", "stretch", "pad"):
         raise SettingError(f"crop={settings.crop!r}: must be center, stretch or pad")
+    parse_background(settings.background)
     return parse_size(settings.size)
 
 
@@ -129,9 +108,10 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
 def _key(settings: DataSettings, source: Source, size: tuple[int, int] | None) -> str:
     """What makes two packs two, whatever state the files are in."""
     identity = source.identity()
-    where = str(Path(identity).resolve()) if identity else ""
     name = settings.data.partition(":")[0]
-    what = [FORMAT, name, where, size, settings.channels, settings.crop, settings.classes]
+    what = [FORMAT, name, identity, size, settings.channels, settings.crop, settings.classes]
+    if settings.parts or settings.background is not None:  # so that packs made without them keep their key
+        what += [list(settings.parts), parse_background(settings.background)]
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=6).hexdigest()
 
 
@@ -232,7 +212,7 @@ def data_list(root: str | Path | None = None) -> list[SourceInfo]:
     listed = []
     for name, kind in SOURCES.items():
         settings = DataSettings(data=name, root=str(root) if root else None)
-        here = None if name == "folder" else _source(settings, lambda line: None).here()
+        here = None if kind.needs_path else _source(settings, lambda line: None).here()
         listed.append(replace(kind.info, here=here))
     return listed
 
@@ -253,5 +233,7 @@ def fetch(name: str, root: str | Path | None = None, *, say: Say | None = None) 
     """
     if name not in SOURCES:
         raise DataError(f"source {name!r}: there is no such source{nearest(name, SOURCES)}")
+    if SOURCES[name].needs_path:
+        return None
     settings = DataSettings(data=name, root=str(root) if root else None)
     return _source(settings, say or (lambda line: None)).fetch()

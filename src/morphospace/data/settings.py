@@ -23,6 +23,16 @@ class DataSettings:
         classes: Take the subfolders of `folder:PATH` as class labels.
         valid: Share of the training split held out for validation where the source has no validation split
             of its own; 0 turns it off.
+        parts: Parts of the images that are kept and given as masks, for sources with part masks (`hair`,
+            `skin`, ...; `all` for a mask of each); the source's usual ones when not given.
+        background: Colour painted where none of the parts is: `black`, `white`, `grey`, `#rrggbb`, or `keep`
+            to leave the image as it is; `black` for celebamask-hq and `keep` elsewhere when not given.
+        flip: Mirror every other training image at random.
+        shift: Move training images by up to this many pixels each way, repeating the edge (a crop of the
+            padded image).
+        brightness: Multiply training images by a random factor from 1 - this to 1 + this.
+        binarise: Make pixels 0 or 1 for likelihood work: `threshold` at one half, `fixed` (drawn once an
+            image) or `dynamic` (drawn anew at every visit; validation sees the fixed draw).
         strict: Stop at the first unreadable file instead of skipping and counting it.
     """
 
@@ -33,4 +43,10 @@ class DataSettings:
     crop: Literal["center", "stretch", "pad"] = "center"
     classes: bool = False
     valid: float = 0.05
+    parts: tuple[str, ...] = ()
+    background: str | None = None
+    flip: bool = False
+    shift: int = 0
+    brightness: float = 0.0
+    binarise: Literal["none", "threshold", "fixed", "dynamic"] = "none"
     strict: bool = False

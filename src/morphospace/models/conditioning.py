@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +12,31 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from morphospace.errors import SettingError, nearest
+from morphospace.errors import SettingError, nearest, require
 
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
+    from morphospace.data.pack import Pack
 
-__all__ = ["Conditioning"]
+__all__ = ["Conditioning", "class_names"]
+
+MOST_CLASSES = 65_536
+SHOWN = 40  # a message lists no more names than this
 
 # A grid of all combinations of more attributes than this would be no grid any more.
 COMBINED = 4
+
+
+def class_names(pack: Pack) -> tuple[str, ...]:
+    """Return the names of a pack's classes: as it has them, or the numbers where it has labels alone.
+
+    Raises:
+        SettingError: The labels are numbers of something else than classes.
+    """
+    highest = max((int(split.labels.max()) for split in pack.splits.values() if split.labels is not None), default=-1)
+    most = MOST_CLASSES
+    require(highest < most, "condition", "label", f"the highest label is {highest}; number the classes, {most} at most")
+    return pack.label_names or tuple(str(number) for number in range(highest + 1))
 
 
 @dataclass(frozen=True)
@@ -53,11 +70,19 @@ class Conditioning:
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())
         if kind != "attributes" or not names:
             raise SettingError(f"condition = {text!r}: must be 'label' or 'attributes:NAME,NAME'")
+        require(bool(attributes), "condition", text, "the data has no attributes; take data that have, such as celeba")
+        require(len(set(names)) == len(names), "condition", text, "names an attribute twice")
         for name in names:
             if name not in attributes:
-                known = nearest(name, attributes) if attributes else "; the data has none"
-                raise SettingError(f"condition = {text!r}: the data has no attribute {name!r}{known}")
+                raise SettingError(
+                    f"condition = {text!r}: the data has no attribute {name!r}{nearest(name, attributes)}"
+                )
         return cls("attributes", names, tuple(list(attributes).index(name) for name in names))
+
+    @classmethod
+    def for_pack(cls, text: str, pack: Pack) -> Conditioning | None:
+        """Read a condition against a pack, as `of` does."""
+        return cls.of(text, class_names(pack) if text == "label" else (), pack.attribute_names)
 
     @property
     def size(self) -> int:
@@ -86,13 +111,16 @@ class Conditioning:
         """
         if self.kind != "label":
             raise SettingError(f"label = {wanted!r}: the model is conditioned on attributes ({', '.join(self.names)})")
-        text = str(wanted)
+        text, most = str(wanted), self.size - 1
         if text in self.names:
             index = self.names.index(text)
-        elif text.isdigit() and int(text) < self.size:
+        elif text.isdecimal() and int(text) <= most:
             index = int(text)
+        elif text.lstrip("-").isdecimal():
+            raise SettingError(f"label = {wanted!r}: no such class; give a number from 0 to {most}, or a name")
         else:
-            raise SettingError(f"label = {wanted!r}: no such class{nearest(text, self.names)}, or 0 to {self.size - 1}")
+            close = nearest(text, self.names) if most < SHOWN or difflib.get_close_matches(text, self.names) else ""
+            raise SettingError(f"label = {wanted!r}: no such class{close}; give a name, or a number from 0 to {most}")
         return functional.one_hot(torch.tensor(index), self.size).float()
 
     def attributes(self, wanted: Mapping[str, float]) -> Tensor:
@@ -107,6 +135,12 @@ class Conditioning:
             if name not in self.names:
                 raise SettingError(f"attributes = {name!r}: the model knows no such one{nearest(name, self.names)}")
         return torch.tensor([float(wanted.get(name, 0.0)) for name in self.names])
+
+    def words(self, condition: Tensor) -> str:
+        """Return a vector (size,) in words: `Sneaker`, or `Smiling=1, Male=0`."""
+        if self.kind == "label":
+            return self.names[int(condition.argmax())]
+        return ", ".join(f"{name}={value:g}" for name, value in zip(self.names, condition.tolist()))
 
     def spread(self, rows: int | None = None) -> Tensor:
         """Return a condition for each row of a grid: every class, or every mix of the first attributes, (R, size)."""

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from morphospace.errors import SettingError
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import DiagonalGaussian, Point
+from morphospace.models.priors import Normal, Prior
 from morphospace.randomness import stream
 
-__all__ = ["Decodes", "Encodes", "Scores", "Prior", "Normal", "FittedGaussian", "Model", "seeded_noise"]
+__all__ = ["Decodes", "Encodes", "Scores", "Model", "each_condition", "seeded_noise"]
 
 
 @runtime_checkable
@@ -35,55 +36,6 @@ class Scores(Protocol):
     """x -> how real it looks, one number an image, higher for more real."""
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor: ...
-
-
-class Prior(Protocol):
-    """p(z), as a map from standard normal noise."""
-
-    def from_noise(self, noise: Tensor) -> Tensor: ...
-
-
-class Normal:
-    """The standard normal prior, N(0, I)."""
-
-    def from_noise(self, noise: Tensor) -> Tensor:
-        """Return the noise itself."""
-        return noise
-
-
-class FittedGaussian:
-    """A Gaussian fitted to codes, N(mean, L L^T): what gives a plain autoencoder something to sample from.
-
-    Args:
-        mean: (D,), the codes' mean.
-        factor: (D, D), the lower Cholesky factor L of their covariance.
-    """
-
-    def __init__(self, mean: Tensor, factor: Tensor) -> None:
-        self.mean, self.factor = mean, factor
-
-    @classmethod
-    def fit(cls, codes: Tensor) -> FittedGaussian:
-        """Fit to codes (N, D) by their mean and covariance (divided by N - 1).
-
-        The fit is done in float64. A ridge of 1e-6 of the mean variance keeps codes that do not vary in some
-        direction (a dead unit, fewer codes than dimensions) from breaking the factorisation.
-        """
-        if len(codes) < 2:
-            raise SettingError(f"codes = {len(codes)}: a Gaussian prior needs at least 2 codes; use more images")
-        codes = codes.double()
-        mean = codes.mean(0)
-        covariance = torch.atleast_2d(torch.cov(codes.T))
-        ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12)
-        factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(mean), dtype=torch.float64))
-        return cls(mean.float(), factor.float())
-
-    def from_noise(self, noise: Tensor) -> Tensor:
-        """Return mean + L noise for noise (N, D)."""
-        # A sum of products rather than a matrix product: a product's rounding depends on the batch size, and
-        # the z of "seed 17" must not.
-        factor = self.factor.to(noise)
-        return self.mean.to(noise) + (noise.unsqueeze(-2) * factor).sum(-1)
 
 
 def seeded_noise(count: int, dim: int, seed: int, *, start: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -111,10 +63,16 @@ class Model:
         shape: (H, W, C) of its images.
         parts: The caller's own networks by name, in place of ours.
         conditioning: What a conditional model is told.
+
+    Attributes:
+        replaceable: Networks that the caller may bring.
+        averaged: Networks that have a moving average.
+        needs: What the data must hold beside images (`masks`, ...), by the names that a pack gives it.
     """
 
     replaceable: ClassVar[tuple[str, ...]] = ()
     averaged: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
     default_ema_halflife_images: ClassVar[int] = 0
 
     def __init__(
@@ -168,6 +126,23 @@ class Model:
         values = images.to(self.device, self.dtype)
         scaled = values * (2 / 255) - 1 if self.signed else values / 255
         return scaled.permute(0, 3, 1, 2)
+
+
+def each_condition(model: Model, columns: int, seed: int, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return noise (R * columns, D) and conditions (R * columns, K) of a grid, row by row.
+
+    Each row has a condition of its own, each column a code of its own: down a column only the condition changes.
+
+    Args:
+        model: A conditional model.
+        columns: Codes.
+        seed: Which codes.
+        rows: The first so many conditions; all of them when None.
+    """
+    assert model.conditioning is not None
+    each = model.conditioning.spread()[:rows]
+    noise = seeded_noise(columns, model.latent_dim, seed).repeat(len(each), 1)
+    return noise, each.repeat_interleave(columns, 0)
 
 
 def checked(part: nn.Module, name: str, example: Tensor, expected: Sequence[int]) -> nn.Module:

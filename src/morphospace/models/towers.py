@@ -92,9 +92,18 @@ class MLP(nn.Module):
         widths: Units of the hidden layers.
         outputs: A number of outputs, or an image shape (C, H, W).
         look: Its activation is used.
+        head_bias: Whether the last layer has a bias.
     """
 
-    def __init__(self, inputs: int, widths: Sequence[int], outputs: int | tuple[int, int, int], look: Look) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        widths: Sequence[int],
+        outputs: int | tuple[int, int, int],
+        look: Look,
+        *,
+        head_bias: bool = True,
+    ) -> None:
         super().__init__()
         self.outputs = outputs
         layers: list[nn.Module] = []
@@ -102,7 +111,8 @@ class MLP(nn.Module):
             layers += [nn.Linear(inputs, width), look.nonlinearity()]
             inputs = width
         self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(inputs, outputs if isinstance(outputs, int) else math.prod(outputs))
+        self.channels = inputs
+        self.head = nn.Linear(inputs, outputs if isinstance(outputs, int) else math.prod(outputs), bias=head_bias)
 
     def features(self, values: Tensor) -> Tensor:
         """Return the last hidden layer, (B, widths[-1])."""
@@ -137,6 +147,7 @@ class ConvEncoder(nn.Module):
             layers += look.after(out, normalise=look.norm_first or i > 0)
             channels = out
         self.body = nn.Sequential(*layers)
+        self.channels = channels
         self.head = nn.Linear(channels * height * width, outputs, bias=head_bias)
 
     def features(self, images: Tensor) -> Tensor:

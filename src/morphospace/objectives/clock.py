@@ -16,11 +16,13 @@ class Clock:
         step: Steps finished.
         images: Real images drawn by all processes.
         epoch: The same in passes over the training images.
+        dataset: Number of training images; 0 where nobody said.
     """
 
     step: int
     images: int
     epoch: float
+    dataset: int = 0
 
 
 def ramp(images: int, length: int) -> float:

@@ -34,6 +34,19 @@ class Terms:
         self.means[name] = full(values.detach()).mean()
         return self
 
+    def join(self, others: Terms) -> Terms:
+        """Add all terms and numbers of another."""
+        self.weighted += others.weighted
+        self.means |= others.means
+        return self
+
+    def times(self, factor: float) -> Terms:
+        """Return the same terms with every weight multiplied, the numbers to watch as they are."""
+        scaled = Terms()
+        scaled.weighted = [(mean, weight * factor) for mean, weight in self.weighted]
+        scaled.means = dict(self.means)
+        return scaled
+
     def total(self) -> Tensor:
         """Return the loss: the sum of weight * mean over the terms."""
         first, *rest = (mean if weight == 1.0 else mean * weight for mean, weight in self.weighted)

@@ -41,6 +41,8 @@ from morphospace.training.events import (
     Resumed,
     State,
     Validated,
+    remembered,
+    reminded,
 )
 from morphospace.training.optim import learning_rate, load_optimizer_state, make_optimizer, optimizer_state
 from morphospace.training.precision import autocast
@@ -145,7 +147,7 @@ class Engine:
     def clock(self) -> Clock:
         """Where training stands."""
         images = self.steps * self.images_per_step
-        return Clock(self.steps, images, images / self.data.images)
+        return Clock(self.steps, images, images / self.data.images, self.data.images)
 
     def seed(self, *purpose: int | str) -> None:
         """Start the stream of random numbers that `purpose` names."""
@@ -257,7 +259,7 @@ class Engine:
         checkpoint = s.checkpoint_images or max(1, self.total_images // 10)
         self.model.networks.train()
         spent, since = 0.0, self.clock.images  # of the stretch since the last report; saving and judging left out
-        stopping = False
+        stopping = self.world.any(bool(self.stop))  # a listener may have asked for it when the run was taken up
         while self.clock.images < self.total_images and not stopping:
             before, began = self.clock.images, time.perf_counter()
             self.step()
@@ -357,6 +359,7 @@ class Engine:
             "threads": torch.get_num_threads(),
             "precision": self.precision,
             "torch": torch.__version__,
+            "listeners": remembered(self.listeners),
         }
         return State(tensors, numbers)
 
@@ -379,6 +382,7 @@ class Engine:
         self.steps, self.seconds = int(numbers["step"]), float(numbers["seconds"])  # type: ignore[call-overload, arg-type]
         best = numbers.get("best")
         self.best = math.inf if best is None else float(best)  # type: ignore[arg-type]
+        reminded(self.listeners, numbers.get("listeners"))
         self.emit(Resumed(self.clock))
 
 

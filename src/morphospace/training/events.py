@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from morphospace.objectives.clock import Clock
 
-__all__ = ["State", "Event", "Resumed", "Reported", "Validated", "Checkpointed", "Finished", "Listener"]
+__all__ = [
+    "State",
+    "Event",
+    "Resumed",
+    "Reported",
+    "Validated",
+    "Checkpointed",
+    "Finished",
+    "Listener",
+    "Remembers",
+    "remembered",
+    "reminded",
+]
 
 
 @dataclass(frozen=True)
@@ -92,3 +105,27 @@ class Finished(Event):
 
 
 Listener = Callable[[Event], None]
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A listener with something to remember over a resume: numbers, saved in every checkpoint under its name."""
+
+    name: str
+
+    def state(self) -> Mapping[str, float]: ...
+
+    def load_state(self, state: Mapping[str, float]) -> None: ...
+
+
+def remembered(listeners: Iterable[object]) -> dict[str, Mapping[str, float]]:
+    """Return what listeners have to remember, by their names."""
+    return {listener.name: dict(listener.state()) for listener in listeners if isinstance(listener, Remembers)}
+
+
+def reminded(listeners: Iterable[object], states: object) -> None:
+    """Give listeners back what they remembered; one that was not there then begins anew."""
+    known = states if isinstance(states, Mapping) else {}
+    for listener in listeners:
+        if isinstance(listener, Remembers) and listener.name in known:
+            listener.load_state(known[listener.name])

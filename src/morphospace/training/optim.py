@@ -16,10 +16,12 @@ __all__ = ["make_optimizer", "learning_rate", "optimizer_state", "load_optimizer
 def make_optimizer(
     parameters: list[nn.Parameter], kind: str, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Build Adam or AdamW, fused where torch has it fused."""
+    """Build Adam, AdamW or RMSprop (without momentum), fused where torch has it fused."""
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    if kind == "rmsprop":
+        return torch.optim.RMSprop(parameters, lr=lr, alpha=betas[1], weight_decay=weight_decay, foreach=True)
     if kind not in kinds:
-        raise SettingError(f"optimizer = {kind!r}: must be one of {', '.join(kinds)}")
+        raise SettingError(f"optimizer = {kind!r}: must be one of {', '.join(kinds)}, rmsprop")
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     return kinds[kind](parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
 

@@ -10,7 +10,19 @@ from morphospace.errors import require
 __all__ = ["TrainingSettings", "CHANGEABLE"]
 
 # What may differ when a run goes on: how long, where, and what it tells; never what is computed at a step.
-CHANGEABLE = frozenset({"epochs", "images", "device", "report_images", "checkpoint_images", "keep", "resident"})
+CHANGEABLE = frozenset(
+    {
+        "epochs",
+        "images",
+        "device",
+        "report_images",
+        "checkpoint_images",
+        "keep",
+        "resident",
+        "stop_on_collapse",
+        "collapse_reports",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +45,9 @@ class TrainingSettings:
         checkpoint_images: Images between two checkpoints (with samples and validation); a tenth of the run when
             not given.
         keep: How many of the latest checkpoints stay on disk, the best one beside them.
+        stop_on_collapse: End the run when a VAE's KL stays below so many nats, for then its codes say nothing; 0 for
+            never.
+        collapse_reports: For how many reports in a row.
         resident: Keep the images on the device; decided from its free memory when not given.
     """
 
@@ -49,6 +64,8 @@ class TrainingSettings:
     report_images: int | None = None
     checkpoint_images: int | None = None
     keep: int = 3
+    stop_on_collapse: float = 0.0
+    collapse_reports: int = 5
     resident: bool | None = None
 
     def __post_init__(self) -> None:
@@ -58,6 +75,9 @@ class TrainingSettings:
         require(1 <= self.batch_size <= 1_000_000, "batch_size", self.batch_size, "must be from 1 to 1000000")
         require(0 <= self.clip < float("inf"), "clip", self.clip, "must not be negative; 0 turns it off")
         require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "must not be negative")
+        kl = self.stop_on_collapse
+        require(0 <= kl < 1e6, "stop_on_collapse", kl, "must be in [0, 1e6) nats; 0 turns it off")
+        require(self.collapse_reports >= 1, "collapse_reports", self.collapse_reports, "must be at least 1")
         require(self.keep >= 1, "keep", self.keep, "must be at least 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2**63 - 1")
         half = self.ema_halflife_images

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model, checked
-from morphospace.models.distributions import DiagonalGaussian, Point, likelihood_for
+from morphospace.models.distributions import DiagonalGaussian, Point
+from morphospace.models.likelihoods import likelihood_for
 from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, auto_widths, initialise
+from morphospace.objectives.elbo import bits_per_dim, dequantised
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
-from morphospace.zoo.settings import AESettings
+from morphospace.zoo.settings_vae import AESettings
 
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
@@ -27,8 +29,8 @@ class AE(Model):
     """Encoder and decoder, trained to minimise -log p(x | z = encoder(x))."""
 
     settings: AESettings
-    replaceable = ("encoder", "decoder")
-    averaged = ("encoder", "decoder", "likelihood")
+    replaceable: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "likelihood")
     code_outputs = 1  # numbers the encoder gives for each latent dimension
 
     def __init__(
@@ -41,16 +43,14 @@ class AE(Model):
         super().__init__(settings, shape, parts, conditioning)
         s = settings
         self.likelihood = likelihood_for(s.likelihood, signed=s.signed, variance=s.variance, sigma=s.sigma)
+        # Numbers that encoder and decoder are told beside image and code; only a conditional model has any.
+        self.told = 0 if conditioning is None else conditioning.size
         outputs = self.code_outputs * s.latent_dim
         raw = (shape[2] * self.likelihood.outputs_per_value, *shape[:2])
-        if "encoder" in parts:
-            self.encoder = checked(parts["encoder"], "encoder", torch.zeros(2, shape[2], *shape[:2]), (2, outputs))
-        else:
-            self.encoder = initialise(self.make_encoder(outputs), s.init)
-        if "decoder" in parts:
-            self.decoder = checked(parts["decoder"], "decoder", torch.zeros(2, s.latent_dim), (2, *raw))
-        else:
-            self.decoder = initialise(self.make_decoder(raw), s.init)
+        image = self.with_image(torch.zeros(2, shape[2], *shape[:2]), torch.zeros(2, self.told))
+        code = torch.zeros(2, s.latent_dim + self.told)
+        self.encoder = self.part(parts, "encoder", image, (2, outputs), lambda: self.make_encoder(outputs))
+        self.decoder = self.part(parts, "decoder", code, (2, *raw), lambda: self.make_decoder(raw))
         self.networks = nn.ModuleDict({"encoder": self.encoder, "decoder": self.decoder, "likelihood": self.likelihood})
         self.prior = None
         # What one image's -log p weighs in the loss, see `AESettings.reduction`.
@@ -68,36 +68,105 @@ class AE(Model):
         """What the inner layers have in common."""
         return Look(norm=self.settings.norm, activation=self.settings.activation, slope=self.settings.slope)
 
+    def part(
+        self,
+        parts: Mapping[str, nn.Module],
+        name: str,
+        example: Tensor,
+        expected: Sequence[int],
+        make: Callable[[], nn.Module],
+    ) -> nn.Module:
+        """Return the caller's own network, checked on an example, or ours with its initial weights."""
+        if name in parts:
+            return checked(parts[name], name, example, expected)
+        return initialise(make(), self.settings.init)
+
     def make_encoder(self, outputs: int) -> nn.Module:
         """Build the encoder that the settings describe."""
+        height, width, channels = self.shape
         if self.settings.tower == "mlp":
-            return MLP(math.prod(self.shape), self.widths, outputs, self.look)
-        return ConvEncoder(self.shape, self.widths, outputs, self.look)
+            return MLP(math.prod(self.shape) + self.told, self.widths, outputs, self.look)
+        return ConvEncoder((height, width, channels + self.told), self.widths, outputs, self.look)
 
     def make_decoder(self, raw: tuple[int, int, int]) -> nn.Module:
         """Build the encoder's mirror, with raw images (C, H, W) as output."""
-        inputs, widths = self.latent_dim, self.widths[::-1]
+        inputs, widths = self.latent_dim + self.told, self.widths[::-1]
         if self.settings.tower == "mlp":
             return MLP(inputs, widths, raw, self.look)
         return ConvDecoder(inputs, widths, (*self.shape[:2], raw[0]), self.look)
 
+    def condition_of(self, batch: Batch) -> Tensor | None:
+        """Return what the model is told of a batch: nothing."""
+        return None
+
+    def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        """Return the encoder's input: the images."""
+        return images
+
+    def with_code(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        """Return the decoder's input: the codes."""
+        return z
+
+    def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the decoder's raw output for codes (B, D)."""
+        return self.decoder(self.with_code(z, condition))
+
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Point | DiagonalGaussian:
         """Return the code of images (B, C, H, W)."""
-        return Point(self.encoder(images))
+        return Point(self.encoder(self.with_image(images, condition)))
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the mean images (B, C, H, W) of codes (B, D)."""
-        return self.likelihood.mean(self.decoder(z))
+        return self.likelihood.mean(self.raw(z, condition))
 
-    def reconstruction(self, terms: Terms, raw: Tensor, images: Tensor) -> Terms:
-        """Add -log p(x | z) to `terms`, and beside it the mean squared error a pixel, to watch."""
-        terms.add("reconstruction", -self.likelihood.log_prob(raw, images), self.weight)
-        with torch.no_grad():
-            return terms.note("mse", (self.likelihood.mean(raw) - images) ** 2)
+    def target(self, images: Tensor, turn: Turn) -> Tensor:
+        """Return the values whose density is taken: the images, dequantised where the settings say so."""
+        if not self.settings.dequantise:
+            return images
+        return dequantised(images, turn.uniform(*images.shape), signed=self.signed)
+
+    def reconstruction(
+        self, terms: Terms, raw: Tensor, images: Tensor, turn: Turn, mask: Tensor | None = None
+    ) -> Terms:
+        """Add -log p(x | z) to `terms`, and beside it the mean squared error a pixel, to watch.
+
+        Args:
+            terms: Where to add it.
+            raw: The decoder's output, for one or several codes of each image in a row.
+            images: (B, C, H, W).
+            turn: Asked for the noise of dequantisation.
+            mask: (B, 1, H, W), what each pixel counts.
+        """
+        draws = len(raw) // len(images)
+        target = self.target(images, turn)
+        if draws > 1:
+            target, images = target.repeat_interleave(draws, 0), images.repeat_interleave(draws, 0)
+            mask = None if mask is None else mask.repeat_interleave(draws, 0)
+        terms.add("reconstruction", -self.likelihood.log_prob(raw, target, mask), self.weight)
+        return self.note_error(terms, raw, images, turn, mask)
+
+    @torch.no_grad()
+    def note_error(self, terms: Terms, raw: Tensor, images: Tensor, turn: Turn, mask: Tensor | None = None) -> Terms:
+        """Add the mean squared error a pixel, of those that count, to watch."""
+        if turn.training and self.likelihood.costly_mean:
+            return terms
+        squared = (self.likelihood.mean(raw) - images) ** 2
+        if mask is None:
+            return terms.note("mse", squared)
+        return terms.note("mse", (squared * mask).sum() / (mask.sum() * images.shape[1]).clamp(min=1.0))
+
+    def note_bits(self, terms: Terms, nats: Tensor) -> Terms:
+        """Add a bound's bits per dimension, to watch, where the likelihood says them of 8-bit images."""
+        values = math.prod(self.shape)
+        if self.likelihood.over_levels:
+            return terms.note("bits_per_dim", bits_per_dim(nats, values))
+        if self.settings.dequantise:
+            return terms.note("bits_per_dim", bits_per_dim(nats, values, levels=256, width=1.0 + self.signed))
+        return terms
 
     def loss(self, batch: Batch, turn: Turn) -> Terms:
         """Return -log p(x | encoder(x)) of a batch."""
-        return self.reconstruction(Terms(), self.decoder(self.encoder(batch.images)), batch.images)
+        return self.reconstruction(Terms(), self.decoder(self.encoder(batch.images)), batch.images, turn)
 
     def rounds(self) -> Sequence[Round]:
         """One player: encoder, decoder and likelihood together."""

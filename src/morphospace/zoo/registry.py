@@ -52,9 +52,9 @@ class ModelSettings:
     Attributes:
         latent_dim: Number of latent dimensions.
         lr: Learning rate of every player's optimizer.
-        optimizer: Adam, or Adam with decoupled weight decay.
-        betas: Adam's decay rates of the first and second moment.
-        weight_decay: Weight decay; L2 in `adam`, decoupled in `adamw`.
+        optimizer: Adam, Adam with decoupled weight decay, or RMSprop.
+        betas: Adam's decay rates of the first and second moment; RMSprop takes the second alone.
+        weight_decay: Weight decay; decoupled in `adamw`, L2 in the others.
         init: Initial weights: torch's own (`default`), N(0, 0.02) with batch-norm scales N(1, 0.02) (`dcgan`), or
             N(0, 1) for transposed convolutions only (`wide`, as one published face VAE has it).
     """
@@ -65,7 +65,7 @@ class ModelSettings:
 
     latent_dim: int = 32
     lr: float = 1e-3
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     init: Literal["default", "dcgan", "wide"] = "default"

@@ -8,42 +8,89 @@ from typing import Literal
 from morphospace.errors import require
 from morphospace.zoo.registry import ModelSettings, member
 
-__all__ = ["DCGANSettings"]
+__all__ = [
+    "GANSettings",
+    "DCGANSettings",
+    "WGANSettings",
+    "WGANGPSettings",
+    "SNGANSettings",
+    "CGANSettings",
+    "LSGANSettings",
+    "R3GANSettings",
+]
+
+AUGMENTATIONS = ("colour", "translation", "cutout")
 
 
-@member("dcgan", "morphospace.zoo.dcgan:DCGAN", "Radford et al. 2016; Goodfellow et al. 2014")
 @dataclass(frozen=True, kw_only=True)
-class DCGANSettings(ModelSettings):
-    """Convolutional GAN with the non-saturating loss.
+class GANSettings(ModelSettings):
+    """What every GAN has: two towers, the order of play, and remedies for instability and mode collapse.
 
     Attributes:
-        latent_dim: Number of latent dimensions.
-        lr: Learning rate of every player's optimizer.
-        betas: Adam's decay rates of the first and second moment.
         init: Initial weights: torch's own (`default`), N(0, 0.02) with batch-norm scales N(1, 0.02) (`dcgan`), or
-            N(0, 1) for transposed convolutions only (`wide`).
-        widths: Channels of the critic's layers, image side first; the generator mirrors them. Chosen from the
-            image's shape when empty.
+            N(0, 1) for transposed convolutions only (`wide`). Residual towers have their own.
+        tower: `conv` for the convolutions of DCGAN, `mlp` for fully connected layers, `residual` for R3GAN's blocks.
+        widths: Channels (or units) of the critic's layers, image side first; the generator mirrors them. Chosen from
+            the image's shape when empty.
         generator_widths: The generator's own, code side first, when it is not the critic's mirror.
         generator_bias: Biases in the generator's inner transposed convolutions.
         stem: How a code becomes the first feature map: a `linear` layer or a transposed convolution (`conv`); the
             same map, but initialised differently.
+        blocks: Residual blocks of each size.
         slope: Negative slope of the critic's leaky ReLU.
+        critic_norm: Batch norm in a convolutional critic from its second layer on, or none; without it the critic's
+            layers have biases.
         share_fakes: Judge and teach with the same fakes, rather than fresh ones for the generator's turn.
         critic_lr: The critic's learning rate, when it differs.
+        turns: Updates of the critic for each of the generator, every one on fresh images.
+        weight_clip: Keep the critic's weights within plus or minus this, 0 for no limit.
+        gradient_penalty: Weight of (|critic's gradient| - 1)^2 between real and generated images (WGAN-GP).
+        r1: Weight gamma of half the critic's squared gradient at real images.
+        r2: The same at generated images.
+        penalty_every: Take the gradient penalties on every n-th step only, n times as heavy.
+        spectral_norm: Divide every weight matrix of the critic by its largest singular value.
+        minibatch_discrimination: Numbers that tell the critic how alike a batch's images are, 0 for none (Salimans
+            2016 has 100).
+        feature_matching: Weight of the distance between the critic's mean features of real and generated images in
+            the generator's loss.
+        replay: Share of the critic's generated images taken from a memory of earlier ones.
+        replay_images: Images that this memory holds.
+        unrolled: Steps that the critic is moved ahead, and differentiated through, in the generator's turn.
+        unrolled_lr: Length of these steps, which are plain gradient descent.
+        packing: Images that the critic judges together (PacGAN); the batch must be a multiple.
+        augment: Differentiable augmentation of all that the critic sees, for small data: of `colour`, `translation`
+            and `cutout`.
     """
 
     latent_dim: int = 100
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     init: Literal["default", "dcgan", "wide"] = "dcgan"
+    tower: Literal["conv", "mlp", "residual"] = "conv"
     widths: tuple[int, ...] = ()
     generator_widths: tuple[int, ...] = ()
     generator_bias: bool = False
     stem: Literal["linear", "conv"] = "linear"
+    blocks: int = 1
     slope: float = 0.2
+    critic_norm: Literal["batch", "none"] = "batch"
     share_fakes: bool = False
     critic_lr: float | None = None
+    turns: int = 1
+    weight_clip: float = 0.0
+    gradient_penalty: float = 0.0
+    r1: float = 0.0
+    r2: float = 0.0
+    penalty_every: int = 1
+    spectral_norm: bool = False
+    minibatch_discrimination: int = 0
+    feature_matching: float = 0.0
+    replay: float = 0.0
+    replay_images: int = 2048
+    unrolled: int = 0
+    unrolled_lr: float = 0.1
+    packing: int = 1
+    augment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,3 +100,148 @@ class DCGANSettings(ModelSettings):
         require(0 <= self.slope < 1, "slope", self.slope, "must be in [0, 1)")
         rate = self.critic_lr
         require(rate is None or 0 < rate <= 10, "critic_lr", rate, "must be positive and at most 10")
+        for name in ("weight_clip", "gradient_penalty", "r1", "r2", "feature_matching"):
+            value = getattr(self, name)
+            require(0 <= value < 1e6, name, value, "must be in [0, 1e6); 0 turns it off")
+        for name, most in (("blocks", 16), ("turns", 1000), ("penalty_every", 1000), ("packing", 64)):
+            value = getattr(self, name)
+            require(1 <= value <= most, name, value, f"must be from 1 to {most}")
+        for name, most in (("minibatch_discrimination", 10_000), ("unrolled", 100)):
+            value = getattr(self, name)
+            require(0 <= value <= most, name, value, f"must be from 0 to {most}; 0 turns it off")
+        require(0 <= self.replay < 1, "replay", self.replay, "must be in [0, 1); 0 turns it off")
+        require(1 <= self.replay_images <= 10**7, "replay_images", self.replay_images, "must be from 1 to 1e7")
+        require(0 < self.unrolled_lr <= 1000, "unrolled_lr", self.unrolled_lr, "must be positive and at most 1000")
+        known = f"must be of {', '.join(AUGMENTATIONS)}"
+        require(set(self.augment) <= set(AUGMENTATIONS), "augment", self.augment, known)
+        self.check_remedies()
+
+    @property
+    def penalised(self) -> bool:
+        """Whether the critic's gradient has a price."""
+        return bool(self.gradient_penalty or self.r1 or self.r2)
+
+    @property
+    def couples(self) -> str:
+        """What makes the critic's judgement of an image depend on the rest of its batch, in words; empty if nothing."""
+        if self.tower == "conv" and self.critic_norm == "batch":
+            return "batch norm (add --critic-norm none)"
+        return "minibatch discrimination (leave it out)" if self.minibatch_discrimination else ""
+
+    def check_remedies(self) -> None:
+        """Refuse remedies that this critic does not allow, or that undo each other."""
+        for name in ("gradient_penalty", "r1", "r2"):
+            value = getattr(self, name)
+            why = f"a penalty is on each image's own gradient, and {self.couples} lets images in a batch mix"
+            require(not (value and self.couples), name, value, why)
+        batch_norm = self.tower == "conv" and self.critic_norm == "batch"
+        on = self.spectral_norm
+        why = "batch norm rescales what spectral norm has limited; add --critic-norm none"
+        require(not (on and batch_norm), "spectral_norm", on, why)
+        why = f"limits the weights already, and so does weight_clip = {self.weight_clip}; take one of them"
+        require(not (on and self.weight_clip), "spectral_norm", on, why)
+        kernels = self.minibatch_discrimination
+        why = f"packing = {self.packing} shows the critic several images at once as well; take one of them"
+        require(not (kernels and self.packing > 1), "minibatch_discrimination", kernels, why)
+        why = "looks ahead by the critic's plain loss, which a gradient penalty or clipped weights change; take one"
+        require(not (self.unrolled and (self.penalised or self.weight_clip)), "unrolled", self.unrolled, why)
+        why = "compares features of the critic as it is, unrolled updates judge by the critic to come; take one"
+        require(not (self.feature_matching and self.unrolled), "feature_matching", self.feature_matching, why)
+        every = self.penalty_every
+        why = "there is no gradient penalty to take; add --r1, --r2 or --gradient-penalty"
+        require(every == 1 or self.penalised, "penalty_every", every, why)
+
+
+@member("dcgan", "morphospace.zoo.dcgan:DCGAN", "Radford et al. 2016; Goodfellow et al. 2014")
+@dataclass(frozen=True, kw_only=True)
+class DCGANSettings(GANSettings):
+    """Convolutional GAN with the non-saturating loss."""
+
+
+@member("wgan", "morphospace.zoo.wgan:WGAN", "Arjovsky et al. 2017")
+@dataclass(frozen=True, kw_only=True)
+class WGANSettings(GANSettings):
+    """Wasserstein GAN with clipped weights, as published; for comparison, `wgan-gp` does it better.
+
+    Attributes:
+        weight_clip: Keep the critic's weights within plus or minus this, 0 for no limit: the loss is then no distance.
+    """
+
+    lr: float = 5e-5
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "rmsprop"
+    betas: tuple[float, float] = (0.0, 0.99)
+    turns: int = 5
+    weight_clip: float = 0.01
+
+
+@member("wgan-gp", "morphospace.zoo.wgan_gp:WGANGP", "Gulrajani et al. 2017")
+@dataclass(frozen=True, kw_only=True)
+class WGANGPSettings(GANSettings):
+    """Wasserstein GAN whose critic is held near slope 1 by a gradient penalty over the whole image."""
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.0, 0.9)
+    critic_norm: Literal["batch", "none"] = "none"
+    turns: int = 5
+    gradient_penalty: float = 10.0
+
+
+@member("sngan", "morphospace.zoo.sngan:SNGAN", "Miyato et al. 2018")
+@dataclass(frozen=True, kw_only=True)
+class SNGANSettings(GANSettings):
+    """GAN with spectral norm on every layer of the critic and the hinge loss."""
+
+    betas: tuple[float, float] = (0.0, 0.9)
+    init: Literal["default", "dcgan", "wide"] = "default"
+    slope: float = 0.1
+    critic_norm: Literal["batch", "none"] = "none"
+    spectral_norm: bool = True
+
+
+@member("cgan", "morphospace.zoo.cgan:CGAN", "Mirza & Osindero 2014; Miyato & Koyama 2018 (projection)")
+@dataclass(frozen=True, kw_only=True)
+class CGANSettings(GANSettings):
+    """Conditional GAN: asked for a class, or for attributes, it draws one of those.
+
+    Attributes:
+        condition: What it is told of an image: `label`, or `attributes:Smiling,Male`.
+        embedding: Length of the condition's embedding, which joins the code.
+        conditioning: How the critic hears of the condition: its inner product with the features (`projection`), or a
+            further plane of the image (`embedding`).
+    """
+
+    condition: str = "label"
+    embedding: int = 100
+    conditioning: Literal["projection", "embedding"] = "projection"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.embedding <= 65_536, "embedding", self.embedding, "must be from 1 to 65536")
+        why = "is empty; name what to tell it, `label` or `attributes:NAME,NAME`"
+        require(bool(self.condition), "condition", self.condition, why)
+        why = "the memory keeps images without their classes; leave it out of a conditional model"
+        require(not self.replay, "replay", self.replay, why)
+
+
+@member("lsgan", "morphospace.zoo.lsgan:LSGAN", "Mao et al. 2017")
+@dataclass(frozen=True, kw_only=True)
+class LSGANSettings(GANSettings):
+    """GAN with squared errors to the targets 0 and 1 in place of logarithms."""
+
+
+@member("r3gan", "morphospace.zoo.r3gan:R3GAN", "Huang et al. 2024")
+@dataclass(frozen=True, kw_only=True)
+class R3GANSettings(GANSettings):
+    """The modern default: each fake is compared with a real image, R1 and R2 on every step, residual towers, no norm.
+
+    Attributes:
+        widths: Channels of the critic's stages, image side first; the generator mirrors them. Chosen from the image's
+            shape when empty.
+    """
+
+    latent_dim: int = 64
+    betas: tuple[float, float] = (0.0, 0.99)
+    tower: Literal["conv", "mlp", "residual"] = "residual"
+    critic_norm: Literal["batch", "none"] = "none"
+    r1: float = 1.0
+    r2: float = 1.0

@@ -8,7 +8,19 @@ from typing import Literal
 from morphospace.errors import require
 from morphospace.zoo.registry import ModelSettings, member
 
-__all__ = ["AESettings", "VAESettings"]
+__all__ = [
+    "AESettings",
+    "VAESettings",
+    "IWAESettings",
+    "CVAESettings",
+    "FactorVAESettings",
+    "BetaTCVAESettings",
+    "MaskVAESettings",
+]
+
+Likelihoods = Literal[
+    "bernoulli", "continuous-bernoulli", "gaussian", "squared-error", "discretised-logistic", "categorical"
+]
 
 
 @member("ae", "morphospace.zoo.ae:AE", "Hinton & Salakhutdinov 2006")
@@ -23,11 +35,15 @@ class AESettings(ModelSettings):
         norm: Batch norm after every inner convolution, or none.
         activation: Nonlinearity of the inner layers.
         slope: Negative slope of `leaky`.
-        likelihood: p(x | z): `bernoulli` (cross-entropy; a density on binary pixels only), `gaussian`, or
-            `squared-error` (summed, without a half: a Gaussian of variance 1/2 up to a constant).
+        likelihood: p(x | z): `bernoulli` (cross-entropy; a density on binary pixels only), `continuous-bernoulli` (the
+            same made a density on [0, 1]), `gaussian`, `squared-error` (summed, without a half: a Gaussian of
+            variance 1/2 up to a constant), or masses over the 256 levels of 8-bit images: `discretised-logistic`
+            (location and scale of every value predicted) and `categorical` (256 logits a value).
         variance: Of the `gaussian`: `fixed` at sigma squared, one number `learned` by gradient, or `calibrated`
             to the mean squared error, its optimum (Rybkin et al. 2021).
         sigma: Standard deviation of a `fixed` Gaussian, in units of the pixel range; where `learned` starts.
+        dequantise: Spread each 8-bit value over its bin by uniform noise, so that a continuous density bounds that of
+            the levels and bits per dimension compare.
         signed: Scale pixels to [-1, 1] and end in tanh, rather than [0, 1] and sigmoid.
         reduction: `sum` over pixels (nats per image) or `mean` over them, as some published recipes have it.
     """
@@ -37,9 +53,10 @@ class AESettings(ModelSettings):
     norm: Literal["batch", "none"] = "batch"
     activation: Literal["relu", "leaky", "silu", "tanh"] = "leaky"
     slope: float = 0.01
-    likelihood: Literal["bernoulli", "gaussian", "squared-error"] = "squared-error"
+    likelihood: Likelihoods = "squared-error"
     variance: Literal["fixed", "learned", "calibrated"] = "calibrated"
     sigma: float = 1.0
+    dequantise: bool = False
     signed: bool = False
     reduction: Literal["sum", "mean"] = "sum"
 
@@ -49,7 +66,7 @@ class AESettings(ModelSettings):
         require(0 <= self.slope < 1, "slope", self.slope, "must be in [0, 1)")
         require(1e-4 <= self.sigma <= 100, "sigma", self.sigma, "must be from 0.0001 to 100")
         require(
-            not (self.signed and self.likelihood == "bernoulli"),
+            not (self.signed and self.likelihood in ("bernoulli", "continuous-bernoulli")),
             "signed",
             self.signed,
             "a Bernoulli likelihood needs pixels in [0, 1]; use --no-signed or --likelihood gaussian",
@@ -60,6 +77,12 @@ class AESettings(ModelSettings):
             self.variance,
             f"only a Gaussian has a variance, and likelihood is {self.likelihood!r}; add --likelihood gaussian",
         )
+        require(
+            not self.dequantise or self.likelihood in ("gaussian", "continuous-bernoulli"),
+            "dequantise",
+            self.dequantise,
+            f"{self.likelihood!r} is no continuous density; take gaussian or continuous-bernoulli, or --no-dequantise",
+        )
 
 
 @member("vae", "morphospace.zoo.vae:VAE", "Kingma & Welling 2014; Higgins et al. 2017 (beta)")
@@ -68,22 +91,51 @@ class VAESettings(AESettings):
     """Variational autoencoder, trained on the evidence lower bound in nats per image.
 
     Attributes:
-        likelihood: p(x | z): `bernoulli` (cross-entropy; a density on binary pixels only), `gaussian`, or
-            `squared-error` (summed, without a half: a Gaussian of variance 1/2 up to a constant).
         beta: Weight of the KL term; 1 is the ELBO.
+        kl: The KL term in `closed` form, or `sampled` as log q(z | x) - log p(z) of each draw.
+        draws: How many codes are drawn for each image, over which the bound is averaged.
         kl_warmup_images: The KL weight rises linearly from 0 over the first so many images.
         kl_reduction: `sum` over latent dimensions (nats) or `mean` over them, as some published recipes have it.
+        free_bits: Nats that each latent dimension may say at no cost: a remedy for posterior collapse (Kingma et
+            al. 2016); 0 for none.
+        capacity: In place of the weighted KL, capacity_weight * |KL - C|, C rising linearly from 0 to so many nats
+            (Burgess et al. 2018); 0 for off.
+        capacity_weight: Weight of the distance between KL and capacity.
+        capacity_images: Over so many images the capacity rises; 0 for all of it from the start.
     """
 
-    likelihood: Literal["bernoulli", "gaussian", "squared-error"] = "bernoulli"
+    likelihood: Likelihoods = "bernoulli"
     beta: float = 1.0
+    kl: Literal["closed", "sampled"] = "closed"
+    draws: int = 1
     kl_warmup_images: int = 0
     kl_reduction: Literal["sum", "mean"] = "sum"
+    free_bits: float = 0.0
+    capacity: float = 0.0
+    capacity_weight: float = 1000.0
+    capacity_images: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0 <= self.beta < 1e6, "beta", self.beta, "must be in [0, 1e6)")
+        require(1 <= self.draws <= 10_000, "draws", self.draws, "must be from 1 to 10000")
         require(self.kl_warmup_images >= 0, "kl_warmup_images", self.kl_warmup_images, "must not be negative")
+        require(0 <= self.free_bits < 100, "free_bits", self.free_bits, "must be in [0, 100)")
+        require(0 <= self.capacity < 1e5, "capacity", self.capacity, "must be in [0, 1e5) nats")
+        require(0 < self.capacity_weight < 1e6, "capacity_weight", self.capacity_weight, "must be in (0, 1e6)")
+        require(self.capacity_images >= 0, "capacity_images", self.capacity_images, "must not be negative")
+        require(
+            not self.free_bits or (self.kl == "closed" and not self.capacity),
+            "free_bits",
+            self.free_bits,
+            "needs the KL of each unit; use --kl closed, and no --capacity",
+        )
+        require(
+            not self.capacity or (self.beta == 1 and not self.kl_warmup_images and self.kl_reduction == "sum"),
+            "capacity",
+            self.capacity,
+            "takes the place of the weighted KL; leave out --beta, --kl-warmup-images and --kl-reduction",
+        )
 
     def beta_in_nats(self, values: int) -> float:
         """Return the beta of the equivalent bound in nats, for images of `values` numbers.
@@ -97,3 +149,112 @@ class VAESettings(AESettings):
         if self.kl_reduction == "mean":
             beta /= self.latent_dim
         return beta / 2 if self.likelihood == "squared-error" else beta
+
+
+@member("iwae", "morphospace.zoo.iwae:IWAE", "Burda et al. 2016; Tucker et al. 2019 (DReG)")
+@dataclass(frozen=True, kw_only=True)
+class IWAESettings(AESettings):
+    """Importance-weighted autoencoder: a tighter bound from several draws of each code.
+
+    Attributes:
+        samples: Number K of codes drawn for each image; 1 is a VAE.
+        gradient: `iwae` for the bound's own gradient, `dreg` for the encoder's doubly reparameterised one, which has
+            the same mean and a smaller variance.
+    """
+
+    likelihood: Likelihoods = "bernoulli"
+    samples: int = 5
+    gradient: Literal["iwae", "dreg"] = "iwae"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(1 <= self.samples <= 10_000, "samples", self.samples, "must be from 1 to 10000")
+        require(
+            self.reduction == "sum",
+            "reduction",
+            self.reduction,
+            "importance weights need the likelihood of the whole image; use --reduction sum",
+        )
+
+
+@member("cvae", "morphospace.zoo.cvae:CVAE", "Sohn, Lee & Yan 2015")
+@dataclass(frozen=True, kw_only=True)
+class CVAESettings(VAESettings):
+    """Conditional VAE: encoder and decoder are told an image's class or attributes, so that one can ask for them.
+
+    Attributes:
+        condition: What it is told: `label`, or `attributes:NAME,NAME`.
+    """
+
+    condition: str = "label"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.condition), "condition", self.condition, "must be 'label' or 'attributes:NAME,NAME'")
+
+
+@member("factor-vae", "morphospace.zoo.factor_vae:FactorVAE", "Kim & Mnih 2018")
+@dataclass(frozen=True, kw_only=True)
+class FactorVAESettings(VAESettings):
+    """VAE whose units are pushed apart: a critic of codes estimates their total correlation.
+
+    Attributes:
+        gamma: Weight of the total correlation.
+        critic_widths: Units of the critic's hidden layers.
+        critic_lr: The critic's learning rate.
+    """
+
+    gamma: float = 10.0
+    critic_widths: tuple[int, ...] = (1000, 1000, 1000, 1000, 1000)
+    critic_lr: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.gamma < 1e6, "gamma", self.gamma, "must be in [0, 1e6)")
+        widths = self.critic_widths
+        require(all(w >= 1 for w in widths), "critic_widths", widths, "every width must be at least 1")
+        require(0 < self.critic_lr <= 10, "critic_lr", self.critic_lr, "must be positive and at most 10")
+
+
+@member("beta-tcvae", "morphospace.zoo.beta_tcvae:BetaTCVAE", "Chen et al. 2018")
+@dataclass(frozen=True, kw_only=True)
+class BetaTCVAESettings(AESettings):
+    """VAE whose KL is split in three, each with a weight of its own; the total correlation weighs most.
+
+    Attributes:
+        alpha: Weight of the information between images and codes.
+        beta: Weight of the total correlation.
+        gamma: Weight of the units' distance from the prior.
+        sampling: How the codes' distribution is estimated from a batch: `weighted` as in the paper's experiments, or
+            `stratified`, which is unbiased.
+    """
+
+    likelihood: Likelihoods = "bernoulli"
+    alpha: float = 1.0
+    beta: float = 6.0
+    gamma: float = 1.0
+    sampling: Literal["weighted", "stratified"] = "weighted"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("alpha", "beta", "gamma"):
+            require(0 <= getattr(self, name) < 1e6, name, getattr(self, name), "must be in [0, 1e6)")
+
+
+@member("mask-vae", "morphospace.zoo.mask_vae:MaskVAE", "Kingma & Welling 2014, with a second decoder")
+@dataclass(frozen=True, kw_only=True)
+class MaskVAESettings(VAESettings):
+    """VAE of images with masks: one encoder, one decoder for the image within the mask, one for the mask.
+
+    Attributes:
+        mask_weight: Weight of the mask's cross-entropy; 1 is the bound.
+        outside: Grey level outside the mask where an image is painted, from 0 for black to 1 for white.
+    """
+
+    mask_weight: float = 1.0
+    outside: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 < self.mask_weight < 1e6, "mask_weight", self.mask_weight, "must be in (0, 1e6)")
+        require(0 <= self.outside <= 1, "outside", self.outside, "must be from 0 to 1")

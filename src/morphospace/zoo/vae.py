@@ -1,4 +1,7 @@
-"""Variational autoencoder (Kingma & Welling 2014), with beta (Higgins et al. 2017)."""
+"""Variational autoencoder (Kingma & Welling 2014), with beta (Higgins et al. 2017) or a capacity (Burgess et al. 2018).
+
+As a remedy for posterior collapse: a warm-up of the KL, or free bits (Kingma et al. 2016).
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,29 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from morphospace.models.conditioning import Conditioning
-from morphospace.models.contract import Normal
 from morphospace.models.distributions import DiagonalGaussian
+from morphospace.models.priors import Normal
 from morphospace.objectives.clock import ramp
+from morphospace.objectives.elbo import capacity_gap, sampled_kl, with_free_bits
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.ae import AE
-from morphospace.zoo.settings import VAESettings
+from morphospace.zoo.settings_vae import AESettings, VAESettings
 
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["VAE"]
+__all__ = ["VAE", "Variational"]
 
 
-class VAE(AE):
-    """Minimises -E_q[log p(x | z)] + beta KL(q(z | x) || N(0, I)), one draw of z an image."""
+class Variational(AE):
+    """An autoencoder whose encoder gives a distribution, and whose codes have the prior N(0, I)."""
 
-    settings: VAESettings
     code_outputs = 2  # mean and log variance
 
     def __init__(
         self,
-        settings: VAESettings,
+        settings: AESettings,
         shape: tuple[int, int, int],
         parts: Mapping[str, nn.Module],
         conditioning: Conditioning | None = None,
@@ -40,15 +43,53 @@ class VAE(AE):
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian:
         """Return q(z | x) of images (B, C, H, W)."""
-        return DiagonalGaussian.from_parameters(self.encoder(images))
+        return DiagonalGaussian.from_parameters(self.encoder(self.with_image(images, condition)))
+
+    def drawn(self, posterior: DiagonalGaussian, turn: Turn, draws: int = 1) -> Tensor:
+        """Return codes (B * draws, D) of posteriors, those of one image in a row."""
+        batch, dim = posterior.mean.shape
+        return posterior.repeated(draws).sample(turn.normal(batch * draws, dim))
+
+
+class VAE(Variational):
+    """Minimises -E_q[log p(x | z)] + beta KL(q(z | x) || N(0, I)), the mean over `draws` codes of each image."""
+
+    settings: VAESettings
 
     def loss(self, batch: Batch, turn: Turn) -> Terms:
-        """Return the negative bound of a batch; validation decodes the mean instead of a draw."""
-        posterior = self.encode(batch.images)
-        z = posterior.sample(turn.normal(*posterior.mean.shape)) if turn.training else posterior.mean
-        terms = self.reconstruction(Terms(), self.decoder(z), batch.images)
+        """Return the negative bound of a batch; validation decodes the mean instead of draws."""
+        condition, draws = self.condition_of(batch), self.settings.draws if turn.training else 1
+        posterior = self.encode(batch.images, condition)
+        z = self.drawn(posterior, turn, draws) if turn.training else posterior.mean
+        told = condition.repeat_interleave(draws, 0) if condition is not None and draws > 1 else condition
+        return self.negative_bound(batch, posterior, z, self.raw(z, told), turn)
+
+    def negative_bound(self, batch: Batch, posterior: DiagonalGaussian, z: Tensor, raw: Tensor, turn: Turn) -> Terms:
+        """Return reconstruction and KL of a batch, given its codes and what the decoder makes of them."""
+        terms = self.add_kl(self.reconstruction(Terms(), raw, batch.images, turn), posterior, z, turn)
+        # While validating the mean is decoded, whose reconstruction is better than the bound's: no bits are told.
+        return self.note_bits(terms, terms.means["reconstruction"] + terms.means["kl"]) if turn.training else terms
+
+    def add_kl(self, terms: Terms, posterior: DiagonalGaussian, z: Tensor, turn: Turn) -> Terms:
+        """Add what the settings make of the KL: weighted, with free bits, or held at a capacity.
+
+        Validation weighs the KL as the end of each schedule does, so that its numbers compare over the run; it has no
+        draws, so there the KL is the closed form whatever the settings.
+        """
         s = self.settings
-        # Validation weighs the KL as the end of the warm-up does, so that its numbers compare over the run.
+        if s.free_bits:
+            per_unit = posterior.kl_per_unit()
+            terms.note("kl", per_unit.sum(1))
+            return terms.add("kl_above_free", with_free_bits(per_unit, s.free_bits), self.kl_weight(turn))
+        sampled = s.kl == "sampled" and turn.training
+        kl = sampled_kl(posterior.repeated(len(z) // len(posterior.mean)), z) if sampled else posterior.kl()
+        if s.capacity:
+            risen = ramp(turn.clock.images, s.capacity_images) if turn.training else 1.0
+            return terms.note("kl", kl).add("capacity_gap", capacity_gap(kl, s.capacity * risen), s.capacity_weight)
+        return terms.add("kl", kl, self.kl_weight(turn))
+
+    def kl_weight(self, turn: Turn) -> float:
+        """Return what a nat of KL weighs at this moment."""
+        s = self.settings
         warmth = ramp(turn.clock.images, s.kl_warmup_images) if turn.training else 1.0
-        shrink = s.latent_dim if s.kl_reduction == "mean" else 1
-        return terms.add("kl", posterior.kl(), s.beta * warmth / shrink)
+        return s.beta * warmth / (s.latent_dim if s.kl_reduction == "mean" else 1)

@@ -109,18 +109,6 @@ def test_without_a_network_one_line_says_what_to_put_where(
         one_line(caught.value)
 
 
-def test_a_download_with_the_wrong_checksum_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pooch
-
-    def serve(self: object, url: str, file: str, owner: object) -> None:
-        Path(file).write_bytes(b"something else")
-
-    monkeypatch.setattr(pooch.HTTPDownloader, "__call__", serve)
-    with pytest.raises(DataError, match="wrong checksum"):
-        fetch("mnist", tmp_path / "r")
-    assert not [f for f in (tmp_path / "r").rglob("*") if f.is_file()]
-
-
 def test_digits() -> None:
     pack = prepare(DataSettings(data="digits"))
     train, test = pack.split("train"), pack.split("test")

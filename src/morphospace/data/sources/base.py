@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.decode import Blob
+from morphospace.data.decode import Chunk, Rule, decode_chunk
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError
 
@@ -54,17 +54,21 @@ class Part:
         labels: Class numbers, (N,).
         attributes: 0 or 1, (N, A).
         factors: (N, F).
-        masks: 0 or 1; `masks[i]` is (H, W, M) at the image's own size and takes the same crop.
+        masks: With `images`: 0 or 1, (N, H, W, M), or anything indexed by a slice; they take the same crop. With
+            `files`, masks come from `chunk`.
+        chunk: With `files`: what decodes some of them, in place of `decode_chunk`; picklable. The files may then
+            be anything that is picklable and that it understands.
         names: What to call each file in a message; the path itself when None.
     """
 
     images: Any = None
-    files: Sequence[Blob] | None = None
+    files: Any = None
     labels: np.ndarray | None = None
     attributes: np.ndarray | None = None
     factors: np.ndarray | None = None
     masks: Any = None
     names: Sequence[str] | None = None
+    chunk: Callable[[Sequence[Any], Rule], Chunk] = decode_chunk
 
     def __len__(self) -> int:
         return len(self.files if self.files is not None else self.images)
@@ -103,6 +107,8 @@ class Source(ABC):
     """
 
     info: ClassVar[SourceInfo]
+    needs_path: ClassVar[bool] = False
+    """Whether `data` must say more than the name, as in `folder:PATH`."""
 
     def __init__(self, settings: DataSettings, root: Path | None, cache: Path, say: Say) -> None:
         self.settings, self.root, self.cache, self.say = settings, root, cache, say
@@ -140,7 +146,7 @@ class Source(ABC):
 
     def identity(self) -> str:
         """What besides the settings makes two packs of this source two, such as the folder."""
-        return str(self.root) if self.root else ""
+        return str(self.root.resolve()) if self.root else ""
 
 
 def size_of_files(files: Iterable[Path]) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
 from morphospace.errors import DataError
 
-__all__ = ["CelebA"]
+__all__ = ["CelebA", "read_attributes"]
 
 _SPLITS = ("train", "valid", "test")
 _HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
@@ -90,7 +90,7 @@ class CelebA(Source):
         folder = self._located()[1]
         names = self._present()
         present, notes = len(names), []
-        columns, attributes, listed = self._attributes(set(names))
+        columns, attributes, listed = read_attributes(self._list("list_attr_celeba"), set(names))
         if listed is None:
             notes.append("celeba: no list_attr_celeba (.txt or .csv) is here, so images have no attributes")
         else:
@@ -113,32 +113,6 @@ class CelebA(Source):
                 f"{folder}: none of its {present:,} images is listed for training; check the lists beside it"
             )
         return Contents("celeba", parts, (64, 64, 3), attribute_names=columns, notes=tuple(notes))
-
-    def _attributes(self, wanted: set[str]) -> tuple[tuple[str, ...], dict[str, np.ndarray], int | None]:
-        """Names of the attributes, rows of the wanted images, and how many images the list names."""
-        path = self._list("list_attr_celeba")
-        if path is None:
-            return (), {}, None
-        lines = _rows(path)
-        head = next(lines, (0, "", ""))
-        if path.suffix == ".txt":  # its first line is the count
-            head = next(lines, (0, "", ""))
-        columns = tuple(word for word in (head[1], *head[2].split()) if word not in ("", "image_id"))
-        if not columns:
-            raise DataError(f"{path}: has no line of attribute names; fetch it again")
-        table, listed = {}, 0
-        for number, name, rest in lines:
-            listed += 1
-            if name not in wanted:
-                continue
-            try:
-                row = np.array(rest.split(), dtype=np.int8)
-            except (ValueError, OverflowError):
-                row = np.array([], dtype=np.int8)
-            if len(row) != len(columns) or not np.isin(row, (-1, 0, 1)).all():
-                raise DataError(f"{path}: line {number} must have {len(columns)} values of -1 or 1; fetch it again")
-            table[name] = (row > 0).astype(np.uint8)
-        return columns, table, listed
 
     def _partition(self, wanted: set[str]) -> dict[str, int] | None:
         path = self._list("list_eval_partition")
@@ -167,3 +141,29 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
                     yield number, name, rest.strip()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())}); fetch it again") from None
+
+
+def read_attributes(path: Path | None, wanted: set[str]) -> tuple[tuple[str, ...], dict[str, np.ndarray], int | None]:
+    """Names of the attributes, rows of the wanted images, and how many images the list names."""
+    if path is None:
+        return (), {}, None
+    lines = _rows(path)
+    head = next(lines, (0, "", ""))
+    if path.suffix == ".txt":  # its first line is the count
+        head = next(lines, (0, "", ""))
+    columns = tuple(word for word in (head[1], *head[2].split()) if word not in ("", "image_id"))
+    if not columns:
+        raise DataError(f"{path}: has no line of attribute names; fetch it again")
+    table, listed = {}, 0
+    for number, name, rest in lines:
+        listed += 1
+        if name not in wanted:
+            continue
+        try:
+            row = np.array(rest.split(), dtype=np.int8)
+        except (ValueError, OverflowError):
+            row = np.array([], dtype=np.int8)
+        if len(row) != len(columns) or not np.isin(row, (-1, 0, 1)).all():
+            raise DataError(f"{path}: line {number} must have {len(columns)} values of -1 or 1; fetch it again")
+        table[name] = (row > 0).astype(np.uint8)
+    return columns, table, listed

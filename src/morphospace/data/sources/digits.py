@@ -30,6 +30,7 @@ class Digits(Source):
         shape=(8, 8, 1),
         where="comes with scikit-learn; nothing to download",
     )
+    classes: ClassVar[tuple[str, ...]] = tuple(str(n) for n in range(10))
 
     def here(self) -> bool:
         return True
@@ -49,4 +50,4 @@ class Digits(Source):
         order = np.random.RandomState(0).permutation(len(images))
         rows = {"train": np.sort(order[:_TRAIN]), "test": np.sort(order[_TRAIN:])}
         parts = {split: Part(images=images[at], labels=labels[at]) for split, at in rows.items()}
-        return Contents("digits", parts, (8, 8, 1), label_names=tuple(str(n) for n in range(10)))
+        return Contents("digits", parts, (8, 8, 1), label_names=self.classes)

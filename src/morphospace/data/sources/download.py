@@ -1,42 +1,63 @@
-"""Downloads with a checksum, from the first mirror that answers."""
+"""Downloads with a checksum, from the first mirror that answers; what broke off is taken up where it stopped."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from morphospace.data.cache import locked, make_folder
 from morphospace.errors import DataError
 
 __all__ = ["download"]
 
 _TIMEOUT_SECONDS = 20
+_BLOCK = 1 << 18
+_LARGE = 1 << 20
+
+Say = Callable[[str], None]
 
 
-class _Meter:
-    """What pooch asks of a progress bar; says a line at every quarter of a large file instead."""
-
-    def __init__(self, name: str, say: Callable[[str], None]) -> None:
-        self.name, self.say = name, say
-        self.total, self.done, self.said = 0, 0, 0
-
-    def update(self, count: int) -> None:
-        self.done += count
-        quarter = 4 * self.done // self.total if self.total else 0
-        if quarter > self.said and self.total > 1 << 20:
-            self.said = quarter
-            self.say(f"{self.name}: {self.done / 1e6:.1f} of {self.total / 1e6:.1f} MB")
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Nothing to close."""
+class _WrongChecksum(Exception):
+    pass
 
 
-def download(
-    name: str, sha256: str, mirrors: Sequence[str], folder: Path, say: Callable[[str], None], manual: str
-) -> Path:
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fetch(url: str, part: Path, say: Say) -> None:
+    """Bring `part` to its end from one address; goes on behind what it already holds where the server allows it."""
+    import requests
+
+    have = part.stat().st_size if part.exists() else 0
+    asked = {"Range": f"bytes={have}-"} if have else {}
+    with requests.get(url, headers=asked, stream=True, timeout=_TIMEOUT_SECONDS) as answer:
+        if have and answer.status_code == 416:  # it is all here, or too much is
+            return
+        answer.raise_for_status()
+        going_on = have > 0 and answer.status_code == 206
+        if going_on:
+            say(f"{part.stem}: going on after {have / 1e6:.1f} MB")
+        done = have if going_on else 0
+        total = done + int(answer.headers.get("Content-Length") or 0)
+        said = 4 * done // total if total else 0
+        with part.open("ab" if going_on else "wb") as stream:
+            for block in answer.iter_content(_BLOCK):
+                stream.write(block)
+                done += len(block)
+                if total > _LARGE and 4 * done // total > said:
+                    said = 4 * done // total
+                    say(f"{part.stem}: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+        if done < total:  # not every version of the client says so itself
+            raise ConnectionError("broke off")
+
+
+def download(name: str, sha256: str, mirrors: Sequence[str], folder: Path, say: Say, manual: str) -> Path:
     """Fetch one file unless it is there; a file whose checksum is wrong is never kept.
+
+    What a broken connection left is kept as `<name>.part`; the next mirror, or the next call, goes on from there.
 
     Args:
         name: File name, below each mirror and in `folder`.
@@ -49,22 +70,26 @@ def download(
     Raises:
         DataError: No mirror gave the file.
     """
-    import logging
-
-    import pooch
-
-    pooch.get_logger().setLevel(logging.ERROR)  # it logs to stderr; `say` is where lines belong here
-    reasons = []
-    for mirror in mirrors:
-        url = mirror.rstrip("/") + "/" + name
-        say(f"downloading {url}")
-        getter = pooch.HTTPDownloader(timeout=_TIMEOUT_SECONDS, progressbar=_Meter(name, say))
-        try:
-            return Path(pooch.retrieve(url, f"sha256:{sha256}", name, folder, downloader=getter))
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # requests' errors are OSErrors; a wrong checksum is a ValueError
-            wrong = isinstance(error, ValueError)
-            reasons.append("wrong checksum" if wrong else type(error).__name__)
+    make_folder(folder)
+    file, part, reasons = folder / name, folder / f"{name}.part", []
+    with locked(file):
+        if file.is_file() and _sha256(file) == sha256:
+            return file
+        for mirror in mirrors:
+            url = mirror.rstrip("/") + "/" + name
+            for attempt in (1, 2):  # what was taken up and came out wrong is begun anew, once
+                resumed = part.exists()
+                say(f"downloading {url}")
+                try:
+                    _fetch(url, part, say)
+                    if _sha256(part) != sha256:
+                        part.unlink()
+                        raise _WrongChecksum
+                    part.replace(file)
+                    return file
+                except (OSError, _WrongChecksum) as error:  # requests' errors are OSErrors
+                    wrong = isinstance(error, _WrongChecksum)
+                    reasons.append("wrong checksum" if wrong else type(error).__name__)
+                    if not (wrong and resumed and attempt == 1):
+                        break
     raise DataError(f"{name}: could not be downloaded ({', '.join(sorted(set(reasons)))}); {manual}")

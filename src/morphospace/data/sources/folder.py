@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.decode import Header, read_header
+from morphospace.data.decode import Blob, Header, read_header
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["Folder"]
+__all__ = ["ENDINGS", "Folder"]
 
-_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
 
 
@@ -34,6 +34,7 @@ class Folder(Source):
         shape=None,
         where="your own files",
     )
+    needs_path = True
 
     def _base(self) -> Path:
         text = self.settings.data.partition(":")[2]
@@ -67,11 +68,14 @@ class Folder(Source):
             seen.add((about.st_dev, about.st_ino))
             folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
             prefix = Path(place).relative_to(base)
-            wanted = [f for f in files if f.lower().endswith(_ENDINGS) and not f.startswith(".")]
+            wanted = [f for f in files if f.lower().endswith(ENDINGS) and not f.startswith(".")]
             names += [(prefix / f).as_posix() for f in wanted if (Path(place) / f).is_file()]
         if not names:
-            raise DataError(f"{base}: has no image file ({', '.join(e[1:] for e in _ENDINGS)}); check the path")
+            raise DataError(f"{base}: has no image file ({', '.join(e[1:] for e in ENDINGS)}); check the path")
         return sorted(names)
+
+    def _blob(self, base: Path, name: str) -> Blob:
+        return str(base / name)
 
     def inputs(self) -> Mapping[str, Any]:
         return fingerprint(self._base(), self._names())
@@ -84,7 +88,7 @@ class Folder(Source):
         parts = {}
         for split, mine in splits.items():
             labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
-            parts[split] = Part(files=[str(base / n) for n in mine], labels=labels, names=mine)
+            parts[split] = Part(files=[self._blob(base, n) for n in mine], labels=labels, names=mine)
         return Contents(base.resolve().name or "folder", parts, self._shape(base, names), label_names=classes)
 
     def _shape(self, base: Path, names: Sequence[str]) -> tuple[int, int, int]:
@@ -95,7 +99,7 @@ class Folder(Source):
         headers: dict[str, Header] = {}
         for name in names:
             try:
-                headers[name] = read_header(str(base / name))
+                headers[name] = read_header(self._blob(base, name))
             except DataError:
                 continue  # decoding will count it, or stop at it
         if not headers:

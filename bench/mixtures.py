@@ -1,0 +1,134 @@
+"""Mixtures of Gaussians in the plane, and a GAN trained on one by the library's own engine.
+
+Points are handed over as images of 1x1 pixel and two channels, in [-1, 1], drawn afresh for every batch: no picture of
+a point, whose pixels would blur how far off it lies, and no file, which would round it to 8 bits. Losses, remedies,
+optimizers and engine are those that train on images; both towers are fully connected, and the same for every GAN.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from morphospace.data.batches import Batch
+from morphospace.models.conditioning import Conditioning
+from morphospace.randomness import stream
+from morphospace.training.engine import Engine
+from morphospace.training.precision import keep_freed_blocks
+from morphospace.training.settings import TrainingSettings
+from morphospace.zoo.adversarial import GAN
+from morphospace.zoo.settings_gan import GANSettings
+
+__all__ = ["MIXTURES", "Mixture", "Outcome", "judged", "play"]
+
+SAMPLES = 2500  # as in the tables of VEEGAN and PacGAN
+GOOD = 3.0  # standard deviations from the nearest mode
+# Those tables count a mode from one good sample on, which noise spread over the whole square passes with ease.
+SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Equally likely round Gaussians.
+
+    Attributes:
+        centres: (M, 2), within [-1, 1].
+        sigma: Standard deviation of each.
+    """
+
+    centres: Tensor
+    sigma: float
+
+    def draw(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Return points (count, 2) and the modes (count,) they are of."""
+        generator = torch.Generator().manual_seed(seed)
+        modes = torch.randint(len(self.centres), (count,), generator=generator)
+        return self.centres[modes] + self.sigma * torch.randn(count, 2, generator=generator), modes
+
+
+def _ring() -> Mixture:
+    """Eight on a circle of 0.8; sigma a fiftieth of the radius (Metz et al. 2017 have a hundredth)."""
+    angles = torch.arange(8) * (2 * math.pi / 8)
+    return Mixture(0.8 * torch.stack([angles.cos(), angles.sin()], 1), 0.016)
+
+
+def _grid() -> Mixture:
+    """Twenty-five on a grid; sigma a twentieth of the spacing (Lin et al. 2018 have a fortieth)."""
+    side = torch.linspace(-0.8, 0.8, 5)
+    return Mixture(torch.cartesian_prod(side, side), 0.02)
+
+
+MIXTURES = {"ring": _ring(), "grid": _grid()}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trained generator draws.
+
+    Attributes:
+        modes: Modes that got a tenth of their fair share, in good samples.
+        good: Share of samples within three standard deviations of a mode.
+        seconds: Training time.
+        failed: What stopped training, empty if nothing did.
+    """
+
+    modes: int
+    good: float
+    seconds: float
+    failed: str = ""
+
+
+class Points:
+    """Batches of a mixture's points; a pure function of the seed and the batch's number, as `Batches` are."""
+
+    images = 1_000_000  # what an epoch would be; there is no end to them
+    signed = True
+
+    def __init__(self, mixture: Mixture, batch_size: int, seed: int) -> None:
+        self.mixture, self.batch_size, self.seed = mixture, batch_size, seed
+
+    def batch(self, index: int) -> Batch:
+        """Draw batch `index`."""
+        points, modes = self.mixture.draw(self.batch_size, stream(self.seed, "points", index))
+        return Batch(points.view(-1, 2, 1, 1), torch.arange(self.batch_size), labels=modes)
+
+
+def judged(points: Tensor, mixture: Mixture) -> tuple[int, float]:
+    """Return the modes found and the share of good samples among points (N, 2)."""
+    distance, nearest = torch.cdist(points.double(), mixture.centres.double()).min(1)
+    good = distance <= GOOD * mixture.sigma
+    each = nearest[good].bincount(minlength=len(mixture.centres))
+    return int((each >= SHARE * len(points) / len(mixture.centres)).sum()), float(good.double().mean())
+
+
+def play(settings: GANSettings, name: str, seed: int, steps: int, batch_size: int) -> Outcome:
+    """Train a GAN on a mixture for so many updates of its generator, and judge what it draws."""
+    torch.set_num_threads(1)
+    keep_freed_blocks()
+    mixture = MIXTURES[name]
+    names = tuple(str(i) for i in range(len(mixture.centres)))
+    told = Conditioning("label", names) if getattr(settings, "condition", "") else None
+    torch.manual_seed(stream(seed, "weights"))
+    model = settings.build((1, 1, 2), None, told)
+    assert isinstance(model, GAN)
+    # A rate that falls to 0 lets samples settle on modes far narrower than a full-sized step.
+    training = TrainingSettings(batch_size=batch_size, seed=seed, device="cpu", precision="fp32", schedule="cosine")
+    images = steps * settings.turns * batch_size
+    engine = Engine(model, Points(mixture, batch_size, seed), training, total_images=images)  # type: ignore[arg-type]
+    model.networks.train()
+    began, failed = time.perf_counter(), ""
+    try:
+        for _ in range(steps):
+            engine.step()
+            engine.sums.clear()
+    except Exception as error:
+        failed = str(error)
+    seconds = time.perf_counter() - began
+    noise = torch.randn(SAMPLES, model.latent_dim, generator=torch.Generator().manual_seed(stream(seed, "judged")))
+    with torch.no_grad():
+        points = model.eval().decode(noise, None if told is None else told.spread(SAMPLES)).flatten(1)  # type: ignore[attr-defined]
+    return Outcome(*judged(points, mixture), seconds, failed)

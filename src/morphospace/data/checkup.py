@@ -1,0 +1,162 @@
+"""Looks a pack over before anything is trained on it: counts, lost files, duplicates, channel statistics, classes."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from morphospace.data.pack import Pack, Split
+
+__all__ = ["Checkup", "SplitCheckup", "check_pack"]
+
+_BYTES = 32 << 20
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCheckup:
+    """What one split holds.
+
+    Attributes:
+        count: Images.
+        mean: Mean of each channel, 0..255.
+        deviation: Standard deviation of each channel over all pixels, 0..255.
+        constant: Images of one colour throughout.
+        classes: Images of each class, by name.
+        attributes: Share of images that have each attribute.
+        factors: Least, greatest and number of different values of each factor.
+        masks: Share of pixels in each mask.
+    """
+
+    count: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    constant: int
+    classes: Mapping[str, int]
+    attributes: Mapping[str, float]
+    factors: Mapping[str, tuple[float, float, int]]
+    masks: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What a pack holds, and what of it deserves a look.
+
+    Attributes:
+        name: Of the pack.
+        shape: (H, W, C).
+        splits: By name.
+        skipped: Files that could not be read, in all.
+        skipped_first: The first of them, each with `file` and `reason`.
+        duplicates: Images that are pixel for pixel another's; of k equal ones k - 1 count.
+        leaked: Images that are pixel for pixel one of another split, by "test in train" and so on.
+        duplicate_rows: The first pairs of equal images, each as ((split, row), (split, row)).
+        remarks: One line for whatever deserves a look; empty when nothing does.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    splits: Mapping[str, SplitCheckup]
+    skipped: int
+    skipped_first: tuple[Mapping[str, str], ...]
+    duplicates: int
+    leaked: Mapping[str, int]
+    duplicate_rows: tuple[tuple[tuple[str, int], tuple[str, int]], ...]
+    remarks: tuple[str, ...]
+
+
+def check_pack(pack: Pack) -> Checkup:
+    """Look a pack over; reads every image once, a few at a time."""
+    seen: dict[bytes, tuple[str, int]] = {}
+    pairs: list[tuple[tuple[str, int], tuple[str, int]]] = []
+    duplicates, leaked, splits = 0, dict[str, int](), dict[str, SplitCheckup]()
+    for name, split in pack.splits.items():
+        sums, squares, constant = np.zeros(pack.shape[2], np.int64), np.zeros(pack.shape[2], np.int64), 0
+        step = max(1, _BYTES // math.prod(pack.shape))
+        for first in range(0, len(split), step):
+            images = np.ascontiguousarray(split.images[first : first + step])
+            flat = images.reshape(len(images), -1, pack.shape[2])
+            sums += flat.sum(axis=(0, 1), dtype=np.int64)
+            squares += np.square(flat, dtype=np.uint16).sum(axis=(0, 1), dtype=np.int64)
+            constant += int((flat == flat[:, :1]).all(axis=(1, 2)).sum())
+            for row, image in enumerate(images, start=first):
+                mark = hashlib.blake2b(image.data, digest_size=16).digest()
+                other = seen.setdefault(mark, (name, row))
+                if other == (name, row):
+                    continue
+                duplicates += 1
+                if len(pairs) < _SHOWN:
+                    pairs.append((other, (name, row)))
+                if other[0] != name:
+                    leaked[f"{name} in {other[0]}"] = leaked.get(f"{name} in {other[0]}", 0) + 1
+        pixels = len(split) * pack.shape[0] * pack.shape[1]
+        splits[name] = _tables(pack, split, sums / pixels, squares / pixels, constant)
+    skipped: Mapping[str, Any] = pack.manifest.get("skipped", {"count": 0, "first": []})
+    made = Checkup(
+        pack.name,
+        pack.shape,
+        splits,
+        skipped["count"],
+        tuple(skipped["first"]),
+        duplicates,
+        leaked,
+        tuple(pairs),
+        (),
+    )
+    return replace(made, remarks=_remarks(made))
+
+
+def _tables(pack: Pack, split: Split, mean: np.ndarray, square: np.ndarray, constant: int) -> SplitCheckup:
+    classes: dict[str, int] = {}
+    if split.labels is not None:
+        names = pack.label_names or tuple(str(n) for n in range(int(split.labels.max()) + 1))
+        classes = dict(zip(names, np.bincount(split.labels, minlength=len(names)).tolist(), strict=True))
+    attributes = (
+        {} if split.attributes is None else dict(zip(pack.attribute_names, _share(split.attributes, (0,)), strict=True))
+    )
+    masks = {} if split.masks is None else dict(zip(pack.mask_names, _share(split.masks, (0, 1, 2)), strict=True))
+    factors = {}
+    for i, name in enumerate(pack.factor_names if split.factors is not None else ()):
+        column = np.asarray(split.factors)[:, i]
+        factors[name] = (float(column.min()), float(column.max()), len(np.unique(column)))
+    deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+    return SplitCheckup(
+        len(split),
+        tuple(mean.tolist()),
+        tuple(deviation.tolist()),
+        constant,
+        classes,
+        attributes,
+        factors,
+        masks,
+    )
+
+
+def _share(table: np.ndarray, axes: tuple[int, ...]) -> list[float]:
+    count = math.prod(table.shape[axis] for axis in axes)
+    return (np.sum(table, axis=axes, dtype=np.int64) / count).tolist()
+
+
+def _remarks(made: Checkup) -> tuple[str, ...]:
+    lines = []
+    if made.skipped:
+        lines.append(f"{made.skipped:,} files could not be read, the first {made.skipped_first[0]['file']}")
+    if made.duplicates:
+        (one, row), (other, again) = made.duplicate_rows[0]
+        lines.append(f"{made.duplicates:,} images are another's double, the first {other}[{again}] of {one}[{row}]")
+    lines += [f"{count:,} images of {where} again: scores on them flatter" for where, count in made.leaked.items()]
+    for name, split in made.splits.items():
+        if split.constant:
+            lines.append(f"{name}: {split.constant:,} images are of one colour throughout")
+        empty = [word for word, count in split.classes.items() if count == 0]
+        if empty:
+            lines.append(f"{name}: {len(empty):,} classes have no image, the first {empty[0]}")
+        same = [word for word, share in split.attributes.items() if share in (0.0, 1.0)]
+        if same:
+            lines.append(f"{name}: attributes that no image or every image has: {', '.join(same)}")
+    return tuple(lines)

@@ -1,0 +1,280 @@
+"""`npy:PATH` and `npz:PATH`, read as a stream: nothing is unpickled, and nothing is held that is not being packed."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, ClassVar
+
+import numpy as np
+
+from morphospace.data.pack import KINDS
+from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
+from morphospace.errors import DataError, SettingError
+
+__all__ = ["ArrayFile", "Npy", "Npz", "StreamedArray"]
+
+_IMAGES = ("images", "imgs", "x", "data", "arr_0")
+_LABELS = ("labels", "label", "y", "targets", "arr_1")
+_SPLITS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+_SMALL = 1 << 30
+_BROKEN = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError)
+
+
+class StreamedArray:
+    """An array in a file, of which slices can be read; going forward reads on, going back begins anew.
+
+    Args:
+        file: The array's file.
+        member: Its name in there when that is an .npz.
+
+    Raises:
+        DataError: Not an array, an array of objects, or one whose bytes are not there.
+    """
+
+    def __init__(self, file: Path, member: str | None = None) -> None:
+        self.file, self.member = file, member
+        self.called = f"{file}" + (f" ({member.removesuffix('.npy')})" if member else "")
+        self._archive: zipfile.ZipFile | None = None
+        try:
+            with self._open() as stream:
+                self.shape, fortran, self.dtype = _header(stream)
+                self._offset = stream.tell()
+                size = self._size() - self._offset
+        except DataError:
+            raise
+        except _BROKEN as error:
+            raise DataError(f"{self.called}: cannot be read as an array ({_reason(error)}); save it again") from None
+        if self.dtype.hasobject:
+            raise DataError(f"{self.called}: holds Python objects, which are never loaded; save plain numbers")
+        want = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        if size != want:
+            raise DataError(f"{self.called}: has {size:,} bytes of data, its header promises {want:,}; save it again")
+        if fortran and len(self.shape) > 1:
+            raise DataError(f"{self.called}: is in Fortran order; save np.ascontiguousarray of it")
+        self._stream: IO[bytes] | None = None
+        self._at = 0
+
+    def _open(self) -> IO[bytes]:
+        if self.member is None:
+            return self.file.open("rb")
+        self._archive = self._archive or zipfile.ZipFile(self.file)
+        return self._archive.open(self.member)
+
+    def _size(self) -> int:
+        if self.member is None:
+            return self.file.stat().st_size
+        assert self._archive is not None
+        return self._archive.getinfo(self.member).file_size
+
+    def __len__(self) -> int:
+        return self.shape[0] if self.shape else 0
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        first, last, _ = rows.indices(len(self))
+        each = int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+        try:
+            if self._stream is None or first < self._at:
+                self._stream = self._open()
+                self._skip(self._offset)
+                self._at = 0
+            self._skip((first - self._at) * each)
+            want = max(0, last - first) * each
+            data = self._stream.read(want)
+        except _BROKEN as error:
+            raise DataError(f"{self.called}: cannot be read ({_reason(error)}); save it again") from None
+        if len(data) != want:
+            raise DataError(f"{self.called}: is cut off; save it again")
+        self._at = max(first, last)
+        return np.frombuffer(data, self.dtype).reshape(max(0, last - first), *self.shape[1:])
+
+    def _skip(self, count: int) -> None:
+        assert self._stream is not None
+        if self.member is None:
+            self._stream.seek(count, 1)
+            return
+        while count > 0:
+            got = len(self._stream.read(min(count, 1 << 20)))
+            if not got:
+                raise EOFError("cut off")
+            count -= got
+
+    def whole(self) -> np.ndarray:
+        """All of it; for small tables."""
+        if int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize > _SMALL:
+            raise DataError(f"{self.called}: is too large for a table ({self.shape}); check what it is")
+        return self[:]
+
+
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read(stream)
+    if not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ValueError(f"shape {shape}")
+    return shape, fortran, dtype
+
+
+def _reason(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+class ArrayFile:
+    """The arrays of an .npz by name, or the one of an .npy as `images`."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        if file.suffix == ".npy":
+            self.names: dict[str, str | None] = {"images": None}
+            return
+        try:
+            with zipfile.ZipFile(file) as archive:
+                found = archive.namelist()
+        except _BROKEN as error:
+            raise DataError(f"{file}: cannot be read as .npz ({_reason(error)}); save it again") from None
+        self.names = {name.removesuffix(".npy"): name for name in found if name.endswith(".npy")}
+
+    def __getitem__(self, name: str) -> StreamedArray:
+        return StreamedArray(self.file, self.names[name])
+
+
+class _Pictures:
+    """Slices of an array of any accepted form, as uint8 (n, H, W, C)."""
+
+    def __init__(self, array: StreamedArray) -> None:
+        shape, kind = array.shape, array.dtype.kind
+        self.array, self.first = array, False
+        if len(shape) == 4 and shape[-1] not in (1, 3) and shape[1] in (1, 3):
+            self.first = True
+            shape = (shape[0], shape[2], shape[3], shape[1])
+        elif len(shape) == 3:
+            shape = (*shape, 1)
+        if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
+            raise DataError(
+                f"{array.called}: has shape {array.shape}; must be (N, H, W[, 1 or 3]) or (N, 1 or 3, H, W)"
+            )
+        if array.dtype != np.uint8 and kind not in "bf":
+            raise DataError(f"{array.called}: is {array.dtype}; must be uint8, bool, or floats within [0, 1]")
+        self.shape = (int(shape[1]), int(shape[2]), int(shape[3]))
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        values = self.array[rows]
+        values = values.transpose(0, 2, 3, 1) if self.first else values.reshape(-1, *self.shape)
+        if values.dtype == np.uint8:
+            return np.ascontiguousarray(values)
+        if values.dtype.kind == "f" and not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
+            raise DataError(
+                f"{self.array.called}: has values outside [0, 1]; scale floats to it, or save uint8 of 0..255"
+            )
+        return np.rint(values * np.float32(255)).astype(np.uint8)
+
+
+class Npz(Source):
+    """`npz:PATH`.
+
+    Images are called `images` (or `x`, `data`, `imgs`), labels `labels` (or `y`), with `attributes`,
+    `factors` and `masks` beside them; `train_images` or `x_train` and the like make splits.
+    """
+
+    info: ClassVar[SourceInfo] = SourceInfo(
+        name="npz",
+        description="npz:PATH, arrays of NumPy: images, and labels, attributes, factors, masks where there are any",
+        licence="yours",
+        shape=None,
+        where="your own file",
+    )
+    needs_path = True
+
+    def _path(self) -> Path:
+        kind, _, text = self.settings.data.partition(":")
+        path = Path(text).expanduser()
+        if not text:
+            raise SettingError(f"data={self.settings.data!r}: names no file; write {kind}:PATH")
+        if not path.is_file():
+            raise DataError(f"data={self.settings.data!r}: there is no file {path}; check the path")
+        if path.suffix != f".{kind}":
+            raise DataError(f"data={self.settings.data!r}: {path.name} does not end in .{kind}; give such a file")
+        return path
+
+    def here(self) -> bool:
+        try:
+            return self._path().is_file()
+        except (DataError, SettingError):
+            return False
+
+    def identity(self) -> str:
+        return str(self._path().resolve())
+
+    def inputs(self) -> Mapping[str, Any]:
+        path = self._path()
+        return fingerprint(path.parent, [path.name])
+
+    def read(self) -> Contents:
+        path = self._path()
+        held = ArrayFile(path)
+        parts = {split: part for split in _SPLITS if (part := self._part(held, split))}
+        if "train" not in parts:
+            known = ", ".join(held.names) or "nothing"
+            raise DataError(f"{path}: has no images (it holds {known}); call the array 'images' or 'train_images'")
+        shapes = {part.images.shape for part in parts.values()}
+        if len(shapes) > 1:
+            raise DataError(f"{path}: its splits differ in shape ({sorted(shapes)}); make them one")
+        words = {
+            f"{kind.removesuffix('s')}_names": tuple(
+                f"{kind.removesuffix('s')} {i}" for i in range(getattr(parts["train"], kind).shape[-1])
+            )
+            for kind in ("attributes", "factors", "masks")
+            if getattr(parts["train"], kind) is not None
+        }
+        return Contents(path.stem, parts, next(iter(shapes)), **words)
+
+    def _part(self, held: ArrayFile, split: str) -> Part | None:
+        def named(stems: tuple[str, ...]) -> str | None:
+            tried = [form for s in stems for w in _SPLITS[split] for form in (f"{w}_{s}", f"{s}_{w}")]
+            tried += stems if split == "train" else []
+            return next((name for name in tried if name in held.names), None)
+
+        name = named(_IMAGES)
+        if name is None:
+            return None
+        images = _Pictures(held[name])
+        tables: dict[str, Any] = {}
+        for kind in ("labels", "attributes", "factors", "masks"):
+            found = named(_LABELS if kind == "labels" else (kind,))
+            if found is not None:
+                tables[kind] = _table(held[found], kind, len(images))
+        return Part(images=images, **tables)
+
+
+def _table(array: StreamedArray, kind: str, count: int) -> np.ndarray:
+    values = array.whole()
+    if kind == "labels" and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    dimensions = {"labels": 1, "attributes": 2, "factors": 2, "masks": 4}[kind]
+    if values.ndim != dimensions or len(values) != count or values.dtype.kind not in "biuf":
+        raise DataError(
+            f"{array.called}: is {values.dtype} {values.shape}; must be {dimensions}-d numbers, {count:,} rows"
+        )
+    exact = values.astype(KINDS[kind])
+    if kind != "factors" and not (exact == values).all():
+        raise DataError(f"{array.called}: must be whole numbers; convert them")
+    if kind in ("attributes", "masks") and exact.max(initial=0) > 1:
+        raise DataError(f"{array.called}: must be 0 or 1; convert it")
+    return exact
+
+
+class Npy(Npz):
+    """`npy:PATH`: images alone."""
+
+    info = SourceInfo(
+        name="npy",
+        description="npy:PATH, one array of NumPy: images",
+        licence="yours",
+        shape=None,
+        where="your own file",
+    )

@@ -1,0 +1,121 @@
+"""dSprites (Matthey et al. 2017): every combination of the factors of a sprite, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from morphospace.data.sources.arrays import ArrayFile, StreamedArray
+from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
+from morphospace.errors import DataError, SettingError
+
+__all__ = ["DSprites"]
+
+_FILES = {
+    "full": "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
+    "downsampled": "dsprites_downsampled.npz",
+    "subset": "dsprites_subset.npz",
+}
+_FACTORS = ("color", "shape", "scale", "orientation", "posX", "posY")
+_SIDE = 64
+
+
+class _Sprites:
+    """0/1 bitmaps as 0 and 255, read on as they are asked for: the full file unpacks to 3 GB."""
+
+    def __init__(self, array: StreamedArray) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        bits = self.array[rows]
+        if bits.max(initial=0) > 1:
+            raise DataError(f"{self.array.called}: must be 0 or 1; fetch it again")
+        return (bits * np.uint8(255))[..., None]
+
+
+class DSprites(Source):
+    """The published .npz, of which arrays only are read (its metadata are a pickle, which is never loaded, and
+    known constants), or a reduced one: `dsprites:full`, `dsprites:downsampled`, `dsprites:subset`, or just `dsprites`
+    for the first of these that is there.
+
+    The label is the shape. Factors are the published values; the colour, always white, is left out.
+    """
+
+    info: ClassVar[SourceInfo] = SourceInfo(
+        name="dsprites",
+        description="737,280 binary sprites, all combinations of 5 factors; or a reduced file",
+        licence="Apache-2.0, DeepMind",
+        shape=(_SIDE, _SIDE, 1),
+        where="https://github.com/google-deepmind/dsprites-dataset",
+    )
+
+    classes: ClassVar[tuple[str, ...]] = ("square", "ellipse", "heart")
+
+    def _folders(self) -> list[Path]:
+        return [*([self.root / "dsprites", self.root] if self.root else []), self.cache]
+
+    def _file(self) -> Path | None:
+        asked = self.settings.data.partition(":")[2]
+        if asked and asked not in _FILES:
+            raise SettingError(f"data={self.settings.data!r}: must be dsprites, or dsprites:{' or :'.join(_FILES)}")
+        names = [_FILES[asked]] if asked else list(_FILES.values())
+        places = (folder / name for name in names for folder in self._folders())
+        return next((place for place in places if place.is_file()), None)
+
+    def here(self) -> bool:
+        return self._file() is not None
+
+    def _located(self) -> Path:
+        found = self._file()
+        if found is None:
+            raise DataError(f"{self.settings.data}: its file is not here; {self._manual()}")
+        return found
+
+    def _manual(self) -> str:
+        return f"put {_FILES['full']} (26 MB) from {self.info.where} into {self._folders()[0]}"
+
+    def fetch(self) -> Path | None:
+        # No checksum of the published file is known to us, and nothing unchecked is downloaded.
+        found = self._file()
+        if found is None:
+            raise DataError(f"dsprites: must be fetched by hand; {self._manual()}")
+        return found.parent
+
+    def identity(self) -> str:
+        return str(self._located().resolve())
+
+    def inputs(self) -> Mapping[str, Any]:
+        found = self._located()
+        return fingerprint(found.parent, [found.name])
+
+    def read(self) -> Contents:
+        found = self._located()
+        held = ArrayFile(found)
+        missing = [name for name in ("imgs", "latents_values", "latents_classes") if name not in held.names]
+        if missing:
+            raise DataError(f"{found}: lacks {' and '.join(missing)}; fetch it again")
+        images, values = held["imgs"], held["latents_values"].whole()
+        classes = held["latents_classes"].whole()
+        columns = _FACTORS[-values.shape[-1] :] if values.ndim == 2 else ()
+        fits = values.shape == classes.shape == (len(images), len(columns)) and len(columns) >= 5
+        if images.shape[1:] != (_SIDE, _SIDE) or images.dtype != np.uint8 or not fits:
+            raise DataError(
+                f"{found}: arrays of {images.shape}, {values.shape}, {classes.shape} do not fit; fetch it again"
+            )
+        labels = classes[:, columns.index("shape")].astype(np.int64)
+        part = Part(images=_Sprites(images), labels=labels, factors=values[:, -5:].astype(np.float32))
+        name = next(key for key, file in _FILES.items() if file == found.name)
+        return Contents(
+            "dsprites" if name == "full" else f"dsprites-{name}",
+            {"train": part},
+            (_SIDE, _SIDE, 1),
+            label_names=self.classes,
+            factor_names=_FACTORS[1:],
+            notes=() if name == "full" else (f"dsprites: this is the {name} file, {len(images):,} of 737,280 images",),
+        )

@@ -1,0 +1,106 @@
+"""`zip:PATH`: a tree of image files that stays in its archive; nothing is unpacked to the disk."""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from morphospace.data.decode import Blob
+from morphospace.data.sources.base import SourceInfo, fingerprint
+from morphospace.data.sources.folder import ENDINGS, Folder
+from morphospace.errors import DataError, SettingError
+
+__all__ = ["Zipped"]
+
+_MOST_BYTES = 256 << 20  # of one image file, unpacked
+
+
+@functools.lru_cache(maxsize=4)
+def _archive(path: str, process: int) -> zipfile.ZipFile:
+    """The open archive; one a process, for processes that share a file share its position."""
+    return zipfile.ZipFile(path)
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    path: str
+    name: str
+
+    def __call__(self) -> bytes:
+        try:
+            archive = _archive(self.path, os.getpid())
+            if archive.getinfo(self.name).file_size > _MOST_BYTES:
+                raise DataError(f"unpacks to more than {_MOST_BYTES >> 20} MB")
+            return archive.read(self.name)
+        except (OSError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError((" ".join(str(error).split()) or type(error).__name__)[:200]) from None
+
+
+class Zipped(Folder):
+    """`zip:PATH`, read as `folder:PATH` would be after unpacking; one top folder that holds all is passed over.
+
+    An archive with an absolute name, one that climbs (`..`) or a link is refused, though nothing would be written.
+    """
+
+    info = SourceInfo(
+        name="zip",
+        description="zip:PATH, a tree of image files as folder:PATH, read without unpacking it",
+        licence="yours",
+        shape=None,
+        where="your own file",
+    )
+    needs_path = True
+
+    def _base(self) -> Path:
+        text = self.settings.data.partition(":")[2]
+        if not text:
+            raise SettingError(f"data={self.settings.data!r}: names no file; write zip:PATH")
+        path = Path(text).expanduser()
+        if not path.is_file():
+            raise DataError(f"data={self.settings.data!r}: there is no file {path}; give a .zip of images")
+        return path
+
+    @functools.cached_property
+    def _members(self) -> dict[str, str]:
+        """Full names of the images by the name a folder would give them, sorted."""
+        base = self._base()
+        try:
+            with zipfile.ZipFile(base) as archive:
+                infos = archive.infolist()
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise DataError(f"{base}: cannot be read as .zip ({' '.join(str(error).split())}); make it again") from None
+        for info in infos:
+            _refuse(base, info)
+        full = [i.filename for i in infos if not i.is_dir() and i.filename.lower().endswith(ENDINGS)]
+        full = sorted({n for n in full if not any(p.startswith((".", "__MACOSX")) for p in n.split("/"))})
+        if not full:
+            raise DataError(f"{base}: has no image file ({', '.join(e[1:] for e in ENDINGS)}); check the archive")
+        tops = {name.split("/")[0] for name in full}
+        inside = len(tops) == 1 and all(name.count("/") > 1 for name in full)
+        return {name.partition("/")[2] if inside else name: name for name in full}
+
+    def _names(self) -> list[str]:
+        return list(self._members)
+
+    def _blob(self, base: Path, name: str) -> Blob:
+        return _Member(str(base.resolve()), self._members[name])
+
+    def inputs(self) -> Mapping[str, Any]:
+        base = self._base()
+        return fingerprint(base.parent, [base.name])
+
+
+def _refuse(base: Path, info: zipfile.ZipInfo) -> None:
+    name = info.orig_filename.replace("\\", "/")
+    parts = PurePosixPath(name).parts
+    if name.startswith("/") or ".." in parts or "\0" in name or (parts and parts[0].endswith(":")):
+        raise DataError(f"{base}: holds {info.orig_filename!r}, a name outside its folder; make it again without it")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise DataError(f"{base}: holds the link {info.orig_filename!r}; make it again without links")

@@ -1,0 +1,175 @@
+"""Parts that a critic or a generator may have beside its tower: spectral norm, minibatch discrimination, conditions."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from morphospace.models.distributions import full
+
+__all__ = ["SpectralNorm", "limit_spectrum", "MinibatchDiscrimination", "ConditionalGenerator", "Judge", "pack"]
+
+
+class SpectralNorm(nn.Module):
+    """W -> W / sigma(W), sigma the largest singular value of W as a matrix (outputs, rest) (Miyato et al. 2018).
+
+    One step of the power iteration each time the weight is asked for in training mode, none in evaluation mode. Its
+    vector is a buffer, hence part of every checkpoint. Unlike torch's own parametrisation it computes in the
+    weight's full precision under autocast too: half precision would miss the norm by a percent.
+
+    Args:
+        weight: The weight that it will be registered on.
+        start: Power iterations done at once, so that the first step has a fair norm already.
+    """
+
+    u: Tensor
+
+    def __init__(self, weight: Tensor, start: int = 15) -> None:
+        super().__init__()
+        self.register_buffer("u", functional.normalize(torch.randn(len(weight), dtype=weight.dtype), dim=0))
+        with torch.no_grad():
+            for _ in range(start):
+                self.iterate(weight.flatten(1))
+
+    @torch.no_grad()
+    def iterate(self, matrix: Tensor) -> None:
+        """Take one step: v = W^T u / |.|, u = W v / |.|."""
+        v = functional.normalize(matrix.T.mv(self.u), dim=0)
+        self.u.copy_(functional.normalize(matrix.mv(v), dim=0))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the weight over its norm; the gradient takes u and v as constants."""
+        # Weights that are only counted are on no real device, where there is nothing to cast.
+        with contextlib.nullcontext() if weight.is_meta else torch.autocast(weight.device.type, enabled=False):
+            matrix = weight.flatten(1)
+            if self.training:
+                self.iterate(matrix)
+            u = self.u.clone()  # the next step changes it in place, and backward needs it as it is
+            with torch.no_grad():
+                v = functional.normalize(matrix.T.mv(u), dim=0)
+            return weight / u.dot(matrix.mv(v))
+
+
+def limit_spectrum(network: nn.Module) -> nn.Module:
+    """Put spectral norm on every convolution and linear layer of a network and return it."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))
+    return network
+
+
+class MinibatchDiscrimination(nn.Module):
+    """Tells how near each image's features are to those of the others in its batch (Salimans et al. 2016).
+
+    M = T f in (B, n, d);  o_b(x_i) = sum over j != i of exp(-|M_ib - M_jb|_1). A generator that gives the same image
+    again and again is then easily found out. In several processes each sees its own share of the batch.
+
+    Args:
+        inputs: Number of features F.
+        kernels: n, numbers given for each image.
+        dimensions: d, of each kernel.
+    """
+
+    def __init__(self, inputs: int, kernels: int, dimensions: int = 5) -> None:
+        super().__init__()
+        self.kernels, self.dimensions = kernels, dimensions
+        self.project = nn.Linear(inputs, kernels * dimensions, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, F) to nearness (B, kernels)."""
+        places = full(self.project(features)).view(-1, self.kernels, self.dimensions)
+        # One dimension of the kernels after the other, as (n, B, B): no tensor of all five, whose last one is short.
+        each = places.permute(2, 1, 0).contiguous()
+        distance = functools.reduce(torch.add, [(row[:, :, None] - row[:, None, :]).abs() for row in each])
+        return (-distance).exp().sum(-1).T - 1  # each image is at distance 0 from itself
+
+
+class ConditionalGenerator(nn.Module):
+    """A generator whose code is joined by an embedding of the condition (Mirza & Osindero 2014).
+
+    Args:
+        body: The generator, of latent + embedded inputs.
+        size: Length of a condition.
+        embedded: Length of its embedding; N(0, 1) like the code it stands beside.
+    """
+
+    def __init__(self, body: nn.Module, size: int, embedded: int) -> None:
+        super().__init__()
+        self.body = body
+        self.embed = nn.Linear(size, embedded, bias=False)
+        nn.init.normal_(self.embed.weight)
+
+    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
+        """Map codes (B, D) and conditions (B, K) to raw images."""
+        return self.body(torch.cat([z, self.embed(condition).to(z.dtype)], 1))
+
+
+class Judge(nn.Module):
+    """A critic in parts: a tower, and what couples a batch or a condition to its features.
+
+    By `projection` (Miyato & Koyama 2018) the judgement is f(x, y) = y^T V phi(x) + psi(x): phi the tower's last
+    features summed over the image, psi the tower's own head. By `embedding` the condition is a further plane of the
+    image.
+
+    Args:
+        tower: Encoder with `features`, `channels` and a `head`, which this module takes over.
+        minibatch: Kernels of minibatch discrimination, 0 for none.
+        condition: Length of a condition, 0 for none.
+        plane: (H, W) of the plane by `embedding`; None for `projection`.
+    """
+
+    def __init__(
+        self, tower: nn.Module, *, minibatch: int = 0, condition: int = 0, plane: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__()
+        head = tower.head
+        assert isinstance(head, nn.Linear)
+        self.tower, self.plane, self.channels = tower, plane, int(tower.channels)  # type: ignore[arg-type]
+        self.discriminate = MinibatchDiscrimination(head.in_features, minibatch) if minibatch else None
+        if minibatch:
+            head = nn.Linear(head.in_features + minibatch, 1, bias=head.bias is not None)
+        self.head = head
+        tower.head = nn.Identity()
+        self.embed: nn.Linear | None = None
+        if condition:
+            width = self.channels if plane is None else math.prod(plane)
+            self.embed = nn.Linear(condition, width, bias=False)
+
+    def features(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the tower's features of images (B, C, H, W), (B, F)."""
+        if self.embed is not None and self.plane is not None:
+            told = self.embed(condition).view(-1, 1, *self.plane).to(images.dtype)
+            images = torch.cat([images, told], 1).contiguous(memory_format=torch.channels_last)
+        return self.tower.features(images)  # type: ignore[operator]
+
+    def decide(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the judgements (B, 1) of features (B, F)."""
+        seen = features
+        if self.discriminate is not None:
+            seen = torch.cat([features, self.discriminate(features).to(features.dtype)], 1)
+        judgement = self.head(seen)
+        if self.embed is not None and self.plane is None:
+            phi = features.view(len(features), self.channels, -1).sum(2)
+            judgement = full(judgement) + (full(self.embed(condition)) * full(phi)).sum(1, keepdim=True)
+        return judgement
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Map images (B, C, H, W) and conditions (B, K) to judgements (B, 1)."""
+        return self.decide(self.features(images, condition), condition)
+
+
+def pack(values: Tensor, count: int) -> Tensor:
+    """Join every `count` items of a batch on the second dimension, (B, C, ...) -> (B / count, count C, ...).
+
+    Reference: Lin et al. 2018, "PacGAN".
+    """
+    if count == 1:
+        return values
+    joined = values.reshape(len(values) // count, count * values.shape[1], *values.shape[2:])
+    return joined.contiguous(memory_format=torch.channels_last) if values.dim() == 4 else joined

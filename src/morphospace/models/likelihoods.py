@@ -1,0 +1,285 @@
+"""Distributions of images given codes: what a decoder's raw output says of each pixel.
+
+Every density is in nats, one number an image: summed over its pixels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from morphospace.models.distributions import full, per_image
+
+__all__ = [
+    "Likelihood",
+    "Bernoulli",
+    "ContinuousBernoulli",
+    "Gaussian",
+    "SquaredError",
+    "DiscretisedLogistic",
+    "Categorical",
+    "likelihood_for",
+]
+
+LEVELS = 256
+
+
+class Likelihood(nn.Module):
+    """p(x | z): turns a decoder's raw output (B, K C, H, W) into a mean image and a log density.
+
+    Attributes:
+        outputs_per_value: How many numbers K the decoder gives for each number of the image.
+        is_density: Whether exp(log_prob) sums or integrates to one.
+        over_levels: Whether it is a mass over the 256 levels of 8-bit images, rather than a density.
+        costly_mean: Whether the mean costs as much as the density, so that it is not taken at each step to watch.
+    """
+
+    outputs_per_value = 1
+    is_density = True
+    over_levels = False
+    costly_mean = False
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the mean image (B, C, H, W), in the range of the data."""
+        raise NotImplementedError
+
+    def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
+        """Return log p of every number of the images, (B, C, H, W), in nats."""
+        raise NotImplementedError
+
+    def log_prob(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return log p(images | raw), (B,), in nats.
+
+        Args:
+            raw: What the decoder gives.
+            images: The data, (B, C, H, W).
+            mask: (B, 1, H, W) in [0, 1], what each pixel counts; all count when None.
+        """
+        values = self.per_value(raw, images)
+        return per_image(values if mask is None else values * mask)
+
+
+class Bernoulli(Likelihood):
+    """Independent Bernoulli pixels from logits; on grey pixels a cross-entropy, no density."""
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return sigmoid(raw)."""
+        return torch.sigmoid(full(raw))
+
+    def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
+        """Return x log p + (1 - x) log(1 - p), from logits, which cannot overflow."""
+        return -functional.binary_cross_entropy_with_logits(full(raw), images, reduction="none")
+
+
+class ContinuousBernoulli(Bernoulli):
+    """The Bernoulli's formula with the constant that makes it a density on [0, 1].
+
+    log p = x log r + (1 - x) log(1 - r) + log C(r), C(r) = 2 atanh(1 - 2 r) / (1 - 2 r). From the logit l = logit(r)
+    that is C = u / tanh(u) * 2 with u = l / 2 (Loaiza-Ganem & Cunningham 2019, "The continuous Bernoulli").
+    """
+
+    # Closer to r = 1/2 than this the fractions are 0 / 0 or cancel, and their series are exact to 1e-10.
+    near = 0.1
+    near_mean = 0.25
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return r / (2 r - 1) + 1 / (2 atanh(1 - 2 r)) = 1/2 + (coth(u) - 1 / u) / 2."""
+        u = 0.5 * full(raw)
+        square = u * u
+        series = u * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))
+        small = u.abs() < self.near_mean
+        safe = u.masked_fill(small, 1.0)
+        return (0.5 + 0.5 * torch.where(small, series, 1 / torch.tanh(safe) - 1 / safe)).clamp(0, 1)
+
+    def log_normaliser(self, raw: Tensor) -> Tensor:
+        """Return log C of every logit."""
+        u = 0.5 * full(raw)
+        square = u * u
+        series = square * (1 / 3 - square * (7 / 90 - square * (62 / 2835)))
+        small = u.abs() < self.near
+        safe = u.abs().masked_fill(small, 1.0)
+        return math.log(2) + torch.where(small, series, (safe / torch.tanh(safe)).log())
+
+    def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
+        """Return the log density of every value."""
+        return super().per_value(raw, images) + self.log_normaliser(raw)
+
+
+class BoundedMean(Likelihood):
+    """Base of the Gaussians: the mean is sigmoid(raw) for pixels in [0, 1] and tanh(raw) for [-1, 1]."""
+
+    def __init__(self, signed: bool) -> None:
+        super().__init__()
+        self.signed = signed
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the mean image, within the range of the data."""
+        return torch.tanh(full(raw)) if self.signed else torch.sigmoid(full(raw))
+
+    def squared_error(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the squared error, (B,), summed over pixels."""
+        squared = (self.mean(raw) - images) ** 2
+        return per_image(squared if mask is None else squared * mask)
+
+
+class SquaredError(BoundedMean):
+    """-||x - mean||^2, without a half: a Gaussian of variance 1/2 without its constant."""
+
+    is_density = False
+
+    def log_prob(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return minus the summed squared error."""
+        return -self.squared_error(raw, images, mask)
+
+
+class Gaussian(BoundedMean):
+    """Independent Gaussian pixels with one variance for all of them.
+
+    log p = -||x - mean||^2 / (2 s^2) - D/2 log(2 pi s^2), s^2 being `fixed`, `learned` by gradient, or `calibrated`
+    to the mean squared error: while training the batch's own, which is where the density is largest, so that
+    no gradient through s^2 is needed (Rybkin, Daniilidis & Levine 2021, "sigma-VAE"); otherwise its running mean.
+
+    Args:
+        signed: Whether pixels are in [-1, 1].
+        variance: `fixed`, `learned` or `calibrated`.
+        sigma: Standard deviation, fixed or to begin with.
+    """
+
+    # Finer than the step between two of 256 levels the density would only fit the rounding of the data.
+    finest = 1 / (255 * math.sqrt(12))
+    momentum = 0.01
+
+    def __init__(self, signed: bool, variance: str, sigma: float) -> None:
+        super().__init__(signed)
+        self.kind = variance
+        start = torch.tensor(2 * math.log(sigma))
+        if variance == "learned":
+            self.log_variance = nn.Parameter(start)
+        else:
+            self.register_buffer("log_variance", start)
+
+    def log_prob(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return the log density, (B,), in nats."""
+        squared = self.squared_error(raw, images, mask)
+        # How many numbers count: all of an image, or those within its mask, (B,).
+        values: float | Tensor = images[0].numel() if mask is None else images.shape[1] * per_image(mask)
+        log_variance = self.log_variance.to(squared.dtype)
+        if self.kind == "calibrated" and self.training:
+            log_variance = self.calibrate(squared.detach().mean(), values)
+        log_variance = log_variance.clamp(min=2 * math.log(self.finest))
+        return -0.5 * (squared * (-log_variance).exp() + values * (log_variance + math.log(2 * math.pi)))
+
+    @torch.no_grad()
+    def calibrate(self, squared: Tensor, values: float | Tensor) -> Tensor:
+        """Return the batch's own log variance, and move the running one towards it."""
+        each = values.mean().clamp(min=1.0) if isinstance(values, Tensor) else values
+        log_variance = (squared / each).clamp(min=self.finest**2).log()
+        # In logarithms: from the first batch's error to the last one's is a fall by orders of magnitude.
+        self.log_variance.lerp_(log_variance.to(self.log_variance.dtype), self.momentum)
+        return log_variance
+
+
+def level_of(images: Tensor, signed: bool) -> Tensor:
+    """Return the level 0 to 255 of every value of 8-bit images, as floating point."""
+    return ((images + 1) * 127.5 if signed else images * 255).round()
+
+
+class DiscretisedLogistic(Likelihood):
+    """A logistic distribution cut into 256 bins, location and scale predicted for every value.
+
+    P(level k) = F(k + 1/2) - F(k - 1/2), F being the logistic's distribution function; the first bin reaches to
+    minus and the last to plus infinity, so that the masses sum to one exactly (Kingma et al. 2016; Salimans et al.
+    2017). The decoder gives two numbers a value: the location, 0 for mid-grey and +-1 for the ends of the range, and
+    the log scale in the same unit. The location is not bounded: a sure black lies below the range.
+
+    Args:
+        signed: Whether pixels are in [-1, 1].
+    """
+
+    outputs_per_value = 2
+    over_levels = True
+    finest = -7.0  # log scale: an eighth of a level, as published
+
+    def __init__(self, signed: bool) -> None:
+        super().__init__()
+        self.signed = signed
+
+    def parameters_of(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Return location and 1 / scale, in units of half the range."""
+        location, log_scale = full(raw).chunk(2, 1)
+        return location, (-log_scale.clamp(min=self.finest)).exp()
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the mean of the logistic variable clipped to the range: the levels' own to half a level.
+
+        E = -1 + s (softplus((m + 1) / s) - softplus((m - 1) / s)), the integral of what the levels' mean sums.
+        """
+        location, rate = self.parameters_of(raw)
+        upper, lower = functional.softplus((location + 1) * rate), functional.softplus((location - 1) * rate)
+        mean = ((upper - lower) / rate - 1).clamp(-1, 1)
+        return mean if self.signed else 0.5 * (mean + 1)
+
+    def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
+        """Return the log mass of every value's level.
+
+        F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)) for a < b: a product, in which nothing cancels.
+        """
+        location, rate = self.parameters_of(raw)
+        level = level_of(images, self.signed)
+        centred = level / 127.5 - 1 - location
+        half = 0.5 / 127.5
+        below = functional.logsigmoid((centred + half) * rate)
+        above = functional.logsigmoid((half - centred) * rate)
+        width = (-torch.expm1(-2 * half * rate)).log()
+        first, last = level < 0.5, level > LEVELS - 1.5
+        inner = torch.where(first, below, below + above + width)
+        return torch.where(last, above, inner)
+
+
+class Categorical(Likelihood):
+    """A free probability for each of 256 levels of every value (van den Oord et al. 2016, "Pixel recurrent networks").
+
+    Args:
+        signed: Whether pixels are in [-1, 1].
+    """
+
+    outputs_per_value = LEVELS
+    over_levels = True
+    costly_mean = True
+
+    def __init__(self, signed: bool) -> None:
+        super().__init__()
+        self.signed = signed
+
+    def logits(self, raw: Tensor) -> Tensor:
+        """Return the logits (B, H, W, C, 256): in this order raw images that are channels-last lie in memory."""
+        return full(raw).permute(0, 2, 3, 1).unflatten(3, (-1, LEVELS))
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """Return the mean level, in the range of the data."""
+        probabilities = self.logits(raw).softmax(-1)
+        low = -1.0 if self.signed else 0.0
+        levels = torch.linspace(low, 1.0, LEVELS, device=raw.device, dtype=probabilities.dtype)
+        # Not a matrix product, which bfloat16 autocast would round to eight bits.
+        return (probabilities * levels).sum(-1).clamp(low, 1.0).permute(0, 3, 1, 2)
+
+    def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
+        """Return the log probability of every value's level."""
+        levels = level_of(images, self.signed).permute(0, 2, 3, 1)
+        logits = self.logits(raw).reshape(-1, LEVELS)
+        nats = functional.cross_entropy(logits, levels.reshape(-1).long(), reduction="none")
+        return -nats.view(levels.shape).permute(0, 3, 1, 2)
+
+
+def likelihood_for(kind: str, *, signed: bool = False, variance: str = "fixed", sigma: float = 1.0) -> Likelihood:
+    """Return the likelihood that the settings name."""
+    if kind == "gaussian":
+        return Gaussian(signed, variance, sigma)
+    if kind in ("bernoulli", "continuous-bernoulli"):
+        return Bernoulli() if kind == "bernoulli" else ContinuousBernoulli()
+    return {"squared-error": SquaredError, "discretised-logistic": DiscretisedLogistic, "categorical": Categorical}[
+        kind
+    ](signed)

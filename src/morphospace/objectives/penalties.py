@@ -1,0 +1,58 @@
+"""What keeps a critic smooth: penalties on the gradient of its judgements, one value a judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from morphospace.models.distributions import full, per_image
+
+__all__ = ["differentiable", "squared_gradient", "zero_centred", "one_centred", "between"]
+
+
+def differentiable(images: Tensor) -> Tensor:
+    """Return images at which a gradient can be taken.
+
+    No leaf of the graph: torch's FLOP counter cannot follow a gradient at one that a module is given.
+    """
+    return images.detach().requires_grad_().view_as(images)
+
+
+def squared_gradient(judgements: Tensor, images: Tensor) -> Tensor:
+    """Return |d f(x) / d x|^2 over the whole image, (B,), itself differentiable.
+
+    Args:
+        judgements: f(x), (B,); each must depend on its own image only.
+        images: x, (B, C, H, W), which the judgements were computed from.
+    """
+    (gradient,) = torch.autograd.grad(judgements.sum(), images, create_graph=True)
+    return per_image(full(gradient) ** 2)
+
+
+def zero_centred(judgements: Tensor, images: Tensor) -> Tensor:
+    """Return |grad f(x)|^2 / 2: R1 on real images, R2 on generated ones (Mescheder et al. 2018).
+
+    Its weight is the gamma of the paper.
+    """
+    return 0.5 * squared_gradient(judgements, images)
+
+
+def one_centred(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return (|grad f(x)| - 1)^2 with the norm taken over the whole image (Gulrajani et al. 2017).
+
+    Args:
+        judge: f.
+        images: x, points between real and generated images (see `between`).
+    """
+    images = differentiable(images)
+    # A critic that is flat somewhere has a norm of 0 there, whose derivative is infinite.
+    norm = (squared_gradient(judge(images), images) + 1e-12).sqrt()
+    return (norm - 1) ** 2
+
+
+def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:
+    """Return share * real + (1 - share) * fake, a share for each image, (B,)."""
+    share = share.view(-1, *[1] * (real.dim() - 1))
+    return torch.lerp(fake, real, share)

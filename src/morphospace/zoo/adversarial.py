@@ -1,0 +1,271 @@
+"""What every GAN shares: the players' turns, and the remedies. A member adds its loss pair and its defaults."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils import parametrize
+
+from morphospace.errors import SettingError, require
+from morphospace.models.conditioning import Conditioning
+from morphospace.models.contract import Model, checked
+from morphospace.models.distributions import full
+from morphospace.models.layers import Judge, pack
+from morphospace.models.memory import ReplayMemory
+from morphospace.objectives.adversarial import AdversarialLoss, feature_distance, unrolled
+from morphospace.objectives.augment import DRAWS, augment
+from morphospace.objectives.penalties import between, differentiable, one_centred, zero_centred
+from morphospace.objectives.phase import Phase, Round, Turn
+from morphospace.objectives.terms import Terms
+from morphospace.zoo.gan_towers import make_critic, make_generator
+from morphospace.zoo.settings_gan import GANSettings
+
+if TYPE_CHECKING:
+    from morphospace.data.batches import Batch
+
+__all__ = ["GAN"]
+
+KEPT = 8  # one in so many of the critic's fakes goes into the replay memory
+
+
+class GAN(Model):
+    """A generator that ends in tanh and a critic that judges; images are in [-1, 1].
+
+    Real and generated images pass the critic in batches of their own, so that its batch norm sees one kind at a
+    time, as published.
+    """
+
+    settings: GANSettings
+    objective: ClassVar[AdversarialLoss]
+    replaceable: ClassVar[tuple[str, ...]] = ("generator", "critic")
+    averaged = ("generator",)
+    default_ema_halflife_images = 10_000
+
+    def __init__(
+        self,
+        settings: GANSettings,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, nn.Module],
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        super().__init__(settings, shape, parts, conditioning)
+        self.signed = True
+        s, image = settings, (2, shape[2], *shape[:2])
+        if "generator" in parts:
+            self.generator = checked(parts["generator"], "generator", torch.zeros(2, self.latent_dim), image)
+        else:
+            self.generator = make_generator(s, shape, conditioning)
+        if "critic" in parts:
+            for name in ("spectral_norm", "minibatch_discrimination", "feature_matching"):
+                value = getattr(s, name)
+                require(not value, name, value, "goes into our own critic; build it into yours, or leave it out")
+            seen = torch.zeros(2, shape[2] * s.packing, *shape[:2])
+            self.critic = checked(parts["critic"], "critic", seen, (2, 1))
+        else:
+            self.critic = make_critic(s, shape, conditioning, self.objective.shifts)
+        self.networks = nn.ModuleDict({"generator": self.generator, "critic": self.critic})
+        if s.replay:
+            self.memory["replay"] = ReplayMemory(s.replay_images, shape)
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return images (B, C, H, W) in [-1, 1] for codes (B, D), and conditions (B, K) where the model takes any."""
+        if self.conditioning is None:
+            return torch.tanh(full(self.generator(z)))
+        if condition is None:
+            names = ", ".join(self.conditioning.names[:8])
+            raise SettingError(f"condition = None: {self.settings.name} must be told what to draw, of {names}")
+        return torch.tanh(full(self.generator(z, condition)))
+
+    def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the critic's judgement of images in [-1, 1], (B,).
+
+        Raises:
+            SettingError: The critic judges several images at once, or needs to be told a condition.
+        """
+        m = self.settings.packing
+        require(m == 1, "packing", m, "this critic judges several images at once, so none has a score of its own")
+        told = self.conditioning is None or condition is not None
+        require(told, "condition", condition, "this critic must be told what an image is meant to show")
+        return self.judge(images, condition)
+
+    # -- what the critic sees --------------------------------------------------------------------------------
+
+    def told(self, batch: Batch) -> Tensor | None:
+        """Return the batch's conditions, (B, K), which its fakes are given too; None where there are none."""
+        return None if self.conditioning is None else self.conditioning.from_batch(batch)
+
+    def fakes(self, turn: Turn, batch: Batch) -> Tensor:
+        """Draw as many generated images as there are real ones."""
+        return self.decode(turn.normal(len(batch.images), self.latent_dim), self.told(batch))
+
+    def shared_fakes(self, turn: Turn, batch: Batch) -> Tensor:
+        """Draw fakes that both players see."""
+        return turn.once("fakes", lambda: self.fakes(turn, batch), by=(self.generator,))
+
+    def fresh_fakes(self, turn: Turn, batch: Batch) -> Tensor:
+        """Draw fakes for the critic's turn, as they come from the generator."""
+        if self.settings.share_fakes:
+            return self.shared_fakes(turn, batch).detach()
+
+        def make() -> Tensor:
+            with torch.no_grad():
+                return self.fakes(turn, batch)
+
+        # The memory is given the same ones when the turn is over.
+        return turn.once("critic/fakes", make, by=(self.generator,)) if self.settings.replay else make()
+
+    def critics_fakes(self, turn: Turn, batch: Batch) -> Tensor:
+        """Return fakes for the critic, some of them from the memory."""
+        fakes, share = self.fresh_fakes(turn, batch), self.settings.replay
+        return self.replayed.mix(fakes, share, turn.uniform(len(fakes))) if share else fakes
+
+    @property
+    def replayed(self) -> ReplayMemory:
+        """The memory of earlier fakes."""
+        memory = self.memory["replay"]
+        assert isinstance(memory, ReplayMemory)
+        return memory
+
+    def shown(self, turn: Turn, images: Tensor) -> Tensor:
+        """Return images as the critic sees them, augmented and packed; real and generated ones by the same policy."""
+        s = self.settings
+        why = f"a batch of {len(images)} images does not divide by it; take a --batch-size that does"
+        require(len(images) % s.packing == 0, "packing", s.packing, why)
+        if s.augment:
+            images = augment(images, s.augment, turn.uniform(len(images), DRAWS))
+        return pack(images, s.packing)
+
+    def condition_shown(self, batch: Batch) -> Tensor | None:
+        """Return the conditions as the critic hears them, packed as its images are."""
+        condition = self.told(batch)
+        return None if condition is None else pack(condition, self.settings.packing)
+
+    def judge(self, shown: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the critic's judgements, (B,), of what it is shown."""
+        return full(self.critic(shown) if condition is None else self.critic(shown, condition)).squeeze(1)
+
+    def judged_with_features(self, shown: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return judgements (B,) and the features (B, F) behind them, by one forward pass."""
+        critic = self.critic
+        if isinstance(critic, Judge):
+            features = critic.features(shown, condition)
+            return full(critic.decide(features, condition)).squeeze(1), full(features)
+        features = critic.features(shown)  # type: ignore[operator]
+        return full(critic.head(features)).squeeze(1), full(features)  # type: ignore[operator]
+
+    # -- the critic's turn -----------------------------------------------------------------------------------
+
+    def one_norm(self) -> AbstractContextManager[object]:
+        """Within it a spectral norm takes one step and is the same for real and generated images."""
+        return parametrize.cached() if self.settings.spectral_norm else contextlib.nullcontext()
+
+    def critic_loss(self, batch: Batch, turn: Turn) -> Terms:
+        """Return the critic's half of the loss pair, with the gradient penalties where they are due on every step."""
+        return self.criticised(batch, turn, penalised=self.settings.penalty_every == 1, adversarial=True)
+
+    def penalty_loss(self, batch: Batch, turn: Turn) -> Terms:
+        """Return the gradient penalties alone."""
+        return self.criticised(batch, turn, penalised=True, adversarial=False)
+
+    def criticised(self, batch: Batch, turn: Turn, *, penalised: bool, adversarial: bool) -> Terms:
+        """Return what the critic minimises; a penalty differentiates the judgements that the loss is made of."""
+        s, terms, condition = self.settings, Terms(), self.condition_shown(batch)
+        r1, r2 = (weight if penalised else 0.0 for weight in (s.r1, s.r2))
+        fake = self.shown(turn, self.critics_fakes(turn, batch))
+        real = self.shown(turn, batch.images)
+        real, fake = (differentiable(side) if on else side for side, on in ((real, r1), (fake, r2)))
+        with self.one_norm():
+            if adversarial or r1 or r2:
+                on_real, on_fake = self.judge(real, condition), self.judge(fake, condition)
+            if adversarial:
+                for name, values in self.objective.critic(on_real, on_fake).items():
+                    terms.add(name, values)
+                for name, score in (("score_real", on_real), ("score_fake", on_fake)):
+                    terms.note(name, score.sigmoid() if self.objective.logits else score)
+            if r1:
+                terms.add("r1", zero_centred(on_real, real), r1)
+            if r2:
+                terms.add("r2", zero_centred(on_fake, fake), r2)
+            if penalised and s.gradient_penalty:
+                points = between(real.detach(), fake.detach(), turn.uniform(len(real)))
+                penalty = one_centred(lambda x: self.judge(x, condition), points)
+                terms.add("gradient_penalty", penalty, s.gradient_penalty)
+        return terms
+
+    @torch.no_grad()
+    def after_critic(self, batch: Batch, turn: Turn) -> None:
+        """Clip the critic's weights, and let the memory have some of the fakes."""
+        s = self.settings
+        if s.weight_clip:
+            for parameter in self.critic.parameters():
+                parameter.clamp_(-s.weight_clip, s.weight_clip)
+        if s.replay:
+            fakes = self.fresh_fakes(turn, batch)
+            fakes = fakes[: math.ceil(len(fakes) / KEPT)]
+            self.replayed.push(fakes, turn.once("replay/places", lambda: turn.uniform(len(fakes)), by=()))
+
+    # -- the generator's turn --------------------------------------------------------------------------------
+
+    def generator_loss(self, batch: Batch, turn: Turn) -> Terms:
+        """Return the generator's half of the loss pair, learned through the critic, which stays as it is."""
+        s, condition = self.settings, self.condition_shown(batch)
+        fakes = self.shared_fakes(turn, batch) if s.share_fakes else self.fakes(turn, batch)
+        fake = self.shown(turn, fakes)
+        needs_real = self.objective.pairs or s.feature_matching or s.unrolled
+        real = self.shown(turn, batch.images) if needs_real else fake
+        if s.unrolled:
+            on_fake, on_real = self.foreseen(real, fake, condition)
+            return Terms().add("adversarial", self.objective.generator(on_fake, on_real))
+        with self.one_norm():
+            if s.feature_matching:
+                on_fake, features = self.judged_with_features(fake, condition)
+                with torch.no_grad():  # the generator has no part in the real ones
+                    on_real, wanted = self.judged_with_features(real, condition)
+            else:
+                on_fake = self.judge(fake, condition)
+                with torch.no_grad():
+                    on_real = self.judge(real, condition) if self.objective.pairs else on_fake
+        terms = Terms().add("adversarial", self.objective.generator(on_fake, on_real))
+        if s.feature_matching:
+            terms.add("features", feature_distance(wanted, features), s.feature_matching)
+        return terms
+
+    def foreseen(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the judgements of fake and real by the critic as it will be some steps ahead.
+
+        The critic's buffers are copies: looking ahead moves no batch norm and no spectral norm.
+        """
+        buffers = {name: buffer.clone() for name, buffer in self.critic.named_buffers()}
+        more = () if condition is None else (condition,)
+
+        def judge(weights: Mapping[str, Tensor], images: Tensor) -> Tensor:
+            return full(functional_call(self.critic, {**weights, **buffers}, (images, *more))).squeeze(1)
+
+        def loss(weights: Mapping[str, Tensor]) -> Tensor:
+            values = self.objective.critic(judge(weights, real), judge(weights, fake)).values()
+            return torch.stack([value.mean() for value in values]).sum()
+
+        now = {name: p for name, p in self.critic.named_parameters() if p.requires_grad}
+        ahead = unrolled(loss, now, self.settings.unrolled, self.settings.unrolled_lr)
+        on_fake = judge(ahead, fake)
+        return on_fake, judge(ahead, real) if self.objective.pairs else on_fake
+
+    def rounds(self) -> Sequence[Round]:
+        """The critic's turns, with gradient penalties of its own where they are lazy, then the generator's."""
+        s = self.settings
+        after = self.after_critic if s.weight_clip or s.replay else None
+        phases = [
+            Phase("critic", (self.critic,), self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after),
+            Phase("generator", (self.generator,), self.generator_loss),
+        ]
+        if s.penalised and s.penalty_every > 1:
+            lazy = Phase("penalty", (self.critic,), self.penalty_loss, every=s.penalty_every, optimizer="critic")
+            phases.insert(1, lazy)
+        return phases

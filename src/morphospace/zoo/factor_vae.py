@@ -1,0 +1,91 @@
+"""FactorVAE (Kim & Mnih 2018): a VAE whose units are pushed apart by a critic of their total correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.models.conditioning import Conditioning
+from morphospace.models.contract import checked
+from morphospace.models.distributions import DiagonalGaussian, full
+from morphospace.models.towers import MLP, Look
+from morphospace.objectives.elbo import critic_of_codes, permuted
+from morphospace.objectives.phase import Phase, Round, Turn
+from morphospace.objectives.terms import Terms
+from morphospace.zoo.settings_vae import FactorVAESettings
+from morphospace.zoo.vae import VAE
+
+if TYPE_CHECKING:
+    from morphospace.data.batches import Batch
+
+__all__ = ["FactorVAE"]
+
+
+class FactorVAE(VAE):
+    """Minimises the VAE's loss + gamma KL(q(z) || prod_d q(z_d)), estimated by the density ratio trick.
+
+    The critic tells codes from codes whose units were shuffled over the batch. As published the shuffled ones are of a
+    second batch; here they are of the same one, as is common, which spares an encoder pass: their marginals are the
+    same, and two units of one image meet again by a chance of 1 / B only. The critic plays first, on the codes that
+    the VAE's turn then goes on with: one forward pass for both. Processes shuffle within their own images.
+    """
+
+    settings: FactorVAESettings
+    replaceable = (*VAE.replaceable, "critic")
+
+    def __init__(
+        self,
+        settings: FactorVAESettings,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, nn.Module],
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        super().__init__(settings, shape, parts, conditioning)
+        look = Look(activation="leaky", slope=0.2)
+        if "critic" in parts:
+            self.critic = checked(parts["critic"], "critic", torch.zeros(2, self.latent_dim), (2, 1))
+        else:
+            self.critic = MLP(self.latent_dim, settings.critic_widths, 1, look)
+        self.networks["critic"] = self.critic
+
+    def judged(self, z: Tensor) -> Tensor:
+        """Return the critic's logit of codes (B, D), (B,)."""
+        return full(self.critic(z)).squeeze(1)
+
+    def codes(self, batch: Batch, turn: Turn) -> tuple[DiagonalGaussian, Tensor]:
+        """Encode a batch and draw its codes, once for both players while training."""
+
+        def make() -> tuple[DiagonalGaussian, Tensor]:
+            posterior = self.encode(batch.images, self.condition_of(batch))
+            return posterior, self.drawn(posterior, turn, self.settings.draws if turn.training else 1)
+
+        return turn.once("codes", make, by=(self.encoder,)) if turn.training else make()
+
+    def critic_loss(self, batch: Batch, turn: Turn) -> Terms:
+        """Return the cross-entropy of telling codes from shuffled ones."""
+        z = self.codes(batch, turn)[1].detach()
+        joint, shuffled = self.judged(torch.cat([z, permuted(z, turn.uniform(*z.shape))])).chunk(2)
+        of_codes, of_shuffled = critic_of_codes(joint, shuffled)
+        terms = Terms().add("codes", of_codes).add("shuffled", of_shuffled)
+        return terms.note("accuracy", torch.cat([joint > 0, shuffled < 0]).float())
+
+    def loss(self, batch: Batch, turn: Turn) -> Terms:
+        """Return the VAE's loss and the total correlation that the critic sees.
+
+        Validation decodes means, but it is of draws that the critic can judge.
+        """
+        posterior, z = self.codes(batch, turn)
+        decoded = z if turn.training else posterior.mean
+        terms = self.negative_bound(batch, posterior, decoded, self.raw(decoded), turn)
+        return terms.add("total_correlation", self.judged(z), self.settings.gamma)
+
+    def rounds(self) -> Sequence[Round]:
+        """The critic's turn, then that of encoder, decoder and likelihood."""
+        learns = (self.encoder, self.decoder, self.likelihood)
+        return [
+            Phase("critic", (self.critic,), self.critic_loss, lr=self.settings.critic_lr),
+            Phase(self.settings.name, learns, self.loss, validates=True),
+        ]

@@ -1,0 +1,69 @@
+"""The two networks of a GAN, as its settings describe them."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from morphospace.models.conditioning import Conditioning
+from morphospace.models.layers import ConditionalGenerator, Judge, limit_spectrum
+from morphospace.models.residual import ResidualDecoder, ResidualEncoder
+from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, Shape, auto_widths, initialise
+from morphospace.zoo.settings_gan import GANSettings
+
+__all__ = ["critic_widths", "make_generator", "make_critic"]
+
+
+def critic_widths(settings: GANSettings, shape: Shape) -> tuple[int, ...]:
+    """Return the critic's widths, as set or as chosen from the image's shape."""
+    if settings.widths:
+        return settings.widths
+    if settings.tower == "mlp":
+        return (256, 256)
+    return auto_widths(shape, 64, 512 if settings.tower == "conv" else 256)
+
+
+def make_generator(settings: GANSettings, shape: Shape, told: Conditioning | None) -> nn.Module:
+    """Build the generator, of raw output; in `conv`: stem, batch norm, ReLU, then transposed convolutions."""
+    s = settings
+    widths = s.generator_widths or critic_widths(s, shape)[::-1]
+    embedded = getattr(s, "embedding", 0) if told else 0
+    inputs, look = s.latent_dim + embedded, Look(activation="relu", bias=s.generator_bias)
+    body: nn.Module
+    if s.tower == "residual":
+        body = ResidualDecoder(inputs, widths, shape, s.blocks)
+    elif s.tower == "mlp":
+        body = initialise(MLP(inputs, widths, (shape[2], *shape[:2]), look), s.init)
+    else:
+        conv = ConvDecoder(inputs, widths, shape, look, stem=s.stem, stem_bias=False, stem_norm=True)
+        body = initialise(conv, s.init)
+    return ConditionalGenerator(body, told.size, embedded) if told else body
+
+
+def make_critic(settings: GANSettings, shape: Shape, told: Conditioning | None, shifts: bool) -> nn.Module:
+    """Build the critic, of one judgement; in `conv` with batch norm: from the second layer on, and no biases.
+
+    Args:
+        settings: The GAN's settings.
+        shape: (H, W, C) of its images.
+        told: What a conditional GAN is told.
+        shifts: Whether its loss is blind to a constant added to the judgement, whose bias is then left out.
+    """
+    s, widths = settings, critic_widths(settings, shape)
+    height, width, channels = shape
+    plane = (height, width) if told and getattr(s, "conditioning", "") == "embedding" else None
+    seen = (height, width, channels * s.packing + (plane is not None))
+    bias = s.critic_norm == "none"
+    look = Look(norm=s.critic_norm, activation="leaky", slope=s.slope, bias=bias, norm_first=False)
+    tower: nn.Module
+    if s.tower == "residual":
+        tower = ResidualEncoder(seen, widths, 1, s.blocks)
+    elif s.tower == "mlp":
+        tower = initialise(MLP(math.prod(seen), widths, 1, look, head_bias=not shifts), s.init)
+    else:
+        tower = initialise(ConvEncoder(seen, widths, 1, look, head_bias=bias and not shifts), s.init)
+    if s.minibatch_discrimination or told:
+        size = told.size * s.packing if told else 0
+        tower = Judge(tower, minibatch=s.minibatch_discrimination, condition=size, plane=plane)
+    return limit_spectrum(tower) if s.spectral_norm else tower

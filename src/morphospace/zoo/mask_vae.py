@@ -1,0 +1,82 @@
+"""VAE of images with masks: one code, one decoder for the image within its mask, another for the mask itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.errors import SettingError
+from morphospace.models.conditioning import Conditioning
+from morphospace.models.distributions import DiagonalGaussian
+from morphospace.models.likelihoods import Bernoulli
+from morphospace.objectives.phase import Phase, Round, Turn
+from morphospace.objectives.terms import Terms
+from morphospace.zoo.settings_vae import MaskVAESettings
+from morphospace.zoo.vae import VAE
+
+if TYPE_CHECKING:
+    from morphospace.data.batches import Batch
+
+__all__ = ["MaskVAE"]
+
+
+class MaskVAE(VAE):
+    """p(mask | z) p(image within the mask | z): pixels outside the true mask count nothing.
+
+    The mask is one channel, the union of all that the data have of an image. The encoder sees the whole image.
+    """
+
+    settings: MaskVAESettings
+    needs = ("masks",)
+    replaceable = (*VAE.replaceable, "mask_decoder")
+    averaged = (*VAE.averaged, "mask_decoder")
+
+    def __init__(
+        self,
+        settings: MaskVAESettings,
+        shape: tuple[int, int, int],
+        parts: Mapping[str, nn.Module],
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        super().__init__(settings, shape, parts, conditioning)
+        raw = (1, *shape[:2])
+        code = torch.zeros(2, self.latent_dim)
+        self.mask_decoder = self.part(parts, "mask_decoder", code, (2, *raw), lambda: self.make_decoder(raw))
+        self.networks["mask_decoder"] = self.mask_decoder
+        self.mask_likelihood = Bernoulli()
+
+    def decode_image(self, z: Tensor) -> Tensor:
+        """Return the mean images (B, C, H, W) of codes (B, D), of which only what is within the mask was learned."""
+        return self.likelihood.mean(self.decoder(z))
+
+    def decode_mask(self, z: Tensor) -> Tensor:
+        """Return the probability that each pixel is within the mask, (B, 1, H, W), of codes (B, D)."""
+        return self.mask_likelihood.mean(self.mask_decoder(z))
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return the images (B, C, H, W) of codes (B, D), painted on the background by the mask's probability."""
+        level = self.settings.outside
+        background = 2 * level - 1 if self.signed else level
+        return background + (self.decode_image(z) - background) * self.decode_mask(z)
+
+    def negative_bound(self, batch: Batch, posterior: DiagonalGaussian, z: Tensor, raw: Tensor, turn: Turn) -> Terms:
+        """Return the image's loss within the true mask, the mask's own, and the KL.
+
+        Raises:
+            SettingError: The images have no masks.
+        """
+        if batch.masks is None:
+            raise SettingError("model = 'mask-vae': learns from masks, and these images have none")
+        mask = batch.masks.amax(1, keepdim=True).to(batch.images.dtype)
+        terms = self.reconstruction(Terms(), raw, batch.images, turn, mask)
+        told = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask
+        terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), told), self.settings.mask_weight)
+        return self.add_kl(terms, posterior, z, turn)
+
+    def rounds(self) -> Sequence[Round]:
+        """One player: encoder, both decoders and the likelihood together."""
+        learns = (self.encoder, self.decoder, self.mask_decoder, self.likelihood)
+        return [Phase(self.settings.name, learns, self.loss, validates=True)]

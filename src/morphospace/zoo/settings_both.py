@@ -1,0 +1,61 @@
+"""What a user may say about models that are VAE and GAN at once; free of torch, so that `--help` stays quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from morphospace.errors import require
+from morphospace.zoo.registry import member
+from morphospace.zoo.settings_vae import VAESettings
+
+__all__ = ["VAEGANSettings"]
+
+
+@member("vae-gan", "morphospace.zoo.vae_gan:VAEGAN", "Larsen et al. 2016")
+@dataclass(frozen=True, kw_only=True)
+class VAEGANSettings(VAESettings):
+    """VAE whose decoder must also pass for real before a critic: sharper images than a likelihood alone gives.
+
+    Attributes:
+        lambda_: Weight of the adversarial loss; at 0 this is the plain VAE, and the critic only watches.
+        mixing: `sum` for VAE + lambda GAN, or `mix` for (1 - lambda) VAE + lambda GAN, of which 1 is the GAN alone.
+        adversarial_unit: What lambda weighs: one nat a judged `image`, or one for each `value` of it (height x width x
+            channels), as where a published VAE loss is a mean over pixels; beside a likelihood summed over pixels the
+            former is next to nothing.
+        judged: What the critic tells from real images: `reconstructions`, `samples` from the prior, or `both`.
+        reconstruction_space: Where an image and its reconstruction are compared: their `pixels`, or the `features`
+            of the critic's last layer as published (encoder, decoder and critic then learn at the same time).
+        critic_widths: Channels (conv) or units (mlp) of the critic's layers, image side first. Chosen from the image's
+            shape when empty.
+        critic_norm: Batch norm in a convolutional critic from its second layer on, or none.
+        critic_lr: The critic's learning rate, when it differs.
+        r1: Weight gamma of half the critic's squared gradient at real images, which keeps it smooth; 0 for none.
+    """
+
+    lambda_: float = 0.1
+    mixing: Literal["sum", "mix"] = "sum"
+    adversarial_unit: Literal["image", "value"] = "value"
+    judged: Literal["reconstructions", "samples", "both"] = "both"
+    reconstruction_space: Literal["pixels", "features"] = "pixels"
+    critic_widths: tuple[int, ...] = ()
+    critic_norm: Literal["batch", "none"] = "none"
+    critic_lr: float | None = None
+    r1: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        most = 1.0 if self.mixing == "mix" else 1e6
+        rule = f"must be from 0 to {most:g} with --mixing {self.mixing}"
+        require(0 <= self.lambda_ <= most, "lambda", self.lambda_, rule)
+        widths = self.critic_widths
+        require(all(w >= 1 for w in widths), "critic_widths", widths, "every width must be at least 1")
+        rate = self.critic_lr
+        require(rate is None or 0 < rate <= 10, "critic_lr", rate, "must be positive and at most 10")
+        require(0 <= self.r1 < 1e6, "r1", self.r1, "must be in [0, 1e6); 0 turns it off")
+        why = "is on each image's own gradient, and batch norm lets images mix; take --critic-norm none or --r1 0"
+        require(not (self.r1 and self.critic_norm == "batch" and self.tower == "conv"), "r1", self.r1, why)
+        if self.reconstruction_space == "features":
+            learned = self.likelihood == "gaussian" and self.variance == "learned"
+            why = "a learned variance learns from the pixels alone; take --variance calibrated or fixed"
+            require(not learned, "reconstruction_space", self.reconstruction_space, why)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from morphospace.data.checkup import check_pack
+from morphospace.data.pack import Split, in_memory_pack
+from morphospace.data.prepare import prepare
+from morphospace.data.settings import DataSettings
+
+from .conftest import encoded, picture
+
+
+def test_what_a_pack_holds() -> None:
+    rng = np.random.default_rng(0)
+    train = Split(
+        rng.integers(0, 256, (50, 8, 9, 3)).astype(np.uint8),
+        labels=rng.integers(0, 3, 50),
+        attributes=np.stack([rng.integers(0, 2, 50), np.ones(50)], 1).astype(np.uint8),
+        factors=np.stack([np.arange(50) % 4, rng.random(50)], 1).astype(np.float32),
+        masks=rng.integers(0, 2, (50, 8, 9, 1)).astype(np.uint8),
+    )
+    train.images[7] = train.images[3]
+    train.images[9] = train.images[3]
+    train.images[11] = 77
+    test = Split(train.images[[20, 21, 22]].copy(), labels=np.array([0, 0, 1]))
+    test.images[2] += 1
+    found = check_pack(in_memory_pack("noise", train, label_names=("a", "b", "c", "d"), test=test))
+    split = found.splits["train"]
+    assert split.count == 50 and split.constant == 1
+    assert np.allclose(split.mean, train.images.reshape(-1, 3).mean(axis=0), atol=1e-9)
+    assert np.allclose(split.deviation, train.images.reshape(-1, 3).std(axis=0), atol=1e-9)
+    assert list(split.classes) == ["a", "b", "c", "d"] and split.classes["d"] == 0
+    assert split.classes["b"] == (train.labels == 1).sum() and split.attributes["attribute 1"] == 1
+    assert split.factors["factor 0"] == (0, 3, 4) and split.masks["mask 0"] == pytest.approx(train.masks.mean())  # type: ignore[union-attr]
+    assert found.duplicates == 4 and found.leaked == {"test in train": 2}
+    assert found.duplicate_rows[:2] == ((("train", 3), ("train", 7)), (("train", 3), ("train", 9)))
+    said = " | ".join(found.remarks)
+    for word in ("another's double", "2 images of test in train", "one colour", "no image, the first d", "attribute 1"):
+        assert word in said
+
+
+def test_lost_files_are_told(tmp_path: Path) -> None:
+    for i in range(4):
+        (tmp_path / f"{i}.png").write_bytes(encoded(picture(i)) if i else b"")
+    found = check_pack(prepare(DataSettings(data=f"folder:{tmp_path}")))
+    assert found.skipped == 1 and found.skipped_first[0]["file"] == "0.png" and "0.png" in found.remarks[0]
+    for i in range(1, 4):
+        (tmp_path / f"{i}.png").write_bytes(encoded(picture(i + 10)))
+    (tmp_path / "0.png").write_bytes(encoded(picture(0)))
+    assert check_pack(prepare(DataSettings(data=f"folder:{tmp_path}"))).remarks == ()
