@@ -6,7 +6,7 @@ import typing
 import pytest
 
 from morphospace.artifacts.configuration import fields_of
-from morphospace.cli.flags import documentation, split_lists
+from morphospace.cli.flags import documentation, flag_for, split_lists
 from morphospace.cli.training import model_of, train_command
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
@@ -71,7 +71,7 @@ def test_help_lists_every_flag_whole(morpho: Morpho, name: str) -> None:
     assert said.code == 0
     for cls in (ZOO[name], DataSettings, TrainingSettings):
         for field in fields_of(cls):
-            assert f"--{field.replace('_', '-')} " in said.out, field
+            assert f"{flag_for(field)} " in said.out, field
     for heading in ("Model", "Data", "Training"):
         assert f"─ {heading} ─" in said.out
     assert "[default: 128]" in said.out

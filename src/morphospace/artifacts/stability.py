@@ -23,7 +23,7 @@ def roughness(values: Sequence[float]) -> float | None:
     The number depends on how long a stretch each value is the mean of: compare runs that report equally often.
 
     >>> roughness([5.0, 4.0, 3.0, 2.0, 1.0]), round(roughness([4.0, 0.0, 4.0, 0.0, 2.0]), 2)
-    (0.0, 1.73)
+    (0.0, 1.79)
 
     Args:
         values: The curve, one value a report.

@@ -27,7 +27,7 @@ Begin with `morpho demo`, or `morpho train vae --data digits --size 32 --out run
 
 # Verb: where it is, and its line in the help. The modules are loaded when their verb is called.
 VERBS = {
-    "demo": ("demo:demo", "Train two small models on embedded data and name the pictures they draw."),
+    "demo": ("demo:demo", "Train three small models on embedded data and name the pictures they draw."),
     "train": ("training:train", "Train a model, or go on with the run that --out holds."),
     "sweep": ("sweep:sweep", "Train every combination of a grid of settings, and set the runs side by side."),
     "resume": ("training:resume", "Go on with a run from its last checkpoint, with the settings it has."),

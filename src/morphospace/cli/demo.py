@@ -1,4 +1,4 @@
-"""`morpho demo`: two small models on embedded data, nothing to download, pictures at the end."""
+"""`morpho demo`: three small models on embedded data, nothing to download, pictures at the end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from morphospace.cli.talk import Answer, Spoken
 __all__ = ["demo"]
 
 ACTS = {
+    "faces-vae": ("demo-faces-vae", "a variational autoencoder learns to draw faces from faces that the library drew"),
     "digits-vae": ("demo-digits-vae", "a variational autoencoder learns to compress digits and to draw new ones"),
     "digits-dcgan": ("demo-digits-dcgan", "a GAN learns to draw digits from a critic that tells real from fake"),
 }
@@ -25,7 +26,7 @@ def demo(
     json: Json = False,
     talk: Spoken,
 ) -> Answer:
-    """Train two small models on embedded data and name the pictures they draw."""
+    """Train three small models on embedded data and name the pictures they draw."""
     from morphospace.cli.drawing import reconstruct, sample
     from morphospace.cli.paths import check_folder
     from morphospace.cli.training import carried_out
@@ -59,5 +60,5 @@ def _model_and_recipe(recipe: str) -> tuple[str, str]:
 
 
 def _named(name: str, kind: str, answer: Answer) -> dict[str, Any]:
-    what = f"drawn by {name}" if kind == "samples" else f"test digits over what {name} makes of them"
+    what = f"drawn by {name}" if kind == "samples" else f"test images over what {name} makes of them"
     return {"path": answer.data["out"], "what": what}
