@@ -149,6 +149,7 @@ class Job:
         if start_from is not None and existing is None:
             take_weights(model, start_from)
         to_device(model.networks, device)
+        model.memory.to(device)
         engine = self.engine(model, pack, device, world)
         if world.leads:
             if existing:
