@@ -232,6 +232,8 @@ def test_demo_is_an_ordinary_use(morpho: Morpho, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(configuration, "recipes", lambda: real)
     told = morpho("demo", "--out", tmp_path / "demo", "--json").json
     assert [Path(picture["path"]).name for picture in told["pictures"]] == [
+        "faces-vae-samples.png",
+        "faces-vae-reconstructions.png",
         "digits-vae-samples.png",
         "digits-vae-reconstructions.png",
         "digits-dcgan-samples.png",
@@ -242,5 +244,5 @@ def test_demo_is_an_ordinary_use(morpho: Morpho, tmp_path: Path, monkeypatch: py
 
 
 def test_demo_recipes_need_no_download() -> None:
-    for name in ("demo-digits-vae", "demo-digits-dcgan"):
-        assert resolve(recipe=name).data.data == "digits"
+    for name in ("demo-faces-vae", "demo-digits-vae", "demo-digits-dcgan"):
+        assert resolve(recipe=name).data.data in ("digits", "toyfaces")
