@@ -78,5 +78,6 @@ def test_every_public_name_is_there() -> None:
     for name in morphospace.__all__:
         assert getattr(morphospace, name) is not None
     assert set(morphospace.__all__) <= set(dir(morphospace))
+    assert morphospace.IWAESettings.name == "iwae"  # every model's settings, though only a few are listed
     with pytest.raises(AttributeError, match="nonsense"):
         morphospace.nonsense  # noqa: B018
