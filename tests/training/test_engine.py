@@ -229,20 +229,19 @@ def test_events_come_in_order_and_the_best_is_marked() -> None:
     assert [e.clock.images for e in events if isinstance(e, Reported)] == [16, 32, 48, 64]
 
 
-def test_training_time_leaves_out_what_listeners_take() -> None:
-    import time
-
+def test_training_time_leaves_out_what_listeners_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]  # a clock that only a step and a listener move
+    monkeypatch.setattr("morphospace.training.engine.time.perf_counter", lambda: now[0])
     reported: list[Reported] = []
 
     def slow(event: Event) -> None:
-        if isinstance(event, Checkpointed):
-            time.sleep(0.3)
+        now[0] += 1000.0
         if isinstance(event, Reported):
             reported.append(event)
 
     def rounds(t: Toy) -> list[Round]:
         def loss(batch, turn) -> Terms:
-            time.sleep(0.01)
+            now[0] += 1.0
             return pull(t.players["a"])(batch, turn)
 
         return [Phase("one", (t.players["a"],), loss)]
@@ -251,7 +250,8 @@ def test_training_time_leaves_out_what_listeners_take() -> None:
     made = engine(Toy({"a": Point()}, rounds), total=64, report_images=32, checkpoint_images=12)
     made.listeners.append(slow)
     made.run()
-    assert 16 * 0.01 <= reported[-1].seconds < 16 * 0.01 + 0.6  # five checkpoints would add 1.5 s
+    assert [event.seconds for event in reported] == [8.0, 16.0]
+    assert [event.rate for event in reported] == [4.0, 4.0]  # images/s: four a step, a second each
 
 
 def test_noise_is_drawn_for_all_processes_and_sliced() -> None:

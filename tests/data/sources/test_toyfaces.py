@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 
 import numpy as np
 import pytest
@@ -170,11 +169,3 @@ def test_refusals(more: dict[str, object]) -> None:
     with pytest.raises(SettingError) as caught:
         prepare(of(**more))  # type: ignore[arg-type]
     one_line(caught.value)
-
-
-def test_drawing_is_quick() -> None:
-    """The promise is 5,000 a second on two cores; a busy machine gets a sixth of that, a slip would cost more."""
-    draw_faces(0, np.arange(64))
-    began = time.perf_counter()
-    draw_faces(0, np.arange(1000))
-    assert 1000 / (time.perf_counter() - began) > 800
