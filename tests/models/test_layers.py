@@ -118,3 +118,14 @@ def test_packing_joins_neighbours_on_the_channels() -> None:
     assert torch.equal(packed[1, 2:4], x[4]) and torch.equal(packed[0, :2], x[0])
     assert pack(x, 1) is x
     assert torch.equal(pack(torch.arange(8.0).view(4, 2), 2), torch.arange(8.0).view(2, 4))
+
+
+def test_a_condition_begins_quieter_than_the_code_beside_it() -> None:
+    """Equally loud, the generator listens to the condition alone and draws one picture a class."""
+    from morphospace.models.layers import ConditionalGenerator
+
+    torch.manual_seed(0)
+    generator = ConditionalGenerator(torch.nn.Identity(), size=10, embedded=100)
+    joined = generator(torch.randn(1000, 100), torch.eye(10).repeat(100, 1))
+    code, condition = joined[:, :100].norm(dim=1).mean(), joined[:, 100:].norm(dim=1).mean()
+    assert 5 < float(code / condition) < 20

@@ -96,14 +96,16 @@ class ConditionalGenerator(nn.Module):
     Args:
         body: The generator, of latent + embedded inputs.
         size: Length of a condition.
-        embedded: Length of its embedding; N(0, 1) like the code it stands beside.
+        embedded: Length of its embedding, N(0, 0.1) to begin with. As loud as the code it stands beside, N(0, 1), it
+            teaches the generator to listen to it alone: every image of a class becomes the same (standard
+            deviation within a class, digits in [-1, 1]: .04 against .19).
     """
 
     def __init__(self, body: nn.Module, size: int, embedded: int) -> None:
         super().__init__()
         self.body = body
         self.embed = nn.Linear(size, embedded, bias=False)
-        nn.init.normal_(self.embed.weight)
+        nn.init.normal_(self.embed.weight, std=0.1)
 
     def forward(self, z: Tensor, condition: Tensor) -> Tensor:
         """Map codes (B, D) and conditions (B, K) to raw images."""
