@@ -14,7 +14,7 @@ from morphospace.data.pack import Split, in_memory_pack
 from morphospace.models.contract import Model
 from morphospace.randomness import stream
 from morphospace.training.engine import Engine
-from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks
+from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
 
 __all__ = ["make_engine", "last_losses"]
 
@@ -37,7 +37,7 @@ def make_engine(case: Case, folder: Path, precision: str, steps: int) -> tuple[M
     pack = in_memory_pack(case.pack, Split(np.load(folder / f"{case.pack}.npy", mmap_mode="r")))
     torch.manual_seed(stream(s.seed, "weights"))
     model = configuration.model.build(pack.shape)
-    model.networks.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    to_device(model.networks, device)
     (split, rows), _ = held_out(pack, configuration.data.valid)
     batches = Batches(
         split,
