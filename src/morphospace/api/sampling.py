@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from morphospace.api.codes import AT_ONCE, chunks, codes_of, judged_rows, told_of
 from morphospace.api.loading import Run, loaded
 from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.artifacts.files import atomic
-from morphospace.data.batches import held_out
-from morphospace.data.pack import Pack, Split
+from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Decodes, Encodes, Model, each_condition, seeded_noise
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
 from morphospace.randomness import stream
 
-__all__ = ["Reconstructions", "SampleGrid", "decode", "encode_means", "reconstruct", "sample", "sample_grid"]
+__all__ = ["Reconstructions", "SampleGrid", "decode", "reconstruct", "sample", "sample_grid"]
 
-AT_ONCE = 256
 FITTED_ON = 10_000
 
 
@@ -67,22 +66,6 @@ def decode(model: Model, z: Tensor, condition: Tensor | None = None) -> np.ndarr
         for parts in chunks(z, condition)
     )
     return np.concatenate(list(drawn))
-
-
-@torch.no_grad()
-def encode_means(model: Model, images: np.ndarray, condition: Tensor | None = None) -> Tensor:
-    """Encode uint8 images (N, H, W, C) in chunks; the means of their codes (N, D)."""
-    assert isinstance(model, Encodes)
-    means = []
-    for part, *told in chunks(torch.from_numpy(np.array(images)), condition):
-        means.append(model.encode(model.from_uint8(part), *(c.to(model.device, model.dtype) for c in told)).mean.cpu())
-    return torch.cat(means)
-
-
-def chunks(values: Tensor, condition: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
-    """Split values, and conditions where there are any, for networks that take so many at once."""
-    several = [values] if condition is None else [values, condition]
-    return zip(*(tensor.split(AT_ONCE) for tensor in several))
 
 
 def sample(
@@ -224,14 +207,6 @@ def codes_to_fit(run: Run) -> Tensor:
     return torch.cat(codes)
 
 
-def told_of(model: Model, split: Split, rows: slice | np.ndarray) -> Tensor | None:
-    """Return what a conditional model is told of some rows of a split; None for the others."""
-    if model.conditioning is None:
-        return None
-    told = (None if c is None else torch.from_numpy(np.array(c[rows])) for c in (split.labels, split.attributes))
-    return model.conditioning.vectors(*told).to(model.device, model.dtype)
-
-
 def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None) -> Reconstructions:
     """Encode held-out images and decode the means of their codes.
 
@@ -249,22 +224,11 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
         raise SettingError(
             f"run = {str(run.path)!r}: {name} has no encoder, so there is nothing to reconstruct; use `morpho sample`"
         )
-    split, rows, label = _judged_rows(data or run.pack, run.configuration.data.valid)
+    split, rows, label = judged_rows(data or run.pack, run.configuration.data.valid)
     if not 1 <= n <= len(rows):
         raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])
     originals, condition = np.asarray(split.images[chosen]), told_of(run.model, split, chosen)
-    rebuilt = decode(run.model, encode_means(run.model, originals, condition), condition)
+    rebuilt = decode(run.model, codes_of(run, originals, condition), condition)
     mse = float(((originals.astype(np.float64) - rebuilt) ** 2).mean() / 255**2)
     return Reconstructions(originals, rebuilt, mse, label)
-
-
-def _judged_rows(pack: Pack, fraction: float) -> tuple[Split, np.ndarray, str]:
-    """Return images that training did not see, if there are any: split, rows and its name."""
-    if "test" in pack.splits:
-        return pack.split("test"), np.arange(len(pack.split("test"))), "test"
-    _, valid = held_out(pack, fraction)
-    if valid is None:
-        return pack.split("train"), np.arange(len(pack.split("train"))), "train"
-    rows = np.arange(len(valid[0])) if valid[1] is None else valid[1]
-    return valid[0], rows, "held-out"
