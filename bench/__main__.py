@@ -14,6 +14,7 @@ from importlib import import_module
 COMMANDS: dict[str, str] = {
     "speed": "bench.speed",
     "modes": "bench.modes",
+    "throughput": "bench.throughput",
 }
 
 

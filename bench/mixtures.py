@@ -71,12 +71,14 @@ class Outcome:
 
     Attributes:
         modes: Modes that got a tenth of their fair share, in good samples.
+        near: Modes that are the nearest one to a tenth of their fair share of samples, good or not: 1 is a collapse.
         good: Share of samples within three standard deviations of a mode.
         seconds: Training time.
         failed: What stopped training, empty if nothing did.
     """
 
     modes: int
+    near: int
     good: float
     seconds: float
     failed: str = ""
@@ -97,12 +99,15 @@ class Points:
         return Batch(points.view(-1, 2, 1, 1), torch.arange(self.batch_size), labels=modes)
 
 
-def judged(points: Tensor, mixture: Mixture) -> tuple[int, float]:
-    """Return the modes found and the share of good samples among points (N, 2)."""
+def judged(points: Tensor, mixture: Mixture) -> tuple[int, int, float]:
+    """Return the modes found, the modes that samples are near, and the share of good ones among points (N, 2)."""
     distance, nearest = torch.cdist(points.double(), mixture.centres.double()).min(1)
     good = distance <= GOOD * mixture.sigma
-    each = nearest[good].bincount(minlength=len(mixture.centres))
-    return int((each >= SHARE * len(points) / len(mixture.centres)).sum()), float(good.double().mean())
+    least = SHARE * len(points) / len(mixture.centres)
+    found, near = (
+        int((mode.bincount(minlength=len(mixture.centres)) >= least).sum()) for mode in (nearest[good], nearest)
+    )
+    return found, near, float(good.double().mean())
 
 
 def play(settings: GANSettings, name: str, seed: int, steps: int, batch_size: int) -> Outcome:

@@ -103,7 +103,7 @@ class Report:
         here, first = self.machine, self.products[0]
         precisions = ", ".join(sorted({one.ours[0]["precision"] for one in self.measured}))
         pairs = len(self.measured[0].ours)
-        rates = ", ".join(f"{name} {self.product_rate(name):,.0f}" for name in ("bf16", "fp32"))
+        rates = ", ".join(f"{name} {self.product_rate(name):,.0f}" for name in first["gflop_per_second"])
         return [
             f"- {here['cpu']}, {here['cores']} cores, {first['threads']} threads; torch {first['torch']}, "
             f"Python {first['python']}, {here['system']}",
