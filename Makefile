@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench setup clean
+.PHONY: demo test check bench faces setup browser clean
 
 # Trains small models on embedded data and names the pictures they drew.
 demo: $(VENV)/.installed
@@ -20,7 +20,21 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench
 
+# Trains the faces that `morpho studio` opens with, and puts their weights into the package.
+faces: $(VENV)/.installed
+	$(BIN)/morpho train --recipe studio-faces-vae --out runs/studio-faces
+	$(BIN)/python -m morphospace.studio.faces runs/studio-faces
+
 setup: $(VENV)/.installed-dev
+
+# What the tests of the studio's page need beside a chromium: a checker of accessibility, for tests alone.
+AXE := axe-core@4.14.1
+browser: $(VENV)/axe/package/axe.min.js
+
+$(VENV)/axe/package/axe.min.js: | $(VENV)/bin/python
+	mkdir -p $(VENV)/axe
+	cd $(VENV)/axe && npm pack --silent $(AXE) && tar xzf axe-core-*.tgz && rm axe-core-*.tgz
+	touch $@
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

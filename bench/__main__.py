@@ -14,7 +14,14 @@ from importlib import import_module
 COMMANDS: dict[str, str] = {
     "speed": "bench.speed",
     "modes": "bench.modes",
+    "decode": "bench.decode",
+    "streaming": "bench.streaming",
     "throughput": "bench.throughput",
+    "morph": "bench.morph",
+    "distances": "bench.distances",
+    "evaluation": "bench.evaluation",
+    "studio": "bench.studio",
+    "studio-server": "bench.studio_server",
 }
 
 

@@ -83,7 +83,7 @@ def test_reconstructions_are_of_the_test_split_and_use_means(runs: dict[str, ms.
     assert np.array_equal(made.images, ms.reconstruct(runs["vae"].path, 8).images)
     error = ((made.originals / 255.0 - made.images / 255.0) ** 2).mean()
     assert made.mse == pytest.approx(error)
-    with pytest.raises(SettingError, match="dcgan has no encoder"):
+    with pytest.raises(RunError, match="dcgan has no encoder: use `morpho project` or train one"):
         ms.reconstruct(runs["dcgan"])
 
 

@@ -12,7 +12,7 @@ import pytest
 import morphospace
 
 ROOT = Path(morphospace.__file__).parent
-ORDER = ["data", "models", "objectives", "zoo", "training", "artifacts", "latent", "evaluation", "api", "cli", "studio"]
+ORDER = ["data", "models", "objectives", "zoo", "training", "artifacts", "latent", "evaluation", "api", "studio", "cli"]
 LEAVES = {"errors", "randomness"}  # imported by all, import nothing
 FILES = sorted(ROOT.rglob("*.py"))
 

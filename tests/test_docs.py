@@ -15,6 +15,7 @@ from PIL import Image
 
 from morphospace import Run, train
 from morphospace.cli import main
+from morphospace.cli.app import build
 from tests.conftest import draw_blobs
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +70,11 @@ def test_commands_run(page: Path, stand_ins: None, capsys: pytest.CaptureFixture
             # The same command, for 64 images: flags given twice are refused, so lengths are replaced.
             kept = strip(command, {"--epochs", "--images", "--batch-size", "--n"})
             command = [*kept, "--images", "64", "--batch-size", "32", "--device", "cpu"]
+        elif command[0] == "train-encoder":
+            command = [*strip(command, {"--images", "--minutes"}), "--images", "64"]
+        elif command[0] == "studio":  # would serve until stopped: its words are read, no more
+            build(command).parse_args(command, exit_on_error=False, print_error=False)
+            continue
         elif command[0] == "demo" or "fetch" in command:
             continue
         status = main(command)

@@ -14,11 +14,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from morphospace.api.arithmetic import Combined, combine
+    from morphospace.api.cards import card
+    from morphospace.api.components import ComponentPlane, components, pca
+    from morphospace.api.decoding import Decoder
+    from morphospace.api.diagnosing import Diagnosis, diagnose
+    from morphospace.api.directions import AttributeWalk, attribute, direction
+    from morphospace.api.evaluating import Evaluation, evaluate
+    from morphospace.api.exporting import Exported, Networks, export, load_exported
     from morphospace.api.loading import Run, load
-    from morphospace.api.sampling import Reconstructions, SampleGrid, reconstruct, sample, sample_grid
+    from morphospace.api.mapping import latent_map
+    from morphospace.api.morphing import Morph, morph
+    from morphospace.api.projecting import Projections, project, train_encoder
+    from morphospace.api.sampling import Reconstructions, SampleGrid, reconstruct, sample, sample_grid, sample_masks
+    from morphospace.api.scoring import Scored, score
     from morphospace.api.sweeping import Sweep, sweep
     from morphospace.api.training import resume, train
+    from morphospace.api.traversing import Traversal, traverse
+    from morphospace.api.walking import Walk, interpolate
     from morphospace.artifacts.configuration import Configuration
+    from morphospace.artifacts.maps import LatentMap
     from morphospace.data.pack import Pack, open_pack
     from morphospace.data.settings import DataSettings
     from morphospace.errors import MorphospaceError
@@ -33,10 +48,42 @@ _HOMES = {
     "load": "api.loading",
     "sample": "api.sampling",
     "sample_grid": "api.sampling",
+    "sample_masks": "api.sampling",
     "reconstruct": "api.sampling",
+    "project": "api.projecting",
+    "train_encoder": "api.projecting",
+    "score": "api.scoring",
+    "Projections": "api.projecting",
+    "Scored": "api.scoring",
+    "interpolate": "api.walking",
+    "morph": "api.morphing",
+    "components": "api.components",
+    "pca": "api.components",
+    "traverse": "api.traversing",
+    "attribute": "api.directions",
+    "direction": "api.directions",
+    "combine": "api.arithmetic",
+    "diagnose": "api.diagnosing",
+    "Diagnosis": "api.diagnosing",
+    "evaluate": "api.evaluating",
+    "Evaluation": "api.evaluating",
+    "latent_map": "api.mapping",
+    "export": "api.exporting",
+    "load_exported": "api.exporting",
+    "card": "api.cards",
+    "Decoder": "api.decoding",
+    "Exported": "api.exporting",
+    "Networks": "api.exporting",
+    "LatentMap": "artifacts.maps",
     "Run": "api.loading",
     "Reconstructions": "api.sampling",
     "SampleGrid": "api.sampling",
+    "Walk": "api.walking",
+    "Morph": "api.morphing",
+    "ComponentPlane": "api.components",
+    "Traversal": "api.traversing",
+    "AttributeWalk": "api.directions",
+    "Combined": "api.arithmetic",
     "Configuration": "artifacts.configuration",
     "DataSettings": "data.settings",
     "TrainingSettings": "training.settings",
@@ -56,11 +103,43 @@ __all__ = [
     "load",
     "sample",
     "sample_grid",
+    "sample_masks",
     "reconstruct",
+    "project",
+    "train_encoder",
+    "score",
+    "interpolate",
+    "morph",
+    "components",
+    "pca",
+    "traverse",
+    "attribute",
+    "direction",
+    "combine",
+    "diagnose",
+    "evaluate",
+    "latent_map",
+    "export",
+    "load_exported",
+    "card",
+    "Decoder",
     "Run",
     "Sweep",
+    "Exported",
+    "Networks",
+    "LatentMap",
+    "Evaluation",
     "Reconstructions",
+    "Projections",
+    "Scored",
     "SampleGrid",
+    "Walk",
+    "Morph",
+    "ComponentPlane",
+    "Traversal",
+    "AttributeWalk",
+    "Combined",
+    "Diagnosis",
     "Configuration",
     "DataSettings",
     "TrainingSettings",

@@ -143,7 +143,7 @@ def test_broken_checkpoints(morpho: Morpho, runs: dict[str, Path], tmp_path: Pat
 
 
 def test_reconstruct_needs_an_encoder_and_enough_images(morpho: Morpho, runs: dict[str, Path], tmp_path: Path) -> None:
-    check(morpho("reconstruct", runs["dcgan"], "--out", tmp_path / "p.png"), "no encoder", "morpho sample")
+    check(morpho("reconstruct", runs["dcgan"], "--out", tmp_path / "p.png"), "no encoder", "morpho train-encoder")
     check(morpho("reconstruct", runs["vae"], "--n", 5000, "--out", tmp_path / "p.png"), "n = 5000", "360")
     assert list(tmp_path.iterdir()) == []
 

@@ -48,7 +48,7 @@ def test_data_pack_and_show(morpho: Morpho, tmp_path: Path) -> None:
     assert (pack / "manifest.json").is_file()
     picture = tmp_path / "deep" / "digits.png"
     said = morpho("data", "show", pack, "--n", 6, "--split", "test", "--out", picture, "--json")
-    assert said.json == {"out": str(picture), "data": "digits", "split": "test", "n": 6}
+    assert said.json == {"out": str(picture), "data": "digits", "split": "test", "n": 6, "seed": 0}
     assert Image.open(picture).mode == "RGB"
     said = morpho("train", "vae", "--data", pack, "--images", 64, "--widths", 4, "--out", tmp_path / "run")
     assert said.code == 0 and "16x12x3" in said.out

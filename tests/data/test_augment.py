@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from morphospace.data.augment import Augment, binary, row_keys
 from morphospace.data.batches import Batches
-from morphospace.data.pack import Split
+from morphospace.data.pack import Split, in_memory_pack
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 
@@ -48,6 +50,27 @@ def test_every_image_is_a_moved_mirrored_scaled_copy() -> None:
             assert factor.min() >= 0.8 and factor.max() <= 1.2 and np.ptp(factor) < 1e-5
             assert np.abs(np.minimum(moved * factor[0], 255) - got).max() < 1e-3
     assert len(seen) == 50
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.permutations(["l_eye", "r_eye", "skin", "l_brow", "r_brow", "l_lip", "hair_r", "r_"]), st.integers(0, 3))
+def test_mirrored_images_swap_the_masks_of_left_and_right_parts(names: list[str], shift: int) -> None:
+    """A mask of the left eye marks the left eye of the mirrored face: the other side of the same person."""
+    rng, count = np.random.default_rng(len(names)), 24
+    images = rng.integers(0, 256, (count, 8, 9, 1)).astype(np.uint8)
+    masks = rng.integers(0, 2, (count, 8, 9, len(names))).astype(np.uint8)
+    pack = in_memory_pack("faces", Split(images, masks=masks), mask_names=tuple(names))
+    augment = Augment.of(DataSettings(flip=True, shift=shift), pack.mask_names)
+    plain = Augment.of(DataSettings(flip=True, shift=shift))
+    turned, moved = (batches(pack.split("train"), augment=a, batch_size=count).batch(0) for a in (augment, plain))
+    assert torch.equal(turned.images, moved.images) and turned.masks is not None and moved.masks is not None
+    flipped = augment.draw(5, 0, count, slice(0, count))[:, 0] < 0.5
+    assert 0 < flipped.sum() < count
+    partner = {"l_eye": "r_eye", "r_eye": "l_eye", "l_brow": "r_brow", "r_brow": "l_brow"}
+    for place, name in enumerate(names):
+        other = names.index(partner.get(name, name))
+        for i in range(count):
+            assert torch.equal(turned.masks[i, place], moved.masks[i, other if flipped[i] else place])
 
 
 def test_augmentation_is_a_function_of_seed_and_index() -> None:

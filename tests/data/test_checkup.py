@@ -9,8 +9,9 @@ from morphospace.data.checkup import check_pack
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
+from morphospace.errors import DataError
 
-from .conftest import encoded, picture
+from .conftest import encoded, one_line, picture
 
 
 def test_what_a_pack_holds() -> None:
@@ -51,3 +52,28 @@ def test_lost_files_are_told(tmp_path: Path) -> None:
         (tmp_path / f"{i}.png").write_bytes(encoded(picture(i + 10)))
     (tmp_path / "0.png").write_bytes(encoded(picture(0)))
     assert check_pack(prepare(DataSettings(data=f"folder:{tmp_path}"))).remarks == ()
+
+
+def test_masks_that_are_not_there_are_told() -> None:
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 2, (9, 8, 8, 3)).astype(np.uint8)
+    masks[[2, 5]] = 0
+    masks[..., 1] = 0
+    split = Split(rng.integers(0, 256, (9, 8, 8, 3)).astype(np.uint8), masks=masks)
+    found = check_pack(in_memory_pack("noise", split, mask_names=("hair", "hat", "skin")))
+    assert found.splits["train"].unmasked == 2
+    assert found.splits["train"].masks == pytest.approx(dict(zip(("hair", "hat", "skin"), masks.mean((0, 1, 2)))))
+    assert found.remarks == ("train: 2 images have no pixel in any mask", "train: masks that no image has: hat")
+
+
+def test_a_file_that_changed_since_it_was_packed_is_named(tmp_path: Path) -> None:
+    pack = prepare(DataSettings(data="toyfaces:10", size="16"), out=tmp_path / "pack")
+    assert check_pack(pack).duplicates == 0
+    for name in ("train.masks.npy", "test.images.npy"):
+        file = tmp_path / "pack" / name
+        before = file.read_bytes()
+        file.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        with pytest.raises(DataError, match=name) as caught:
+            check_pack(pack)
+        one_line(caught.value)
+        file.write_bytes(before)

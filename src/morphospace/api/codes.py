@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from morphospace.api.encoders import kept_encoder
 from morphospace.api.loading import Run
 from morphospace.data.batches import held_out
 from morphospace.data.pack import Pack, Split
@@ -28,6 +29,9 @@ def encoder_of(run: Run) -> Encodes:
     """
     if isinstance(run.model, Encodes):
         return run.model
+    kept = kept_encoder(run)
+    if kept is not None:
+        return kept
     name = run.configuration.model.name
     raise RunError(
         f"run = {str(run.path)!r}: {name} has no encoder: use `morpho project` or train one with `morpho train-encoder`"

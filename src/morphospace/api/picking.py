@@ -1,11 +1,14 @@
-"""A point of the space as a person names it: an image by its number, a file, a seed."""
+"""A point of the space as a person names it: an image by its number, a file, a seed, a code kept in a file."""
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from morphospace.api.codes import codes_of, judged_rows, told_of
@@ -15,7 +18,7 @@ from morphospace.data.decode import Rule, decode
 from morphospace.errors import DataError, SettingError, require
 from morphospace.models.contract import seeded_noise
 
-__all__ = ["Pick", "picked", "picture_for"]
+__all__ = ["Pick", "Shown", "picked", "picture_for", "shown"]
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,30 @@ class Pick:
     condition: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A picture that someone names.
+
+    Attributes:
+        image: uint8 (H, W, C), in the run's own shape.
+        words: Where it comes from: `test image 12`, `photo.jpg`.
+        condition: What a conditional model is told of it, (K,); None for the others, and where nobody said it.
+    """
+
+    image: np.ndarray
+    words: str
+    condition: Tensor | None = None
+
+
 def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None) -> Pick:
     """Return the point of the space that someone means.
 
     Args:
         run: A loaded run.
         what: `12`: the image of that number among those that training did not see; `train:12`: among the training
-            images; `seed:7`: a draw from the prior, that of sample 0 of `morpho sample --seed 7`; anything else is the
-            path of a picture, cropped and resized by the run's own rule.
+            images; `seed:7`: a draw from the prior, that of sample 0 of `morpho sample --seed 7`; `code.json`: the
+            first code in a file that `morpho project --code` wrote, and `code.json#3` the fourth; anything else is
+            the path of a picture, cropped and resized by the run's own rule.
         condition: What a conditional model is told, (K,), where the image does not say it itself.
 
     Raises:
@@ -56,26 +75,66 @@ def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None)
         require(number.isdecimal(), "seed", text, "must be seed:NUMBER, for instance seed:7")
         noise = seeded_noise(1, run.model.latent_dim, int(number))
         return Pick(prior_for(run, "model").from_noise(noise)[0].float(), None, f"seed {number}", condition)
-    if text.isdecimal() or (kind == "train" and number.isdecimal()):
-        return _numbered(run, kind == "train", int(number or text), condition)
-    image = picture_for(run, text)
-    told = None if condition is None else condition[None]
-    return Pick(codes_of(run, image[None], told)[0], image, Path(text).name, condition)
+    if Path(text.partition("#")[0]).suffix.lower() == ".json":
+        return _kept(run, text, condition)
+    found = shown(run, text, condition=condition)
+    told = None if found.condition is None else found.condition[None]
+    return Pick(codes_of(run, found.image[None], told)[0], found.image, found.words, found.condition)
 
 
-def _numbered(run: Run, train: bool, number: int, condition: Tensor | None) -> Pick:
-    """Return the code of an image by its number."""
-    if train:
+def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) -> Shown:
+    """Return the picture that someone means: `12`, `train:12` or a file, as for `picked`, without encoding it.
+
+    Raises:
+        SettingError: No such image.
+        DataError: A file that is no picture.
+    """
+    kind, _, number = str(what).partition(":")
+    if not (str(what).isdecimal() or (kind == "train" and number.isdecimal())):
+        return Shown(picture_for(run, what), Path(what).name, condition)  # type: ignore[arg-type]
+    if kind == "train":
         split, label = run.pack.split("train"), "train"
         rows = np.arange(len(split))
     else:
         split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
-    require(number < len(rows), "image", number, f"must be from 0 to {len(rows) - 1}, the images in the {label} split")
-    taken = rows[[number]]
-    image = np.asarray(split.images[taken])
-    told = told_of(run.model, split, taken) if condition is None else condition[None]
-    code = codes_of(run, image, told)[0]
-    return Pick(code, image[0], f"{label} image {number}", None if told is None else told[0].cpu().float())
+    index = int(number or kind)
+    require(index < len(rows), "image", index, f"must be from 0 to {len(rows) - 1}, the images in the {label} split")
+    taken = rows[[index]]
+    if condition is None:
+        told = told_of(run.model, split, taken)
+        condition = None if told is None else told[0].cpu().float()
+    return Shown(np.asarray(split.images[taken])[0], f"{label} image {index}", condition)
+
+
+def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
+    """Return a code out of a JSON file with `codes`, and `conditions` where the model takes any.
+
+    Raises:
+        SettingError: No such file or number, or the codes are another model's.
+        DataError: It is something else.
+    """
+    name, _, number = text.partition("#")
+    require(Path(name).is_file(), "code", name, "no such file; `morpho project --code` writes one")
+    require(not number or number.isdecimal(), "code", text, "must be FILE.json, or FILE.json#NUMBER")
+    try:
+        held = json.loads(Path(name).read_text(encoding="utf-8"))
+        codes, conditions = held["codes"], held.get("conditions")
+        index, count = int(number or 0), len(codes)
+        require(index < count, "code", text, f"must be from {name}#0 to {name}#{count - 1}")
+        code = torch.tensor([float(value) for value in codes[index]])
+        told = torch.tensor([float(value) for value in conditions[index]]) if conditions else None
+    except SettingError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"code = {name!r}: holds no codes ({error!r}); `morpho project --code` writes such a file"
+        ) from None
+    dim, size = run.model.latent_dim, 0 if run.model.conditioning is None else run.model.conditioning.size
+    rule = f"has {len(code)} numbers, the codes of this run have {dim}; take one of the same run"
+    require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule)
+    told = told if condition is None else condition
+    require(told is None or len(told) == size, "code", text, f"has a condition, and this run takes {size} numbers")
+    return Pick(code, None, Path(name).name + (f"#{number}" if number else ""), told)
 
 
 def picture_for(run: Run, path: str | Path) -> np.ndarray:

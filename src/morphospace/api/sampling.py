@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import AT_ONCE, chunks, codes_of, judged_rows, told_of
+from morphospace.api.codes import AT_ONCE, chunks, codes_of, encoder_of, judged_rows, told_of
 from morphospace.api.loading import Run, loaded
 from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.artifacts.files import atomic
 from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, require
-from morphospace.models.contract import Decodes, Encodes, Model, each_condition, seeded_noise
+from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
 from morphospace.randomness import stream
 
-__all__ = ["Reconstructions", "SampleGrid", "decode", "reconstruct", "sample", "sample_grid"]
+__all__ = ["Reconstructions", "SampleGrid", "decode", "reconstruct", "sample", "sample_grid", "sample_masks"]
 
 FITTED_ON = 10_000
 
@@ -32,14 +32,18 @@ class Reconstructions:
     Attributes:
         originals: uint8 (N, H, W, C).
         images: uint8 (N, H, W, C), decoded from the codes' means.
-        mse: Mean squared error a pixel, both in [0, 1].
+        mse: Mean squared error a pixel, both in [0, 1]; of pixels within the true masks where the model learned no
+            others.
         split: Which split the originals come from.
+        masks: The originals' masks and what the model makes of them, each uint8 (N, H, W, 1); None for a model that
+            decodes no masks.
     """
 
     originals: np.ndarray
     images: np.ndarray
     mse: float
     split: str
+    masks: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,31 @@ def decode(model: Model, z: Tensor, condition: Tensor | None = None) -> np.ndarr
         for parts in chunks(z, condition)
     )
     return np.concatenate(list(drawn))
+
+
+@torch.no_grad()
+def decode_masks(model: Model, z: Tensor) -> np.ndarray | None:
+    """Decode the masks of codes (N, D) in chunks; uint8 (N, H, W, 1), or None where the model has none."""
+    if not isinstance(model, DecodesMasks):
+        return None
+    drawn = (masks_uint8(model.decode_mask(part.to(model.device, model.dtype))) for (part,) in chunks(z, None))
+    return np.concatenate([mask.numpy() for mask in drawn])
+
+
+def sample_masks(
+    run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: str = "model", start: int = 0
+) -> np.ndarray | None:
+    """Draw the masks of the very images that `sample` draws of the same arguments.
+
+    Returns:
+        uint8 (n, H, W, 1), the probability of being within times 255; None for a model that decodes no masks.
+    """
+    run = loaded(run)
+    require(n >= 1, "n", n, "must be at least 1")
+    if not isinstance(run.model, DecodesMasks):
+        return None
+    noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
+    return decode_masks(run.model, prior_for(run, prior).from_noise(noise))
 
 
 def sample(
@@ -216,19 +245,21 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
         data: The pack to take them from, in place of the run's own.
 
     Raises:
-        SettingError: The model has no encoder, or there are not so many images.
+        RunError: The model has no encoder, and none was trained for it.
+        SettingError: There are not so many images.
     """
     run = loaded(run)
-    name = run.configuration.model.name
-    if not (isinstance(run.model, Encodes) and isinstance(run.model, Decodes)):
-        raise SettingError(
-            f"run = {str(run.path)!r}: {name} has no encoder, so there is nothing to reconstruct; use `morpho sample`"
-        )
+    encoder_of(run)
     split, rows, label = judged_rows(data or run.pack, run.configuration.data.valid)
     if not 1 <= n <= len(rows):
         raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])
     originals, condition = np.asarray(split.images[chosen]), told_of(run.model, split, chosen)
-    rebuilt = decode(run.model, codes_of(run, originals, condition), condition)
-    mse = float(((originals.astype(np.float64) - rebuilt) ** 2).mean() / 255**2)
-    return Reconstructions(originals, rebuilt, mse, label)
+    codes = codes_of(run, originals, condition)
+    rebuilt, masks = decode(run.model, codes, condition), decode_masks(run.model, codes)
+    squares = ((originals.astype(np.float64) - rebuilt) / 255) ** 2
+    if masks is None or split.masks is None:
+        return Reconstructions(originals, rebuilt, float(squares.mean()), label)
+    within = np.asarray(split.masks[chosen]).max(axis=-1, keepdims=True)
+    mse = float(squares.mean(axis=-1, keepdims=True)[within > 0].mean())
+    return Reconstructions(originals, rebuilt, mse, label, (within * np.uint8(255), masks))

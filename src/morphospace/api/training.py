@@ -60,7 +60,7 @@ def train(
     *,
     recipe: str | None = None,
     start_from: str | Path | None = None,
-    parts: Mapping[str, nn.Module] | None = None,
+    parts: Mapping[str, nn.Module] | Sequence[str] | None = None,
     hooks: Hooks | None = None,
     **settings: Any,
 ) -> Run:
@@ -72,7 +72,8 @@ def train(
         out: The run's folder.
         recipe: Name of a recipe or path of a TOML file, under the settings given here.
         start_from: A finished run whose weights to begin with (fine-tuning).
-        parts: Networks of your own by name (`encoder`, `decoder`; `generator`, `critic`), in place of ours.
+        parts: Networks of your own by name (`encoder`, `decoder`; `generator`, `critic`), in place of ours. Or, as the
+            data setting of that name, names of the parts of the images to keep and to take masks of.
         hooks: Listeners and the like.
         settings: Any model, data or training setting by its plain name (`beta=4.0`, `epochs=5`, `size="64"`).
 
@@ -85,7 +86,10 @@ def train(
     given = None if data is None or isinstance(data, str) else data
     if isinstance(data, str):
         settings["data"] = data
-    job = Job(resolve(model, recipe, settings), Path(out), given, dict(parts or {}), hooks or Hooks())
+    networks = dict(parts) if isinstance(parts, Mapping) else {}
+    if parts is not None and not isinstance(parts, Mapping):
+        settings["parts"] = tuple(parts)
+    job = Job(resolve(model, recipe, settings), Path(out), given, networks, hooks or Hooks())
     return job.run(None if start_from is None else Path(start_from))
 
 
@@ -246,7 +250,7 @@ class Job:
             training[0],
             rows=training[1],
             batch_size=s.batch_size,
-            augment=Augment.of(self.configuration.data),
+            augment=Augment.of(self.configuration.data, pack.mask_names),
             rank=world.rank,
             world=world.size,
             **common,

@@ -13,13 +13,14 @@ from morphospace.artifacts.checkpoints import save_checkpoint
 from morphospace.artifacts.curves import draw_curves
 from morphospace.artifacts.files import writing
 from morphospace.artifacts.page import write_report
-from morphospace.artifacts.pictures import grid, interleave, save_picture
+from morphospace.artifacts.pictures import grid, grid_of_pairs, interleave, save_picture
 from morphospace.artifacts.run import RunFolder
-from morphospace.models.contract import Decodes, Encodes, Model, each_condition, seeded_noise
+from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
 from morphospace.training.engine import Engine
 from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Validated
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch.utils.tensorboard import SummaryWriter
 
     from morphospace.data.batches import Batch
@@ -87,19 +88,19 @@ class Recorder:
         name = f"{images:012d}.png"
         with self.engine.judging(), torch.random.fork_rng(devices=[]):
             if isinstance(self.model, Decodes) and self.model.prior is not None:
-                picture = grid(self.samples(), COLUMNS)
+                picture = self.samples()
                 told = self.model.conditioning
                 rows = {} if told is None else {"rows": [told.words(row) for row in told.spread()[:ROWS]]}
                 save_picture(self.run.path / "samples" / name, picture, {**facts, "seed": 0, **rows})
             if isinstance(self.model, Decodes) and isinstance(self.model, Encodes):
-                picture = grid(self.reconstructions(), COLUMNS)
+                picture = self.reconstructions()
                 facts["rows"] = "original, reconstruction"
                 save_picture(self.run.path / "reconstructions" / name, picture, facts)
         title = f"{self.model.settings.name}, {self.run.path.name}, {images:,} images"
         draw_curves(self.run.path / "curves.png", self.run.read_metrics(), title)
 
-    def samples(self) -> np.ndarray:
-        """Decode fixed noise; a conditional model draws the same codes once for each condition, a row each."""
+    def samples(self) -> Image.Image:
+        """Draw fixed noise decoded; a conditional model decodes the same codes for each condition, a row each."""
         model, condition = self.model, None
         if model.conditioning is None:
             noise = seeded_noise(SAMPLES, model.latent_dim, 0)
@@ -107,12 +108,21 @@ class Recorder:
             noise, condition = each_condition(model, COLUMNS, 0, ROWS)
             condition = condition.to(model.device, model.dtype)
         z = model.prior.from_noise(noise.to(model.device, model.dtype))  # type: ignore[union-attr]
-        return np.asarray(model.to_uint8(model.decode(z, condition)))  # type: ignore[attr-defined]
+        images = np.asarray(model.to_uint8(model.decode(z, condition)))  # type: ignore[attr-defined]
+        if isinstance(model, DecodesMasks):
+            return grid_of_pairs(images, np.asarray(masks_uint8(model.decode_mask(z))))
+        return grid(images, COLUMNS)
 
-    def reconstructions(self) -> np.ndarray:
-        """Rebuild the shown images from their codes' means, a row of them over a row of originals."""
+    def reconstructions(self) -> Image.Image:
+        """Draw the shown images rebuilt from their codes' means, a row of them under a row of originals."""
         model, images = self.model, self.shown.images
         condition = None if model.conditioning is None else model.conditioning.from_batch(self.shown)
-        rebuilt = model.decode(model.encode(images, condition).mean, condition)  # type: ignore[attr-defined]
+        z = model.encode(images, condition).mean  # type: ignore[attr-defined]
+        rebuilt = model.decode(z, condition)  # type: ignore[attr-defined]
         first, second = (np.asarray(model.to_uint8(side)) for side in (images, rebuilt))
-        return interleave(first, second, COLUMNS)
+        if isinstance(model, DecodesMasks) and self.shown.masks is not None:
+            true = self.shown.masks.amax(1, keepdim=True)
+            masks = [np.asarray(masks_uint8(side)) for side in (true, model.decode_mask(z))]
+            wide = COLUMNS // 2
+            return grid_of_pairs(interleave(first, second, wide), interleave(masks[0], masks[1], wide), wide)
+        return grid(interleave(first, second, COLUMNS), COLUMNS)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from morphospace.artifacts.configuration import fields_of
 from morphospace.cli.flags import Json, flags_of, with_flags
 from morphospace.cli.paths import check_folder, check_picture
-from morphospace.cli.talk import Answer, Spoken, Table
+from morphospace.cli.talk import Answer, Spoken, Table, Talk
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from morphospace.data.pack import Pack
+
 __all__ = ["check", "fetch", "list_sources", "pack", "show"]
 
-MOST_SHOWN = 10_000
+SHOWN, MOST_SHOWN = 64, 10_000
 
 Root = Annotated[str | None, Parameter(help="Folder that holds the source's files; MORPHOSPACE_DATA when not given.")]
 
@@ -54,7 +59,7 @@ def fetch(
     from morphospace.data.prepare import fetch as fetch_files
 
     folder = fetch_files(source, root, say=talk.say)
-    line = f"{source} is in {folder}" if folder else f"{source} needs no files"
+    line = f"{source} is in {folder}" if folder else f"{source}: nothing to fetch"
     return Answer({"source": source, "folder": str(folder) if folder else None}, [line])
 
 
@@ -103,33 +108,63 @@ def show(
     /,
     *,
     out: Annotated[str, Parameter(help="The picture to write, a .png.")],
-    n: Annotated[int, Parameter(help="How many images, the first of the split.")] = 64,
+    n: Annotated[int | None, Parameter(help="How many images; 64, or as many as there are, if left out.")] = None,
     split: Annotated[str, Parameter(help="Which split.")] = "train",
+    seed: Annotated[int, Parameter(help="Which images: drawn at random, shown in the split's order.")] = 0,
+    first: Annotated[
+        bool, Parameter(help="The first images of the split instead.", negative=(), show_default=False)
+    ] = False,
+    captions: Annotated[
+        Literal["auto", "classes", "attributes", "factors", "none"],
+        Parameter(help="What to write under each image; the first of the three that is known if left out."),
+    ] = "auto",
+    masks: Annotated[
+        bool, Parameter(help="Put the masks beside each image, a colour a part.", negative=(), show_default=False)
+    ] = False,
     json: Json = False,
     talk: Spoken,
     **settings: Any,
 ) -> Answer:
-    """Draw the first images of a source or pack into a PNG."""
-    require(1 <= n <= MOST_SHOWN, "n", n, f"must be from 1 to {MOST_SHOWN}")
+    """Draw images of a source or pack into a PNG, with what is known of each."""
+    require(n is None or 1 <= n <= MOST_SHOWN, "n", n, f"must be from 1 to {MOST_SHOWN}")
+    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     path = check_picture(out)
     chosen = _settings(source, settings)
+    from morphospace.artifacts.labelled import draw_split
+    from morphospace.artifacts.pictures import save_picture
+
+    found = _prepared(chosen, talk)
+    part = found.split(split)
+    if n is not None and n > len(part):
+        raise SettingError(f"n = {n}: {found.name} has {len(part):,} images in {split!r}; ask for no more")
+    count = min(SHOWN, len(part)) if n is None else n
+    picture = draw_split(found, part, _rows(len(part), count, None if first else seed), captions, masks=masks)
+    facts = {"data": found.name, "split": split, "n": count, "seed": None if first else seed}
+    save_picture(path, picture, facts)
+    return Answer({"out": str(path), **facts}, [f"{count} of {len(part):,} images of {found.name}, {split}: {path}"])
+
+
+def _rows(length: int, count: int, seed: int | None) -> np.ndarray:
+    """Return which rows to show, in order: a random choice, or the first where there is no seed."""
     import numpy as np
 
-    from morphospace.artifacts.pictures import grid, save_picture
+    from morphospace.randomness import stream
+
+    if seed is None:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(stream(seed, "show")).choice(length, count, replace=False))
+
+
+def _prepared(chosen: DataSettings, talk: Talk) -> Pack:
+    """Return the pack that settings describe, telling how far it is."""
     from morphospace.cli.progress import Watch
     from morphospace.data.prepare import prepare
 
     watch = Watch(talk)
     try:
-        found = prepare(chosen, say=watch.say, progress=watch.packing)
+        return prepare(chosen, say=watch.say, progress=watch.packing)
     finally:
         watch.close()
-    part = found.split(split)
-    if n > len(part):
-        raise SettingError(f"n = {n}: {found.name} has {len(part):,} images in {split!r}; ask for no more")
-    facts = {"data": found.name, "split": split, "n": n}
-    save_picture(path, grid(np.asarray(part.images[:n])), facts)
-    return Answer({"out": str(path), **facts}, [f"{n} of {len(part):,} images of {found.name}, {split}: {path}"])
 
 
 def check(
@@ -144,15 +179,9 @@ def check(
     chosen = _settings(source, settings)
     import dataclasses
 
-    from morphospace.cli.progress import Watch
     from morphospace.data.checkup import check_pack
-    from morphospace.data.prepare import prepare
 
-    watch = Watch(talk)
-    try:
-        found = check_pack(prepare(chosen, say=watch.say, progress=watch.packing))
-    finally:
-        watch.close()
+    found = check_pack(_prepared(chosen, talk))
     lines = [f"{'data':12}{found.name}, {'x'.join(map(str, found.shape))}"]
     for name, split in found.splits.items():
         mean, deviation = (", ".join(f"{value:.1f}" for value in values) for values in (split.mean, split.deviation))

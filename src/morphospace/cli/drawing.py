@@ -68,13 +68,16 @@ def sample(
     wanted = None if attributes is None else parse_attributes(attributes)
     path = check_picture(out)
     import morphospace as ms
-    from morphospace.artifacts.pictures import grid, save_picture
+    from morphospace.api.sampling import sample_masks
+    from morphospace.artifacts.pictures import grid, grid_of_pairs, save_picture
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     images, columns, told = drawn(loaded, n, seed, prior, label, wanted)
     facts = {"run": str(loaded.path), "n": len(images), "seed": seed, "prior": prior, "images": loaded.images}
     facts |= {"raw": raw, **told}
-    save_picture(path, grid(images, columns), facts)
+    masks = sample_masks(loaded, len(images), seed, prior=prior)
+    facts |= {} if masks is None else {"pairs": "sample, mask"}
+    save_picture(path, grid(images, columns) if masks is None else grid_of_pairs(images, masks, columns), facts)
     word = "sample" if len(images) == 1 else "samples"
     of = f" of {told['condition']}" if "condition" in told else ""
     lines = [f"{len(images)} {word}{of} at {loaded.images:,} images: {path}"]
@@ -146,15 +149,20 @@ def reconstruct(
     import numpy as np
 
     import morphospace as ms
-    from morphospace.artifacts.pictures import grid, interleave, save_picture
+    from morphospace.artifacts.pictures import grid, grid_of_pairs, interleave, save_picture
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     made = ms.reconstruct(loaded, n)
-    columns = min(n, COLUMNS)
-    white = np.full((-n % columns, *made.images.shape[1:]), 255, np.uint8)  # fills the last row
-    originals, images = np.concatenate([made.originals, white]), np.concatenate([made.images, white])
+    columns = min(n, COLUMNS if made.masks is None else COLUMNS // 2)
+
+    def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        white = np.full((-n % columns, *first.shape[1:]), 255, np.uint8)  # fills the last row
+        return interleave(np.concatenate([first, white]), np.concatenate([second, white]), columns)
+
     facts = {"run": str(loaded.path), "n": n, "split": made.split, "images": loaded.images, "raw": raw}
-    picture = grid(interleave(originals, images, columns), columns)
+    images = rows(made.originals, made.images)
+    picture = grid(images, columns) if made.masks is None else grid_of_pairs(images, rows(*made.masks), columns)
+    facts |= {} if made.masks is None else {"pairs": "image, mask"}
     save_picture(path, picture, {**facts, "rows": "original, reconstruction"})
     line = f"{n} of the {made.split} split, originals over reconstructions, mean squared error {made.mse:.5f}: {path}"
     return Answer({"out": str(path), **facts, "mse": made.mse}, [line])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from morphospace.errors import RunError, SettingError
 
-__all__ = ["check_folder", "check_picture"]
+__all__ = ["check_drawing", "check_folder", "check_parent", "check_picture"]
 
 
 def check_picture(out: str) -> Path:
@@ -20,7 +20,25 @@ def check_picture(out: str) -> Path:
 
     path = Path(out)
     check_picture_path(path)
-    _check_parent(path)
+    check_parent(path)
+    return path
+
+
+def check_drawing(out: str) -> Path:
+    """Return the path of a picture or film to write.
+
+    Raises:
+        SettingError: It is none of .png, .gif, .webp and .mp4, or lies where nothing can be written.
+        MissingExtra: An MP4 without its encoder.
+    """
+    from morphospace.artifacts.films import FILMS, check_film_path
+
+    path = Path(out)
+    if path.suffix.lower() not in (".png", *FILMS) or path.is_dir():
+        raise SettingError(f"out = {out!r}: must be a file name that ends in .png, .gif, .webp or .mp4")
+    if path.suffix.lower() != ".png":
+        check_film_path(path)
+    check_parent(path)
     return path
 
 
@@ -39,11 +57,16 @@ def check_folder(out: str, *, holds: str, what: str) -> Path:
     path = Path(out)
     if path.exists() and not (path / holds).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"out = {out!r}: is there already and is not a {what}; choose another path")
-    _check_parent(path)
+    check_parent(path)
     return path
 
 
-def _check_parent(path: Path) -> None:
+def check_parent(path: Path) -> None:
+    """Refuse a path whose folder is none or cannot be written to.
+
+    Raises:
+        SettingError: It is so.
+    """
     there = path if path.is_dir() else path.absolute().parent
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 
-__all__ = ["Augment", "binary", "check_binarise", "row_keys", "visit_keys"]
+__all__ = ["Augment", "binary", "check_binarise", "mirrored", "row_keys", "visit_keys"]
 
 _BINARISE = ("none", "threshold", "fixed", "dynamic")
 _SALT = 0x5EED
@@ -36,14 +37,16 @@ class Augment:
     """How training images are varied.
 
     Attributes:
-        flip: Mirror each with probability one half.
+        flip: Mirror each with probability one half; masks of a left and a right part (`l_eye`, `r_eye`) change places.
         shift: Move each by up to so many pixels along both axes, repeating the edge.
         brightness: Multiply each by a factor within 1 - this and 1 + this, cut at white.
+        mirrored: Which mask takes the place of each when an image is mirrored; empty when they all stay.
     """
 
     flip: bool = False
     shift: int = 0
     brightness: float = 0.0
+    mirrored: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         shift, brightness = self.shift, self.brightness
@@ -54,9 +57,9 @@ class Augment:
             raise SettingError(f"brightness={brightness!r}: must be from 0 to below 1; 0.1 is mild")
 
     @classmethod
-    def of(cls, settings: DataSettings) -> Augment:
-        """What data settings ask for."""
-        return cls(settings.flip, settings.shift, settings.brightness)
+    def of(cls, settings: DataSettings, mask_names: Sequence[str] = ()) -> Augment:
+        """What data settings ask for, of images with masks of these names."""
+        return cls(settings.flip, settings.shift, settings.brightness, mirrored(mask_names))
 
     def __bool__(self) -> bool:
         return self.flip or self.shift > 0 or self.brightness > 0
@@ -94,7 +97,25 @@ class Augment:
             pixels = planes.permute(0, 2, 3, 1)
             return pixels.reshape(-1, pixels.shape[-1]).index_select(0, at).view(pixels.shape).permute(0, 3, 1, 2)
 
-        return move(images), None if masks is None else move(masks)
+        moved = None if masks is None else move(masks)
+        if moved is not None and self.flip and self.mirrored:
+            turned = drawn[:, 0, None, None, None] < 0.5
+            moved = torch.where(turned, moved[:, list(self.mirrored)], moved)
+        return move(images), moved
+
+
+def mirrored(mask_names: Sequence[str]) -> tuple[int, ...]:
+    """Which mask takes the place of each in a mirrored image: left and right parts swap; empty when all stay.
+
+    Sides are told by names as in CelebAMask-HQ: `l_eye` and `r_eye`.
+
+    >>> mirrored(["skin", "l_eye", "r_eye", "neck_l"]), mirrored(["skin", "l_eye"])
+    ((0, 2, 1, 3), ())
+    """
+    other = {"l_": "r_", "r_": "l_"}
+    places = {name: place for place, name in enumerate(mask_names)}
+    swapped = tuple(places.get(other.get(name[:2], "") + name[2:], place) for name, place in places.items())
+    return swapped if swapped != tuple(range(len(swapped))) else ()
 
 
 def check_binarise(how: str) -> None:

@@ -19,12 +19,16 @@ import torch
 from torch import Tensor
 
 from morphospace.data.adopt import from_dataset
+from morphospace.data.ahead import Announcer
 from morphospace.data.augment import Augment, binary, check_binarise, row_keys, visit_keys
 from morphospace.data.memory import free_bytes, shared_tensor
 from morphospace.data.pack import Pack, Split
+from morphospace.data.shards import on_disk
 from morphospace.errors import SettingError
 
 __all__ = ["Batch", "Batches", "from_dataset", "held_out", "permutation"]
+
+_ANNOUNCED = 8  # batches, where the pack is larger than memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +108,8 @@ class Batches:
             `sequential` give the fixed draw where `batch` draws anew.
         resident: Keep the whole split on the device as uint8. When None, if it takes at most half of what is
             free there (and always when the images are a plain array in memory and the device is the CPU).
-            Otherwise batches are gathered from the memory map, one ahead, by a thread. Values are the same,
-            bit for bit.
+            Otherwise batches are gathered from the memory map, one ahead, by a thread (see `ahead.py` for packs
+            larger than memory). Values are the same, bit for bit.
 
     Raises:
         SettingError: A batch that is larger than the rows there are or does not divide among the processes,
@@ -137,6 +141,9 @@ class Batches:
         self.resident = self._fits() if resident is None else resident
         self._orders: dict[int, np.ndarray] = {}
         self._ahead: tuple[int, Future[dict[str, Tensor]]] | None = None
+        self._announcer: Announcer | None = None
+        self._announces = False
+        self._announced = 0  # the batch before which all have been announced
         self._thread: ThreadPoolExecutor | None = None
         self._small = {
             kind: torch.as_tensor(np.array(array)).to(self.device, torch.int64 if kind == "labels" else torch.float32)
@@ -164,9 +171,11 @@ class Batches:
 
     def _fits(self) -> bool:
         arrays = [a for kind, a in self.split.arrays().items() if kind in ("images", "masks")]
-        if self.device.type == "cpu" and not any(isinstance(a, np.memmap) for a in arrays):
+        if self.device.type == "cpu" and not any(on_disk(a) for a in arrays):
             return True
-        return sum(a.nbytes for a in arrays) <= free_bytes(self.device) // 2
+        # Processes beside this one hold a copy each where they share a memory.
+        copies = self.world if self.device.type == "cpu" else 1
+        return copies * sum(a.nbytes for a in arrays) <= free_bytes(self.device) // 2
 
     def _order(self, epoch: int) -> np.ndarray:
         if epoch not in self._orders:
@@ -200,8 +209,23 @@ class Batches:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
             weakref.finalize(self, self._thread.shutdown, wait=False)
         # The rows are worked out here, so the thread shares no state with this one.
-        self._ahead = index + 1, self._thread.submit(self._gather, self._positions(index + 1))
+        self._ahead = index + 1, self._thread.submit(self._gather, self._positions(index + 1), self._soon(index + 2))
         return self._make(rows, gathered, index)
+
+    def _soon(self, index: int) -> np.ndarray | None:
+        """Rows of the batches from `index` on that have not been announced; None where nobody needs to know."""
+        if self._announcer is None:
+            big = list(self._big.values())
+            fits = sum(array.nbytes for array in big) <= free_bytes(torch.device("cpu"))
+            self._announcer = Announcer([] if fits else big)
+            self._announces = not fits
+        if not self._announces:
+            return None
+        first, last = max(index, self._announced), index + _ANNOUNCED
+        if first > last:  # elsewhere than where the last batch was
+            first = index
+        self._announced = last
+        return np.concatenate([self._positions(i) for i in range(first, last)]) if first < last else None
 
     def fixed(self, count: int, start: int = 0) -> Batch:
         """`count` rows from `start` on, in order, or as many as there are."""
@@ -226,8 +250,10 @@ class Batches:
         at = torch.from_numpy(rows).to(self.device, non_blocking=True)
         return {kind: held.index_select(0, at) for kind, held in self._held.items()}
 
-    def _gather(self, rows: np.ndarray) -> dict[str, Tensor]:
-        """uint8 rows from the map, read in the order they lie on disk."""
+    def _gather(self, rows: np.ndarray, soon: np.ndarray | None = None) -> dict[str, Tensor]:
+        """uint8 rows from the map, read in the order they lie on disk; of those wanted `soon` the kernel is told."""
+        if soon is not None and self._announcer is not None:
+            self._announcer.announce(soon)
         order = np.argsort(rows, kind="stable")
         made = {}
         for kind, array in self._big.items():

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from morphospace.data.pack import Pack, Split
+from morphospace.data.pack import Pack, Split, open_pack
 
 __all__ = ["Checkup", "SplitCheckup", "check_pack"]
 
@@ -31,6 +31,7 @@ class SplitCheckup:
         attributes: Share of images that have each attribute.
         factors: Least, greatest and number of different values of each factor.
         masks: Share of pixels in each mask.
+        unmasked: Images whose masks are all empty.
     """
 
     count: int
@@ -41,6 +42,7 @@ class SplitCheckup:
     attributes: Mapping[str, float]
     factors: Mapping[str, tuple[float, float, int]]
     masks: Mapping[str, float]
+    unmasked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,13 @@ class Checkup:
 
 
 def check_pack(pack: Pack) -> Checkup:
-    """Look a pack over; reads every image once, a few at a time."""
+    """Look a pack over; reads every image, a few at a time.
+
+    Raises:
+        DataError: The pack lies on disk, and a file of it is not what was packed.
+    """
+    if pack.path is not None:
+        open_pack(pack.path, verify=True)
     seen: dict[bytes, tuple[str, int]] = {}
     pairs: list[tuple[tuple[str, int], tuple[str, int]]] = []
     duplicates, leaked, splits = 0, dict[str, int](), dict[str, SplitCheckup]()
@@ -116,10 +124,11 @@ def _tables(pack: Pack, split: Split, mean: np.ndarray, square: np.ndarray, cons
     if split.labels is not None:
         names = pack.label_names or tuple(str(n) for n in range(int(split.labels.max()) + 1))
         classes = dict(zip(names, np.bincount(split.labels, minlength=len(names)).tolist(), strict=True))
-    attributes = (
-        {} if split.attributes is None else dict(zip(pack.attribute_names, _share(split.attributes, (0,)), strict=True))
-    )
-    masks = {} if split.masks is None else dict(zip(pack.mask_names, _share(split.masks, (0, 1, 2)), strict=True))
+    attributes = {}
+    if split.attributes is not None:
+        shares = np.asarray(split.attributes).sum(axis=0, dtype=np.int64) / len(split)
+        attributes = dict(zip(pack.attribute_names, shares.tolist(), strict=True))
+    masks, unmasked = _masks(pack, split)
     factors = {}
     for i, name in enumerate(pack.factor_names if split.factors is not None else ()):
         column = np.asarray(split.factors)[:, i]
@@ -134,18 +143,29 @@ def _tables(pack: Pack, split: Split, mean: np.ndarray, square: np.ndarray, cons
         attributes,
         factors,
         masks,
+        unmasked,
     )
 
 
-def _share(table: np.ndarray, axes: tuple[int, ...]) -> list[float]:
-    count = math.prod(table.shape[axis] for axis in axes)
-    return (np.sum(table, axis=axes, dtype=np.int64) / count).tolist()
+def _masks(pack: Pack, split: Split) -> tuple[dict[str, float], int]:
+    """Return the share of pixels in each mask, and how many images have none."""
+    if split.masks is None:
+        return {}, 0
+    height, width, layers = split.masks.shape[1:]
+    inside, unmasked, step = np.zeros(layers, np.int64), 0, max(1, _BYTES // (height * width * layers))
+    for first in range(0, len(split), step):
+        areas = np.sum(split.masks[first : first + step], axis=(1, 2), dtype=np.int64)
+        inside += areas.sum(axis=0)
+        unmasked += int((areas == 0).all(axis=1).sum())
+    shares = inside / (len(split) * height * width)
+    return dict(zip(pack.mask_names, shares.tolist(), strict=True)), unmasked
 
 
 def _remarks(made: Checkup) -> tuple[str, ...]:
     lines = []
     if made.skipped:
-        lines.append(f"{made.skipped:,} files could not be read, the first {made.skipped_first[0]['file']}")
+        first = made.skipped_first[0]
+        lines.append(f"could not be read and is left out: {made.skipped:,}, first {first['file']}: {first['reason']}")
     if made.duplicates:
         (one, row), (other, again) = made.duplicate_rows[0]
         lines.append(f"{made.duplicates:,} images are another's double, the first {other}[{again}] of {one}[{row}]")
@@ -153,6 +173,11 @@ def _remarks(made: Checkup) -> tuple[str, ...]:
     for name, split in made.splits.items():
         if split.constant:
             lines.append(f"{name}: {split.constant:,} images are of one colour throughout")
+        if split.unmasked:
+            lines.append(f"{name}: {split.unmasked:,} images have no pixel in any mask")
+        absent = [word for word, share in split.masks.items() if share == 0]
+        if absent:
+            lines.append(f"{name}: masks that no image has: {', '.join(absent)}")
         empty = [word for word, count in split.classes.items() if count == 0]
         if empty:
             lines.append(f"{name}: {len(empty):,} classes have no image, the first {empty[0]}")

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from morphospace.data.shards import on_disk
+
 __all__ = ["free_bytes", "shared_tensor"]
 
 # Training and validation rows of one split must not hold it twice. Whoever holds the tensor holds the array
@@ -44,7 +46,7 @@ def shared_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     key = (id(array), str(device))
     held = _HELD.get(key)
     if held is None:
-        plain = np.array(array) if isinstance(array, np.memmap) else np.ascontiguousarray(array)
+        plain = np.array(array) if on_disk(array) else np.ascontiguousarray(array)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # read-only arrays: nothing here writes to them
             held = torch.from_numpy(plain).flatten(1).to(device)

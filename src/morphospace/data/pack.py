@@ -3,8 +3,9 @@ arrays.
 
 On disk a pack is a folder of `manifest.json`, `<split>.images.npy` (uint8, N x H x W x C) and, where the
 source has them, `<split>.labels.npy` (int64, N), `<split>.attributes.npy` (uint8 0/1, N x A),
-`<split>.factors.npy` (float32, N x F) and `<split>.masks.npy` (uint8 0/1, N x H x W x M). Nothing in it can
-run code: arrays without pickles, and JSON.
+`<split>.factors.npy` (float32, N x F) and `<split>.masks.npy` (uint8 0/1, N x H x W x M). An array of more than
+2 GiB lies in several files, `<split>.images.000.npy` and so on, and is read as one. Nothing in it can run code: arrays
+without pickles, and JSON.
 """
 
 from __future__ import annotations
@@ -19,11 +20,24 @@ from typing import Any
 
 import numpy as np
 
+from morphospace.data.shards import Sharded
 from morphospace.errors import DataError
 
-__all__ = ["FORMAT", "KINDS", "Pack", "Split", "content_hash", "digest", "in_memory_pack", "open_pack"]
+__all__ = [
+    "FORMAT",
+    "FORMAT_OF_SEVERAL",
+    "KINDS",
+    "Pack",
+    "Split",
+    "array_name",
+    "content_hash",
+    "digest",
+    "in_memory_pack",
+    "open_pack",
+]
 
 FORMAT = 1
+FORMAT_OF_SEVERAL = 2  # of a pack with an array in several files, so that earlier versions say that they cannot read it
 KINDS: Mapping[str, np.dtype[Any]] = {
     "images": np.dtype(np.uint8),
     "labels": np.dtype(np.int64),
@@ -38,6 +52,8 @@ _NAMES = ("label_names", "attribute_names", "factor_names", "mask_names")
 @dataclass(frozen=True, slots=True)
 class Split:
     """Images of one split and what is known of each; row i of every array is the same image.
+
+    An array may be plain, mapped, or `Sharded` over several files, of which slices and rows can be taken alike.
 
     Attributes:
         images: uint8, (N, H, W, C).
@@ -246,7 +262,8 @@ def open_pack(path: str | Path, *, verify: bool = False) -> Pack:
         for split, kinds in hashes.items():
             for kind, said in kinds.items():
                 if digest(splits[split].arrays()[kind]) != said:
-                    raise DataError(f"{path / f'{split}.{kind}.npy'}: content does not match its hash; pack again")
+                    files = f"{split}.{kind}{'.*' if isinstance(splits[split].arrays()[kind], Sharded) else ''}.npy"
+                    raise DataError(f"{path / files}: content does not match its hash; pack again")
     return pack
 
 
@@ -261,29 +278,47 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise DataError(f"{file}: cannot be read as JSON ({reason}); pack again") from None
     if not isinstance(manifest, dict) or "format" not in manifest:
         raise DataError(f"{file}: not the manifest of a pack; give a pack's folder or a source")
-    if manifest["format"] != FORMAT:
-        raise DataError(f"{file}: pack format {manifest['format']!r}, this version reads {FORMAT}; pack again")
+    if manifest["format"] not in (FORMAT, FORMAT_OF_SEVERAL):
+        formats = f"{FORMAT} and {FORMAT_OF_SEVERAL}"
+        raise DataError(f"{file}: pack format {manifest['format']!r}, this version reads {formats}; pack again")
     return manifest
 
 
 def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
     if not _SPLIT_NAME.fullmatch(split) or not set(about["arrays"]) <= set(KINDS) or "images" not in about["arrays"]:
         raise DataError(f"{path}: manifest.json names a split {split!r} that no pack has; pack again")
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for kind, said in about["arrays"].items():
-        file = path / f"{split}.{kind}.npy"
-        try:
-            size = file.stat().st_size
-            if size != said["bytes"]:
-                raise DataError(f"{file}: has {size:,} bytes, the manifest says {said['bytes']:,}; pack again")
-            arrays[kind] = np.load(file, mmap_mode="r", allow_pickle=False)
-        except DataError:
-            raise
-        except FileNotFoundError:
-            raise DataError(f"{file}: missing from its pack; pack again") from None
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(f"{file}: cannot be read as an array ({reason}); pack again") from None
-        if len(arrays[kind]) != about["count"]:
-            raise DataError(f"{file}: has {len(arrays[kind]):,} rows, the manifest says {about['count']:,}; pack again")
+        stem, files = f"{split}.{kind}", said.get("files")
+        if files is None:
+            arrays[kind] = _mapped(path / f"{stem}.npy", said["bytes"], about["count"])
+            continue
+        parts = [_mapped(path / array_name(stem, i), one["bytes"], one["rows"]) for i, one in enumerate(files)]
+        if len({(part.dtype, part.shape[1:]) for part in parts}) != 1 or sum(map(len, parts)) != about["count"]:
+            raise DataError(f"{path}: the files of {stem} do not fit each other; pack again")
+        arrays[kind] = Sharded(parts)
     return Split(**arrays)
+
+
+def array_name(stem: str, number: int) -> str:
+    """The name of one of an array's several files."""
+    return f"{stem}.{number:03d}.npy"
+
+
+def _mapped(file: Path, size: int, count: int) -> np.ndarray:
+    """Map one array file of a given size and number of rows."""
+    try:
+        there = file.stat().st_size
+        if there != size:
+            raise DataError(f"{file}: has {there:,} bytes, the manifest says {size:,}; pack again")
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{file}: missing from its pack; pack again") from None
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file}: cannot be read as an array ({reason}); pack again") from None
+    if len(array) != count:
+        raise DataError(f"{file}: has {len(array):,} rows, the manifest says {count:,}; pack again")
+    return array

@@ -1,23 +1,28 @@
-"""Brings what a source has into a pack's writer: decodes or resizes, and keeps the tables in step."""
+"""Brings what a source has into a pack's writer: decodes or resizes, and keeps the tables in step.
+
+Whatever the number of images, a few are held at once, and of the tables at most a class number for each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from morphospace.data.decode import Rule, fit, fit_mask
-from morphospace.data.sources.base import Contents, Part
-from morphospace.data.workers import decode_all
+from morphospace.data.sources.base import Contents, Part, Sample
+from morphospace.data.workers import CHUNK_BYTES, chunk_images, decode_all, decode_stream
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError
 
-__all__ = ["NAME_KINDS", "Packer", "Progress"]
+__all__ = ["Packer", "Progress"]
 
 Progress = Callable[[int, int], None]
 _ROWS_AT_ONCE = 1024
 
-NAME_KINDS = ("label_names", "attribute_names", "factor_names", "mask_names")
+_NAME_KINDS = ("label_names", "attribute_names", "factor_names", "mask_names")
 
 
 class Packer:
@@ -31,14 +36,34 @@ class Packer:
         self.total = sum(len(part) for part in contents.parts.values())
         self.done = 0
         self.skipped: list[dict[str, str]] = []
+        self.words: dict[str, int] = {}  # of classes that samples name, in the order they came
+        self.labels: dict[str, list[np.ndarray]] = {}
 
     def _count(self, images: int) -> None:
         self.done += images
         self.progress(self.done, self.total)
 
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """The names of classes and of the tables' columns; complete when all splits have been added."""
+        return {
+            kind: tuple(sorted(self.words)) if kind == "label_names" and self.words else getattr(self.contents, kind)
+            for kind in _NAME_KINDS
+        }
+
+    def finish(self, writer: PackWriter) -> None:
+        """Write what could not be known before all splits had been added."""
+        order = {word: number for number, word in enumerate(sorted(self.words))}
+        new = np.array([order[word] for word in self.words], np.int64)
+        for split, labels in self.labels.items():
+            numbers = np.concatenate(labels)
+            writer.append(split, "labels", new[numbers] if self.words else numbers)
+
     def add(self, writer: PackWriter, split: str) -> None:
         """Write one split: its images, then whatever is known of those that could be read."""
         part = self.contents.parts[split]
+        if part.samples is not None:
+            self._streamed(writer, split, part)
+            return
         kept = self._decoded(writer, split, part) if part.files is not None else self._resized(writer, split, part)
         for kind in ("labels", "attributes", "factors"):
             table = getattr(part, kind)
@@ -62,7 +87,8 @@ class Packer:
         first, lost, before = 0, [], len(self.skipped)
         for count, (images, bad, masks) in decode_all(part.files, self.rule, workers=self.workers, decode=part.chunk):
             for position, reason in bad:
-                self._skip(part, first + position, reason)
+                row = first + position
+                self._skip(part.names[row] if part.names else str(part.files[row]), reason)
                 lost.append(first + position)
             if len(images):
                 writer.append(split, "images", images)
@@ -71,16 +97,70 @@ class Packer:
             first += count
             self._count(count)
         if len(lost) == len(part):
-            one = self.skipped[before]
-            raise DataError(
-                f"{self.contents.name}: none of the {len(part):,} files of {split} can be read"
-                f" (the first, {one['file']}: {one['reason']}); check the files"
-            )
+            raise self._nothing(split, before)
         return np.setdiff1d(np.arange(len(part)), lost)
 
-    def _skip(self, part: Part, row: int, reason: str) -> None:
-        assert part.files is not None
-        name = part.names[row] if part.names else str(part.files[row])
+    def _streamed(self, writer: PackWriter, split: str, part: Part) -> None:
+        """Decode samples as they come; their tables are written or kept chunk by chunk."""
+        assert part.samples is not None
+        before, written = len(self.skipped), 0
+        sent: deque[list[Sample]] = deque()
+        chunks = self._chunks(part.samples, sent)
+        for count, (images, bad, _) in decode_stream(chunks, self.rule, workers=self.workers, decode=part.chunk):
+            samples = sent.popleft()
+            for position, reason in bad:
+                self._skip(samples[position].name, reason)
+            lost = {position for position, _ in bad}
+            kept = [sample for position, sample in enumerate(samples) if position not in lost]
+            if kept:
+                writer.append(split, "images", images)
+                self._tables(writer, split, kept)
+            written, self.done = written + len(kept), self.done + count
+            # Their number is known at the end only: until then, by how much of the archives has been read.
+            self.progress(self.done, max(self.done + 1, round(self.done / max(part.samples.share, 1e-9))))
+        if not written:
+            raise self._nothing(split, before)
+        self.progress(self.done, self.done)
+
+    def _chunks(self, samples: Iterable[Sample], sent: deque[list[Sample]]) -> Iterator[list[bytes]]:
+        """The encoded images of some samples at a time, which `sent` remembers without the images."""
+        held: list[Sample] = []
+        size, most = 0, chunk_images(self.rule)
+        for sample in samples:
+            if sample.wrong:
+                self._skip(sample.name, sample.wrong)
+                continue
+            held.append(sample)
+            size += len(sample.image)
+            if len(held) == most or size >= CHUNK_BYTES:
+                yield self._sent(held, sent)
+                held, size = [], 0
+        if held:
+            yield self._sent(held, sent)
+
+    def _sent(self, held: list[Sample], sent: deque[list[Sample]]) -> list[bytes]:
+        sent.append([replace(sample, image=b"") for sample in held])
+        return [sample.image for sample in held]
+
+    def _tables(self, writer: PackWriter, split: str, kept: list[Sample]) -> None:
+        if kept[0].label is not None:
+            numbers = [
+                self.words.setdefault(sample.label, len(self.words)) if isinstance(sample.label, str) else sample.label
+                for sample in kept
+            ]
+            self.labels.setdefault(split, []).append(np.array(numbers, np.int64))
+        if kept[0].attributes:
+            rows = [[sample.attributes[name] for name in self.contents.attribute_names] for sample in kept]
+            writer.append(split, "attributes", np.array(rows, np.uint8))
+
+    def _nothing(self, split: str, before: int) -> DataError:
+        one = self.skipped[before] if len(self.skipped) > before else {"file": "there is none", "reason": "empty"}
+        return DataError(
+            f"{self.contents.name}: none of the {len(self.skipped) - before:,} files of {split} can be read"
+            f" (the first, {one['file']}: {one['reason']}); check the files"
+        )
+
+    def _skip(self, name: str, reason: str) -> None:
         if self.strict:
             raise DataError(f"{name}: {reason}; leave strict off to skip and count such files")
         self.skipped.append({"file": name, "reason": reason})

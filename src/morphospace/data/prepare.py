@@ -14,7 +14,7 @@ from typing import Any
 from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.decode import RESAMPLE_NAME, Rule
 from morphospace.data.pack import FORMAT, Pack, open_pack
-from morphospace.data.packing import NAME_KINDS, Packer, Progress
+from morphospace.data.packing import Packer, Progress
 from morphospace.data.settings import DataSettings
 from morphospace.data.sizes import parse_background, parse_size
 from morphospace.data.sources import SOURCES, Source, SourceInfo, open_source
@@ -174,6 +174,7 @@ def _pack(
         with PackWriter(target) as writer:
             for split in contents.parts:
                 packer.add(writer, split)
+            packer.finish(writer)
             about = {
                 "source": source.info.name,
                 "key": key,
@@ -189,8 +190,7 @@ def _pack(
                 "skipped": {"count": len(packer.skipped), "first": packer.skipped[:_SHOWN]},
                 "notes": list(contents.notes),
             }
-            names = {kind: getattr(contents, kind) for kind in NAME_KINDS}
-            writer.finish(name=contents.name, shape=rule.shape, names=names, about=about)
+            writer.finish(name=contents.name, shape=rule.shape, names=packer.names(), about=about)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"{target}: could not be written ({reason}); make room, or pass out= elsewhere") from None

@@ -20,7 +20,7 @@ class DataSettings:
         channels: 1 for grey, 3 for colour; the source's own when not given.
         crop: How an image meets `size`: `center` (short edge to size, then the middle), `stretch` (ignore the
             aspect ratio) or `pad` (whole image on black).
-        classes: Take the subfolders of `folder:PATH` as class labels.
+        classes: Take the subfolders of `folder:PATH` as class labels; of `wds:SHARDS`, each sample's text.
         valid: Share of the training split held out for validation where the source has no validation split
             of its own; 0 turns it off.
         parts: Parts of the images that are kept and given as masks, for sources with part masks (`hair`,

@@ -18,9 +18,9 @@ from typing import Any
 from morphospace.data.decode import Chunk, Rule, decode_chunk
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["decode_all"]
+__all__ = ["CHUNK_BYTES", "chunk_images", "decode_all", "decode_stream"]
 
-_CHUNK_BYTES = 8 << 20
+CHUNK_BYTES = 8 << 20  # of a chunk, before and after decoding
 _WORTH_A_POOL = 256
 
 Decode = Callable[[Sequence[Any], Rule], Chunk]
@@ -51,18 +51,42 @@ def decode_all(
         SettingError: `workers` is less than 1.
         DataError: A worker process died.
     """
+    workers = _workers(workers)
+    size = chunk_images(rule)
+    chunks = (blobs[first : first + size] for first in range(0, len(blobs), size))
+    if len(blobs) < _WORTH_A_POOL and start is None:
+        workers = 1
+    yield from _decoded(chunks, rule, workers, start, decode)
+
+
+def decode_stream(
+    chunks: Iterable[Sequence[Any]], rule: Rule, *, workers: int | None = None, decode: Decode = decode_chunk
+) -> Iterator[tuple[int, Chunk]]:
+    """Decode chunks that come one after another, such as from a network; like `decode_all` otherwise."""
+    yield from _decoded(chunks, rule, _workers(workers), None, decode)
+
+
+def chunk_images(rule: Rule) -> int:
+    """How many images make a chunk."""
+    return max(1, min(64, CHUNK_BYTES // (rule.height * rule.width * rule.channels)))
+
+
+def _workers(workers: int | None) -> int:
     workers = os.cpu_count() or 1 if workers is None else workers
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
         raise SettingError(f"workers={workers!r}: must be a whole number of at least 1; leave it out to use every core")
-    size = max(1, min(64, _CHUNK_BYTES // (rule.height * rule.width * rule.channels)))
-    count = -(-len(blobs) // size)
-    chunks = (blobs[first : first + size] for first in range(0, len(blobs), size))
-    if workers == 1 or (len(blobs) < _WORTH_A_POOL and start is None):
+    return workers
+
+
+def _decoded(
+    chunks: Iterable[Sequence[Any]], rule: Rule, workers: int, start: str | None, decode: Decode
+) -> Iterator[tuple[int, Chunk]]:
+    if workers == 1:
         for chunk in chunks:
             yield len(chunk), decode(chunk, rule)
         return
     context = multiprocessing.get_context(start or ("fork" if sys.platform == "linux" else "spawn"))
-    with ProcessPoolExecutor(min(workers, count), mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
             yield from _in_order(pool, chunks, rule, decode, ahead=2 * workers)
         except BrokenProcessPool:

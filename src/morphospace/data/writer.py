@@ -19,10 +19,11 @@ from typing import Any, BinaryIO
 import numpy as np
 import PIL
 
-from morphospace.data.pack import FORMAT, KINDS, content_hash
+from morphospace.data.pack import FORMAT, FORMAT_OF_SEVERAL, KINDS, array_name, content_hash
 
-__all__ = ["PackWriter", "clear_leftovers"]
+__all__ = ["MOST_BYTES", "PackWriter", "clear_leftovers"]
 
+MOST_BYTES = 2 << 30  # of one file of a pack: what every file system takes, and a copy that breaks off is begun again
 _HEADER_BYTES = 128
 
 
@@ -35,31 +36,60 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 class _ArrayFile:
-    """One .npy file that grows by rows; hashes what it writes, so that nothing is read back."""
+    """One array that grows by rows, in as many .npy files as it takes; hashes what it writes, so that nothing is read
+    back.
+    """
 
-    def __init__(self, file: Path, dtype: np.dtype[Any]) -> None:
+    def __init__(self, folder: Path, stem: str, dtype: np.dtype[Any], most_bytes: int) -> None:
+        self.folder, self.stem, self.most_bytes = folder, stem, most_bytes
         self.dtype = dtype.newbyteorder("<")
-        self.count = 0
         self.row: tuple[int, ...] | None = None
         self.hash = hashlib.blake2b(digest_size=16)
-        self.stream: BinaryIO = file.open("wb")
+        self.done: list[dict[str, int]] = []  # of the files that are full
+        self._begin()
+
+    @property
+    def count(self) -> int:
+        return sum(part["rows"] for part in self.done) + self.rows
+
+    def _begin(self) -> None:
+        self.rows = 0  # in the file at hand
+        self.stream: BinaryIO = self._file(len(self.done)).open("wb")
         self.stream.write(bytes(_HEADER_BYTES))
+
+    def _file(self, number: int) -> Path:
+        """The name of a file; the first has no number as long as it is the only one."""
+        return self.folder / (array_name(self.stem, number) if number else f"{self.stem}.npy")
 
     def append(self, rows: np.ndarray) -> None:
         rows = np.ascontiguousarray(rows, dtype=self.dtype)
         assert self.row in (None, rows.shape[1:])
         self.row = rows.shape[1:]
-        self.count += len(rows)
         self.hash.update(rows.data)
-        self.stream.write(rows.data)
+        most = max(1, self.most_bytes // max(1, rows[:1].nbytes))
+        while len(rows):
+            if self.rows == most:
+                self._end()
+                self._begin()
+            part, rows = rows[: most - self.rows], rows[most - self.rows :]
+            self.rows += len(part)
+            self.stream.write(part.data)
 
-    def close(self) -> dict[str, Any]:
-        shape = (self.count, *(self.row or ()))
+    def _end(self) -> None:
         size = self.stream.tell()
         self.stream.seek(0)
-        self.stream.write(_header(self.dtype, shape))
+        self.stream.write(_header(self.dtype, (self.rows, *(self.row or ()))))
         _sync(self.stream)
-        return {"dtype": self.dtype.str, "shape": list(shape), "bytes": size, "hash": self.hash.hexdigest()}
+        self.done.append({"rows": self.rows, "bytes": size})
+
+    def close(self) -> dict[str, Any]:
+        self._end()
+        shape = (sum(part["rows"] for part in self.done), *(self.row or ()))
+        said = {"dtype": self.dtype.str, "shape": list(shape), "bytes": sum(part["bytes"] for part in self.done)}
+        if len(self.done) > 1:
+            self._file(0).rename(self.folder / array_name(self.stem, 0))
+            said["files"] = self.done
+        return {**said, "hash": self.hash.hexdigest()}
 
 
 def _sync(stream: BinaryIO) -> None:
@@ -80,10 +110,16 @@ def _glob_escape(name: str) -> str:
 
 
 class PackWriter:
-    """A context manager: append rows split by split, then `finish`; without that, all traces are removed."""
+    """A context manager: append rows split by split, then `finish`; without that, all traces are removed.
 
-    def __init__(self, out: Path) -> None:
+    Args:
+        out: The pack's folder.
+        most_bytes: An array larger than this is split over several files; 2 GiB when None.
+    """
+
+    def __init__(self, out: Path, most_bytes: int | None = None) -> None:
         self.out = out
+        self.most_bytes = MOST_BYTES if most_bytes is None else most_bytes
         self.partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
         self.files: dict[tuple[str, str], _ArrayFile] = {}
 
@@ -96,7 +132,7 @@ class PackWriter:
         """Add rows of one kind to a split."""
         key = (split, kind)
         if key not in self.files:
-            self.files[key] = _ArrayFile(self.partial / f"{split}.{kind}.npy", KINDS[kind])
+            self.files[key] = _ArrayFile(self.partial, f"{split}.{kind}", KINDS[kind], self.most_bytes)
         self.files[key].append(rows)
 
     def finish(
@@ -112,10 +148,11 @@ class PackWriter:
         for (split, kind), file in self.files.items():
             said = splits.setdefault(split, {"count": file.count, "arrays": {}})
             said["arrays"][kind] = file.close()
+        several = any("files" in array for said in splits.values() for array in said["arrays"].values())
         words = {key: tuple(value) for key, value in names.items()}
         hashes = {s: {kind: a["hash"] for kind, a in said["arrays"].items()} for s, said in splits.items()}
         manifest = {
-            "format": FORMAT,
+            "format": FORMAT_OF_SEVERAL if several else FORMAT,
             "name": name,
             "shape": list(shape),
             "hash": content_hash(shape, words, hashes),

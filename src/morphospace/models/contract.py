@@ -14,7 +14,7 @@ from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.priors import Normal, Prior
 from morphospace.randomness import stream
 
-__all__ = ["Decodes", "Encodes", "Scores", "Model", "each_condition", "seeded_noise"]
+__all__ = ["Decodes", "DecodesMasks", "Encodes", "Scores", "Model", "each_condition", "masks_uint8", "seeded_noise"]
 
 
 @runtime_checkable
@@ -36,6 +36,18 @@ class Scores(Protocol):
     """x -> how real it looks, one number an image, higher for more real."""
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class DecodesMasks(Protocol):
+    """z -> the probability that each pixel is within the image's mask, (B, 1, H, W)."""
+
+    def decode_mask(self, z: Tensor) -> Tensor: ...
+
+
+def masks_uint8(probability: Tensor) -> Tensor:
+    """Turn a mask's probabilities (B, 1, H, W) into uint8 (B, H, W, 1), rounded."""
+    return (probability.detach().float() * 255).round_().to(torch.uint8).permute(0, 2, 3, 1).cpu().contiguous()
 
 
 def seeded_noise(count: int, dim: int, seed: int, *, start: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

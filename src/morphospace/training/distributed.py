@@ -1,14 +1,19 @@
-"""Several processes, one run: the launcher is torchrun, whose environment is read here."""
+"""Several processes, one run: the launcher is torchrun, whose environment is read here.
+
+Batch norm is always synchronised among them: each normalises by the mean and variance of the global batch, so that two
+processes train what one would at the doubled batch.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = ["World"]
 
@@ -51,6 +56,31 @@ class World:
             for tensor, part in zip(chosen, flat.split([t.numel() for t in chosen])):
                 tensor.as_strided((tensor.numel(),), (1,)).copy_(part)
 
+    def synchronise(self, networks: nn.Module) -> None:
+        """Let every batch norm in `networks` take its statistics from all processes; alone, change nothing.
+
+        The modules stay the objects they are, with the same names, parameters and buffers: only their class changes, so
+        that phases that hold them learn them still and checkpoints look alike.
+        """
+        if self.size == 1:
+            return
+        for module in networks.modules():
+            if type(module) in _SYNCHRONISED:
+                module.__class__ = _SYNCHRONISED[type(module)]
+
+    def gathered(self, tensors: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
+        """Return every process's tensors, in the order of their ranks; all processes must call it, with like ones."""
+        if self.size == 1:
+            return [tensors]
+        each: list[dict[str, Tensor]] = [{} for _ in range(self.size)]
+        for name, tensor in tensors.items():
+            mine = tensor.detach().contiguous()
+            copies = [torch.empty_like(mine) for _ in each]
+            dist.all_gather(copies, mine)
+            for held, copy in zip(each, copies):
+                held[name] = copy
+        return list(each)
+
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set in any process, so that all of them act on it at the same step."""
         if self.size == 1:
@@ -63,3 +93,78 @@ class World:
         """Wait for all processes."""
         if self.size > 1:
             dist.barrier()
+
+
+class _Synchronised(nn.modules.batchnorm._BatchNorm):
+    """Batch norm over all processes' batches, which are of one size; torch's own is for CUDA alone.
+
+    y = (x - m) / sqrt(v + eps) * weight + bias with m and v of the global batch; gradients flow through both, by
+    all-reduces in the backward pass. It is slower than the fused kernel, and is there among several processes only.
+    """
+
+    def forward(self, values: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(values)
+        self._check_input_dim(values)
+        wide = values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
+        axes = [axis for axis in range(values.ndim) if axis != 1]
+        with torch.autocast(values.device.type, enabled=False):
+            # The mean first and then the deviations from it: the difference of two large sums would lose digits.
+            mean = _mean(wide, axes)
+            centred = wide - mean
+            variance = _mean(centred.square(), axes)
+            result = centred * (variance + self.eps).rsqrt()
+            if self.affine:
+                shape = mean.shape
+                result = result * self.weight.view(shape) + self.bias.view(shape)
+        if self.track_running_stats:
+            self._track(mean.detach().flatten(), variance.detach().flatten(), values.numel() // values.shape[1])
+        return result.to(values.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, count: int) -> None:
+        """Move the running statistics, the variance's by the unbiased estimate, as torch does."""
+        assert self.num_batches_tracked is not None and self.running_mean is not None and self.running_var is not None
+        self.num_batches_tracked.add_(1)
+        share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        count *= dist.get_world_size()
+        self.running_mean.lerp_(mean.to(self.running_mean), share)
+        self.running_var.lerp_(variance.to(self.running_var) * (count / max(1, count - 1)), share)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; all their losses depend on it, hence the sum of their gradients too."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.apply(gradients[0])
+
+
+def _mean(values: Tensor, axes: list[int]) -> Tensor:
+    """Mean over axes and over all processes, with as many axes as before; differentiable, any number of times."""
+    return _Sum.apply(values.mean(axes, keepdim=True)) / dist.get_world_size()
+
+
+class _Synchronised1d(_Synchronised, nn.BatchNorm1d):
+    pass
+
+
+class _Synchronised2d(_Synchronised, nn.BatchNorm2d):
+    pass
+
+
+class _Synchronised3d(_Synchronised, nn.BatchNorm3d):
+    pass
+
+
+_SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: _Synchronised1d,
+    nn.BatchNorm2d: _Synchronised2d,
+    nn.BatchNorm3d: _Synchronised3d,
+}

@@ -6,6 +6,7 @@ What a reader should know:
 - Gradients are taken of what a turn learns, and of nothing else (`backward(inputs=...)`). The generator thus
   learns *through* the critic, which stays as it is. Nobody's `requires_grad` is touched.
 - Batch-norm buffers of a player at rest still move on each forward pass in training mode, as in the published loops.
+  Among several processes batch norm is synchronised.
 - Turns are sequential, each seeing what the one before did, unless in a tuple: then all gradients come before
   all steps.
 - What is drawn depends only on (seed, step, phase, turn), the data's order only on (seed, epoch); no random
@@ -86,6 +87,7 @@ class Engine:
     ) -> None:
         self.model, self.data, self.valid, self.settings = model, data, valid, settings
         self.world = world or World()
+        self.world.synchronise(model.networks)
         self.precision, self.total_images, self.listeners = precision, total_images, list(listeners)
         first = next(model.networks.parameters())
         self.device, self.dtype = first.device, first.dtype
@@ -348,7 +350,8 @@ class Engine:
         if self.ema:
             tensors["ema"] = self.ema.shadow.state_dict()
         if memory := self.model.memory.state_dict():
-            tensors["memory"] = memory
+            # What each process replays are its own fakes: a file each, the leading one's name without a number.
+            tensors |= {f"memory-{rank}" if rank else "memory": m for rank, m in enumerate(self.world.gathered(memory))}
         numbers = {
             "step": self.steps,
             "images": self.clock.images,
@@ -372,7 +375,8 @@ class Engine:
         load_weights(self.model.networks, state.tensors["model"], "model")
         if self.ema:
             load_weights(self.ema.shadow, state.tensors["ema"], "ema")
-        load_weights(self.model.memory, state.tensors.get("memory", {}), "memory")
+        leading = state.tensors.get("memory", {})  # also for a process that was not there before
+        load_weights(self.model.memory, state.tensors.get(f"memory-{self.world.rank}", leading), "memory")
         for name, optimizer in self.optimizers.items():
             mine = {
                 k.removeprefix(f"{name}/"): v for k, v in state.tensors["optimizer"].items() if k.startswith(f"{name}/")

@@ -56,8 +56,8 @@ class CVAE(VAE):
             raise SettingError(
                 f"condition = None: cvae must be told {self.told} numbers an image; ask for a label or attributes"
             )
-        if tuple(condition.shape) != (len(like), self.told):
-            raise SettingError(f"condition: has shape {tuple(condition.shape)}, must have {(len(like), self.told)}")
+        if tuple(condition.shape) != (like.shape[0], self.told):  # not len(): a batch of any size is exported
+            raise SettingError(f"condition: has shape {tuple(condition.shape)}, must have {(like.shape[0], self.told)}")
         return condition.to(like)
 
     def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:

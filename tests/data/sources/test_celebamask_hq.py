@@ -11,6 +11,7 @@ from PIL import Image
 from morphospace.data.prepare import fetch, prepare
 from morphospace.data.settings import DataSettings
 from morphospace.data.sources.celebamask_hq import PARTS
+from morphospace.data.sources.toyfaces import draw_faces
 from morphospace.errors import DataError, SettingError
 
 from ..conftest import one_line, picture
@@ -78,6 +79,41 @@ def test_it_is_the_reference_pixel_for_pixel(
         assert (split.images[i] == wanted).all()
         inside = np.kron(np.isin(class_map(n)[::32, ::32], list(classes)), np.ones((4, 4), bool))
         assert (split.masks[i].any(axis=-1) == inside).all()
+
+
+def drawn_map(number: int) -> np.ndarray:
+    """A class map of a drawn face: smooth outlines, which cross the pixels of the small picture anywhere."""
+    parts = {"clothes": "cloth", "skin": "skin", "nose": "nose", "beard": "skin", "mouth": "mouth", "eyes": "l_eye"}
+    parts |= {"brows": "r_brow", "glasses": "eye_g", "hair": "hair"}
+    masks = draw_faces(5, np.array([number]), 512, tuple(parts))[1]
+    assert masks is not None
+    levels = np.zeros((512, 512), np.uint8)
+    for i, part in enumerate(parts.values()):
+        levels[masks[0, ..., i] == 1] = PARTS.index(part) + 1
+    return levels
+
+
+@pytest.mark.parametrize("size", [64, 48])
+def test_drawn_faces_in_the_original_layout(tmp_path: Path, size: int) -> None:
+    """What the four real pairs show, on stand-ins: images of 1024, masks of 512, the masks resized by Pillow alone."""
+    base = tmp_path / "CelebAMask-HQ"
+    (base / "CelebA-HQ-img").mkdir(parents=True)
+    for n in range(2):
+        face = draw_faces(5, np.array([n]), 1024)[0][0]
+        Image.fromarray(face).save(base / "CelebA-HQ-img" / f"{n}.jpg", quality=92)
+        split_into_parts(drawn_map(n), base, n)
+    for parts, classes in (((), set(range(1, 19))), (("hair", "skin"), {13, 1})):
+        split = prepare(of(tmp_path, parts=parts, size=str(size), background="#204060")).split("train")
+        for n in range(2):
+            levels = drawn_map(n)
+            wanted = reference(base / "CelebA-HQ-img" / f"{n}.jpg", levels, size, classes, (0x20, 0x40, 0x60))
+            assert len(np.unique(levels)) > 5 and (split.images[n] == wanted).all()
+            assert split.masks is not None
+            for i, kept in enumerate([{13}, {1}] if parts else [classes]):
+                layer = Image.fromarray(np.isin(levels, list(kept)).astype(np.uint8) * np.uint8(255))
+                assert (split.masks[n, ..., i] == (np.asarray(layer.resize((size, size), BICUBIC)) >= 128)).all()
+    whole = prepare(of(tmp_path, parts=("face",)))
+    assert whole.hash == prepare(of(tmp_path)).hash and whole.mask_names == ("face",)
 
 
 def test_class_maps_are_an_alternative(tmp_path: Path) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import hashlib
+import struct
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from morphospace.data.prepare import fetch, prepare
+from morphospace.data.settings import DataSettings
 from morphospace.data.sources.download import download
+from morphospace.data.sources.idx import Kmnist
 from morphospace.errors import DataError
 
 from ..conftest import one_line
@@ -119,3 +126,55 @@ def test_a_mirror_that_lies_is_passed_over(servers: list[Server], tmp_path: Path
     with pytest.raises(DataError, match=r"wrong checksum.*by hand"):
         get(servers, tmp_path)
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == []
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the four files of KMNIST, small ones, behind a web server; the first mirror answers nobody."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    sums = {}
+    for split in ("train", "t10k"):
+        for stem, array in (
+            (f"{split}-images-idx3-ubyte", np.arange(12 * 784).reshape(12, 28, 28).astype(np.uint8)),
+            (f"{split}-labels-idx1-ubyte", (np.arange(12) % 10).astype(np.uint8)),
+        ):
+            head = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+            blob = gzip.compress(head + array.tobytes(), mtime=0)
+            (folder / f"{stem}.gz").write_bytes(blob)
+            sums[f"{stem}.gz"] = hashlib.sha256(blob).hexdigest()
+    server = HTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    dead = HTTPServer(("127.0.0.1", 0), Quiet)
+    dead.server_close()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setattr(Kmnist, "mirrors", tuple(f"http://127.0.0.1:{s.server_port}/" for s in (dead, server)))
+    monkeypatch.setattr(Kmnist, "sha256", sums)
+    yield folder
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_source_is_fetched_whole_and_ready_to_pack(shelf: Path, tmp_path: Path) -> None:
+    root, lines = tmp_path / "root", list[str]()
+    folder = fetch("kmnist", root, say=lines.append)
+    assert folder == root / "kmnist" and len(lines) == 8  # both mirrors, for each of four files
+    assert {f.name: f.read_bytes() for f in folder.iterdir()} == {f.name: f.read_bytes() for f in shelf.iterdir()}
+    pack = prepare(DataSettings(data="kmnist", root=str(root)))
+    assert {name: len(split) for name, split in pack.splits.items()} == {"train": 12, "test": 12}
+    lines.clear()
+    assert fetch("kmnist", root, say=lines.append) == folder and lines == []
+
+
+def test_a_source_of_which_a_file_is_wrong_says_which(shelf: Path, tmp_path: Path) -> None:
+    """What was right stays; the wrong file is not kept, and the way out is named."""
+    (shelf / "t10k-images-idx3-ubyte.gz").write_bytes(b"<html>moved</html>")
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz: .*wrong checksum.*put train-images") as caught:
+        fetch("kmnist", tmp_path / "root")
+    one_line(caught.value)
+    kept = {f.name for f in (tmp_path / "root" / "kmnist").iterdir()}
+    assert kept == {"train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"}

@@ -13,6 +13,7 @@ import pytest
 
 from morphospace.data.prepare import data_list, fetch, prepare
 from morphospace.data.settings import DataSettings
+from morphospace.data.sources import SOURCES
 from morphospace.errors import DataError, MorphospaceError
 
 from ..conftest import encoded, one_line, picture
@@ -182,6 +183,38 @@ def test_hub_names_are_checked(data: str) -> None:
     one_line(caught.value)
 
 
+def test_what_is_not_here_is_asked_of_the_hub_by_name_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With the Hub stubbed: one call with the name, no code of the set's, and its tables read as a copy's are."""
+    datasets = pytest.importorskip("datasets")
+    files = {name: str(tmp_path / "far" / f"{name}.parquet") for name in ("train", "validation", "extra")}
+    for i, file in enumerate(files.values()):
+        parquet(Path(file), 6 - 2 * i, first=i)
+    real, asked = datasets.load_dataset, list[tuple[object, ...]]()
+
+    def answer(*names: object, **more: object) -> object:
+        asked.append((*names, more))
+        return real("parquet", data_files=files, cache_dir=str(tmp_path / "theirs"))
+
+    monkeypatch.setattr(datasets, "load_dataset", answer)
+    pack = prepare(of("hub:someone/birds"))
+    assert asked == [("someone/birds", {})] and pack.name == "birds"
+    assert {name: len(split) for name, split in pack.splits.items()} == {"train": 6, "valid": 4}
+    assert (pack.split("train").images == np.stack([picture(i) for i in range(6)])).all()
+    assert pack.split("valid").labels.tolist() == [0, 1, 2, 3]  # type: ignore[union-attr]
+
+
+def test_the_hub_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConnectionError("Couldn't reach the Hub\nsecond line")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(DataError, match=r"hub:someone/birds: cannot be loaded .*give the folder of a copy") as caught:
+        prepare(of("hub:someone/birds"))
+    one_line(caught.value)
+
+
 def test_a_path_in_a_strangers_table_is_not_opened(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     pytest.importorskip("datasets")
@@ -198,7 +231,7 @@ def test_a_path_in_a_strangers_table_is_not_opened(tmp_path: Path) -> None:
 def test_every_source_is_listed_with_its_terms() -> None:
     for info in data_list():
         assert info.description and info.licence and info.where
-    assert len({info.name for info in data_list()}) == 14
+    assert {info.name for info in data_list()} == set(SOURCES)
 
 
 @pytest.mark.real

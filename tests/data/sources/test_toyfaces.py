@@ -140,7 +140,9 @@ def test_sizes_background_and_parts() -> None:
     assert pack.shape == (48, 40, 3) and pack.mask_names == ("skin", "hair") and split.masks is not None
     square = prepare(of(size="48", background="#336699", parts=("skin", "hair"))).split("train")
     assert square.masks is not None
-    assert (square.images[~square.masks.any(axis=-1)] == (0x33, 0x66, 0x99)).all()
+    painted = (square.images == (0x33, 0x66, 0x99)).all(axis=-1)
+    assert not painted[square.masks.any(axis=-1)].any()
+    assert (painted | square.masks.any(axis=-1)).mean() > 0.99  # but for pixels half skin and half hair
     assert (split.images == square.images[:, :, 4:44]).all() and (split.masks == square.masks[:, :, 4:44]).all()
     usual = prepare(of())
     assert usual.mask_names == ("skin", "hair", "eyes", "mouth", "glasses") and usual.shape == (64, 64, 3)
@@ -149,6 +151,27 @@ def test_sizes_background_and_parts() -> None:
     small = prepare(of("toyfaces:10")).split("train").images
     halved = large.reshape(10, 64, 2, 64, 2, 3).mean(axis=(2, 4))
     assert np.abs(halved - small).mean() < 2  # the same faces, drawn anew and not resampled
+
+
+def holes(inside: np.ndarray) -> int:
+    """Pixels outside all of whose four neighbours are inside."""
+    outside = ~inside[:, 1:-1, 1:-1]
+    around = inside[:, :-2, 1:-1] & inside[:, 2:, 1:-1] & inside[:, 1:-1, :-2] & inside[:, 1:-1, 2:]
+    return int((outside & around).sum())
+
+
+def test_the_whole_face_has_no_holes() -> None:
+    """A pixel half eye and half lens is the face's, though it is of no part; bounds from the parts themselves."""
+    rows = np.arange(300)
+    masks = draw_faces(0, rows, 64, ("face", *painter.PARTS))[1]
+    assert masks is not None
+    whole, parts = masks[..., 0] == 1, masks[..., 1:].any(axis=-1)
+    assert holes(parts) > 300 and holes(whole) < 20  # a bit of sky between neck and hair
+    assert (whole >= parts).all() and (whole & ~parts).mean() < 0.02
+    white = prepare(of("toyfaces:300", background="white")).split("train").images
+    assert ((white == 255).all(axis=-1) >= ~whole).all() and (white[whole] == draw_faces(0, rows)[0][whole]).all()
+    assert prepare(of(parts=("face",))).mask_names == ("face",)
+    assert "face" not in prepare(of("toyfaces:10", parts=("all",))).mask_names
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from morphospace.data.faces.palette import FRAMES, HAIR, IRIS, SKIN, hue, ramp, 
 from morphospace.data.faces.shapes import bar, cut, ellipse, join, ring
 from morphospace.data.faces.traits import Traits
 
-__all__ = ["PARTS", "paint"]
+__all__ = ["PARTS", "WHOLE", "paint"]
 
 _F = np.float32
 # Front to back.
@@ -38,6 +38,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "beard": ("beard",),
     "clothes": ("shirt",),
 }
+WHOLE = "face"  # as a part: every part at once
 
 
 def _egg(u: np.ndarray, v: np.ndarray, f: Frame, rows: np.ndarray | None, grow: float, down: float = 0) -> np.ndarray:
@@ -209,13 +210,23 @@ def _sky(c: Canvas, f: Frame, t: Traits) -> None:
     c.fill("sky", sky)
 
 
-def paint(traits: Traits, side: int, parts: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray | None]:
+def layers_of(part: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the layers of a part, of the whole face, or of several parts together."""
+    names = (part,) if isinstance(part, str) else part
+    parts = PARTS if WHOLE in names else names
+    return tuple(dict.fromkeys(layer for name in parts for layer in PARTS[name]))
+
+
+def paint(
+    traits: Traits, side: int, parts: Sequence[str | tuple[str, ...]] = ()
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Paint faces.
 
     Args:
         traits: Of B faces.
         side: Height and width in pixels.
-        parts: Of which parts to give masks; see PARTS.
+        parts: Of which parts to give masks, see PARTS; several in a tuple are one mask. A pixel may be half two parts
+            and no part alone, so that is more than the masks of each together.
 
     Returns:
         uint8 (B, side, side, 3), and uint8 0 or 1 (B, side, side, M) or None.
@@ -236,5 +247,5 @@ def paint(traits: Traits, side: int, parts: Sequence[str] = ()) -> tuple[np.ndar
         canvas.put("mane", window, through, rows)
     _sky(canvas, frame, traits)
     pictures = canvas.pictures("sky")
-    masks = [canvas.mask(PARTS[part]) for part in parts]
+    masks = [canvas.mask(layers_of(part)) for part in parts]
     return pictures, np.stack(masks, axis=-1) if masks else None

@@ -17,6 +17,7 @@ from morphospace.data.sources.hub import Hub
 from morphospace.data.sources.idx import FashionMnist, Kmnist, Mnist
 from morphospace.data.sources.stacked_mnist import StackedMnist
 from morphospace.data.sources.toyfaces import ToyFaces
+from morphospace.data.sources.wds import Wds
 from morphospace.data.sources.zipped import Zipped
 from morphospace.errors import DataError, nearest
 
@@ -37,6 +38,7 @@ SOURCES: dict[str, type[Source]] = {
     "npy": Npy,
     "zip": Zipped,
     "hub": Hub,
+    "wds": Wds,
 }
 
 

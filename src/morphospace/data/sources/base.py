@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from morphospace.data.decode import Chunk, Rule, decode_chunk
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError
 
-__all__ = ["Contents", "Part", "Source", "SourceInfo", "fingerprint", "size_of_files"]
+__all__ = ["Contents", "Part", "Sample", "Samples", "Source", "SourceInfo", "fingerprint", "size_of_files"]
 
 Say = Callable[[str], None]
 
@@ -42,27 +42,58 @@ class SourceInfo:
     here: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a source that is read from its start to its end, with all that is known of it.
+
+    Attributes:
+        image: Encoded.
+        name: What to call it in a message.
+        label: Class number or name; of one type in all samples of a source.
+        attributes: By name; the same names in all samples of a source.
+        wrong: Why it cannot be used; empty when it can.
+    """
+
+    image: bytes
+    name: str
+    label: int | str | None = None
+    attributes: Mapping[str, bool] = field(default_factory=dict)
+    wrong: str = ""
+
+
+class Samples(Protocol):
+    """Samples whose number is not known before they have been read."""
+
+    @property
+    def share(self) -> float:
+        """How much of all has been read, 0 to 1; 0 when that is not known."""
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+
 @dataclass(frozen=True)
 class Part:
-    """One split as a source hands it over: images *or* files, and aligned with them what is known of each.
+    """One split as a source hands it over: images, files *or* samples, and aligned with them what is known of each.
 
     Attributes:
         images: uint8 (N, H, W, C), or anything indexed by a slice that gives such rows; resized where it must
             be.
         files: Paths, bytes, or picklable callables giving bytes, to be decoded. Those that fail are left out
             together with their row of everything below.
+        samples: Encoded images with their tables, in one pass, of which only a few are held at once.
         labels: Class numbers, (N,).
         attributes: 0 or 1, (N, A).
         factors: (N, F).
         masks: With `images`: 0 or 1, (N, H, W, M), or anything indexed by a slice; they take the same crop. With
             `files`, masks come from `chunk`.
-        chunk: With `files`: what decodes some of them, in place of `decode_chunk`; picklable. The files may then
+        chunk: With `files` or `samples`: what decodes some, in place of `decode_chunk`; picklable. The files may then
             be anything that is picklable and that it understands.
         names: What to call each file in a message; the path itself when None.
     """
 
     images: Any = None
     files: Any = None
+    samples: Samples | None = None
     labels: np.ndarray | None = None
     attributes: np.ndarray | None = None
     factors: np.ndarray | None = None
@@ -71,6 +102,8 @@ class Part:
     chunk: Callable[[Sequence[Any], Rule], Chunk] = decode_chunk
 
     def __len__(self) -> int:
+        if self.samples is not None:
+            return 0  # nobody knows yet
         return len(self.files if self.files is not None else self.images)
 
 

@@ -51,7 +51,8 @@ class CelebA(Source):
         found = self._base_and_images()
         if found:
             return found[0]
-        raise DataError(f"celeba: cannot be downloaded for you, its terms must be accepted; {self._manual()}")
+        terms = self.info.licence.replace(";", ",")
+        raise DataError(f"celeba: cannot be downloaded for you, its terms must be accepted ({terms}); {self._manual()}")
 
     def _manual(self) -> str:
         folder = self.root / "celeba" if self.root else "ROOT/celeba (root= or MORPHOSPACE_DATA names ROOT)"

@@ -29,6 +29,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "brows": ("l_brow", "r_brow"),
     "ears": ("l_ear", "r_ear"),
     "lips": ("u_lip", "l_lip"),
+    "face": PARTS,
 }
 _HOME = "https://github.com/switchablenorms/CelebAMask-HQ"
 _SIDE = 512
@@ -156,9 +157,10 @@ class CelebAMaskHQ(Source):
         folder = (
             self.root / "CelebAMask-HQ" if self.root else "ROOT/CelebAMask-HQ (root= or MORPHOSPACE_DATA names ROOT)"
         )
+        terms = self.info.licence.replace(";", ",")
         return (
-            f"get CelebAMask-HQ.zip (3 GB) by the links on {_HOME}, whose terms allow non-commercial research and"
-            f" education only, and unpack it so that {folder} holds CelebA-HQ-img and CelebAMask-HQ-mask-anno"
+            f"get CelebAMask-HQ.zip (3 GB) by the links on {_HOME}, whose terms are {terms}, and unpack it"
+            f" so that {folder} holds CelebA-HQ-img and CelebAMask-HQ-mask-anno"
         )
 
     def fetch(self) -> Path | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.decode import Blob, Header, read_header
+from morphospace.data.decode import Blob, read_header
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
 from morphospace.errors import DataError, SettingError
 
@@ -88,7 +88,7 @@ class Folder(Source):
         parts = {}
         for split, mine in splits.items():
             labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
-            parts[split] = Part(files=[self._blob(base, n) for n in mine], labels=labels, names=mine)
+            parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
         return Contents(base.resolve().name or "folder", parts, self._shape(base, names), label_names=classes)
 
     def _shape(self, base: Path, names: Sequence[str]) -> tuple[int, int, int]:
@@ -96,16 +96,17 @@ class Folder(Source):
         settings = self.settings
         if settings.size is not None and settings.channels is not None:
             return (0, 0, settings.channels)
-        headers: dict[str, Header] = {}
+        grey, sizes = True, dict[tuple[int, int], str]()  # with the first file of each
         for name in names:
             try:
-                headers[name] = read_header(self._blob(base, name))
+                header = read_header(self._blob(base, name))
             except DataError:
                 continue  # decoding will count it, or stop at it
-        if not headers:
+            grey = grey and header.grey
+            sizes.setdefault((header.height, header.width), name)
+        if not sizes:
             raise DataError(f"{base}: none of its {len(names):,} image files can be read; check the files")
-        channels = 1 if all(h.grey for h in headers.values()) else 3
-        sizes = {(h.height, h.width): name for name, h in headers.items()}
+        channels = 1 if grey else 3
         if settings.size is None and len(sizes) > 1:
             (one, first), (other, second) = list(sizes.items())[:2]
             raise DataError(
@@ -114,6 +115,21 @@ class Folder(Source):
             )
         height, width = next(iter(sizes))
         return height, width, channels
+
+
+class _Blobs(Sequence[Blob]):
+    """What to decode by its place, made when asked for: there may be millions."""
+
+    def __init__(self, make: Callable[[Path, str], Blob], base: Path, names: Sequence[str]) -> None:
+        self.make, self.base, self.names = make, base, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self.make(self.base, name) for name in self.names[at]]
+        return self.make(self.base, self.names[at])
 
 
 def _tops(names: Sequence[str]) -> set[str]:

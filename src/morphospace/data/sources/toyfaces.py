@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.faces.painter import PARTS, paint
+from morphospace.data.faces.painter import PARTS, WHOLE, paint
 from morphospace.data.faces.traits import ATTRIBUTES, FACTORS, HAIR_STYLES, draw_traits
 from morphospace.data.sizes import parse_background, parse_size
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo
@@ -20,6 +20,7 @@ from morphospace.errors import SettingError, nearest
 __all__ = ["ToyFaces", "draw_faces"]
 
 VERSION = 1  # raised whenever a face of a given seed and number comes to look different
+PAINTING = 2  # raised whenever it does where the background is painted over
 _SIDE = 64
 _COUNT, _MOST, _HELD_OUT = 10_000, 10_000_000, 1_000
 _USUAL = ("skin", "hair", "eyes", "mouth", "glasses")
@@ -29,7 +30,11 @@ _AT_ONCE = 32  # faces whose layers still fit the cache
 
 
 def draw_faces(
-    seed: int, rows: np.ndarray, side: int = _SIDE, parts: tuple[str, ...] = (), threads: int | None = None
+    seed: int,
+    rows: np.ndarray,
+    side: int = _SIDE,
+    parts: tuple[str | tuple[str, ...], ...] = (),
+    threads: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Draw faces by their numbers.
 
@@ -37,7 +42,7 @@ def draw_faces(
         seed: Of the set.
         rows: Numbers of the faces, (B,).
         side: Height and width in pixels.
-        parts: Of which parts to give masks.
+        parts: Of which parts to give masks; `face` is all of them, and several in a tuple are one mask.
         threads: Drawn by so many at once; as many as cores when None.
 
     Returns:
@@ -70,7 +75,7 @@ class _Faces:
     def __init__(self, seed: int, begin: int, count: int, side: int, parts: tuple[str, ...]) -> None:
         self.seed, self.begin, self.count, self.side, self.parts = seed, begin, count, side, parts
         self.background: tuple[int, int, int] | None = None
-        self.kept: tuple[str, ...] = ()
+        self.kept: tuple[str, ...] = ()  # what a background leaves; the whole face where it is empty
         self.waiting: OrderedDict[int, np.ndarray] = OrderedDict()
 
     def __len__(self) -> int:
@@ -81,12 +86,14 @@ class _Faces:
 
     def __getitem__(self, at: slice) -> np.ndarray:
         rows = self.rows(at)
-        parts = tuple(dict.fromkeys((*self.parts, *self.kept)))
+        painted = self.background is not None
+        parts: tuple[str | tuple[str, ...], ...] = self.parts
+        if painted:
+            parts = (*parts, self.kept or (WHOLE,))
         images, masks = draw_faces(self.seed, rows, self.side, parts)
         if masks is not None:
-            if self.background is not None:
-                seen = masks[..., [parts.index(part) for part in self.kept]].any(axis=-1)
-                images[~seen] = self.background
+            if painted:
+                images[masks[..., -1] == 0] = self.background
             self.waiting[int(rows[0])] = masks[..., : len(self.parts)]
             while len(self.waiting) > 2:
                 self.waiting.popitem(last=False)
@@ -117,7 +124,8 @@ class ToyFaces(Source):
 
     Face i of a seed is a function of (seed, i) alone, drawn at the size asked for (the longer side, cropped where
     height and width differ), the same bytes on every machine. Traits are independent of each other; labels are hair
-    styles. Validation and test hold 1,000 faces each, or a tenth of the training faces if that is less.
+    styles. Validation and test hold 1,000 faces each, or a tenth of the training faces if that is less. Masks are of
+    the parts chosen, `all` for each there is, or `face` for the whole figure in one, which suits mask-vae best.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(
@@ -142,8 +150,9 @@ class ToyFaces(Source):
     def _parts(self) -> tuple[str, ...]:
         chosen = self.settings.parts
         for part in chosen:
-            if part != "all" and part not in PARTS:
-                raise SettingError(f"parts={','.join(chosen)}: toyfaces has no {part!r}{nearest(part, PARTS)}")
+            if part not in ("all", WHOLE, *PARTS):
+                known = nearest(part, (WHOLE, *PARTS))
+                raise SettingError(f"parts={','.join(chosen)}: toyfaces has no {part!r}{known}")
         return tuple(PARTS) if "all" in chosen else tuple(dict.fromkeys(chosen)) or _USUAL
 
     def here(self) -> bool:
@@ -154,7 +163,8 @@ class ToyFaces(Source):
         return f"{count}:{seed}"
 
     def inputs(self) -> Mapping[str, Any]:
-        return {"version": VERSION}
+        painted = parse_background(self.settings.background) is not None
+        return {"version": VERSION, **({"painting": PAINTING} if painted else {})}
 
     def read(self) -> Contents:
         count, seed = self._asked()
@@ -165,8 +175,7 @@ class ToyFaces(Source):
         for split, begin in _BEGIN.items():
             faces = _Faces(seed, begin, count if split == "train" else held_out, side, parts)
             faces.background = parse_background(self.settings.background)
-            if faces.background is not None:
-                faces.kept = parts if self.settings.parts else tuple(PARTS)
+            faces.kept = parts if self.settings.parts else ()
             traits = draw_traits(seed, faces.rows(slice(None)))
             made[split] = Part(
                 images=faces,

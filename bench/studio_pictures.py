@@ -1,0 +1,69 @@
+"""Takes the pictures of the documentation's page on the studio: `python -m bench.studio_pictures RUN [RUN ...]`.
+
+Each RUN must be of the embedded data (toyfaces, digits): the pictures go into the repository. The first is shown alone,
+all of them in Compare.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from bench.studio import browser_page, served
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+VIEWS = {
+    "map": ("map", {"at": "0.6,0.4"}, "light"),
+    "sliders": ("sliders", {"by": "direction", "moves": "direction:Long_Hair:3;direction:Smiling:2"}, "dark"),
+    "morph": ("morph", {"t": "24"}, "light"),
+    "project": ("project", {}, "light"),
+    "training": ("training", {}, "dark"),
+}
+
+
+def settled(page: Any) -> None:
+    """Wait until nothing is being worked out."""
+    page.wait_for_timeout(700)
+    while page.inner_text("#status").endswith("…") or not page.evaluate("document.querySelector('.visit *') !== null"):
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(900)
+
+
+def take(page: Any, address: str, run: str, room: str, more: dict[str, str], out: Path) -> None:
+    """Open a room and take its picture."""
+    from urllib.parse import urlencode
+
+    page.goto(f"{address}#{urlencode({'room': room, 'run': run, **more})}")
+    settled(page)
+    if room == "project":
+        page.locator("#photo").set_input_files(IMAGES / "studio-face.png")
+        settled(page)
+    if room == "map":
+        page.get_by_role("button", name="Neighbours").click()
+        settled(page)
+    page.screenshot(path=out)
+
+
+def main(runs: list[Path]) -> None:
+    """Take them all, at a desk's width, and two at a phone's."""
+    from morphospace import load
+    from morphospace.artifacts.pictures import save_picture
+
+    loaded = load(runs[0])
+    face = Image.fromarray(np.asarray(loaded.pack.split("valid").images[3]))
+    save_picture(IMAGES / "studio-face.png", face, {"data": loaded.pack.name})
+    name = runs[0].resolve().name
+    with served(runs) as address:
+        for view, (room, more, theme) in VIEWS.items():
+            with browser_page(viewport={"width": 1180, "height": 760}, color_scheme=theme) as page:
+                take(page, address, name, room, more, IMAGES / f"studio-{view}.png")
+        with browser_page(viewport={"width": 380, "height": 760}, color_scheme="dark") as page:
+            take(page, address, name, "sliders", {"moves": "direction:Long_Hair:3"}, IMAGES / "studio-phone.png")
+
+
+if __name__ == "__main__":
+    main([Path(word) for word in sys.argv[1:]])

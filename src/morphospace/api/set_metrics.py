@@ -1,0 +1,168 @@
+"""Metrics of two sets of images: what is asked of `evaluation.distances`, with intervals and conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from morphospace.api.evidence import Evidence
+from morphospace.evaluation.distances import (
+    density_coverage,
+    frechet_distance,
+    half_samples_error,
+    inception_score,
+    kernel_distance,
+    kernel_distance_subsets,
+    precision_recall,
+)
+from morphospace.evaluation.results import Result
+
+__all__ = ["SET_METRICS", "Metric"]
+
+RESAMPLES = {"frechet": 20, "neighbours": 10}
+SUBSETS, SUBSET = 100, 1000
+SPLITS = 10
+NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that can be measured.
+
+    Attributes:
+        about: What it is, in a few words, for the help.
+        measure: Evidence to results.
+        refusal: Why it cannot be measured here and the way out; empty where it can.
+        usual: Whether it is measured when none is named, where it can be.
+    """
+
+    about: str
+    measure: Callable[[Evidence], list[Result]]
+    refusal: Callable[[Evidence], str] = lambda evidence: ""
+    usual: bool = True
+
+
+def frechet(evidence: Evidence) -> list[Result]:
+    """Measure the Frechet distance; it is called FID in the features that FID is defined in only."""
+    fake = evidence.fake_features.features
+    value = frechet_distance(real=evidence.real_statistics, fake=fake)
+    errors, how = _errors(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
+    name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
+    return [_with_error(evidence, name, value, errors[0], how, least=0)]
+
+
+def kernel(evidence: Evidence) -> list[Result]:
+    """Measure the kernel distance, its interval from subsets."""
+    real, fake = evidence.real_features.features, evidence.fake_features.features
+    value, fewest = kernel_distance(real=real, fake=fake), min(len(real), len(fake))
+    size = min(SUBSET, fewest // 2)
+    if size < 2:
+        return [_with_error(evidence, "KID", value, None, "none: too few images")]
+    subsets = kernel_distance_subsets(real=real, fake=fake, subsets=SUBSETS, size=size, seed=evidence.seed)
+    # The spread of subsets is that of smaller sets, and of sets that overlap: the delete-d jackknife.
+    error = float(subsets.std()) * (size / (fewest - size)) ** 0.5
+    how = f"95 %, {SUBSETS} subsets of {size:,}"
+    return [_with_error(evidence, "KID", value, error, how)]
+
+
+def inception(evidence: Evidence) -> list[Result]:
+    """Measure the Inception Score of the fakes, that of the real images beside it."""
+    told, of_real = evidence.fake_features.probabilities, evidence.real_features.probabilities
+    assert told is not None and of_real is not None
+    splits = min(SPLITS, len(told), len(of_real))
+    score = inception_score(told, splits=splits, seed=evidence.seed)
+    error = score.deviation / splits**0.5 if splits > 1 else None
+    how = f"95 % of the mean of {splits} shuffled splits" if splits > 1 else "none: one image"
+    real = inception_score(of_real, splits=splits, seed=evidence.seed).mean
+    return [_with_error(evidence, "IS", score.mean, error, how, least=1, value_of_real=real)]
+
+
+def manifolds(evidence: Evidence) -> list[Result]:
+    """Measure precision and recall."""
+
+    def measure(real: Tensor, fake: Tensor) -> tuple[float, float]:
+        found = precision_recall(real=real, fake=fake, k=3)
+        return found.precision, found.recall
+
+    return _neighbours(evidence, ("precision", "recall"), 3, measure, (1.0, 1.0))
+
+
+def balls(evidence: Evidence) -> list[Result]:
+    """Measure density and coverage."""
+
+    def measure(real: Tensor, fake: Tensor) -> tuple[float, float]:
+        found = density_coverage(real=real, fake=fake, k=5)
+        return found.density, found.coverage
+
+    return _neighbours(evidence, ("density", "coverage"), 5, measure, (None, 1.0))
+
+
+def _neighbours(
+    evidence: Evidence,
+    names: tuple[str, str],
+    k: int,
+    measure: Callable[[Tensor, Tensor], tuple[float, float]],
+    most: tuple[float | None, float | None],
+) -> list[Result]:
+    values = measure(evidence.real_features.features, evidence.fake_features.features)
+    errors, how = _errors(evidence, k + 1, RESAMPLES["neighbours"], measure)
+    return [
+        _with_error(evidence, name, value, error, how, least=0, most=top, k=k)
+        for name, value, error, top in zip(names, values, errors, most)
+    ]
+
+
+def _errors(
+    evidence: Evidence, fewest: int, resamples: int, measure: Callable[[Tensor, Tensor], tuple[float, ...]]
+) -> tuple[tuple[float | None, ...], str]:
+    """Return standard errors, and how they were found; a half must hold `fewest` images."""
+    real, fake = evidence.real_features.features, evidence.fake_features.features
+    if min(len(real), len(fake)) // 2 < fewest:
+        return (None, None), "none: too few images"
+    errors = half_samples_error(measure, real=real, fake=fake, resamples=resamples, seed=evidence.seed)
+    return errors, f"95 %, {resamples} half samples of both sets"
+
+
+def _with_error(
+    evidence: Evidence,
+    name: str,
+    value: float,
+    error: float | None,
+    how: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    **more: float,
+) -> Result:
+    """Return a result with the interval that a standard error makes, within what the number can be."""
+    low = high = None
+    if error is not None:
+        low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
+        low, high = low if least is None else max(least, low), high if most is None else min(most, high)
+    conditions = evidence.feature_conditions(interval=how, **more)
+    return Result(f"{name}[{evidence.extractor.name}]", value, low, high, conditions=conditions)
+
+
+def _too_few(least: int) -> Callable[[Evidence], str]:
+    def refusal(evidence: Evidence) -> str:
+        fewest = min(len(evidence.real.rows), evidence.n)
+        return "" if fewest >= least else f"needs at least {least} images of each set, there are {fewest}; raise n"
+
+    return refusal
+
+
+def _unclassified(evidence: Evidence) -> str:
+    if evidence.kind in ("classifier", "inception"):
+        return ""
+    return f"needs class probabilities, which {evidence.kind} features have none of; use features classifier"
+
+
+SET_METRICS: Mapping[str, Metric] = {
+    "fd": Metric("Frechet distance", frechet, _too_few(2)),
+    "kid": Metric("kernel distance", kernel, _too_few(2)),
+    "is": Metric("Inception Score", inception, _unclassified),
+    "pr": Metric("precision and recall, k = 3", manifolds, _too_few(4)),
+    "dc": Metric("density and coverage, k = 5", balls, _too_few(6)),
+}

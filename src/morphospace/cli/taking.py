@@ -1,0 +1,141 @@
+"""`morpho map`, `morpho export` and `morpho card`: a run to look at as a whole, and to take elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+
+from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath
+from morphospace.cli.flags import Json
+from morphospace.cli.paths import check_parent, check_picture
+from morphospace.cli.talk import Answer, Spoken
+from morphospace.errors import require
+
+__all__ = ["card", "export", "map_codes"]
+
+MOST_RUNS = 6
+
+
+def map_codes(
+    *runs: Annotated[str, cyclopts.Parameter(help="The runs' folders; several are put beside each other.")],
+    out: Out,
+    images: Annotated[int, cyclopts.Parameter(help="How many images at most, of the test or held-out ones.")] = 2000,
+    by: Annotated[
+        Literal["pca", "umap"],
+        cyclopts.Parameter(help="Two leading components, or UMAP (extra map). Codes of two numbers stay as they are."),
+    ] = "pca",
+    show: Annotated[
+        Literal["classes", "thumbnails", "both"], cyclopts.Parameter(help="Points by class, the images, or both.")
+    ] = "both",
+    attribute: Annotated[
+        str | None, cyclopts.Parameter(help="Colour by this attribute, in place of the class.")
+    ] = None,
+    seed: Annotated[int, cyclopts.Parameter(help="Which images, and UMAP's own randomness.")] = 0,
+    behind: Annotated[
+        bool, cyclopts.Parameter(help="Decode the plane behind the points. [default: yes]", show_default=False)
+    ] = True,
+    checkpoint: Checkpoint = "",
+    raw: Raw = False,
+    device: Device = "auto",
+    json: Json = False,
+    talk: Spoken,
+) -> Answer:
+    """Draw where a set's codes lie, in two dimensions, as a PNG."""
+    require(1 <= len(runs) <= MOST_RUNS, "runs", len(runs), f"give the folders of 1 to {MOST_RUNS} runs")
+    require(images >= 3, "images", images, "a map needs at least 3")
+    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
+    path = check_picture(out)
+    import morphospace as ms
+    from morphospace.api.mapping import check_by
+    from morphospace.artifacts.maps import draw_maps
+    from morphospace.artifacts.pictures import save_picture
+
+    check_by(by)
+    loaded = [ms.load(run, checkpoint=checkpoint, raw=raw, device=device) for run in runs]
+    maps = [ms.latent_map(run, images, by=by, attribute=attribute, seed=seed, behind=behind) for run in loaded]
+    facts = {
+        "runs": [str(run.path) for run in loaded],
+        "n": [len(made.points) for made in maps],
+        "split": [made.split for made in maps],
+        "by": [made.by for made in maps],
+        "show": show,
+        "attribute": attribute,
+        "seed": seed,
+        "images": [run.images for run in loaded],
+        "share": [made.share and [round(part, 4) for part in made.share] for made in maps],
+    }
+    save_picture(path, draw_maps(maps, show), facts)
+    lines = []
+    for run, made in zip(loaded, maps):
+        how = {"codes": "their two numbers", "umap": "UMAP", "pca": "two components"}[made.by]
+        how += f", {sum(made.share):.0%} of the variance" if made.share else ""
+        lines.append(f"{run.path}: {len(made.points):,} codes of the {made.split} split by {how}")
+    return Answer({"out": str(path), **facts}, [*lines, f"map {path}"])
+
+
+def export(
+    run: RunPath,
+    /,
+    *,
+    out: Annotated[str, cyclopts.Parameter(help="The file to write: .onnx, .pt or .safetensors.")],
+    format: Annotated[
+        Literal["onnx", "torchscript", "safetensors"],
+        cyclopts.Parameter(help="onnx (extra export), torchscript, or named weights for `ms.load_exported`."),
+    ] = "onnx",
+    what: Annotated[
+        Literal["decoder", "encoder", "both"],
+        cyclopts.Parameter(help="Which half; both are two files, but for named weights one."),
+    ] = "decoder",
+    weights: Annotated[
+        Literal["fp32", "fp16"], cyclopts.Parameter(help="How weights are stored; computed with in float32 either way.")
+    ] = "fp32",
+    checkpoint: Checkpoint = "",
+    raw: Raw = False,
+    json: Json = False,
+    talk: Spoken,
+) -> Answer:
+    """Write a run's decoder or encoder to a file that needs no run, checked against the run's own."""
+    check_parent(Path(out))
+    import morphospace as ms
+    from morphospace.api.exporting import check_export_path
+    from morphospace.artifacts.export import check_extra
+
+    check_export_path(out, format)
+    check_extra(format)
+    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device="cpu")
+    made = ms.export(loaded, out, format=format, what=what, weights=weights)
+    facts = {"run": str(loaded.path), "format": format, "what": what, "weights": weights, "images": loaded.images}
+    lines = [
+        f"{name}: {', '.join(made.inputs[name])} -> {', '.join(made.outputs[name])}; any number at once"
+        for name in made.inputs
+    ]
+    lines.append(f"checked on random codes: largest error {made.error:.2g}, where outputs are at most 1")
+    lines.append(f"{made.bytes / 1e6:.1f} MB: {', '.join(map(str, made.files))}")
+    told = {"inputs": dict(made.inputs), "outputs": dict(made.outputs), "error": made.error, "bytes": made.bytes}
+    return Answer({"files": [str(file) for file in made.files], **facts, **told}, lines)
+
+
+def card(
+    run: RunPath,
+    /,
+    *,
+    out: Annotated[str | None, cyclopts.Parameter(help="The Markdown file to write; printed if left out.")] = None,
+    checkpoint: Checkpoint = "",
+    raw: Raw = False,
+    json: Json = False,
+    talk: Spoken,
+) -> Answer:
+    """Describe a run as a model card: data and their terms, settings, numbers, use and limits."""
+    if out is not None:
+        check_parent(Path(out))
+    import morphospace as ms
+    from morphospace.api.cards import check_card_path
+
+    if out is not None:
+        check_card_path(out)
+    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device="cpu")
+    text = ms.card(loaded, out)
+    told = {"out": out, "run": str(loaded.path), "images": loaded.images, "card": text}
+    return Answer(told, text.splitlines() if out is None else [f"card {out}"])

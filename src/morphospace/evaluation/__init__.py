@@ -1,0 +1,1 @@
+"""Judging models: functions on tensors, arrays and modules, with neither paths nor runs."""

@@ -1,0 +1,239 @@
+"""Small networks trained on the images at hand, whose features judge without any download.
+
+A classifier where the images have labels, an autoencoder where they have none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from morphospace.data.batches import permutation
+from morphospace.data.pack import Split
+from morphospace.errors import require
+from morphospace.randomness import stream
+
+__all__ = ["FEATURES", "Autoencoder", "Classifier", "Trained", "shrunk_to", "train_autoencoder", "train_classifier"]
+
+FEATURES = 128
+LARGEST = 64
+"""Longest side that the networks look at; larger images are averaged down to it first."""
+BATCH = 128
+LR = 2e-3
+FEWEST_STEPS = 100
+JUDGED = 10_000
+
+
+Taken = tuple[Split, np.ndarray]
+"""A split, and which of its rows."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network and how good it is.
+
+    Attributes:
+        network: In evaluation mode.
+        quality: Accuracy of the classifier, mean squared error a pixel in [0, 1] of the autoencoder.
+    """
+
+    network: nn.Module
+    quality: float
+
+
+def shrunk_to(shape: tuple[int, int, int], largest: int = LARGEST) -> tuple[int, int]:
+    """Return the height and width that images are averaged down to, or their own.
+
+    >>> shrunk_to((28, 28, 1)), shrunk_to((218, 178, 3))
+    ((28, 28), (64, 52))
+    """
+    height, width, _ = shape
+    scale = min(1.0, largest / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+class Trunk(nn.Module):
+    """Convolutions that halve the image until it is about 4 pixels, and a linear layer: images (B, C, H, W) in [0, 1]
+    to features (B, 128).
+
+    Flattened and not averaged over the image, so that where things are counts. The last activation is smooth: a
+    feature that is always zero would make every covariance singular.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.size = shrunk_to(shape)
+        stages = max(1, min(4, math.ceil(math.log2(max(self.size) / 4))))
+        layers: list[nn.Module] = []
+        channels, height, width = shape[2], *self.size
+        for out in (32, 64, 128, 128)[:stages]:
+            layers += [nn.Conv2d(channels, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
+            channels, height, width = out, (height + 1) // 2, (width + 1) // 2
+        self.body = nn.Sequential(*layers)
+        self.last = (channels, height, width)
+        self.project = nn.Linear(channels * height * width, FEATURES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (B, C, H, W) in [0, 1] to features (B, 128)."""
+        if images.shape[2:] != self.size:
+            images = functional.interpolate(images, self.size, mode="area")
+        return functional.silu(self.project(self.body(2 * images - 1).flatten(1)))
+
+
+class Classifier(nn.Module):
+    """Images (B, C, H, W) in [0, 1] to features, and features to logits.
+
+    Args:
+        shape: (H, W, C) of the images.
+        classes: How many.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(shape)
+        self.head = nn.Linear(FEATURES, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features (B, 128)."""
+        return self.trunk(images)
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Return p(class | image), (B, K), of features (B, 128)."""
+        return self.head(features).softmax(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, K)."""
+        return self.head(self.trunk(images))
+
+
+class Autoencoder(nn.Module):
+    """Images (B, C, H, W) in [0, 1] to features, and features to images of the size that the trunk looks at.
+
+    Args:
+        shape: (H, W, C) of the images.
+    """
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.trunk = Trunk(shape)
+        channels, height, width = self.trunk.last
+        steps = len(self.trunk.body) // 3
+        layers: list[nn.Module] = [nn.Linear(FEATURES, channels * height * width), nn.ReLU(inplace=True)]
+        layers.append(nn.Unflatten(1, (channels, height, width)))
+        outs = [(32, 64, 128, 128)[i] for i in range(steps - 1)][::-1]
+        for out in outs:
+            layers += [nn.ConvTranspose2d(channels, out, 4, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(True)]
+            channels = out
+        layers.append(nn.ConvTranspose2d(channels, shape[2], 4, 2, 1))
+        self.body = nn.Sequential(*layers)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features (B, 128)."""
+        return self.trunk(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the images again, (B, C, h, w), without bounds."""
+        made = self.body(self.trunk(images))
+        height, width = self.trunk.size  # odd sizes were rounded up on the way down
+        return made[:, :, :height, :width]
+
+
+def train_classifier(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
+    """Train a classifier on a split's labels, the same for the same images, seed and number of threads.
+
+    Args:
+        train: A split with labels, and which of its rows.
+        test: The same, to tell the accuracy on.
+        seed: Of the first weights and of the order.
+    """
+    known, wanted = train[0].labels, test[0].labels
+    assert known is not None and wanted is not None
+    classes = int(known.max()) + 1
+    require(classes > 1, "features", "classifier", "needs labels of at least two classes; use autoencoder or pixels")
+    labels = torch.from_numpy(np.array(known))
+
+    def loss(network: nn.Module, images: Tensor, taken: np.ndarray) -> Tensor:
+        return functional.cross_entropy(network(images), labels[taken])
+
+    network = _trained(lambda: Classifier(_shape(train[0]), classes), loss, train, seed)
+    with torch.no_grad():
+        said = torch.cat([network(unit(part)).argmax(1) for part in _blocks(test)])
+    right = said.numpy() == np.array(wanted[test[1][:JUDGED]])
+    return Trained(network, float(right.mean()))
+
+
+def train_autoencoder(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
+    """Train an autoencoder, the same for the same images, seed and number of threads.
+
+    Args:
+        train: A split, and which of its rows.
+        test: The same, to tell the mean squared error on.
+        seed: Of the first weights and of the order.
+    """
+
+    def error(network: nn.Module, images: Tensor) -> Tensor:
+        assert isinstance(network, Autoencoder)
+        wanted = functional.interpolate(images, network.trunk.size, mode="area")
+        return (network(images) - wanted).square().flatten(1).mean(1)
+
+    network = _trained(lambda: Autoencoder(_shape(train[0])), lambda net, x, _: error(net, x).mean(), train, seed)
+    with torch.no_grad():
+        errors = torch.cat([error(network, unit(part)) for part in _blocks(test)])
+    return Trained(network, float(errors.double().mean()))
+
+
+def unit(images: np.ndarray | Tensor) -> Tensor:
+    """Turn uint8 images (B, H, W, C) into float32 (B, C, H, W) in [0, 1]."""
+    return torch.as_tensor(images).permute(0, 3, 1, 2).to(torch.float32).div_(255)
+
+
+def images_to_see(shape: tuple[int, int, int], count: int) -> int:
+    """Return how many images training sees: a minute or two of a CPU, and of a small set 20 times each."""
+    height, width = shrunk_to(shape)
+    return min(20 * count, min(120_000, round(120_000 * 784 / (height * width))))
+
+
+def _shape(split: Split) -> tuple[int, int, int]:
+    height, width, channels = split.images.shape[1:]
+    return height, width, channels
+
+
+def _blocks(test: Taken) -> list[np.ndarray]:
+    """Return the judged images in blocks."""
+    split, rows = test[0], test[1][:JUDGED]
+    return [np.array(split.images[rows[i : i + 512]]) for i in range(0, len(rows), 512)]
+
+
+def _trained(
+    make: Callable[[], nn.Module],
+    loss: Callable[[nn.Module, Tensor, np.ndarray], Tensor],
+    train: Taken,
+    seed: int,
+) -> nn.Module:
+    """Train with Adam and a rate that rises and falls once."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream(seed, "features"))
+        network = make().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    split, rows = train
+    batch = min(BATCH, len(rows))
+    steps = max(FEWEST_STEPS, images_to_see(_shape(split), len(rows)) // batch)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LR, fused=True)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps, pct_start=0.2)
+    epochs = range(steps * batch // len(rows) + 1)
+    order = np.concatenate([permutation(len(rows), seed, "features", epoch) for epoch in epochs])
+    network.train()
+    for step in range(steps):
+        taken = np.sort(rows[order[step * batch : (step + 1) * batch]])
+        value = loss(network, unit(np.array(split.images[taken])), taken)
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        optimizer.step()
+        if step + 1 < steps:
+            rates.step()
+    return network.eval()

@@ -1,0 +1,330 @@
+"""How likely a model finds images: the bound it is trained on, and tighter ones by importance sampling.
+
+What is bounded is a probability only where the likelihood is one: see `density_of`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from morphospace.errors import require
+from morphospace.models.distributions import DiagonalGaussian, Point, full
+from morphospace.models.likelihoods import Bernoulli, Likelihood
+from morphospace.objectives.elbo import prior_log_prob
+from morphospace.randomness import stream
+
+__all__ = [
+    "Density",
+    "EvidenceBound",
+    "Explains",
+    "ImportanceBound",
+    "RunningLogSumExp",
+    "density_of",
+    "evidence_bound",
+    "importance_bound",
+    "log_likelihood",
+    "mean_interval",
+]
+
+# Numbers decoded at once, of which a network's inner layers hold several times as many.
+VALUES_AT_ONCE = 1 << 20
+MOST_DRAWS = 1_000_000
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A model of p(x | z) with a proposal q(z | x), and N(0, I) as prior."""
+
+    likelihood: Likelihood
+
+    def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor: ...
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian | Point: ...
+
+
+@dataclass(frozen=True)
+class Density:
+    """What a number in nats is of.
+
+    Attributes:
+        words: In words.
+        proper: Whether it is a probability or density of the data at all.
+        bits: Whether bits per dimension of it mean something.
+        dequantised: Whether it is of values spread over their bins.
+    """
+
+    words: str
+    proper: bool
+    bits: bool
+    dequantised: bool = False
+
+
+def density_of(likelihood: Likelihood, *, binary: bool = False, dequantised: bool = False) -> Density:
+    """Say what a likelihood's nats are of.
+
+    Args:
+        likelihood: The model's.
+        binary: Whether the pixels are 0 or 1.
+        dequantised: Whether 8-bit values are spread over their bins.
+    """
+    if not likelihood.is_density:
+        return Density("squared error, no density", False, False)
+    if likelihood.over_levels:
+        return Density("mass of 8-bit levels", True, True)
+    if type(likelihood) is Bernoulli:
+        if binary:
+            return Density("mass of binary pixels", True, True)
+        return Density("cross-entropy of grey pixels, no density", False, False)
+    if dequantised:
+        return Density("density of dequantised pixels, which bounds the mass of the levels", True, True, True)
+    return Density("density at the 8-bit levels, compares with the same likelihood only", True, False)
+
+
+class RunningLogSumExp:
+    """log sum_k exp(l_k) of several series at once, in float64, of parts that come one after the other.
+
+    >>> total = RunningLogSumExp(1)
+    >>> for part in ([[-1000.0, -1001.0]], [[-999.0]]):
+    ...     total.add(torch.tensor(part))
+    >>> round(float(total.value() - torch.tensor([-1000.0, -1001.0, -999.0]).double().logsumexp(0)), 12)
+    0.0
+
+    Args:
+        rows: Number of series.
+        device: Where they are.
+    """
+
+    def __init__(self, rows: int, device: torch.device | str = "cpu") -> None:
+        self.highest = torch.full((rows,), -math.inf, dtype=torch.float64, device=device)
+        self.sum = torch.zeros(rows, dtype=torch.float64, device=device)
+
+    def add(self, values: Tensor) -> None:
+        """Add values (rows, n)."""
+        values = values.double()
+        highest = torch.maximum(self.highest, values.amax(1))
+        # Where all is minus infinity still, inf - inf would be no number.
+        safe = highest.masked_fill(highest.isneginf(), 0.0)
+        self.sum = self.sum * (self.highest - safe).exp() + (values - safe[:, None]).exp().sum(1)
+        self.highest = highest
+
+    def value(self) -> Tensor:
+        """Return log sum exp of all that was added, (rows,)."""
+        return self.highest.masked_fill(self.highest.isneginf(), 0.0) + self.sum.log()
+
+
+@dataclass(frozen=True)
+class EvidenceBound:
+    """The ELBO of images and its terms, in nats.
+
+    Attributes:
+        log_likelihood: E_q log p(x | z), (N,), float64.
+        kl: KL(q(z | x) || p(z)), (N,), float64.
+        kl_per_unit: The KL of each latent dimension, the mean over images, (D,).
+        draws: Codes drawn for each image.
+    """
+
+    log_likelihood: Tensor
+    kl: Tensor
+    kl_per_unit: Tensor
+    draws: int
+
+    @property
+    def values(self) -> Tensor:
+        """The ELBO of every image, (N,)."""
+        return self.log_likelihood - self.kl
+
+
+@dataclass(frozen=True)
+class ImportanceBound:
+    """log 1/k sum_k p(x | z_k) p(z_k) / q(z_k | x) of images, in nats.
+
+    Attributes:
+        values: The bound, (N,), float64.
+        elbo: Mean of the log weights: the ELBO from the same draws, (N,).
+        effective_samples: (sum w)^2 / sum w^2, from 1 to k, (N,): near 1 the bound hangs on a single draw.
+        k: Draws of each image.
+    """
+
+    values: Tensor
+    elbo: Tensor
+    effective_samples: Tensor
+    k: int
+
+
+def log_likelihood(likelihood: Likelihood, raw: Tensor, images: Tensor) -> Tensor:
+    """Return log p(x | z) (B, n) of images (B, C, H, W) under raw outputs (B * n, ...), those of one image in a row."""
+    count = len(images)
+    draws = len(raw) // count
+    if type(likelihood) is Bernoulli:
+        # x log p + (1 - x) log(1 - p) = x l - softplus(l): one product and one pass in place of four.
+        logits = full(raw).reshape(count, draws, -1)
+        product = logits @ images.to(logits.dtype).reshape(count, -1, 1)
+        return product.squeeze(2) - functional.softplus(logits).sum(2)
+    # One image is seen n times without a copy.
+    each = images.expand(draws, *images.shape[1:]) if count == 1 else images.repeat_interleave(draws, 0)
+    return likelihood.log_prob(raw, each).view(count, draws)
+
+
+def _noise(rows: range, draws: int, dim: int, seed: int, what: str) -> Tensor:
+    """Draw standard normal noise (B, draws, D), each image's from a generator of its own."""
+    generator = torch.Generator()
+    made = [torch.randn(draws, dim, generator=generator.manual_seed(stream(seed, what, row))) for row in rows]
+    return torch.stack(made)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What comes of one call of the decoder: log p(x | z) and log p(z) - log q(z | x), (B, n) each."""
+
+    log_likelihood: Tensor
+    log_ratio: Tensor
+
+
+def _posterior(model: Explains, images: Tensor, told: Tensor | None) -> DiagonalGaussian:
+    posterior = model.encode(images, told)
+    why = "gives a code without uncertainty, so there is no bound; take a VAE"
+    require(isinstance(posterior, DiagonalGaussian), "model", type(model).__name__, why)
+    assert isinstance(posterior, DiagonalGaussian)
+    return posterior
+
+
+def _passed(model: Explains, block: _Block, posterior: DiagonalGaussian, noise: Tensor) -> _Pass:
+    """Decode the codes that noise (B, n, D) makes of posteriors."""
+    count, draws, dim = noise.shape
+    noise = noise.to(posterior.mean)
+    z = posterior.mean[:, None] + (0.5 * posterior.log_variance).exp()[:, None] * noise
+    flat = z.view(count * draws, dim)
+    told = None if block.told is None else block.told.repeat_interleave(draws, 0)
+    raw = model.raw(flat, told)
+    log_q = prior_log_prob(noise) - 0.5 * posterior.log_variance.sum(1, keepdim=True)
+    return _Pass(log_likelihood(model.likelihood, raw, block.images), prior_log_prob(z) - log_q)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some images in a row: their numbers, themselves, what the model is told of them, and codes to decode at once."""
+
+    rows: range
+    images: Tensor
+    told: Tensor | None
+    at_once: int
+
+
+def _blocks(images: Tensor, condition: Tensor | None, draws: int, start: int, chunk: int | None) -> Iterator[_Block]:
+    """Split images so that `chunk` codes at most are decoded at once, be they of one image or of several."""
+    require(len(images) > 0, "images", len(images), "must be at least one")
+    at_once = chunk or max(16, VALUES_AT_ONCE // images[0].numel())
+    together = max(1, at_once // draws)
+    for first in range(0, len(images), together):
+        part = images[first : first + together]
+        told = None if condition is None else condition[first : first + together]
+        rows = range(start + first, start + first + len(part))
+        yield _Block(rows, part, told, max(1, at_once // len(part)))
+
+
+@torch.no_grad()
+def evidence_bound(
+    model: Explains,
+    images: Tensor,
+    *,
+    condition: Tensor | None = None,
+    draws: int = 16,
+    seed: int = 0,
+    start: int = 0,
+    chunk: int | None = None,
+) -> EvidenceBound:
+    """Return E_q log p(x | z) - KL(q(z | x) || p(z)), the KL in closed form, the rest the mean over draws.
+
+    Args:
+        model: Encoder, decoder and likelihood.
+        images: (N, C, H, W) as the likelihood has them: binarised or dequantised before.
+        condition: (N, K), where the model is conditional.
+        draws: Codes of each image.
+        seed: Which; image i's depend on (seed, start + i) only.
+        start: Number of the first image.
+        chunk: Codes decoded at once.
+
+    Reference: Kingma & Welling 2014.
+    """
+    require(1 <= draws <= MOST_DRAWS, "draws", draws, f"must be from 1 to {MOST_DRAWS}")
+    log_likelihoods: list[Tensor] = []
+    kls: list[Tensor] = []
+
+    for block in _blocks(images, condition, draws, start, chunk):
+        posterior = _posterior(model, block.images, block.told)
+        noise = _noise(block.rows, draws, posterior.mean.shape[1], seed, "evidence")
+        sums = torch.zeros(len(noise), dtype=torch.float64)
+        for some in noise.split(block.at_once, 1):
+            sums += _passed(model, block, posterior, some).log_likelihood.double().sum(1).cpu()
+        log_likelihoods.append(sums / draws)
+        kls.append(posterior.kl_per_unit().double().cpu())
+    per_unit = torch.cat(kls)
+    return EvidenceBound(torch.cat(log_likelihoods), per_unit.sum(1), per_unit.mean(0), draws)
+
+
+@torch.no_grad()
+def importance_bound(
+    model: Explains,
+    images: Tensor,
+    k: int = 5000,
+    *,
+    condition: Tensor | None = None,
+    seed: int = 0,
+    start: int = 0,
+    chunk: int | None = None,
+) -> ImportanceBound:
+    """Return L_k = log 1/k sum_k p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q(z | x): at most log p(x), and nearer with k.
+
+    The sum runs in float64 over chunks of draws, so that memory is flat in k and in the number of images.
+
+    Args:
+        model: Encoder, decoder and likelihood.
+        images: (N, C, H, W) as the likelihood has them: binarised or dequantised before.
+        k: Draws of each image.
+        condition: (N, K), where the model is conditional.
+        seed: Which; image i's depend on (seed, start + i, k) only, whatever the chunk.
+        start: Number of the first image.
+        chunk: Codes decoded at once; chosen by the size of the images when None.
+
+    Reference: Burda, Grosse & Salakhutdinov 2016, "Importance weighted autoencoders".
+    """
+    require(1 <= k <= MOST_DRAWS, "k", k, f"must be from 1 to {MOST_DRAWS}")
+    bounds: list[Tensor] = []
+    elbos: list[Tensor] = []
+    effective: list[Tensor] = []
+
+    for block in _blocks(images, condition, k, start, chunk):
+        posterior = _posterior(model, block.images, block.told)
+        noise = _noise(block.rows, k, posterior.mean.shape[1], seed, "importance")
+        total, squares = RunningLogSumExp(len(noise)), RunningLogSumExp(len(noise))
+        sums = torch.zeros(len(noise), dtype=torch.float64)
+        for some in noise.split(block.at_once, 1):
+            made = _passed(model, block, posterior, some)
+            log_weights = made.log_likelihood.double().cpu() + made.log_ratio.double().cpu()
+            total.add(log_weights)
+            squares.add(2 * log_weights)
+            sums += log_weights.sum(1)
+        bounds.append(total.value() - math.log(k))
+        elbos.append(sums / k)
+        effective.append((2 * total.value() - squares.value()).exp())
+    return ImportanceBound(torch.cat(bounds), torch.cat(elbos), torch.cat(effective), k)
+
+
+def mean_interval(values: Tensor) -> tuple[float, float | None, float | None]:
+    """Return a mean and the ends of its 95 % interval, mean +- 1.96 sd / sqrt(N), over the images it is of.
+
+    A single value has no interval.
+    """
+    values = values.double()
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, None, None
+    half = 1.96 * float(values.std()) / math.sqrt(len(values))
+    return mean, mean - half, mean + half

@@ -1,0 +1,161 @@
+"""Whether samples are new: how far the nearest training image is, beside how far it is from images never seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from morphospace.errors import require
+
+__all__ = ["COPY", "SEEN", "Neighbours", "Novelty", "nearest", "novelty", "shrunk"]
+
+COPY = 1 / 3  # a picture so much nearer to one training image than to the next ones is a copy
+SEEN = 32  # longest side at which pictures are held against each other: a copy is one at that size too
+KEPT = 5
+SPARE = 3  # candidates beyond those kept, whose order the quick distances may have wrong
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest training images of some pictures.
+
+    Attributes:
+        distance: Root mean squared difference a value to the nearest, (N,), float64.
+        index: Which one it is, (N,).
+        ratio: Distance to the nearest over the mean distance to the next four, (N,): near 1 for a picture between
+            them, near 0 for a copy of one; 0 where the nearest is the same picture.
+    """
+
+    distance: np.ndarray
+    index: np.ndarray
+    ratio: np.ndarray
+
+    @property
+    def copies(self) -> float:
+        """Share of pictures that are copies by their ratio."""
+        return float((self.ratio < COPY).mean())
+
+
+def shrunk(images: np.ndarray, rows: np.ndarray | None = None, *, largest: int = SEEN) -> np.ndarray:
+    """Return pictures, uint8 (N, H, W, C), averaged down to at most so many pixels a side, a block at a time.
+
+    Args:
+        images: The pictures; a memory map is read in blocks.
+        rows: Which of them; all when None.
+        largest: Longest side.
+    """
+    count = len(images) if rows is None else len(rows)
+    height, width = images.shape[1:3]
+    scale = min(1.0, largest / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    if scale == 1:
+        return images if rows is None else np.asarray(images[rows])
+    made = np.empty((count, *size, images.shape[3]), np.uint8)
+    for first in range(0, count, 1024):
+        part = images[first : first + 1024] if rows is None else images[rows[first : first + 1024]]
+        planes = torch.from_numpy(np.array(part)).permute(0, 3, 1, 2).float()
+        small = functional.interpolate(planes, size, mode="area").round().to(torch.uint8)
+        made[first : first + len(part)] = small.permute(0, 2, 3, 1).numpy()
+    return made
+
+
+def _rows(values: np.ndarray, rows: slice) -> Tensor:
+    return torch.from_numpy(np.array(values[rows])).flatten(1).float()
+
+
+def nearest(queries: np.ndarray, training: np.ndarray, *, block: int = 4096, skip_self: bool = False) -> Neighbours:
+    """Find the nearest training rows by Euclidean distance, in pixels or in any features.
+
+    Blocks of queries meet blocks of training rows: both may be memory maps. Distances are |a|^2 + |b|^2 - 2 ab in
+    float32 to choose candidates, and exact in float64 for those: an equal picture is at 0.
+
+    Args:
+        queries: (N, ...).
+        training: (M, ...), as many numbers a row.
+        block: Rows at once.
+        skip_self: Leave out row i of the training for query i: both are the same set.
+    """
+    size = int(np.prod(queries.shape[1:]))
+    fits = size == int(np.prod(training.shape[1:]))
+    require(fits, "queries", queries.shape, f"must have as many numbers a row as the training, {training.shape}")
+    wanted = min(KEPT + SPARE, len(training) - skip_self)
+    require(wanted >= 1 and len(queries) > 0, "training", len(training), "too few rows to have a neighbour")
+    parts = []
+    for first in range(0, len(queries), block):
+        part = _rows(queries, slice(first, first + block))
+        best = torch.full((len(part), wanted), torch.inf)
+        chosen = torch.zeros((len(part), wanted), dtype=torch.int64)
+        for begin in range(0, len(training), block):
+            known = _rows(training, slice(begin, begin + block))
+            squared = known.square().sum(1) - 2 * (part @ known.T)  # the query's own square changes no order
+            if skip_self:
+                same = torch.arange(first, first + len(part)) - begin
+                inside = (same >= 0) & (same < len(known))
+                squared[inside.nonzero().flatten(), same[inside]] = torch.inf
+            value, index = torch.cat([best, squared], 1).topk(wanted, dim=1, largest=False)
+            numbers = torch.cat([chosen, torch.arange(begin, begin + len(known)).expand(len(part), -1)], 1)
+            best, chosen = value, numbers.gather(1, index)
+        parts.append(_exact(part, training, chosen))
+    together = (np.concatenate(arrays) for arrays in zip(*((p.distance, p.index, p.ratio) for p in parts)))
+    return Neighbours(*together)
+
+
+def _exact(part: Tensor, training: np.ndarray, chosen: Tensor) -> Neighbours:
+    """Return the neighbours of queries (B, D) among candidates (B, n), by exact distances."""
+    distances = np.empty(chosen.shape)
+    for i, rows in enumerate(chosen.numpy()):
+        order = np.argsort(rows, kind="stable")  # as they lie on disk
+        known = np.asarray(training[rows[order]]).reshape(len(rows), -1).astype(np.float64)
+        distances[i, order] = np.sqrt(((known - part[i].double().numpy()) ** 2).mean(1))
+    order = np.argsort(distances, axis=1, kind="stable")[:, :KEPT]
+    distances = np.take_along_axis(distances, order, 1)
+    index = np.take_along_axis(chosen.numpy(), order[:, :1], 1)[:, 0]
+    first = distances[:, 0]
+    others = distances[:, 1:].mean(1) if distances.shape[1] > 1 else first
+    ratio = np.where(first > 0, first / np.maximum(others, 1e-300), 0.0)
+    return Neighbours(first, index, ratio)
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """How new samples are, with images that training did not see as the yardstick.
+
+    Attributes:
+        distance: Median distance of samples to their nearest training image.
+        unseen_distance: That of the held-out images.
+        copies: Share of samples that are copies.
+        unseen_copies: That of the held-out images: what the data hold of near duplicates themselves.
+    """
+
+    distance: float
+    unseen_distance: float
+    copies: float
+    unseen_copies: float
+
+    @property
+    def ratio(self) -> float:
+        """Distance of samples over that of held-out images: 1 for samples as new as new images, 0 for copies.
+
+        Blurred pictures lie nearer to everything, so below 1 alone is no sign of memory; copies are.
+        """
+        return self.distance / self.unseen_distance if self.unseen_distance else float("nan")
+
+
+def novelty(*, samples: np.ndarray, training: np.ndarray, unseen: np.ndarray, block: int = 4096) -> Novelty:
+    """Compare samples with training images, in pixels or in any features (all three in the same).
+
+    Copies are told by the ratio of the nearest to the next distances, below a third (after Yoon et al. 2023,
+    "Diffusion probabilistic models generalize when they fail to memorize").
+
+    Args:
+        samples: (N, ...).
+        training: (M, ...).
+        unseen: (K, ...), images of the same kind that training did not see.
+        block: Rows at once.
+    """
+    made, real = nearest(samples, training, block=block), nearest(unseen, training, block=block)
+    return Novelty(float(np.median(made.distance)), float(np.median(real.distance)), made.copies, real.copies)

@@ -1,0 +1,52 @@
+"""A number with what it takes to mean something: its interval and the conditions it was measured under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measured number.
+
+    Attributes:
+        name: What it is, with the features it was measured in: `FD[classifier:mnist@3f2a]`, `IWAE-5000`.
+        value: The number.
+        low: Lower end of its interval; None where there is none.
+        high: Upper end of it.
+        unit: `nats`, `bits/dim`, `dB`; empty for a plain number.
+        conditions: Everything else that the number hangs on: n_real, n_fake, split, features, resize, dtype, seed,
+            and `interval`, which says what the interval is of. Plain values, so that they can be written as JSON.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "low": self.low,
+            "high": self.high,
+            "unit": self.unit,
+            "conditions": dict(self.conditions),
+        }
+
+    def text(self) -> str:
+        """Return the value with its unit and interval.
+
+        >>> Result("FD", 5.624991, 5.4, 5.9).text()
+        '5.625 (5.4 to 5.9)'
+        """
+        unit = f" {self.unit}" if self.unit else ""
+        interval = "" if self.low is None or self.high is None else f" ({self.low:.4g} to {self.high:.4g})"
+        return f"{self.value:.4g}{unit}{interval}"

@@ -1,0 +1,219 @@
+"""Components: the directions in which codes vary most, or to which a generator listens most.
+
+Three ways to them: principal components of codes, closed-form factorisation of the first layer's weights, and
+principal components of that layer's activations, brought back to the code by regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.errors import require
+
+__all__ = ["ACTIVE", "Components", "Moments", "active_units", "factorised", "regressed"]
+
+# A unit whose posterior mean varies by more than this over the data says something (Burda et al. 2016).
+ACTIVE = 0.01
+
+
+def fixed_signs(directions: Tensor) -> Tensor:
+    """Return rows (K, D), turned so that the largest entry of each is positive: eigenvectors have no sign."""
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return torch.where(largest < 0, -directions, directions)
+
+
+class Moments:
+    """Count, mean and scatter of codes that come a block at a time; memory does not depend on their number.
+
+    Two sets A and B join as n = n_A + n_B, d = mean_B - mean_A, mean = mean_A + d n_B / n,
+    M2 = M2_A + M2_B + d d^T n_A n_B / n, in float64.
+
+    Reference: Chan, Golub & LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
+
+    Args:
+        dim: Length of a code, D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(dim, dtype=torch.float64)
+        self.scatter = torch.zeros(dim, dim, dtype=torch.float64)
+
+    @classmethod
+    def of(cls, blocks: Iterable[Tensor], dim: int) -> Moments:
+        """Return the moments of codes in blocks (B, D)."""
+        moments = cls(dim)
+        for block in blocks:
+            moments.add(block)
+        return moments
+
+    def add(self, codes: Tensor) -> Moments:
+        """Take codes (B, D) in."""
+        values = codes.double().cpu()
+        if len(values) == 0:
+            return self
+        block = Moments(values.shape[1])
+        block.count, block.mean = len(values), values.mean(0)
+        centred = values - block.mean
+        block.scatter = centred.T @ centred
+        return self.merge(block)
+
+    def merge(self, other: Moments) -> Moments:
+        """Take in what another has seen."""
+        total = self.count + other.count
+        if total == 0:
+            return self
+        gap = other.mean - self.mean
+        self.mean = self.mean + gap * (other.count / total)
+        self.scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.count * other.count / total)
+        self.count = total
+        return self
+
+    @property
+    def covariance(self) -> Tensor:
+        """(D, D), divided by n - 1."""
+        require(self.count >= 2, "images", self.count, "components need at least 2")
+        return self.scatter / (self.count - 1)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of each dimension, (D,)."""
+        return self.covariance.diagonal()
+
+    def components(self) -> Components:
+        """Return the principal components: as many as dimensions, or one less than codes where these are fewer."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        kept = min(len(values), self.count - 1)
+        variance = values.flip(0)[:kept].clamp(min=0)
+        directions = fixed_signs(vectors.T.flip(0)[:kept])
+        return Components(self.mean, directions, variance, float(values.clamp(min=0).sum()), variance.sqrt())
+
+
+@dataclass(frozen=True)
+class Components:
+    """Directions in the space of codes, the most telling first.
+
+    Attributes:
+        mean: (D,): where they start.
+        directions: (K, D), of length one each.
+        variance: (K,): what each stands for, of codes, of activations, or of the first layer's output.
+        total: All the variance there is, that of dropped components included.
+        spread: (K,): how far one standard deviation goes along each, in the space of codes.
+        space: What varies: `codes`, `activations` or `weights`.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    variance: Tensor
+    total: float
+    spread: Tensor
+    space: str = "codes"
+
+    def __len__(self) -> int:
+        return len(self.directions)
+
+    @property
+    def share(self) -> Tensor:
+        """The part of all variance that each explains, (K,)."""
+        return self.variance / max(self.total, torch.finfo(self.variance.dtype).tiny)
+
+    def dims_for(self, share: float) -> int | None:
+        """Return how many components together explain at least this part of the variance; None if not even all do.
+
+        Raises:
+            SettingError: It is no share.
+        """
+        require(0 < share <= 1, "dims_for", share, "must be above 0 and at most 1, for instance 0.9")
+        enough = self.share.cumsum(0) >= share - 1e-12
+        return int(enough.int().argmax()) + 1 if bool(enough.any()) else None
+
+    def coordinates(self, codes: Tensor) -> Tensor:
+        """Return where codes (N, D) stand along the components, (N, K), in the codes' own units.
+
+        Least squares where the directions are not orthogonal.
+        """
+        return (codes.to(self.mean) - self.mean) @ torch.linalg.pinv(self.directions)
+
+    def codes(self, coordinates: Tensor, *, centred: bool = False) -> Tensor:
+        """Return the codes (N, D) at coordinates (N, k) along the first k components.
+
+        Args:
+            coordinates: In the codes' own units; times `spread` where they are in standard deviations.
+            centred: Leave the mean out.
+        """
+        moved = coordinates.to(self.mean) @ self.directions[: coordinates.shape[1]]
+        return moved if centred else self.mean + moved
+
+
+def active_units(variance: Tensor, threshold: float = ACTIVE) -> int:
+    """Return how many latent dimensions say something: Var_x(E_q[z | x]) above the threshold.
+
+    Reference: Burda, Grosse & Salakhutdinov 2016, "Importance weighted autoencoders".
+
+    Args:
+        variance: (D,), of the posterior means over the data.
+        threshold: 0.01, as published.
+    """
+    return int((variance > threshold).sum())
+
+
+def factorised(weight: Tensor) -> Components:
+    """Return the directions to which a first layer y = A z + b listens most, from its weights alone.
+
+    n_i = the eigenvectors of A^T A, the largest eigenvalues first. Under z ~ N(0, I) an eigenvalue is also the
+    variance of y along its direction, and one standard deviation of the code is 1 everywhere.
+
+    Reference: Shen & Zhou 2021, "Closed-form factorization of latent semantics in GANs".
+
+    Args:
+        weight: A, (outputs, D).
+    """
+    matrix = weight.detach().double().cpu()
+    _, values, rows = torch.linalg.svd(matrix, full_matrices=False)
+    variance = values**2
+    zero = torch.zeros(matrix.shape[1], dtype=torch.float64)
+    return Components(zero, fixed_signs(rows), variance, float(variance.sum()), torch.ones_like(values), "weights")
+
+
+def regressed(pairs: Callable[[], Iterable[tuple[Tensor, Tensor]]], count: int) -> Components:
+    """Return the principal components of activations, as directions of the codes that bring them about.
+
+    PCA of y(z) gives coordinates x = V^T (y - mean y); U = argmin |U x - z|^2 gives the direction of component k as
+    its column u_k: a standard deviation sigma_k of x_k is sigma_k |u_k| in the space of codes. The PCA is the
+    incremental one of scikit-learn: activations may have many thousand dimensions.
+
+    Reference: Haerkoenen et al. 2020, "GANSpace: discovering interpretable GAN controls".
+
+    Args:
+        pairs: Begins anew, each time it is called, the same blocks of codes (B, D) of mean 0 and activations (B, F).
+        count: How many components, at most B and F.
+    """
+    from sklearn.decomposition import IncrementalPCA
+
+    pca = IncrementalPCA(count)
+    for _, block in pairs():
+        pca.partial_fit(_values(block))
+    inner, cross = np.zeros((count, count)), 0.0
+    for codes, block in pairs():
+        x = pca.transform(_values(block))
+        inner += x.T @ x
+        cross = cross + x.T @ _values(codes)
+    # A component of no variance has no direction: least squares of the least norm gives it none.
+    rows = torch.from_numpy(np.linalg.pinv(inner, rcond=1e-10, hermitian=True) @ cross)
+    length = rows.norm(dim=1)
+    kept = length > 0
+    variance = torch.from_numpy(pca.explained_variance_)
+    directions = fixed_signs(rows[kept] / length[kept, None])
+    total = float(pca.var_.sum()) * pca.n_samples_seen_ / (pca.n_samples_seen_ - 1)
+    spread = (variance.sqrt() * length)[kept]
+    zero = torch.zeros(rows.shape[1], dtype=torch.float64)
+    return Components(zero, directions, variance[kept], total, spread, "activations")
+
+
+def _values(block: Tensor) -> np.ndarray:
+    return block.detach().double().cpu().numpy()

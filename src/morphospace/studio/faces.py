@@ -1,0 +1,118 @@
+"""What the studio opens with when it is given no run: a small VAE of drawn faces, whose weights are in the package."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as write_tensors
+
+from morphospace.api.loading import load
+from morphospace.artifacts.configuration import resolve
+from morphospace.artifacts.files import atomic
+from morphospace.artifacts.run import RunFolder
+from morphospace.data.cache import cache_folder
+from morphospace.data.prepare import prepare
+from morphospace.errors import RunError, require
+from morphospace.studio.shelf import Shelf
+from morphospace.training.events import State
+
+__all__ = ["FILE", "MOST_BYTES", "embedded", "pack_weights"]
+
+RECIPE = "studio-faces-vae"
+FILE = "faces.safetensors"
+MOST_BYTES = 2_000_000
+# Faces that training never saw: of another seed.
+DATA = "toyfaces:3000:1"
+
+
+def embedded() -> Shelf:
+    """Return a shelf with the one run that the package brings, laid out in the cache where it is not there yet."""
+    return Shelf([laid_out(packaged())])
+
+
+def packaged() -> bytes:
+    """Return the package's weights, half precision.
+
+    Raises:
+        RunError: The package was built without them.
+    """
+    file = files("morphospace.studio").joinpath(FILE)
+    if not file.is_file():
+        raise RunError(f"studio: the package has no {FILE}; give a run, or make it with `make faces`")
+    return file.read_bytes()
+
+
+def laid_out(weights: bytes) -> Path:
+    """Return a run folder with these weights in the cache, where any tool can use it; made where it is not there."""
+    folder = cache_folder() / "studio" / f"drawn-faces-{hashlib.blake2b(weights, digest_size=6).hexdigest()}"
+    if (folder / "run.toml").is_file():
+        return folder
+    configuration = resolve(recipe=RECIPE, overrides={"data": DATA})
+    pack = prepare(configuration.data)
+    model = configuration.model.build(pack.shape, {}, None)
+    tensors = {name: tensor.float() for name, tensor in read_tensors(weights).items()}
+    model.networks.load_state_dict(tensors)
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+    images = int(header["__metadata__"]["images"])
+    facts = {"data": pack.name, "data_hash": pack.hash, "data_given": False, "shape": list(pack.shape), "custom": []}
+    facts |= {"labels": list(pack.label_names), "attributes": list(pack.attribute_names)}
+    making = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(making, ignore_errors=True)
+    RunFolder.create(making, configuration, facts)
+    keep_checkpoint(making, State({"model": dict(model.networks.state_dict())}, {"step": 0, "images": images}))
+    shutil.rmtree(folder, ignore_errors=True)
+    making.rename(folder)
+    return folder
+
+
+def keep_checkpoint(folder: Path, state: State) -> None:
+    """Write a checkpoint of weights alone."""
+    from morphospace.artifacts.checkpoints import save_checkpoint
+
+    save_checkpoint(folder / "checkpoints", state, best=False, keep=1)
+
+
+def pack_weights(run: str | Path, out: str | Path) -> dict[str, float | int]:
+    """Write a trained run's weights in half precision, after checking that they still draw the same.
+
+    Args:
+        run: A run of the recipe.
+        out: The file.
+
+    Raises:
+        RunError: The run is of another recipe, too large, or drawn otherwise in half precision.
+    """
+    trained = load(run)
+    wanted = resolve(recipe=RECIPE)
+    same = trained.configuration.model == wanted.model
+    require(same, "run", str(run), f"is not of the recipe {RECIPE}; train it with `morpho train --recipe {RECIPE}`")
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in trained.model.networks.state_dict().items()
+    }
+    data = write_tensors({name: tensor.contiguous() for name, tensor in half.items()}, {"images": str(trained.images)})
+    if len(data) > MOST_BYTES:
+        raise RunError(f"run = {str(run)!r}: {len(data):,} bytes are more than {MOST_BYTES:,}; take narrower nets")
+    z = torch.randn(64, trained.model.latent_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before = trained.model.decode(z)  # type: ignore[attr-defined]
+        trained.model.networks.load_state_dict({name: tensor.float() for name, tensor in half.items()})
+        error = float((trained.model.decode(z) - before).abs().max())  # type: ignore[attr-defined]
+    if error > 2 / 255:
+        raise RunError(
+            f"run = {str(run)!r}: half precision changes a pixel by {error:.4f}, more than two levels of 255"
+        )
+    with atomic(Path(out)) as partial:
+        partial.write_bytes(data)
+    return {"bytes": len(data), "parameters": trained.model.parameters(), "largest_error": error}
+
+
+if __name__ == "__main__":  # `make faces`
+    print(pack_weights(sys.argv[1], Path(__file__).with_name(FILE)))

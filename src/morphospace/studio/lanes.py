@@ -1,0 +1,174 @@
+"""One client's questions on their way to the session: the newest wins, and no client holds another up."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import struct
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from morphospace.errors import SettingError
+from morphospace.studio import requests as ask
+from morphospace.studio.session import Reply, Session, refusal
+
+__all__ = ["Client", "packed"]
+
+MOST_WAITING = 64
+MOST_CHANNELS = 64
+FAST_SECONDS, SLOW_SECONDS = 20.0, 180.0
+Send = Callable[[bytes], Awaitable[None]]
+
+
+def packed(number: object, kind: str, reply: Reply) -> bytes:
+    """Return an answer as one frame: length of the header, header as JSON, then pixels or the file's bytes.
+
+    Pixels are raw RGBA: they go into a canvas as they are, which is quicker than to compress and unpack a PNG.
+    """
+    pixels = [block.rgba() for block in reply.blocks]
+    blocks = [
+        {"name": block.name, "count": p.shape[0], "height": p.shape[1], "width": p.shape[2]}
+        for block, p in zip(reply.blocks, pixels)
+    ]
+    # Last, so that no fact of that name hides which question is answered.
+    header = {**reply.facts, "id": number, "kind": kind, "blocks": blocks, "bytes": len(reply.file)}
+    try:
+        text = json.dumps(header, allow_nan=False).encode()
+    except ValueError:  # out of a network that a wild code has driven mad
+        return packed(number, kind, refusal("answer: is not finite there; go back towards the middle", "setting"))
+    return b"".join([struct.pack("<I", len(text)), text, *(p.tobytes() for p in pixels), reply.file])
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question in line.
+
+    Attributes:
+        order: The how manieth of its client it is.
+        number: What the page calls it.
+        kind: Its kind, in the page's word.
+        channel: Of questions on one channel only the newest matters; None for one that stands alone.
+        request: The question itself.
+    """
+
+    order: int
+    number: object
+    kind: str
+    channel: str | None
+    request: ask.Request
+
+
+class Client:
+    """A page that is connected.
+
+    Each client has at most one quick and one slow question under way; the others wait in order, and of those on one
+    channel only the newest. So nobody's flood delays another by more than the question that is being answered.
+
+    Args:
+        session: Who answers.
+        quick: Where what takes milliseconds is computed.
+        slow: Where the rest is.
+        send: How an answer goes back.
+    """
+
+    def __init__(self, session: Session, quick: Executor, slow: Executor, send: Send) -> None:
+        self.session, self.send = session, send
+        self.lanes = {True: Lane(self, quick, FAST_SECONDS), False: Lane(self, slow, SLOW_SECONDS)}
+        self._orders = itertools.count()
+        self._answered: OrderedDict[str, int] = OrderedDict()
+
+    async def hear(self, text: str) -> None:
+        """Take a question; an answer comes for each, also for one that cannot be read."""
+        number: object = None
+        kind = ""
+        try:
+            message = json.loads(text)
+            if isinstance(message, dict):
+                number = message["id"] if type(message.get("id")) is int else None
+                kind = message["kind"][:80] if isinstance(message.get("kind"), str) else ""
+            request = ask.parse(message)
+        except SettingError as error:
+            return await self.tell(number, kind, refusal(str(error), "setting"))
+        except (ValueError, RecursionError):
+            return await self.tell(number, kind, refusal("request: is no JSON", "setting"))
+        channel = message.get("channel")
+        channel = channel[:80] if isinstance(channel, str) else None
+        question = Question(next(self._orders), number, kind, channel, request)
+        await self.lanes[self.session.quick(request)].put(question)
+
+    async def tell(self, number: object, kind: str, reply: Reply) -> None:
+        """Send an answer that needs no computing."""
+        await self.send(packed(number, kind, reply))
+
+    async def answered(self, question: Question, frame: bytes) -> None:
+        """Send an answer, unless a newer question of its channel, in the other lane, has been answered before."""
+        if question.channel is not None:
+            if self._answered.get(question.channel, -1) > question.order:
+                return await self.tell(question.number, question.kind, Reply({"dropped": True}))
+            self._answered[question.channel] = question.order
+            self._answered.move_to_end(question.channel)
+            while len(self._answered) > MOST_CHANNELS:
+                self._answered.popitem(last=False)
+        await self.send(frame)
+
+    async def run(self) -> None:
+        """Answer until cancelled, or until the page takes no answers any more."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self.lanes.values():
+                group.create_task(lane.run())
+
+
+class Lane:
+    """Questions of one kind of pace.
+
+    Args:
+        client: Whose.
+        executor: Where answers are computed.
+        seconds: How long one may take.
+    """
+
+    def __init__(self, client: Client, executor: Executor, seconds: float) -> None:
+        self.client, self.executor, self.seconds = client, executor, seconds
+        self.waiting: OrderedDict[object, Question] = OrderedDict()
+        self.filled = asyncio.Event()
+
+    async def put(self, question: Question) -> None:
+        """Queue a question; of one channel only the newest stays."""
+        key: object = object() if question.channel is None else question.channel
+        stale = self.waiting.pop(key, None)
+        if len(self.waiting) >= MOST_WAITING:
+            reply = refusal("busy: too many questions wait; ask again", "busy")
+            return await self.client.tell(question.number, question.kind, reply)
+        self.waiting[key] = question
+        self.filled.set()
+        if stale is not None:
+            await self.client.tell(stale.number, stale.kind, Reply({"dropped": True}))
+
+    async def run(self) -> None:
+        """Answer one question after the other."""
+        while True:
+            await self.filled.wait()
+            if not self.waiting:
+                self.filled.clear()
+                continue
+            _, question = self.waiting.popitem(last=False)
+            await self._answer(question)
+
+    async def _answer(self, question: Question) -> None:
+        """Have a question answered, and wait for that also where it takes too long: one at a time is the rule."""
+        made = asyncio.get_running_loop().run_in_executor(self.executor, self._made, question)
+        try:
+            done, _ = await asyncio.wait({made}, timeout=self.seconds)
+            if done:
+                return await self.client.answered(question, made.result())
+            reply = refusal(f"limit: took longer than {self.seconds:g} s; ask for less", "limit")
+            await self.client.tell(question.number, question.kind, reply)
+            await asyncio.wait({made})
+        finally:
+            made.cancel()  # where its client has left, it need not begin
+
+    def _made(self, question: Question) -> bytes:
+        return packed(question.number, question.kind, self.client.session.answer(question.request))

@@ -1,0 +1,75 @@
+// The one interface to whatever decodes: ask(kind, fields) -> facts and images. Here a websocket answers it; a page that
+// decodes by itself can bring another class with the same three methods. Nothing else knows which it is.
+
+export class Client {
+  constructor() {
+    this.number = 0;
+    this.waiting = new Map();
+    this.down = () => {};
+    this.connect();
+  }
+
+  connect() {
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    this.socket = new WebSocket(`${scheme}//${location.host}/ws${location.search}`);
+    this.socket.binaryType = "arraybuffer";
+    this.ready = new Promise((open, fail) => {
+      this.socket.onopen = () => { this.wait = 250; this.down(false); open(); };
+      this.socket.onclose = (event) => {
+        const why = event.reason || "the studio has gone; is it still running?";
+        for (const { fail: refuse } of this.waiting.values()) refuse(new Error(why));
+        this.waiting.clear();
+        fail(new Error(why));
+        this.down(true, why);
+        this.wait = Math.min(8000, (this.wait || 250) * 2);
+        setTimeout(() => this.connect(), this.wait);
+      };
+    });
+    this.ready.catch(() => {});
+    this.socket.onmessage = (event) => this.hear(event.data);
+  }
+
+  // Ask and wait. Of one channel only the newest question is answered; the others end as null.
+  async ask(kind, fields = {}, channel = undefined) {
+    await this.ready;
+    const id = ++this.number;
+    return new Promise((answer, fail) => {
+      this.waiting.set(id, { answer, fail });
+      this.socket.send(JSON.stringify({ id, kind, channel, ...fields }));
+    });
+  }
+
+  hear(buffer) {
+    const length = new DataView(buffer).getUint32(0, true);
+    const facts = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    const waiting = this.waiting.get(facts.id);
+    if (!waiting) return;
+    this.waiting.delete(facts.id);
+    if (facts.dropped) return waiting.answer(null);
+    if (facts.error) return waiting.fail(new Error(facts.error));
+    let at = 4 + length;
+    const images = {};
+    for (const { name, count, height, width } of facts.blocks) {
+      images[name] = [];
+      for (let i = 0; i < count; i++, at += 4 * height * width) {
+        images[name].push(new ImageData(new Uint8ClampedArray(buffer, at, 4 * height * width), width, height));
+      }
+    }
+    waiting.answer({ ...facts, images, file: facts.bytes ? buffer.slice(at, at + facts.bytes) : null });
+  }
+
+  // Send a picture; the answer is the name by which requests may mean it.
+  async send(file) {
+    const answer = await fetch(`picture${location.search}`, { method: "POST", body: file });
+    const facts = await answer.json().catch(() => ({ error: `the studio refused it (${answer.status})` }));
+    if (facts.error) throw new Error(facts.error);
+    return facts.picture;
+  }
+
+  // Call `tell` with every event: new lines of a run's curves, new grids.
+  listen(tell) {
+    const source = new EventSource(`events${location.search}`);
+    source.onmessage = (event) => tell(JSON.parse(event.data));
+    return () => source.close();
+  }
+}

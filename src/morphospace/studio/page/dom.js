@@ -1,0 +1,49 @@
+// Small makers of elements, and the words at the foot of the page.
+
+export function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name === "class") element.className = value;
+    else if (name in element && typeof value !== "string") element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+export function say(words, bad = false) {
+  const line = document.getElementById("status");
+  line.textContent = words;
+  line.className = bad ? "bad" : "";
+}
+
+// Run something that asks; what goes wrong is said at the foot of the page.
+export async function trying(work) {
+  try {
+    return await work();
+  } catch (error) {
+    say(error.message, true);
+    return null;
+  }
+}
+
+export function button(words, click, attributes = {}) {
+  return make("button", { type: "button", onclick: click, ...attributes }, words);
+}
+
+export function choice(label, values, chosen, change) {
+  const select = make("select", { onchange: () => change(select.value) });
+  for (const [value, words] of values) {
+    select.append(make("option", { value: String(value), selected: String(value) === String(chosen) }, words));
+  }
+  return make("label", { class: "field" }, `${label} `, select);
+}
+
+export function save(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

@@ -1,0 +1,161 @@
+// The page's frame: which run, which room, light or dark. A room gets { client, state, run } and an element to fill.
+import { Client } from "./client.js";
+import { choice, make, say, trying } from "./dom.js";
+import { State } from "./state.js";
+
+const ROOMS = [
+  ["map", "Map", "encode"],
+  ["sliders", "Sliders", ""],
+  ["morph", "Morph", ""],
+  ["project", "Project", ""],
+  ["compare", "Compare", ""],
+  ["training", "Training", ""],
+  ["runs", "Runs", ""],
+];
+
+const client = new Client();
+const state = new State();
+const room = document.getElementById("room");
+const described = new Map();
+let runs = [];
+let leave = () => {};
+let entered = 0;
+
+client.down = (down, why) => say(down ? why : "", down);
+
+async function describe(id) {
+  if (!described.has(id)) described.set(id, { ...(await client.ask("describe", { run: id })), id });
+  return described.get(id);
+}
+
+function chosenRun() {
+  return runs.find((run) => run.name === state.get("run")) || runs[0];
+}
+
+// What a conditional model is told, as the server reads it.
+function condition(run) {
+  if (!run.condition) return undefined;
+  const asked = state.get("condition");
+  if (run.condition.kind === "label") return { label: asked || run.condition.names[0] };
+  return { attributes: Object.fromEntries((asked ? asked.split(",") : []).map((name) => [name, 1])) };
+}
+
+function pickers(run) {
+  const place = document.getElementById("condition");
+  place.replaceChildren();
+  if (!run.condition) return;
+  if (run.condition.kind === "label") {
+    const names = run.condition.names.map((name) => [name, name]);
+    place.append(choice("Class", names, state.get("condition", names[0][0]), (value) => { state.set({ condition: value }); enter(); }));
+    return;
+  }
+  const on = new Set(state.get("condition").split(",").filter(Boolean));
+  for (const name of run.condition.names) {
+    const box = make("input", { type: "checkbox", checked: on.has(name), onchange: () => {
+      if (box.checked) on.add(name); else on.delete(name);
+      state.set({ condition: [...on].join(",") });
+      enter();
+    } });
+    place.append(make("label", { class: "check" }, box, ` ${name}`));
+  }
+}
+
+// A class that this run does not know, from a link or from another run, is no reason to show nothing.
+function known(run) {
+  const names = (run.condition && state.get("condition").split(",").filter((name) => run.condition.names.includes(name))) || [];
+  if (state.get("condition") !== names.join(",")) state.set({ condition: names.join(",") });
+}
+
+function tabs(run) {
+  const current = state.get("room");
+  const links = ROOMS.map(([name, words, needs]) => {
+    const link = make("a", { onclick: () => state.write() }, words);
+    const why = needs ? run.cannot[needs] : "";
+    if (name === current) link.setAttribute("aria-current", "page");
+    if (why) { link.classList.add("cannot"); link.title = why; }
+    return [name, link];
+  });
+  state.changed = () => {
+    for (const [name, link] of links) link.href = `#${new URLSearchParams({ room: name, run: run.name, ...state.carried(run.name) })}`;
+  };
+  state.changed();
+  document.getElementById("rooms").replaceChildren(...links.map(([, link]) => make("li", {}, link)));
+  document.querySelector("#rooms [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+async function enter() {
+  const mine = ++entered;
+  leave();
+  leave = () => {};
+  const run = chosenRun();
+  document.getElementById("run").value = run.id;
+  const facts = await trying(() => describe(run.id));
+  if (!facts || mine !== entered) return;
+  let name = state.get("room");
+  if (!ROOMS.some(([one]) => one === name)) {
+    name = facts.cannot.encode || facts.cannot.data ? "sliders" : "map";
+    state.set({ room: name, run: run.name });
+  }
+  known(facts);
+  tabs(facts);
+  pickers(facts);
+  say("");
+  document.title = `${run.name} · ${name} · morphospace`;
+  // An element of its own for every visit: what a room left behind still draws goes nowhere.
+  const place = make("div", { class: "visit" });
+  room.replaceChildren(place);
+  const needs = ROOMS.find(([one]) => one === name)[2];
+  const why = needs && (facts.cannot[needs] || facts.cannot.data);
+  if (why) {
+    place.append(make("section", { class: "empty" }, make("h2", {}, "Not with this run"), make("p", {}, why)));
+    return;
+  }
+  const module = await import(`./rooms/${name}.js`);
+  if (mine !== entered) return;
+  const own = Object.create(state);
+  own.set = (changes) => { if (mine === entered) state.set(changes); };
+  const left = await trying(() => module.enter(place, { client, state: own, run: facts, runs, condition: condition(facts), describe }));
+  if (mine === entered) leave = left || (() => {});
+  else if (left) left();
+}
+
+function theme() {
+  const toggle = document.getElementById("theme");
+  const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  const show = () => { toggle.textContent = dark() ? "Light" : "Dark"; };
+  const kept = localStorage.getItem("theme");
+  if (kept) document.documentElement.dataset.theme = kept;
+  toggle.onclick = () => {
+    document.documentElement.dataset.theme = dark() ? "light" : "dark";
+    localStorage.setItem("theme", document.documentElement.dataset.theme);
+    show();
+    dispatchEvent(new Event("themed"));
+  };
+  show();
+}
+
+async function begin() {
+  theme();
+  document.getElementById("link").onclick = async () => {
+    state.write();
+    try {
+      await navigator.clipboard.writeText(location.href.replace(/[?&]token=[^#]*/, ""));
+      say("The address of this view is copied.");
+    } catch {
+      say("The browser keeps the clipboard shut; copy the address line.");
+    }
+  };
+  const answer = await trying(() => client.ask("runs"));
+  if (!answer) return;
+  runs = answer.runs;
+  const select = document.getElementById("run");
+  select.append(...runs.map((run) => make("option", { value: run.id }, `${run.name} (${run.model})`)));
+  select.onchange = () => {
+    const run = runs.find((one) => one.id === select.value);
+    state.go({ room: state.get("room"), run: run.name });
+  };
+  state.heard.add(enter);
+  await enter();
+}
+
+begin();

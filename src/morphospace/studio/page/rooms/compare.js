@@ -1,0 +1,51 @@
+// Two to four runs under the same seed, image or picture.
+import { button, make, say, trying } from "../dom.js";
+import { Picture } from "../picture.js";
+
+export async function enter(place, { client, state, run, runs, condition }) {
+  const names = state.get("with") ? state.get("with").split(",") : runs.slice(0, 4).map((one) => one.name);
+  const chosen = new Set(runs.filter((one) => names.includes(one.name)).map((one) => one.id));
+  if (!chosen.size) chosen.add(run.id);
+  let what = state.get("what", "seed:0");
+  let picture = null;
+  const boxes = make("fieldset", { class: "checks" }, make("legend", {}, "Runs, four at most"), ...runs.slice(0, 40).map((one) => {
+    const box = make("input", { type: "checkbox", checked: chosen.has(one.id), onchange: () => {
+      if (box.checked && chosen.size >= 4) { box.checked = false; return say("Four at most.", true); }
+      if (box.checked) chosen.add(one.id); else chosen.delete(one.id);
+      state.set({ with: runs.filter((r) => chosen.has(r.id)).map((r) => r.name).join(",") });
+      show();
+    } });
+    return make("label", { class: "check" }, box, ` ${one.name}`);
+  }));
+  const wish = make("input", { type: "text", value: what, size: 14, "aria-label": "What to show: seed:7, the number of an image, or train:3" });
+  const upload = make("input", { type: "file", accept: "image/*", "aria-label": "A picture to show in each" });
+  upload.onchange = () => trying(async () => { picture = await client.send(upload.files[0]); show(); });
+  const rows = make("div", { class: "compare" });
+  const next = (by) => { const match = what.match(/^(.*?)(\d+)$/); if (match) { what = match[1] + Math.max(0, Number(match[2]) + by); wish.value = what; picture = null; show(); } };
+  place.append(boxes, make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); what = wish.value.trim(); picture = null; show(); } }, wish,
+    make("button", { type: "submit" }, "Show"), button("Previous", () => next(-1)), button("Next", () => next(1)), upload), rows);
+
+  async function show() {
+    const ids = [...chosen];
+    if (!ids.length) return rows.replaceChildren(make("p", { class: "hint" }, "Choose a run."));
+    state.set({ what });
+    const asked = picture ? { picture } : what.startsWith("seed:") ? { seed: Number(what.slice(5)) } : { image: what };
+    const answer = await trying(() => client.ask("compare", { runs: ids, ...asked, condition }, "compare"));
+    if (!answer) return;
+    say("");
+    rows.replaceChildren(...answer.each.map((one) => {
+      const about = runs.find((other) => other.id === one.run);
+      const head = make("h3", {}, about.name, make("small", {}, ` ${about.model}, ${about.data}`));
+      if (one.error) return make("section", {}, head, make("p", { class: "cannot" }, one.error));
+      const images = answer.images[one.run];
+      const pictures = images.map((image, i) => {
+        const real = images.length > 1 && i === 0;
+        const shown = new Picture(real ? one.words : images.length > 1 ? `error ${one.mse.toFixed(4)}` : what, { role: real ? "real" : "generated", facts: () => ({ run: about.name, what, code: one.code }) });
+        shown.show(image);
+        return shown.element;
+      });
+      return make("section", {}, head, make("div", { class: "pair" }, ...pictures));
+    }));
+  }
+  await show();
+}

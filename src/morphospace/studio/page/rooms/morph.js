@@ -1,0 +1,139 @@
+// Two or more ends, and the three ways between them side by side: play, scrub, take away.
+import { button, calm, make, save, say, trying } from "../dom.js";
+import { Picture } from "../picture.js";
+
+const HOWS = ["linear", "slerp", "rotate"];
+const ABOUT = { linear: "straight line", slerp: "along the sphere", rotate: "by a turn" };
+
+export async function enter(place, { client, state, run, condition }) {
+  let ends = [];
+  let images = null;
+  let playing = 0;
+  let paths = null;
+  const steps = 48;
+  const row = make("div", { class: "strip ends" });
+  const scrub = make("input", { type: "range", min: "0", max: "1", step: "1", value: "0", "aria-label": "Place on the way" });
+  const play = button("Play", () => toggle(), { "aria-keyshortcuts": "Space" });
+  const views = Object.fromEntries(HOWS.map((how) => [how, new Picture(`${how}, ${ABOUT[how]}`, { role: "path", facts: () => ({ run: run.name, how, ends, place: Number(scrub.value), steps }) })]));
+  const numbers = Object.fromEntries(HOWS.map((how) => [how, make("p", { class: "hint" })]));
+  const wish = make("input", { type: "text", placeholder: "seed:7, 12 or train:3", size: 16, "aria-label": "An end: seed:7, the number of an image, or train:3" });
+  const upload = make("input", { type: "file", accept: "image/*", "aria-label": "A picture as an end" });
+  const add = make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); more(wish.value.trim()); } }, wish,
+    make("button", { type: "submit" }, "Add end"), button("Add a seed", () => more(`seed:${Math.floor(Math.random() * 1e6)}`)), upload,
+    button("Clear", () => { ends = []; keep(); show(); }));
+  upload.onchange = () => trying(async () => {
+    const picture = await client.send(upload.files[0]);
+    const answer = await client.ask(run.cannot.encode ? "project" : "encode", { run: run.id, picture, condition });
+    ends.push(answer.code);
+    keep();
+    show();
+  });
+  place.append(add, row,
+    make("div", { class: "tools" }, play, scrub),
+    make("div", { class: "three" }, ...HOWS.map((how) => make("div", {}, views[how].element, numbers[how],
+      make("div", { class: "tools" }, button("GIF", () => film(how), { "aria-label": `Download ${how} as GIF` }), button("Path", () => path(how), { "aria-label": `Save ${how} as a path` }))))));
+
+  function keep() {
+    state.set({ ends: ends.map((code) => code.map((x) => x.toFixed(4)).join(",")).join(";") });
+  }
+
+  async function more(what) {
+    if (!what) return;
+    const kind = what.startsWith("seed:") ? ["decode", { seeds: [Number(what.slice(5))] }] : ["encode", { image: what }];
+    const answer = await trying(() => client.ask(kind[0], { run: run.id, ...kind[1], condition }));
+    if (!answer) return;
+    ends.push(answer.code || answer.codes[0]);
+    ends = ends.slice(-8);
+    keep();
+    show();
+  }
+
+  async function show() {
+    images = null;
+    stop();
+    row.replaceChildren();
+    if (!ends.length) return say("Add two ends: seeds, images by number, or a picture of yours.");
+    const drawn = await trying(() => client.ask("decode", { run: run.id, codes: ends, condition }, "ends"));
+    if (!drawn) return;
+    row.replaceChildren(...drawn.images.images.map((image, i) => {
+      const picture = new Picture(`End ${i + 1}`, { role: "path", size: image.width, savable: false });
+      picture.show(image);
+      picture.caption.append(button("×", () => { ends.splice(i, 1); keep(); show(); }, { class: "small", "aria-label": `Take end ${i + 1} out` }));
+      return picture.element;
+    }));
+    if (ends.length < 2) return say("Add another end.");
+    say("Drawing what lies between…");
+    const answer = await trying(() => client.ask("walk", { run: run.id, ends, hows: HOWS, steps, condition }, "walk"));
+    if (!answer) return;
+    images = answer.images;
+    paths = answer.paths;
+    for (const how of HOWS) {
+      const { mean, spread, norms } = paths[how];
+      numbers[how].textContent = `change a step ${mean.toFixed(4)} ± ${spread.toFixed(4)}; length of the code ${Math.min(...norms).toFixed(1)} to ${Math.max(...norms).toFixed(1)}`;
+    }
+    scrub.max = images.linear.length - 1;
+    scrub.value = Math.min(Number(state.get("t", "0")), images.linear.length - 1);
+    say("");
+    frame();
+    if (!calm() && !state.get("t")) toggle();
+  }
+
+  function frame() {
+    if (!images) return;
+    for (const how of HOWS) views[how].show(images[how][Number(scrub.value)]);
+  }
+  scrub.oninput = () => { stop(); state.set({ t: scrub.value }); frame(); };
+
+  function stop() {
+    cancelAnimationFrame(playing);
+    playing = 0;
+    play.textContent = "Play";
+  }
+  function toggle() {
+    if (playing) return stop();
+    if (!images) return;
+    play.textContent = "Pause";
+    const last = images.linear.length - 1;
+    let at = Number(scrub.value), way = at >= last ? -1 : 1, before = performance.now();
+    const turn = (time) => {
+      if (time - before >= 40) {
+        before = time;
+        at += way;
+        if (at >= last || at <= 0) way = -way;
+        scrub.value = at = Math.max(0, Math.min(last, at));
+        frame();
+      }
+      if (scrub.isConnected) playing = requestAnimationFrame(turn);
+    };
+    playing = requestAnimationFrame(turn);
+  }
+
+  async function film(how) {
+    if (ends.length < 2) return;
+    say("Making the film…");
+    const answer = await trying(() => client.ask("film", { run: run.id, ends, hows: [how], steps, fps: 25, condition }));
+    if (answer) { save(new Blob([answer.file], { type: "image/gif" }), `${run.name}-${how}.gif`); say(`${answer.frames} frames at ${answer.fps} a second.`); }
+  }
+  function path(how) {
+    if (!paths) return;
+    // What `morpho interpolate RUN --path FILE` reads back.
+    const conditions = paths[how].conditions ?? null;
+    const facts = { morphospace: "path", run: run.name, images: run.images, how, ends: ends.map((_, i) => `end ${i + 1}`), codes: paths[how].codes, conditions };
+    save(new Blob([JSON.stringify(facts)], { type: "application/json" }), `${run.name}-${how}.json`);
+  }
+
+  const keys = (event) => {
+    if (event.key !== " " || event.target.matches("input[type=text], button, select")) return;
+    toggle();
+    event.preventDefault();
+  };
+  addEventListener("keydown", keys);
+  ends = state.get("ends").split(";").filter(Boolean).map((text) => text.split(",").map(Number)).filter((code) => code.length === run.latent_dim && code.every(Number.isFinite));
+  if (!ends.length && !state.get("ends")) {
+    const answer = await trying(() => client.ask("decode", { run: run.id, seeds: [1, 4], condition }));
+    if (answer) ends = answer.codes;
+    keep();
+  }
+  show();
+  return () => { stop(); removeEventListener("keydown", keys); };
+}

@@ -1,0 +1,58 @@
+// A photograph, found in the space: by the encoder, or by search; then taken on into the other rooms.
+import { button, make, say, trying } from "../dom.js";
+import { Picture } from "../picture.js";
+import { addEnd } from "./map.js";
+
+export async function enter(place, { client, state, run, condition }) {
+  let picture = null;
+  let found = null;
+  const facts = () => ({ run: run.name, code: found && found.code, how: found && found.how });
+  const original = new Picture("As the model sees it", { role: "real", savable: false });
+  const drawn = new Picture("Found", { facts });
+  const numbers = make("p", { class: "hint" });
+  const input = make("input", { type: "file", accept: "image/*", id: "photo", class: "away", onchange: () => take(input.files[0]) });
+  const drop = make("label", { for: "photo", class: "drop" }, make("b", {}, "Drop a picture here"), make("span", {}, "or choose one. It stays on this machine, in memory."));
+  const refine = make("input", { type: "number", min: "0", max: "500", step: "25", value: run.cannot.encode ? "150" : "0", "aria-label": "Steps of search" });
+  drop.ondragover = (event) => { event.preventDefault(); drop.classList.add("over"); };
+  drop.ondragleave = () => drop.classList.remove("over");
+  drop.ondrop = (event) => { event.preventDefault(); drop.classList.remove("over"); take(event.dataTransfer.files[0]); };
+  const paste = (event) => { if (event.clipboardData.files.length) take(event.clipboardData.files[0]); };
+  addEventListener("paste", paste);
+  const about = run.cannot.encode ? "This model has no encoder: the code is searched for, which takes a while." : "The encoder finds the code; steps of search refine it.";
+  const result = make("section", { hidden: true }, make("div", { class: "pair" }, original.element, drawn.element), numbers,
+    make("div", { class: "tools" },
+      button("Use in Morph", () => addEnd(state, run, found.code)),
+      button("Use in Sliders", () => state.go({ room: "sliders", run: run.name, code: found.code.map((x) => x.toFixed(4)).join(",") }))));
+  place.append(input, drop,
+    make("div", { class: "tools" }, make("label", { class: "field" }, "Steps of search ", refine), button("Search again", () => search())),
+    make("p", { class: "hint" }, about), result);
+
+  async function take(file) {
+    if (!file) return;
+    picture = await trying(() => client.send(file));
+    if (picture) await search();
+  }
+
+  async function search() {
+    if (!picture) return say("Drop a picture first.");
+    say("Looking for it…");
+    const answer = await trying(() => client.ask("project", { run: run.id, picture, refine: Number(refine.value), condition }, "project"));
+    if (!answer) return;
+    found = answer;
+    result.hidden = original.element.hidden = false;
+    original.show(answer.images.images[0]);
+    drawn.show(answer.images.images[1]);
+    const psnr = answer.psnr === null ? "" : `, ${answer.psnr.toFixed(1)} dB`;
+    numbers.textContent = `Found by ${answer.how}: mean squared error ${answer.mse.toFixed(4)}${psnr}.`;
+    state.set({ code: answer.code });
+    say("");
+  }
+
+  // A shared link has the code that was found, if not the picture.
+  const code = state.code("code");
+  if (code && code.length === run.latent_dim) {
+    const answer = await trying(() => client.ask("decode", { run: run.id, codes: [code], condition }));
+    if (answer) { result.hidden = false; original.element.hidden = true; drawn.show(answer.images.images[0]); found = { code, how: "the link" }; numbers.textContent = "The code of the link; the picture itself is not in it."; }
+  }
+  return () => removeEventListener("paste", paste);
+}

@@ -1,0 +1,23 @@
+// All runs, and everything that is known of the one chosen.
+import { make, trying } from "../dom.js";
+
+export async function enter(place, { client, state, run, runs }) {
+  const card = make("pre", { tabIndex: 0, "aria-label": "Model card" }, "Being written…");
+  const head = ["Run", "Model", "Data", "Shape", "Code", "Images", "Minutes"];
+  const body = runs.map((one) => {
+    const link = make("a", { href: `#${new URLSearchParams({ room: "runs", run: one.name })}` }, one.name);
+    if (one.id === run.id) link.setAttribute("aria-current", "true");
+    const cells = [one.model, one.data, one.shape.join("×"), one.latent_dim, one.images.toLocaleString("en"), one.minutes.toFixed(1)];
+    return make("tr", {}, make("th", { scope: "row" }, link), ...cells.map((cell) => make("td", {}, String(cell))));
+  });
+  const table = make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Runs" }, make("table", {},
+    make("thead", {}, make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words)))), make("tbody", {}, ...body)));
+  const cannot = Object.entries(run.cannot).map(([what, why]) => make("p", { class: "cannot" }, `${what}: ${why}`));
+  place.append(table,
+    make("section", {}, make("h2", {}, run.name), make("p", {}, `${run.parameters.toLocaleString("en")} parameters`), ...cannot),
+    make("details", { open: true }, make("summary", {}, "Model card"), card),
+    make("details", {}, make("summary", {}, "Settings"), make("pre", { tabIndex: 0, "aria-label": "Settings" }, run.settings)));
+  state.set({ run: run.name });
+  const answer = await trying(() => client.ask("card", { run: run.id }));
+  if (answer) card.textContent = answer.card;
+}

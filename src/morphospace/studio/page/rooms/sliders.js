@@ -1,0 +1,175 @@
+// One image, moved along components, raw dimensions or attributes; and a plane of seeds to pan through.
+import { button, calm, choice, make, say, trying } from "../dom.js";
+import { Picture } from "../picture.js";
+import { addEnd } from "./map.js";
+
+const REACH = { component: 4, dim: 4, direction: 6 };
+const SHOWN = 12;
+
+export async function enter(place, { client, state, run, condition }) {
+  let base = state.code("code");
+  let seed = Number(state.get("seed", "-1"));
+  let moves = new Map();
+  let found = null;
+  let animation = 0;
+  const face = new Picture("Moved", { facts: () => ({ run: run.name, base, moves: [...moves.values()], code: now }) });
+  let now = null;
+  const list = make("div", { class: "sliders" });
+  const kinds = make("div", { class: "tools" });
+  const pad = make("div", { class: "pad", tabIndex: 0, role: "application", "aria-label": "Plane of seeds: drag, or use the arrow keys, to pan" },
+    make("span", {}, "drag to pan between seeds"));
+  place.append(make("div", { class: "with-side lead" },
+    make("div", { class: "stage column" }, kinds, list),
+    make("aside", { class: "side" }, face.element,
+      make("div", { class: "tools" },
+        button("Another seed", () => start(seed + 1)),
+        button("Mean", () => { base = null; seed = -1; state.set({ code: null, seed: null }); reset(); }),
+        button("Reset all", () => reset()),
+        button("Use in Morph", () => now && addEnd(state, run, now))),
+      pad)));
+
+  say("Looking at what each direction does…");
+  const ready = start(seed, true);
+  found = await trying(() => client.ask("sliders", { run: run.id }));
+  await ready;
+  if (!found) return null;
+  say("");
+  const groups = {
+    component: found.components.slice(0, SHOWN).map((one) => ({ kind: "component", name: one.name, words: `Component ${one.name + 1}`, note: `${(100 * one.share).toFixed(1)} %` })),
+    dim: found.dims.slice(0, SHOWN).map((one) => ({ kind: "dim", name: one.name, words: `Dimension ${one.name}`, note: one.change.toFixed(4) })),
+    direction: found.directions.map((one) => ({ kind: "direction", name: one.name, words: one.name, note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right` })),
+  };
+  const usual = groups.direction.length ? "direction" : "component";
+  let kind = groups[state.get("by")] ? state.get("by") : usual;
+  kinds.append(choice("Move along", [["direction", "attributes"], ["component", "components"], ["dim", "raw dimensions"]], kind, (value) => {
+    kind = value;
+    state.set({ by: value });
+    fill();
+  }));
+  readMoves();
+  fill();
+  ask();
+
+  async function start(next, first = false) {
+    seed = next;
+    if (base && first) return ask();
+    if (seed < 0) return ask();
+    const answer = await trying(() => client.ask("decode", { run: run.id, seeds: [seed], condition }, "face"));
+    if (!answer) return;
+    base = answer.codes[0];
+    state.set({ seed, code: null });
+    if (!first) reset(); else ask();
+  }
+
+  function readMoves() {
+    for (const part of state.get("moves").split(";").filter(Boolean)) {
+      const [kind_, coded, value] = part.split(":");
+      const name = kind_ === "direction" ? decodeURIComponent(coded) : Number(coded);
+      if (REACH[kind_] && Number.isFinite(Number(value))) moves.set(`${kind_}:${name}`, [kind_, name, Number(value)]);
+    }
+  }
+
+  async function ask() {
+    const answer = await trying(() => client.ask("decode", { run: run.id, base: base || undefined, moves: [...moves.values()], condition }, "face"));
+    if (!answer) return;
+    now = answer.codes[0];
+    face.show(answer.images.images[0]);
+    face.words(seed >= 0 && !moves.size ? `Seed ${seed}` : moves.size ? "Moved" : base ? "The code given" : "The middle of the space");
+  }
+
+  function reset() {
+    cancelAnimationFrame(animation);
+    moves = new Map();
+    state.set({ moves: null });
+    for (const slider of list.querySelectorAll("input[type=range]")) { slider.value = 0; slider.oninput(); }
+    ask();
+  }
+
+  function fill() {
+    cancelAnimationFrame(animation);
+    const rows = groups[kind];
+    list.replaceChildren(...rows.map((row, i) => line(row, i)));
+    if (!rows.length) {
+      const why = run.cannot.encode || run.cannot.data;
+      list.append(make("p", { class: "cannot" }, why ? `No attributes: ${why}` : "The data name no attributes, classes or factors."));
+    }
+  }
+
+  function line(row, i) {
+    const key = `${row.kind}:${row.name}`;
+    const value = make("output", {}, "0.0");
+    const slider = make("input", { type: "range", min: String(-REACH[row.kind]), max: String(REACH[row.kind]), step: "0.05", "aria-label": row.words });
+    slider.value = moves.has(key) ? moves.get(key)[2] : 0;
+    slider.oninput = () => {
+      const far = Number(slider.value);
+      value.textContent = far.toFixed(1);
+      if (far) moves.set(key, [row.kind, row.name, far]); else moves.delete(key);
+      state.set({ moves: [...moves.values()].map((one) => one.map(encodeURIComponent).join(":")).join(";") });
+      ask();
+    };
+    value.textContent = Number(slider.value).toFixed(1);
+    const play = button("▷", () => swing(slider), { class: "small", "aria-label": `Animate ${row.words}` });
+    const zero = button("↺", () => { slider.value = 0; slider.oninput(); }, { class: "small", "aria-label": `Reset ${row.words}` });
+    return make("div", { class: "slider" }, make("label", {}, make("b", {}, `${i + 1}`), ` ${row.words}`, make("small", {}, ` ${row.note}`)), slider, value, zero, play);
+  }
+
+  // Forth and back once; for who wants no motion, straight to the end.
+  function swing(slider) {
+    cancelAnimationFrame(animation);
+    const most = Number(slider.max);
+    if (calm()) { slider.value = most / 2; slider.oninput(); return; }
+    const began = performance.now();
+    const turn = (time) => {
+      const phase = (time - began) / 3000;
+      slider.value = phase < 1 ? most * 0.75 * Math.sin(2 * Math.PI * phase) : 0;
+      slider.oninput();
+      if (phase < 1 && slider.isConnected) animation = requestAnimationFrame(turn);
+    };
+    animation = requestAnimationFrame(turn);
+  }
+
+  // The plane through three seeds: one in the middle, one to the right, one up.
+  let pan = [0, 0];
+  let corners = null;
+  async function panned() {
+    if (!corners) {
+      const first = Math.max(0, seed);
+      const answer = await trying(() => client.ask("decode", { run: run.id, seeds: [first, first + 1, first + 2], condition }));
+      if (!answer) return;
+      corners = answer.codes;
+    }
+    const [a, b, c] = corners;
+    const length = (v) => Math.hypot(...v) || 1;
+    // Mixed, then brought back to the length of a draw, so that no place is a faint average.
+    const mixed = a.map((x, i) => Math.cos(pan[0]) * Math.cos(pan[1]) * x + Math.sin(pan[0]) * b[i] + Math.cos(pan[0]) * Math.sin(pan[1]) * c[i]);
+    const wanted = (length(a) + length(b) + length(c)) / 3;
+    base = mixed.map((x) => (x * wanted) / length(mixed));
+    ask();
+  }
+  let from = null;
+  pad.onpointerdown = (event) => { pad.setPointerCapture(event.pointerId); from = [event.clientX, event.clientY]; };
+  pad.onpointermove = (event) => {
+    if (!from) return;
+    pan = [pan[0] + (event.clientX - from[0]) / 150, pan[1] + (event.clientY - from[1]) / 150];
+    from = [event.clientX, event.clientY];
+    panned();
+  };
+  pad.onpointerup = () => { from = null; if (base) state.set({ code: base }); };
+  pad.onkeydown = (event) => {
+    const ways = { ArrowLeft: [-0.05, 0], ArrowRight: [0.05, 0], ArrowUp: [0, -0.05], ArrowDown: [0, 0.05] };
+    if (!ways[event.key]) return;
+    pan = [pan[0] + ways[event.key][0], pan[1] + ways[event.key][1]];
+    panned();
+    event.preventDefault();
+  };
+
+  // A digit chooses a slider, so that the arrow keys move it.
+  const keys = (event) => {
+    if (event.target.matches("input, select, textarea") && event.target.type !== "range") return;
+    const sliders = list.querySelectorAll("input[type=range]");
+    const index = event.key === "0" ? 9 : Number(event.key) - 1;
+    if (event.key.length === 1 && sliders[index]) { sliders[index].focus(); event.preventDefault(); }
+  };
+  addEventListener("keydown", keys);
+  return () => { cancelAnimationFrame(animation); removeEventListener("keydown", keys); };
+}

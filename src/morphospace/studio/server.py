@@ -1,0 +1,231 @@
+"""The studio's server: the page, one websocket a page, pictures sent to it, and news of training."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import torch
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from morphospace.errors import MorphospaceError
+from morphospace.studio.events import Board
+from morphospace.studio.lanes import Client
+from morphospace.studio.news import News
+from morphospace.studio.security import HEADERS, Gate
+from morphospace.studio.session import PICTURE_BYTES, Session
+
+__all__ = ["MOST_CLIENTS", "at_work", "configured", "make_app"]
+
+MOST_CLIENTS = 50
+MOST_UPLOADS = 8
+SEND_SECONDS = 20.0  # a client that takes no answer for so long is let go
+UPLOAD_SECONDS = 60.0
+TRY_AGAIN_LATER = 1013
+WORKERS = "studio-worker"
+
+
+class Guard:
+    """Lets through what the gate allows, and puts the security headers on every answer.
+
+    Args:
+        app: What is guarded.
+        gate: Who may pass.
+    """
+
+    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+        self.app, self.gate = app, gate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request or a websocket."""
+        if scope["type"] not in ("http", "websocket"):
+            return await self.app(scope, receive, send)
+        socket = scope["type"] == "websocket"
+        headers, query = Headers(scope=scope), scope.get("query_string", b"").decode("latin-1")
+        changes = socket or scope["method"] not in ("GET", "HEAD")
+        why = self.gate.refusal(headers, query, needs_origin=changes)
+
+        async def guarded(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                extra = {**HEADERS}
+                if not why and "token=" in query:
+                    extra |= self.gate.cookie()
+                message["headers"] = [*message["headers"], *((k.encode(), v.encode()) for k, v in extra.items())]
+            await send(message)
+
+        if why and socket and "websocket.http.response" not in scope.get("extensions", {}):
+            return await send({"type": "websocket.close", "code": 1008, "reason": why})
+        if why:
+            return await PlainTextResponse(f"{why}\n", 403)(scope, receive, guarded)
+        await self.app(scope, receive, guarded)
+
+
+class Studio:
+    """What the routes share.
+
+    Args:
+        session: Who answers.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        # One thread draws: two that use the same cores would each be slower.
+        self.quick, self.slow, self.pictures = pool("quick", 1), pool("slow", 4), pool("pictures", 1)
+        self.board = Board(lambda: News(session.shelf))
+        self.clients = self.streams = self.uploads = 0
+
+    async def socket(self, websocket: WebSocket) -> None:
+        """Serve a page until it leaves."""
+        await websocket.accept()
+        if self.clients >= MOST_CLIENTS:
+            return await websocket.close(TRY_AGAIN_LATER, "the studio is full; try again later")
+        self.clients += 1
+        sending = asyncio.Lock()
+
+        async def send(frame: bytes) -> None:
+            async with sending, asyncio.timeout(SEND_SECONDS):
+                await websocket.send_bytes(frame)
+
+        client = Client(self.session, self.quick, self.slow, send)
+        try:
+            async with asyncio.TaskGroup() as group:
+                answering = group.create_task(client.run())
+                await listen(websocket, client)
+                answering.cancel()
+        except* (TimeoutError, WebSocketDisconnect, OSError, RuntimeError):
+            pass  # it takes no answers any more
+        finally:
+            self.clients -= 1
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
+            await websocket.close()
+
+    async def picture(self, request: Request) -> Response:
+        """Take a picture that a page sends; it stays in memory and is never written to disk."""
+        if self.uploads >= MOST_UPLOADS:
+            return JSONResponse({"error": "busy: others are sending pictures; send it again"}, 503)
+        self.uploads += 1
+        try:
+            async with asyncio.timeout(UPLOAD_SECONDS):
+                data = await body_of(request)
+            if data is None:
+                return JSONResponse({"error": f"picture: more than {PICTURE_BYTES >> 20} MB; send a smaller one"}, 413)
+            loop = asyncio.get_running_loop()
+            name = await loop.run_in_executor(self.pictures, self.session.take_picture, data)
+        except MorphospaceError as error:
+            return JSONResponse({"error": str(error)}, 400)
+        except TimeoutError:
+            return JSONResponse({"error": f"picture: did not arrive within {UPLOAD_SECONDS:g} s; send it again"}, 408)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        finally:
+            self.uploads -= 1
+        return JSONResponse({"picture": name})
+
+    async def events(self, request: Request) -> Response:
+        """Tell of new lines, grids and checkpoints of the runs, as server-sent events."""
+        if self.streams >= MOST_CLIENTS:
+            return PlainTextResponse("the studio is full; try again later\n", 503, {"retry-after": "30"})
+
+        async def stream() -> AsyncIterator[str]:
+            self.streams += 1
+            try:
+                async for text in self.board.read():
+                    yield text
+            finally:
+                self.streams -= 1
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    def close(self) -> None:
+        """Begin nothing new."""
+        for workers in (self.quick, self.slow, self.pictures):
+            workers.shutdown(wait=False, cancel_futures=True)
+
+
+def pool(name: str, count: int) -> ThreadPoolExecutor:
+    """Return threads to work in.
+
+    A thread that is new to torch takes over the number of threads that another has set just then, so each is told anew.
+    """
+    most = torch.get_num_threads()
+    return ThreadPoolExecutor(count, f"{WORKERS}-{name}", initializer=lambda: torch.set_num_threads(most))
+
+
+def at_work(seconds: float) -> bool:
+    """Return whether work goes on after so long a wait, as may be when a server has ended in the middle of it."""
+    until = time.monotonic() + seconds
+    while any(thread.name.startswith(WORKERS) for thread in threading.enumerate()):
+        if time.monotonic() > until:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+async def body_of(request: Request) -> bytes | None:
+    """Return a request's body; None as soon as it is too large."""
+    if int(request.headers.get("content-length", "0")) > PICTURE_BYTES:
+        return None
+    data = bytearray()
+    async for part in request.stream():
+        data += part
+        if len(data) > PICTURE_BYTES:
+            return None
+    return bytes(data)
+
+
+async def listen(websocket: WebSocket, client: Client) -> None:
+    """Hand every message on."""
+    while True:
+        message: Any = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        await client.hear(message.get("text") or "")
+
+
+def make_app(session: Session, gate: Gate) -> ASGIApp:
+    """Return the application."""
+    studio = Studio(session)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        studio.close()
+
+    routes = [
+        WebSocketRoute("/ws", studio.socket),
+        Route("/picture", studio.picture, methods=["POST"]),
+        Route("/events", studio.events),
+        Mount("/", StaticFiles(packages=[("morphospace.studio", "page")], html=True)),
+    ]
+    return Guard(Starlette(routes=routes, lifespan=lifespan), gate)
+
+
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """Return how an application is served."""
+    return uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="on",
+        proxy_headers=False,
+        server_header=False,
+        ws_max_size=1 << 20,
+        ws_max_queue=16,
+        ws_per_message_deflate=False,  # pixels do not get smaller by it, only slower
+        timeout_graceful_shutdown=1,
+        limit_concurrency=400,
+    )

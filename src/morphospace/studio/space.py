@@ -1,0 +1,352 @@
+"""One run's space: its model ready to answer, and what is worked out once and kept: codes, map, directions."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.api.codes import each_code, encoder_of, judged_rows
+from morphospace.api.decoding import Decoder
+from morphospace.api.directions import directions
+from morphospace.api.loading import Run
+from morphospace.api.mapping import check_by, framed, placed, plane, told_apart
+from morphospace.artifacts.checkpoints import pointed
+from morphospace.data.decode import Rule, fit
+from morphospace.data.pack import Split
+from morphospace.errors import MorphospaceError, SettingError, require
+from morphospace.latent.components import Components, Moments
+from morphospace.latent.directions import Direction
+from morphospace.latent.traverse import changes
+from morphospace.models.contract import seeded_noise
+from morphospace.randomness import stream
+from morphospace.studio.requests import Condition
+
+__all__ = ["Chart", "Space", "small"]
+
+LOOKED_AT = 3000  # images whose codes are kept
+TRAINING_IMAGES = 10_000  # searched for the nearest one
+DIRECTIONS = 24
+MOST_PIXELS = 8_000_000  # drawn for one question: 32 MB
+AT_ONCE_NUMBERS = 8_000_000  # of images that are searched together
+THUMBNAIL, BEHIND = 32, 64  # pixels a side
+NO_MAP = "codes of one dimension make no map; use the sliders"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Codes of images, and where these are.
+
+    Attributes:
+        split: Where the images are.
+        rows: Which of the split they are, (N,).
+        codes: (N, D), float32.
+    """
+
+    split: Split
+    rows: np.ndarray
+    codes: Tensor
+
+    def each(self, places: np.ndarray | None = None) -> Iterator[np.ndarray]:
+        """Go through the images, all or some, uint8 (H, W, C)."""
+        return (np.asarray(self.split.images[row]) for row in (self.rows if places is None else self.rows[places]))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A map of gathered codes.
+
+    Attributes:
+        points: (N, 2).
+        thumbnails: uint8 (N, H, W, C), no larger than a thumbnail.
+        classes: Class of each, or None.
+        class_names: The classes' names.
+        flat: Whether it is a plane in the space of codes, so that every point of it can be decoded.
+        share: The part of all variance along each side; None where it shows no components.
+        corners: left, bottom, right, top of what is shown.
+        behind: Decoded grid of the plane, small, or None.
+    """
+
+    points: np.ndarray
+    thumbnails: np.ndarray
+    classes: np.ndarray | None
+    class_names: tuple[str, ...]
+    flat: bool
+    share: tuple[float, ...] | None
+    corners: tuple[float, float, float, float]
+    behind: np.ndarray | None
+
+
+class Space:
+    """A loaded run with what the rooms need of it.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.model = run, run.model
+        self.decoder = Decoder(run)
+        self._kept: dict[str, Any] = {}
+        self._making: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the weights and of what is kept."""
+        weights = sum(p.numel() * p.element_size() for p in self.model.networks.parameters())
+        # A copy: another thread may keep something while we count.
+        kept = list(self._kept.values())
+        thumbnails = sum(one.thumbnails.nbytes for one in kept if isinstance(one, Chart))
+        return weights + thumbnails + sum(one.codes.nbytes for one in kept if isinstance(one, Gathered))
+
+    def current(self) -> bool:
+        """Whether training has written no newer checkpoint than the one that is loaded."""
+        checkpoints = self.run.folder.checkpoints
+        newest = pointed(checkpoints, "best") or pointed(checkpoints, "last")
+        return newest is None or newest.resolve() == self.run.checkpoint.resolve()
+
+    def kept(self, *keys: str) -> bool:
+        """Whether all of these were made already."""
+        return all(key in self._kept for key in keys)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes; made once, also where two ask at the same time."""
+        with self._lock:
+            lock = self._making.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._kept:
+                self._kept[key] = make()
+            value: T = self._kept[key]
+            return value
+
+    # -- what it can do --------------------------------------------------------------------------------------
+
+    def can(self) -> dict[str, str]:
+        """Return what it cannot do, each with the reason and the way out."""
+        refused: dict[str, str] = {}
+        try:
+            encoder_of(self.run)
+        except MorphospaceError as error:
+            refused["encode"] = str(error).split(": ", 1)[-1]
+        try:
+            _ = self.run.pack
+        except MorphospaceError as error:
+            refused["data"] = str(error).split(": ", 1)[-1]
+        return refused
+
+    # -- codes -----------------------------------------------------------------------------------------------
+
+    def condition(self, asked: Condition | None, count: int = 1) -> Tensor | None:
+        """Return conditions (count, K) of what was asked; the first class where nothing was.
+
+        Raises:
+            SettingError: No such class or attribute, or the model takes no condition.
+        """
+        told = self.model.conditioning
+        if told is None:
+            require(asked is None, "condition", asked, f"{self.model.settings.name} takes none")
+            return None
+        if asked is None:
+            one = told.spread(1)[0]
+        elif asked.attributes is not None:
+            one = told.attributes(dict(asked.attributes))
+        else:
+            assert asked.label is not None
+            one = told.label(asked.label)
+        return one.expand(count, -1)
+
+    def words(self, condition: Tensor | None) -> dict[str, Any] | None:
+        """Return a condition (K,) as a page asks for it; None for a model that takes none."""
+        told = self.model.conditioning
+        if told is None or condition is None:
+            return None
+        if told.kind == "label":
+            return {"label": told.words(condition)}
+        return {"attributes": dict(zip(told.names, condition.tolist()))}
+
+    def seeded(self, seeds: tuple[int, ...]) -> Tensor:
+        """Return the codes that `morpho sample` draws first for each seed, (N, D)."""
+        from morphospace.api.sampling import prior_for
+
+        noise = torch.cat([seeded_noise(1, self.model.latent_dim, seed) for seed in seeds])
+        return prior_for(self.run, "model").from_noise(noise).float()
+
+    def given(self, codes: tuple[tuple[float, ...], ...], name: str = "codes") -> Tensor:
+        """Return codes that a page sent, (N, D).
+
+        Raises:
+            SettingError: They are of another space.
+        """
+        wide = self.model.latent_dim
+        require(len(codes[0]) == wide, name, f"{len(codes[0])} numbers", f"codes of this run have {wide}")
+        return torch.tensor(codes, dtype=torch.float32)
+
+    def at_points(self, points: tuple[tuple[float, ...], ...]) -> Tensor:
+        """Return the codes at places of the plane of the two leading components, (N, D)."""
+        require(self.model.latent_dim >= 2, "points", len(points), NO_MAP)
+        self.gathered()  # refused where nothing can be encoded: there is no map then
+        at = torch.tensor(points, dtype=torch.float64)
+        return (at if self.model.latent_dim == 2 else self.axes().codes(at)).float()
+
+    # -- kept ------------------------------------------------------------------------------------------------
+
+    def gathered(self) -> Gathered:
+        """Return the codes of images that training did not see, in an order in which any first part is a fair draw.
+
+        Raises:
+            RunError: The run cannot encode.
+        """
+
+        def made() -> Gathered:
+            split, rows, _ = judged_rows(self.run.pack, self.run.configuration.data.valid)
+            order = np.random.default_rng(stream(0, "map")).permutation(len(rows))[:LOOKED_AT]
+            read = np.sort(rows[order])
+            codes = torch.cat([block for block, _ in each_code(self.run, split, read)])
+            places = np.searchsorted(read, rows[order])
+            return Gathered(split, rows[order], codes[torch.from_numpy(places)])
+
+        return self.once("codes", made)
+
+    def chart(self, by: str = "pca") -> Chart:
+        """Return the map of the run's codes.
+
+        Raises:
+            SettingError: The codes have one dimension.
+            RunError: The run cannot encode.
+            MissingExtra: UMAP is not here.
+        """
+        return self.once(f"chart {by}", lambda: self._chart(by))
+
+    def _chart(self, by: str) -> Chart:
+        run, dim = self.run, self.model.latent_dim
+        check_by(by)
+        require(dim >= 2, "map", dim, NO_MAP)
+        known = self.gathered()
+        flat = by == "pca" or dim == 2
+        components = self.axes() if flat and dim > 2 else None
+        points = placed(known.codes, components, by, 0)
+        classes, names = told_apart(run.pack, known.split, known.rows, None)
+        corners = framed(points)
+        behind = plane(run, components, corners) if flat else None
+        return Chart(
+            points=points,
+            thumbnails=np.concatenate([small(image[None], THUMBNAIL) for image in known.each()]),
+            classes=classes,
+            class_names=names,
+            flat=flat,
+            share=None if components is None else tuple(components.share[:2].tolist()),
+            corners=corners,
+            behind=None if behind is None else small(behind, BEHIND),
+        )
+
+    def start(self) -> Tensor:
+        """Return where sliders start when no code is given: the codes' mean, else the middle of the prior, (D,)."""
+        middle = torch.zeros(self.model.latent_dim)
+        return self.once("start", lambda: middle if self.can() else self.gathered().codes.mean(0))
+
+    def spread(self) -> Tensor:
+        """Return how far strength 1 goes along each dimension: a standard deviation of the codes or the prior, (D,)."""
+        ones = torch.ones(self.model.latent_dim)
+        return self.once("spread", lambda: ones if self.can() else self.gathered().codes.std(0))
+
+    def axes(self) -> Components:
+        """Return the leading directions: of the codes, or by the first layer where nothing can be encoded."""
+
+        def made() -> Components:
+            from morphospace.api.components import components
+
+            if self.can():
+                return components(self.run, space="weights")
+            return Moments.of([self.gathered().codes], self.model.latent_dim).components()
+
+        return self.once("axes", made)
+
+    def ranked(self) -> list[tuple[int, float]]:
+        """Return the raw dimensions, the one that changes the image most first, with what it changes."""
+
+        def made() -> list[tuple[int, float]]:
+            found = changes(
+                lambda codes: self.frames(codes, self.condition(None, len(codes))),
+                self.start(),
+                torch.diag(self.spread()),
+                torch.tensor([-2.0, 2.0]),
+            )
+            return [(change.index, change.size) for change in found]
+
+        return self.once("ranked", made)
+
+    def directions(self) -> dict[str, Direction]:
+        """Return the attribute directions that the data know, by name; none where nothing can be encoded."""
+        if self.can():
+            return {}
+        return self.once("directions", lambda: {d.name: d for d in directions(self.run, DIRECTIONS)})
+
+    def moved(self, base: Tensor, moves: list[tuple[str, str | int, float]]) -> Tensor:
+        """Return a code (D,) moved along sliders, in standard deviations each.
+
+        Raises:
+            SettingError: No such slider.
+        """
+        code = base.double().clone()
+        for kind, name, value in moves:
+            if kind == "dim":
+                require(int(name) < len(code), "moves", name, f"the codes have {len(code)} dimensions")
+                code[int(name)] += value * self.spread()[int(name)]
+            elif kind == "component":
+                axes = self.axes()
+                require(int(name) < len(axes), "moves", name, f"there are {len(axes)} components")
+                code += value * axes.spread[int(name)] * axes.directions[int(name)]
+            else:
+                known = self.directions()
+                if name not in known:
+                    raise SettingError(f"moves = {name!r}: the data know no such direction; ask for `sliders`")
+                code += value * known[str(name)].vector.double()
+        return code.float()
+
+    def nearest_training(self, image: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the training images nearest to one in pixels: rows, root mean square distances, images."""
+        split = self.run.pack.split("train")
+        target = image.astype(np.float32).reshape(-1)
+        limit = min(len(split), TRAINING_IMAGES)
+        far = np.empty(limit)
+        each = max(1, AT_ONCE_NUMBERS // target.size)
+        for first in range(0, limit, each):
+            block = np.asarray(split.images[first : min(first + each, limit)]).reshape(-1, target.size)
+            far[first : first + len(block)] = ((block.astype(np.float32) - target) ** 2).mean(1)
+        rows = np.argsort(far, kind="stable")[:count]
+        return rows, np.sqrt(far[rows]) / 255, np.stack([np.asarray(split.images[row]) for row in rows])
+
+    def frames(self, codes: Tensor, condition: Tensor | None) -> np.ndarray:
+        """Decode codes (N, D); uint8 (N, H, W, C).
+
+        Raises:
+            SettingError: So many would be too much for one answer.
+        """
+        height, width, _ = self.model.shape
+        rule = f"images of {height}x{width} are too much for one answer; ask for {MOST_PIXELS // (height * width)}"
+        require(len(codes) * height * width <= MOST_PIXELS, "images", len(codes), rule)
+        made = [
+            self.decoder.frames(part, None if condition is None else condition[i * 64 : i * 64 + len(part)])
+            for i, part in enumerate(codes.split(64))
+        ]
+        return made[0] if len(made) == 1 else np.concatenate(made)
+
+
+def small(images: np.ndarray, most: int) -> np.ndarray:
+    """Return images (N, H, W, C) no larger than `most` pixels a side."""
+    height, width = images.shape[1:3]
+    if max(height, width) <= most:
+        return images
+    scale = most / max(height, width)
+    rule = Rule(max(1, round(height * scale)), max(1, round(width * scale)), images.shape[3], "stretch")
+    return np.stack([fit(image, rule) for image in images])

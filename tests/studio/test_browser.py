@@ -1,0 +1,385 @@
+"""The page in a real browser: what is drawn is what the models draw."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import morphospace as ms
+from morphospace.cli import main
+from morphospace.studio import requests as ask
+from morphospace.studio.session import Session
+from tests.studio.browser import AXE, CHROMIUM, QUIET, Visitor, needed, opened
+
+ROOMS = ("map", "sliders", "morph", "project", "compare", "training", "runs")
+RUNS = ("vae", "dcgan", "cvae")
+SIDE = ".side .picture"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _chromium() -> None:
+    needed(CHROMIUM, "no chromium here: `apt-get install chromium`, then the page is tested too")
+
+
+@pytest.fixture(scope="module")
+def studio(_chromium: None, tiny: dict[str, Path]) -> Iterator[tuple[str, Session]]:
+    with opened([tiny[name] for name in RUNS]) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser(_chromium: None) -> Iterator[Any]:
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+
+
+@pytest.fixture
+def visit(browser: Any, studio: tuple[str, Session], request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **getattr(request, "param", {})})
+    visitor = Visitor(context.new_page(), studio[0])
+    yield visitor
+    assert not visitor.wrong
+    context.close()
+
+
+phone = {"viewport": {"width": 380, "height": 800}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+def drawn_by(session: Session, run: str, code: list[float], **told: Any) -> np.ndarray:
+    """Return what a run decodes a code to, as a canvas shows it."""
+    space = session.shelf.space(f"r{RUNS.index(run)}")
+    condition = space.condition(ask.Condition(**told)) if told else space.condition(None)
+    image = ms.Decoder(space.run).frames(torch.tensor([code]), condition)[0]
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def same(shown: np.ndarray, made: np.ndarray) -> bool:
+    """Whether two images are one, up to a level of rounding."""
+    return shown.shape == made.shape and int(np.abs(shown.astype(int) - made).max()) <= 1
+
+
+def saved_facts(visitor: Visitor, index: int = 0) -> tuple[np.ndarray, dict[str, Any]]:
+    """Save a picture as a person does; its pixels and what it says of itself."""
+    path = visitor.saved(lambda: visitor.page.locator("figure button:text-is('Save')").nth(index).click())
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB")), json.loads(picture.text["morphospace"])  # type: ignore[attr-defined]
+
+
+# -- map ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_image_under_the_pointer_follows_it(visit: Visitor, studio: tuple[str, Session]) -> None:
+    visit.page.goto(visit.address)  # nothing chosen: the first run, the first room
+    visit.settle()
+    assert visit.hash()["room"] == "map"
+    map_ = visit.pixels("canvas.map")
+    assert len(np.unique(map_.reshape(-1, 3), axis=0)) > 500  # points over images, no empty frame
+    box = visit.page.locator("canvas.map").bounding_box()
+    assert box
+    seen = []
+    for part in (0.3, 0.5, 0.7):
+        place = (box["x"] + box["width"] * part, box["y"] + box["height"] * part)
+        seen.append(visit.changed(SIDE, lambda place=place: visit.page.mouse.move(*place)))  # type: ignore[misc]
+    assert (seen[0] != seen[2]).any()
+    shown = visit.still(SIDE)
+    pixels, facts = saved_facts(visit)
+    space = studio[1].shelf.space("r0")
+    assert torch.allclose(space.at_points((tuple(facts["point"]),))[0], torch.tensor(facts["code"]), atol=1e-5)
+    assert np.array_equal(pixels, shown)
+    assert same(shown, drawn_by(studio[1], "vae", facts["code"]))
+
+
+def test_arrows_move_the_probe_and_the_link_brings_it_back(visit: Visitor) -> None:
+    visit.go("map", "vae")
+    visit.page.locator("canvas.map").focus()
+    for key in ("ArrowRight", "ArrowUp", "Shift+ArrowLeft"):
+        visit.changed(SIDE, lambda key=key: visit.page.keyboard.press(key))  # type: ignore[misc]
+    shown, link = visit.still(SIDE), visit.hash()
+    visit.page.keyboard.press("Enter")
+    visit.until("document.querySelectorAll('.strip canvas[data-drawn]').length === 8")
+    zoomed = visit.changed("canvas.map", lambda: visit.page.keyboard.press("+"))
+    assert zoomed.std() > 1
+    visit.go(**link)
+    assert same(visit.still(SIDE), shown)
+
+
+def test_a_click_holds_the_probe_and_a_frame_lists_what_lies_in_it(visit: Visitor) -> None:
+    visit.go("map", "vae")
+    box = visit.page.locator("canvas.map").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    visit.changed(SIDE, lambda: visit.page.mouse.click(x, y + 20))
+    held = visit.still(SIDE)
+    visit.page.mouse.move(x + 80, y - 60)
+    assert np.array_equal(visit.still(SIDE), held)
+    visit.page.keyboard.down("Shift")
+    visit.page.mouse.move(x - 60, y - 60)
+    visit.page.mouse.down()
+    visit.page.mouse.move(x + 60, y + 60, steps=3)
+    visit.page.mouse.up()
+    visit.page.keyboard.up("Shift")
+    words = visit.page.inner_text(".side section h3")
+    assert int(words.split()[0]) > 0 and "in the frame" in words
+    assert visit.page.locator(".strip canvas[data-drawn]").count() > 0
+    visit.page.get_by_role("button", name="Nearest in training").click()
+    visit.until("document.querySelector('.side section h3')?.textContent?.startsWith('Nearest')")
+
+
+@pytest.mark.parametrize("visit", [phone], indirect=True)
+def test_a_finger_moves_the_probe(visit: Visitor) -> None:
+    visit.go("map", "vae")
+    box = visit.page.locator("canvas.map").bounding_box()
+    assert box
+    visit.changed(SIDE, lambda: visit.page.touchscreen.tap(box["x"] + 60, box["y"] + 90))
+
+
+# -- sliders -----------------------------------------------------------------------------------------------------
+
+
+def test_a_digit_chooses_a_slider_and_arrows_move_it(visit: Visitor, studio: tuple[str, Session]) -> None:
+    visit.go("sliders", "vae", by="component")
+    visit.page.locator("h1").click()
+    visit.page.keyboard.press("2")
+    for _ in range(3):
+        visit.changed(SIDE, lambda: [visit.page.keyboard.press("ArrowRight") for _ in range(8)])
+    shown, link = visit.still(SIDE), visit.hash()
+    assert link["moves"] == "component:1:1.2"
+    pixels, facts = saved_facts(visit)
+    space = studio[1].shelf.space("r0")
+    wanted = space.moved(space.start(), [("component", 1, 1.2)])
+    assert torch.allclose(wanted, torch.tensor(facts["code"]), atol=1e-5)
+    assert np.array_equal(pixels, shown) and same(shown, drawn_by(studio[1], "vae", facts["code"]))
+    visit.go(**link)
+    assert same(visit.still(SIDE), shown)
+    assert visit.page.locator("input[type=range]").nth(1).input_value() == "1.2"
+    back = visit.changed(SIDE, lambda: visit.page.get_by_role("button", name="Reset Component 2").click())
+    assert same(back, drawn_by(studio[1], "vae", space.start().tolist()))
+
+
+def test_sliders_play_and_seeds_are_panned_through(visit: Visitor) -> None:
+    visit.go("sliders", "vae", by="dim")
+    drawn = int(visit.page.locator(SIDE).get_attribute("data-drawn"))
+    visit.page.locator(".slider button[aria-label^=Animate]").first.click()
+    visit.until(f"Number(document.querySelector('{SIDE}').dataset.drawn) > {drawn + 5}")
+    visit.page.get_by_role("button", name="Reset all").click()
+    visit.page.locator(".pad").focus()
+    visit.changed(SIDE, lambda: visit.page.keyboard.press("ArrowRight"))
+    box = visit.page.locator(".pad").bounding_box()
+    assert box
+    visit.page.mouse.move(box["x"] + 30, box["y"] + 30)
+    visit.page.mouse.down()
+    visit.changed(SIDE, lambda: visit.page.mouse.move(box["x"] + 130, box["y"] + 60, steps=4))
+    visit.page.mouse.up()
+    assert len(visit.hash()["code"].split(",")) == 8
+
+
+def test_a_class_is_chosen(visit: Visitor, studio: tuple[str, Session]) -> None:
+    visit.go("sliders", "cvae")
+    before = visit.still(SIDE)
+    visit.page.locator("#condition select").select_option("3")
+    visit.settle()
+    visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
+    after = visit.still(SIDE)
+    assert (before != after).any()
+    _, facts = saved_facts(visit)
+    assert same(after, drawn_by(studio[1], "cvae", facts["code"], label="3"))
+    assert visit.hash()["condition"] == "3"
+    visit.page.get_by_role("link", name="Map").click()  # the class is kept from room to room
+    visit.settle()
+    assert visit.page.locator("#condition select").input_value() == "3"
+
+
+# -- morph -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("visit", [{"reduced_motion": "reduce"}], indirect=True)
+def test_a_morph_is_scrubbed_played_and_taken_away(
+    visit: Visitor, studio: tuple[str, Session], tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    visit.go("morph", "vae")
+    play = visit.page.get_by_role("button", name="Play")
+    assert play.is_visible()  # who wants no motion gets none unasked
+    visit.page.get_by_label("An end:").fill("seed:9")
+    visit.page.keyboard.press("Enter")
+    visit.until("document.querySelectorAll('.ends figure').length === 3")
+    visit.settle()
+    scrub = visit.page.get_by_label("Place on the way")
+    scrub.fill("20")
+    visit.page.wait_for_timeout(200)
+    path = json.loads(visit.saved(visit.page.get_by_label("Save rotate as a path").click).read_text())
+    assert len(path["codes"]) == 95
+    for index, how in enumerate(("linear", "slerp", "rotate")):
+        pixels, facts = saved_facts(visit, index)
+        assert facts["how"] == how and facts["place"] == 20
+        assert np.array_equal(pixels, visit.pixels(visit.page.locator(".three canvas").nth(index)))
+    assert same(pixels, drawn_by(studio[1], "vae", path["codes"][20]))
+    visit.page.locator("h1").click()
+    visit.changed(".three canvas >> nth=0", lambda: visit.page.keyboard.press(" "))
+    visit.page.keyboard.press(" ")
+    assert play.is_visible()
+    film = visit.saved(visit.page.get_by_label("Download linear as GIF").click)
+    with Image.open(film) as gif:
+        assert gif.n_frames > 20 and gif.size == (128, 128)  # type: ignore[attr-defined]
+    (tmp_path / "path.json").write_text(json.dumps(path))
+    assert not main(["interpolate", str(tiny["vae"]), "--path", str(tmp_path / "path.json"),
+                     "--out", str(tmp_path / "again.png")])  # fmt: skip
+
+
+def test_what_a_map_found_is_an_end_of_a_morph(visit: Visitor) -> None:
+    visit.go("map", "vae", at="0.5,0.5")
+    visit.until("document.querySelector('.side figcaption')?.textContent?.includes('0.50')")
+    for key in ("", "ArrowRight"):
+        visit.page.locator("canvas.map").focus()
+        if key:
+            visit.changed(SIDE, lambda: [visit.page.keyboard.press("Shift+ArrowRight") for _ in range(3)])
+            visit.still(SIDE)
+        visit.page.get_by_role("button", name="Use in Morph").click()
+    visit.page.get_by_role("link", name="Morph").click()
+    visit.until("document.querySelectorAll('.ends figure').length === 2")
+    visit.until("document.querySelectorAll('.three canvas[data-drawn]').length === 3")
+
+
+# -- project, compare --------------------------------------------------------------------------------------------
+
+DROP = """async ([selector, text]) => {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const data = new DataTransfer();
+    data.items.add(new File([bytes], 'face.png', { type: 'image/png' }));
+    for (const kind of ['dragover', 'drop']) {
+        document.querySelector(selector).dispatchEvent(
+            new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+    }
+}"""
+
+
+@pytest.mark.parametrize("run", ["vae", "dcgan"])
+def test_a_dropped_picture_is_found(visit: Visitor, studio: tuple[str, Session], tmp_path: Path, run: str) -> None:
+    import base64
+
+    space = studio[1].shelf.space(f"r{RUNS.index(run)}")
+    face = np.asarray(space.run.pack.split("train").images[5])
+    file = tmp_path / "face.png"
+    Image.fromarray(face[..., 0] if face.shape[2] == 1 else face).save(file)
+    visit.go("project", run)
+    visit.page.get_by_label("Steps of search").fill("0" if run == "vae" else "25")
+    visit.page.evaluate(DROP, [".drop", base64.b64encode(file.read_bytes()).decode()])
+    visit.until("document.querySelectorAll('.pair canvas[data-drawn]').length === 2")
+    assert same(visit.pixels(".pair canvas >> nth=0"), np.broadcast_to(face, (*face.shape[:2], 3)))
+    pixels, facts = saved_facts(visit)
+    assert same(pixels, drawn_by(studio[1], run, facts["code"]))
+    assert "Found by" in visit.page.inner_text("main")
+    visit.page.get_by_role("button", name="Use in Sliders").click()
+    visit.settle()
+    visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
+    assert int(np.abs(visit.still(SIDE).astype(int) - pixels).max()) <= 2  # the address rounds to four digits
+
+
+def test_a_picture_that_is_none_is_refused_in_words(visit: Visitor, tmp_path: Path) -> None:
+    visit.go("project", "vae")
+    (tmp_path / "face.png").write_bytes(b"no picture at all")
+    visit.page.locator("#photo").set_input_files(tmp_path / "face.png")
+    visit.page.wait_for_selector("#status.bad")
+    assert "picture" in visit.page.inner_text("#status")
+    visit.wrong = [line for line in visit.wrong if "400" not in line]  # the browser notes the status itself
+
+
+def test_runs_side_by_side(visit: Visitor, tiny: dict[str, Path]) -> None:
+    visit.go("compare", "vae", what="seed:4")
+    visit.until("document.querySelectorAll('.compare canvas[data-drawn]').length === 3")
+    for index, run in enumerate(("vae", "dcgan")):
+        made = ms.sample(tiny[run], 1, seed=4)[0]
+        shown = visit.pixels(visit.page.locator(".compare canvas").nth(index))
+        assert same(shown, np.broadcast_to(made, shown.shape))
+    visit.changed(".compare canvas >> nth=0", lambda: visit.page.get_by_role("button", name="Next").click())
+    assert visit.hash()["what"] == "seed:5"
+    visit.page.get_by_label("What to show").fill("3")
+    visit.page.keyboard.press("Enter")
+    visit.until("document.querySelector('.compare .cannot')")
+    assert "no encoder" in visit.page.inner_text(".compare")  # of the GAN, beside the others' answers
+    assert visit.page.locator(".compare canvas").count() == 4
+
+
+# -- training, runs ----------------------------------------------------------------------------------------------
+
+
+def test_curves_grow_while_a_run_trains(browser: Any, tiny: dict[str, Path], tmp_path: Path) -> None:
+    run = tmp_path / "vae"
+    shutil.copytree(tiny["vae"], run)
+    with opened([run]) as (address, _):
+        context = browser.new_context()
+        visit = Visitor(context.new_page(), address)
+        visit.go("training", "vae")
+        chart = visit.still("canvas.chart")
+        assert len(np.unique(chart.reshape(-1, 3), axis=0)) > 20
+        last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+        with (run / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({**last, "images": 3600, "step": 999, "vae/loss": 123.4}) + "\n")
+        newest = run / "samples" / "000000003600.png"
+        Image.fromarray(np.arange(48 * 48 * 3, dtype=np.uint8).reshape(48, 48, 3)).save(newest)
+        visit.until("document.body.textContent.includes('123.4')")
+        assert (visit.pixels("canvas.chart")[: chart.shape[0], : chart.shape[1]] != chart).any()
+        visit.until("document.querySelector('.side figcaption')?.textContent?.includes('3,600')")
+        grid = visit.pixels(SIDE)
+        with Image.open(newest) as picture:
+            assert np.array_equal(grid, np.asarray(picture.convert("RGB")))
+        visit.changed(SIDE, lambda: visit.page.get_by_label("Moment of training").fill("0"))
+        visit.page.get_by_role("button", name="Look for trouble").click()
+        visit.settle()
+        assert visit.page.inner_text(".findings")
+        assert not visit.wrong
+        context.close()
+
+
+def test_what_a_run_cannot_do_is_said_with_the_way_out(visit: Visitor) -> None:
+    visit.go("map", "dcgan")
+    link = visit.page.get_by_role("link", name="Map")
+    assert "cannot" in link.get_attribute("class")
+    assert "train-encoder" in visit.page.inner_text("main")
+    visit.page.get_by_label("Run").select_option(label="vae (vae)")
+    visit.page.wait_for_selector("canvas.map[data-drawn]")
+    visit.page.go_back()
+    visit.page.wait_for_selector(".empty")
+
+
+def test_the_runs_are_listed_with_their_cards(visit: Visitor) -> None:
+    visit.go("runs", "cvae")
+    assert visit.page.locator("tbody tr").count() == 3
+    assert "cvae" in visit.page.locator("pre").first.inner_text()
+    visit.page.get_by_role("link", name="dcgan").click()
+    visit.until("document.querySelector('h2')?.textContent === 'dcgan'")
+    assert "train-encoder" in visit.page.inner_text(".cannot >> nth=-1")
+
+
+# -- for people --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("visit", [{**phone, "color_scheme": "dark"}], indirect=True)
+def test_every_room_fits_a_phone(visit: Visitor) -> None:
+    for room in ROOMS:
+        visit.go(room, "vae")
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 380, room
+
+
+@pytest.mark.parametrize("visit", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True)
+def test_a_checker_of_accessibility_finds_nothing_serious(visit: Visitor) -> None:
+    needed(AXE.is_file(), "no axe-core here: `make browser` brings it")
+    script = AXE.read_text(encoding="utf-8")
+    for room, run in [*((room, "vae") for room in ROOMS), ("map", "dcgan"), ("sliders", "cvae")]:
+        visit.go(room, run)
+        visit.page.evaluate(script)
+        found = visit.page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+        bad = [
+            f"{one['id']}: {[node['html'][:160] for node in one['nodes'][:3]]}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert not bad, (room, run, bad)

@@ -1,0 +1,103 @@
+"""A run looked over: collapse that was planted is found, a healthy one is left in peace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import morphospace as ms
+from morphospace.api.diagnosing import guessing
+from morphospace.errors import SettingError
+
+SMALL = {"data": "digits", "size": "8", "latent_dim": 4, "device": "cpu", "batch_size": 64}
+MLP = {**SMALL, "tower": "mlp", "widths": (64,), "lr": 3e-3, "report_images": 2000, "checkpoint_images": 10**6}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ms.Run]:
+    folder = tmp_path_factory.mktemp("runs")
+    return {
+        "healthy": ms.train("vae", out=folder / "healthy", images=15_000, **MLP),
+        # As celeba-vae: the error averaged over pixels, the KL summed.
+        "collapsed": ms.train("vae", out=folder / "collapsed", images=6_000, reduction="mean", **MLP),
+        "ae": ms.train("ae", out=folder / "ae", images=2_000, **MLP),
+        "gan": ms.train("dcgan", out=folder / "gan", images=640, widths=(8,), **SMALL),
+        "cvae": ms.train("cvae", out=folder / "cvae", images=4_000, **MLP),
+    }
+
+
+def test_a_healthy_run_is_left_in_peace(runs: dict[str, ms.Run]) -> None:
+    found = ms.diagnose(runs["healthy"], n=100)
+    assert found.severity in ("healthy", "note"), found.findings
+    assert found.measured["active_units"] == 4 and found.measured["kl_nats"] > 1.5
+    assert len(found.measured["kl_per_unit"]) == 4 and found.measured["copies"] < 0.1
+    assert json.loads(json.dumps(found.as_dict()))["severity"] == found.severity
+
+
+def test_collapse_as_published_is_found(runs: dict[str, ms.Run]) -> None:
+    found = ms.diagnose(runs["collapsed"], n=100)
+    names = {finding.name: finding for finding in found.findings}
+    assert found.severity == "fault" and found.measured["active_units"] == 0
+    collapse = names["posterior collapse"]
+    assert collapse.severity == "fault" and collapse.evidence["beta_in_nats"] == 64  # 8 x 8 values
+    assert "--reduction sum --beta 1" in collapse.advice
+    assert names["samples alike"].severity == "fault" and found.measured["sample_spread"] < 0.05
+
+
+def test_every_family_can_be_looked_over(runs: dict[str, ms.Run]) -> None:
+    ae = ms.diagnose(runs["ae"], n=50)
+    assert ae.measured["kl_nats"] is None and ae.measured["units"] == 4
+    gan = ms.diagnose(runs["gan"], n=50)
+    assert "units" not in gan.measured and "duplicates" in gan.measured
+    assert ms.diagnose(runs["cvae"], n=50).measured["active_units"] >= 1
+    again = ms.diagnose(runs["gan"].path, n=50)
+    assert again.as_dict() == gan.as_dict()
+
+
+def test_a_generator_of_copies_is_found(runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    train = runs["gan"].pack.split("train").images
+
+    def copies(run: object, n: int, seed: int) -> np.ndarray:
+        return np.asarray(train[:n])
+
+    monkeypatch.setattr("morphospace.api.diagnosing.sample", copies)
+    found = {finding.name: finding for finding in ms.diagnose(runs["gan"], n=60).findings}
+    assert found["memorised"].severity == "fault" and "samples alike" not in found
+
+    monkeypatch.setattr("morphospace.api.diagnosing.sample", lambda run, n, seed: np.repeat(train[:4], n // 4, axis=0))
+    found = {finding.name: finding for finding in ms.diagnose(runs["gan"], n=60).findings}
+    assert found["samples alike"].severity == "fault"
+
+
+def test_a_history_that_is_broken_is_a_fault(runs: dict[str, ms.Run], tmp_path: Path) -> None:
+    import shutil
+
+    path = shutil.copytree(runs["gan"].path, tmp_path / "gan")
+    with (path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 99, "images": 9999, "generator/loss": float("nan")}) + "\n")
+    assert "numbers not finite" in [finding.name for finding in ms.diagnose(path, n=50).findings]
+
+
+def test_what_a_guessing_critic_loses() -> None:
+    from morphospace.objectives.adversarial import HINGE, LEAST_SQUARES, NONSATURATING, RELATIVISTIC, WASSERSTEIN
+
+    class Judge:
+        def __init__(self, objective: object) -> None:
+            self.objective = objective
+
+        def score(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+            return images
+
+    expected = {NONSATURATING: 1.3863, HINGE: 2.0, LEAST_SQUARES: 0.25, RELATIVISTIC: 0.6931, WASSERSTEIN: 0.0}
+    for objective, chance in expected.items():
+        assert guessing(Judge(objective)) == pytest.approx(chance, abs=1e-3)  # type: ignore[arg-type]
+    assert guessing(object()) == 0  # type: ignore[arg-type]
+
+
+def test_refusals(runs: dict[str, ms.Run]) -> None:
+    with pytest.raises(SettingError, match="n = 3: must be from 16"):
+        ms.diagnose(runs["gan"], n=3)
