@@ -21,7 +21,7 @@ from PIL import Image
 
 from morphospace.cli.studio import bind
 from morphospace.studio.security import Gate
-from morphospace.studio.server import make_app
+from morphospace.studio.server import configured, make_app
 from morphospace.studio.session import Session
 from morphospace.studio.shelf import Shelf
 
@@ -55,9 +55,7 @@ def opened(folders: list[Path]) -> Iterator[tuple[str, Session]]:
     session = Session(Shelf(folders))
     bound = bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(session, Gate.of("127.0.0.1", port)), log_level="error", timeout_graceful_shutdown=1)
-    )
+    server = uvicorn.Server(configured(make_app(session, Gate.of("127.0.0.1", port))))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:
