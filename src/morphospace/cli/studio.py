@@ -45,7 +45,7 @@ def studio(
     from morphospace.studio.faces import embedded
     from morphospace.studio.requests import Describe
     from morphospace.studio.security import Gate, is_loopback
-    from morphospace.studio.server import at_work, configured, make_app
+    from morphospace.studio.server import WORKERS, at_work, configured, make_app
     from morphospace.studio.session import Session
     from morphospace.studio.shelf import Shelf, run_folders
 
@@ -54,8 +54,9 @@ def studio(
     shown = shown_host(bound.getsockname()[0], host)
     address = f"http://{shown}:{port}/" + (f"?token={gate.token}" if gate.token else "")
     server = uvicorn.Server(configured(make_app(session, gate)))
-    # The first run is loaded while the browser opens, so that its first picture need not wait for it.
-    threading.Thread(target=session.answer, args=(Describe("r0"),), daemon=True).start()
+    # The first run is loaded while the browser opens, so that its first picture need not wait for it. Named as the
+    # server's workers are: ended in the middle of it, the interpreter must not be torn down around it.
+    threading.Thread(target=session.answer, args=(Describe("r0"),), daemon=True, name=f"{WORKERS}-first").start()
     # Said now, to programs too: it listens already, and there is nothing to say in the end.
     talk.answer(Answer({"address": address}, [f"studio at {address} (Ctrl-C ends it)"]))
     if not is_loopback(host):
