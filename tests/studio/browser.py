@@ -7,23 +7,13 @@ import io
 import os
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from PIL import Image
-
-from morphospace.cli.studio import bind
-from morphospace.studio.security import Gate
-from morphospace.studio.server import configured, make_app
-from morphospace.studio.session import Session
-from morphospace.studio.shelf import Shelf
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 AXE = Path(sys.prefix) / "axe" / "package" / "axe.min.js"
@@ -47,26 +37,6 @@ def needed(what: object, words: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{words}, and CI = true says that it must be there")
     pytest.skip(words)
-
-
-@contextmanager
-def opened(folders: list[Path]) -> Iterator[tuple[str, Session]]:
-    """Serve runs from a thread; the address and the session."""
-    session = Session(Shelf(folders))
-    bound = bind("127.0.0.1", 0)
-    port = bound.getsockname()[1]
-    server = uvicorn.Server(configured(make_app(session, Gate.of("127.0.0.1", port))))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive()
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{port}/", session
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        bound.close()
 
 
 class Visitor:

@@ -17,7 +17,8 @@ import morphospace as ms
 from morphospace.cli import main
 from morphospace.studio import requests as ask
 from morphospace.studio.session import Session
-from tests.studio.browser import AXE, CHROMIUM, QUIET, Visitor, needed, opened
+from tests.studio.browser import AXE, CHROMIUM, QUIET, Visitor, needed
+from tests.studio.conftest import served
 
 ROOMS = ("map", "sliders", "morph", "project", "compare", "training", "runs")
 RUNS = ("vae", "dcgan", "cvae")
@@ -31,7 +32,7 @@ def _chromium() -> None:
 
 @pytest.fixture(scope="module")
 def studio(_chromium: None, tiny: dict[str, Path]) -> Iterator[tuple[str, Session]]:
-    with opened([tiny[name] for name in RUNS]) as found:
+    with served([tiny[name] for name in RUNS]) as found:
         yield found
 
 
@@ -314,7 +315,7 @@ def test_runs_side_by_side(visit: Visitor, tiny: dict[str, Path]) -> None:
 def test_curves_grow_while_a_run_trains(browser: Any, tiny: dict[str, Path], tmp_path: Path) -> None:
     run = tmp_path / "vae"
     shutil.copytree(tiny["vae"], run)
-    with opened([run]) as (address, _):
+    with served([run]) as (address, _):
         context = browser.new_context()
         visit = Visitor(context.new_page(), address)
         visit.go("training", "vae")

@@ -16,7 +16,7 @@ from morphospace.errors import RunError
 from morphospace.models.contract import Encodes, Model, seeded_noise
 from morphospace.randomness import stream
 
-__all__ = ["AT_ONCE", "chunks", "codes_of", "each_code", "encoder_of", "judged_rows", "told_of"]
+__all__ = ["AT_ONCE", "chunks", "codes_of", "each_code", "encoder_of", "encodes", "judged_rows", "told_of"]
 
 AT_ONCE = 256
 
@@ -36,6 +36,15 @@ def encoder_of(run: Run) -> Encodes:
     raise RunError(
         f"run = {str(run.path)!r}: {name} has no encoder: use `morpho project` or train one with `morpho train-encoder`"
     )
+
+
+def encodes(run: Run) -> bool:
+    """Return whether a run has an encoder, its model's or one trained for it."""
+    try:
+        encoder_of(run)
+    except RunError:
+        return False
+    return True
 
 
 def chunks(values: Tensor, condition: Tensor | None) -> Iterator[tuple[Tensor, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import each_code, encoder_of
+from morphospace.api.codes import each_code, encoder_of, encodes
 from morphospace.api.loading import Run, loaded
 from morphospace.api.picking import picked
 from morphospace.api.sampling import condition_for, decode
@@ -168,15 +168,6 @@ def _first_layer(run: Run, condition: Tensor | None) -> FirstLayer:
             "--space codes where there is an encoder"
         )
     return layer
-
-
-def encodes(run: Run) -> bool:
-    """Return whether a run has an encoder, its model's or one trained for it."""
-    try:
-        encoder_of(run)
-    except RunError:
-        return False
-    return True
 
 
 def moments_of(run: Run, images: int, seed: int = 0) -> Moments:

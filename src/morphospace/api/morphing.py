@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import AT_ONCE, codes_of, encoder_of, judged_rows, told_of
+from morphospace.api.codes import AT_ONCE, codes_of, encodes, judged_rows, told_of
 from morphospace.api.loading import Run, loaded
 from morphospace.api.sampling import condition_for, decode, prior_for
 from morphospace.api.walking import check_path, told_pick
 from morphospace.artifacts.films import Film, check_film_path, playable, save_film
 from morphospace.artifacts.pictures import grid, near_square
-from morphospace.errors import RunError, require
+from morphospace.errors import require
 from morphospace.latent.paths import HOWS, linear
 from morphospace.models.contract import seeded_noise
 from morphospace.randomness import stream
@@ -127,15 +127,6 @@ def frames_of(run: Run, pairs: Pairs, t: Tensor, how: str) -> Iterator[np.ndarra
         told = None if pairs.conditions is None else linear(*pairs.conditions, times).transpose(0, 1).flatten(0, 1)
         images = decode(run.model, codes, told)
         yield from images.reshape(len(times), count, *images.shape[1:])
-
-
-def encodes(run: Run) -> bool:
-    """Return whether a run has an encoder, its own or one trained for it."""
-    try:
-        encoder_of(run)
-    except RunError:
-        return False
-    return True
 
 
 def draw_pairs(

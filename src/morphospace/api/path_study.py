@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from morphospace.api.codes import AT_ONCE, judged_rows
+from morphospace.api.codes import AT_ONCE, encodes, judged_rows
 from morphospace.api.extracting import extractor_for, kind_of
 from morphospace.api.loading import Run, loaded
-from morphospace.api.morphing import Pairs, draw_pairs, encodes, frames_of
+from morphospace.api.morphing import Pairs, draw_pairs, frames_of
 from morphospace.api.walking import unit_range
 from morphospace.errors import require
 from morphospace.evaluation.features import Extractor, extracted

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from morphospace.api.components import MOST, decoded, encodes, found_with_moments, moments_of, start_of, told_for
+from morphospace.api.codes import encodes
+from morphospace.api.components import MOST, decoded, found_with_moments, moments_of, start_of, told_for
 from morphospace.api.loading import Run, loaded
 from morphospace.errors import require
 from morphospace.latent.components import Moments

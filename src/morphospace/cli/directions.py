@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath, parse_attributes
+from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath, told_of_flags
 from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_parent, check_picture
 from morphospace.cli.talk import Answer, Spoken, Table
@@ -109,7 +109,7 @@ def pca(
     talk: Spoken,
 ) -> Answer:
     """Draw the plane of a space's two leading components, and how much each explains."""
-    told = _told(label, attributes)
+    told = told_of_flags(label, attributes)
     path, kept = check_picture(out), _check_save(save)
     plot_path = path.with_suffix(".variance.png")
     import morphospace as ms
@@ -182,7 +182,7 @@ def traverse(
     talk: Spoken,
 ) -> Answer:
     """Draw a walk along each latent dimension or component, those first that change the image most."""
-    told = _told(label, attributes)
+    told = told_of_flags(label, attributes)
     path = check_picture(out)
     import morphospace as ms
     from morphospace.artifacts.pictures import save_picture
@@ -273,14 +273,6 @@ def parse_strength(text: str) -> tuple[float, float, int]:
     except (ValueError, IndexError):
         pass
     raise SettingError(f"strength = {text!r}: must be FIRST:LAST:COUNT, COUNT from 1 to 200, for instance {STRENGTH}")
-
-
-def _told(label: str | None, attributes: str | None) -> dict[str, Any]:
-    """Return what a conditional model is told, as the API takes it; only what was given."""
-    both = f"does not go with attributes = {attributes!r}; ask for one of them"
-    require(label is None or attributes is None, "label", label, both)
-    told: dict[str, Any] = {} if label is None else {"label": label}
-    return told if attributes is None else {"attributes": parse_attributes(attributes)}
 
 
 def _check_save(save: str | None) -> Path | None:

@@ -109,6 +109,14 @@ def drawn(
     return images, None, {"condition": known.words(condition[0])}
 
 
+def told_of_flags(label: str | None, attributes: str | None) -> dict[str, Any]:
+    """Return what a conditional model is told, as the API takes it; only what was given."""
+    both = f"does not go with attributes = {attributes!r}; ask for one of them"
+    require(label is None or attributes is None, "label", label, both)
+    told: dict[str, Any] = {} if label is None else {"label": label}
+    return told if attributes is None else {"attributes": parse_attributes(attributes)}
+
+
 def parse_attributes(text: str) -> dict[str, float]:
     """Read `Smiling=1,Male=0`.
 

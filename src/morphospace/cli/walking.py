@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from morphospace.cli.drawing import Checkpoint, Device, Raw, RunPath, parse_attributes
+from morphospace.cli.drawing import Checkpoint, Device, Raw, RunPath, told_of_flags
 from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_drawing, check_parent
 from morphospace.cli.talk import Answer, Spoken, Table, Talk
@@ -91,7 +91,7 @@ def interpolate(
             require(value is None, flag, value, "does not go with --study, which makes a table over many pairs")
         settings: dict[str, Any] = {"pairs": pairs, "seeds": seeds, "ends": ends or "", "features": features}
         return _studied(run, settings, how_to_load, talk)
-    told = _told(label, attributes)
+    told = told_of_flags(label, attributes)
     _check_walk(start, end, how, out, path)
     require(2 <= steps <= MOST_STEPS, "steps", steps, f"must be from 2, the two ends, to {MOST_STEPS}")
     file = None if out is None else check_drawing(out)
@@ -160,7 +160,7 @@ def morph(
     """Let several pairs of images become each other in step, as a film."""
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     shape = None if pairs is None else parse_pairs(pairs)
-    told = _told(label, attributes)
+    told = told_of_flags(label, attributes)
     starts, ends = (() if side is None else tuple(word.strip() for word in side.split(",")) for side in (start, end))
     from morphospace.artifacts.films import check_film_path
 
@@ -194,14 +194,6 @@ def parse_pairs(text: str) -> tuple[int, int]:
     if found is None:
         raise SettingError(f"pairs = {text!r}: must be ROWSxCOLUMNS, for instance 4x4")
     return int(found[1]), int(found[2])
-
-
-def _told(label: str | None, attributes: str | None) -> dict[str, Any]:
-    """Return what a conditional model is asked for, as the API takes it; only what was given."""
-    both = f"does not go with attributes = {attributes!r}; ask for one of them"
-    require(label is None or attributes is None, "label", label, both)
-    told: dict[str, Any] = {} if label is None else {"label": label}
-    return told if attributes is None else {"attributes": parse_attributes(attributes)}
 
 
 def _check_walk(start: str | None, end: str | None, how: str, out: str | None, path: str | None) -> None:
