@@ -272,8 +272,10 @@ def test_the_manifest_names_no_place(tree: Tree, tmp_path: Path) -> None:
 def test_list_and_fetch() -> None:
     listed = {info.name: info for info in data_list()}
     assert listed["digits"].here is True and listed["mnist"].here is False and listed["celeba"].shape == (64, 64, 3)
+    assert listed["digits"].size == "none" and listed["celeba"].size == "1.4 GB" and listed["folder"].size == ""
+    assert all(info.size for info in listed.values() if info.here is not None)
     assert fetch("digits") is None
-    for name in ("celeba", "mnits"):
+    for name in ("celeba", "mnits", "wds"):
         with pytest.raises(DataError) as caught:
             fetch(name)
         one_line(caught.value)

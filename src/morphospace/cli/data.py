@@ -35,20 +35,21 @@ def list_sources(*, root: Root = None, json: Json = False, talk: Spoken) -> Answ
         (
             info.name,
             here[info.here],
+            info.size or "as found",
             "x".join(map(str, info.shape)) if info.shape else "as found",
             info.description,
             info.licence,
         )
         for info in found
     ]
-    keys = ("name", "here", "shape", "description", "licence", "where")
+    keys = ("name", "here", "shape", "description", "licence", "where", "size")
     data = [{key: getattr(info, key) for key in keys} for info in found]
-    headings = ("source", "here", "shape", "what it is", "terms")
+    headings = ("source", "here", "download", "shape", "what it is", "terms")
     return Answer({"sources": data}, table=Table(headings, rows))
 
 
 def fetch(
-    source: Annotated[str, Parameter(help="The source.")],
+    source: Annotated[str, Parameter(help="The source, or hub:OWNER/NAME.")],
     /,
     *,
     root: Root = None,

@@ -221,7 +221,7 @@ def fetch(name: str, root: str | Path | None = None, *, say: Say | None = None) 
     """Download the files of a source.
 
     Args:
-        name: The source.
+        name: The source, `mnist` or `hub:OWNER/NAME`.
         root: Folder to put them below; MORPHOSPACE_DATA when None, and the cache when that is not set.
         say: Takes one line at a time for the user.
 
@@ -231,9 +231,10 @@ def fetch(name: str, root: str | Path | None = None, *, say: Say | None = None) 
     Raises:
         DataError: No such source, or its files must be fetched by hand; says how.
     """
-    if name not in SOURCES:
-        raise DataError(f"source {name!r}: there is no such source{nearest(name, SOURCES)}")
-    if SOURCES[name].needs_path:
-        return None
+    word = name.partition(":")[0]
+    if word not in SOURCES:
+        raise DataError(f"source {name!r}: there is no such source{nearest(word, SOURCES)}")
+    if SOURCES[word].needs_path and name == word:
+        raise DataError(f"source {name!r}: needs more than its name; {SOURCES[word].info.description}")
     settings = DataSettings(data=name, root=str(root) if root else None)
     return _source(settings, say or (lambda line: None)).fetch()

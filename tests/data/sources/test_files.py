@@ -203,6 +203,20 @@ def test_what_is_not_here_is_asked_of_the_hub_by_name_alone(monkeypatch: pytest.
     assert pack.split("valid").labels.tolist() == [0, 1, 2, 3]  # type: ignore[union-attr]
 
 
+def test_fetching_of_the_hub_leaves_it_where_packing_finds_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    far = tmp_path / "far" / "train.parquet"
+    parquet(far, 4)
+    real = datasets.load_dataset
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name: real("parquet", data_files={"train": str(far)}, cache_dir=str(tmp_path))
+    )
+    folder = fetch("hub:someone/birds")
+    assert folder is not None and any(folder.glob("*.arrow")) and folder.is_relative_to(tmp_path)
+    (tmp_path / "near").mkdir()
+    assert fetch(f"hub:{tmp_path / 'near'}") == tmp_path / "near"
+
+
 def test_the_hub_out_of_reach_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets")
 

@@ -31,6 +31,7 @@ class SourceInfo:
         licence: Licence or terms of use.
         shape: Native (H, W, C); None when it depends on the files.
         where: Where its files come from, and where they are looked for.
+        size: How much there is to download; "none" where nothing is, empty where that depends on what is asked for.
         here: Whether its files are on this machine; None when that depends on the path given.
     """
 
@@ -39,6 +40,7 @@ class SourceInfo:
     licence: str
     shape: tuple[int, int, int] | None
     where: str
+    size: str = ""
     here: bool | None = None
 
 

@@ -33,6 +33,7 @@ class CelebA(Source):
         licence="non-commercial research only; no further copying or distribution",
         shape=(64, 64, 3),
         where=_HOME,
+        size="1.4 GB",
     )
 
     def _base_and_images(self) -> tuple[Path, Path] | None:

@@ -138,6 +138,7 @@ class CelebAMaskHQ(Source):
         licence="non-commercial research and education only; no further copying or distribution",
         shape=(64, 64, 3),
         where=_HOME,
+        size="3.2 GB",
     )
 
     def _places(self) -> tuple[Path, Path] | None:

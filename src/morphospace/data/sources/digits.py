@@ -29,6 +29,7 @@ class Digits(Source):
         licence="CC BY 4.0 (UCI, Alpaydin and Kaynak 1998)",
         shape=(8, 8, 1),
         where="comes with scikit-learn; nothing to download",
+        size="none",
     )
     classes: ClassVar[tuple[str, ...]] = tuple(str(n) for n in range(10))
 

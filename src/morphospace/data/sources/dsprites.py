@@ -53,6 +53,7 @@ class DSprites(Source):
         licence="Apache-2.0, DeepMind",
         shape=(_SIDE, _SIDE, 1),
         where="https://github.com/google-deepmind/dsprites-dataset",
+        size="26 MB",
     )
 
     classes: ClassVar[tuple[str, ...]] = ("square", "ellipse", "heart")

@@ -120,6 +120,13 @@ class Hub(Folder):
             return fingerprint(self._copy, files)
         return super().inputs()
 
+    def fetch(self) -> Path | None:
+        if self._copy is None:
+            tables = self._tables()
+            files = [file["filename"] for table in tables.values() for file in getattr(table, "cache_files", ())]
+            return Path(files[0]).parent if files else Path(_datasets().config.HF_DATASETS_CACHE)
+        return self._copy
+
     def _tables(self) -> Mapping[str, Any]:
         """Tables by split."""
         if self._copy is None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self._named()):

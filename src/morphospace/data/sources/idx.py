@@ -153,6 +153,7 @@ class Mnist(IdxSource):
         licence="none stated by its authors; commonly given as CC BY-SA 3.0",
         shape=(_SIDE, _SIDE, 1),
         where="https://ossci-datasets.s3.amazonaws.com/mnist",
+        size="11.6 MB",
     )
     folders = ("mnist", "MNIST")
     mirrors = (
@@ -177,6 +178,7 @@ class FashionMnist(IdxSource):
         licence="MIT, (c) 2017 Zalando SE",
         shape=(_SIDE, _SIDE, 1),
         where="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        size="30.9 MB",
     )
     folders = ("fashion_mnist", "fashion-mnist", "FashionMNIST")
     mirrors = (
@@ -212,6 +214,7 @@ class Kmnist(IdxSource):
         licence="CC BY-SA 4.0, 'KMNIST Dataset' (created by CODH), adapted from 'Kuzushiji Dataset'",
         shape=(_SIDE, _SIDE, 1),
         where="https://codh.rois.ac.jp/kmnist/dataset/kmnist",
+        size="21 MB",
     )
     folders = ("kmnist", "KMNIST")
     mirrors = (

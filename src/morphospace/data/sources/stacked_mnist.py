@@ -38,6 +38,7 @@ class StackedMnist(Mnist):
         licence=Mnist.info.licence,
         shape=(28, 28, 3),
         where=Mnist.info.where,
+        size="11.6 MB",
     )
 
     classes = tuple(f"{n:03}" for n in range(1000))

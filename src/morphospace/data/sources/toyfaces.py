@@ -134,6 +134,7 @@ class ToyFaces(Source):
         licence="none needed; drawn by this library",
         shape=(_SIDE, _SIDE, 3),
         where="drawn on the spot; nothing to download",
+        size="none",
     )
 
     classes: ClassVar[tuple[str, ...]] = HAIR_STYLES
