@@ -188,8 +188,8 @@ def test_a_film_is_a_gif_that_goes_forth_and_back(asked: Asked) -> None:
 
 
 def test_sliders_move_along_their_directions(asked: Asked, refused: Refused, session: Session) -> None:
-    facts = asked("sliders", run="r0").facts
-    base = np.array(facts["start"])
+    facts = {f"{by}s": asked("sliders", run="r0", by=by).facts["rows"] for by in ("component", "dim", "direction")}
+    base = np.array(asked("sliders", run="r0", by="dim").facts["start"])
     space = session.shelf.space("r0")
     codes = space.gathered().codes.double().numpy()
     assert np.allclose(base, codes.mean(0), atol=1e-5)
@@ -268,8 +268,9 @@ def test_what_a_gan_cannot_is_refused_with_the_verb_that_would_add_it(refused: R
         ("map", {}), ("encode", {"image": 1}), ("decode", {"points": [[0, 0]]}), ("neighbours", {"code": [0.0] * 4}),
     ):  # fmt: skip
         assert "`morpho train-encoder`" in refused(kind, run="r1", **fields)
-    facts = asked("sliders", run="r1").facts
-    assert facts["space"] == "weights" and facts["directions"] == [] and facts["start"] == [0.0] * 4
+    facts = asked("sliders", run="r1", by="component").facts
+    assert facts["space"] == "weights" and facts["start"] == [0.0] * 4
+    assert asked("sliders", run="r1", by="direction").facts["rows"] == []
     assert asked("decode", run="r1", moves=[["component", 0, 1]]).blocks
     assert "numbers" in refused("decode", run="r1", codes=[[0.0] * 5])
 
@@ -342,7 +343,8 @@ def test_quick_is_what_needs_nothing_made_first(tiny: dict[str, Path]) -> None:
     assert quick(**draw, points=[[0, 0]])
     move = [["component", 0, 1], ["dim", 0, 1]]
     assert not quick(**draw, moves=move)
-    session.answer(ask.parse({"kind": "sliders", "run": "r0"}))
+    for by in ("component", "dim"):
+        session.answer(ask.parse({"kind": "sliders", "run": "r0", "by": by}))
     assert quick(**draw, moves=move) and quick(kind="encode", run="r0", image=1)
     session.shelf.space("r0").decoder.flop = 10**10
     assert quick(**draw, seeds=[1]) and not quick(**draw, seeds=[1] * 9)

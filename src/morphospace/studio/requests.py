@@ -37,6 +37,7 @@ MOST_RUNS = 4
 MOST_WALKED = 1080  # images of a walk, over all its legs and kinds of path
 MOST_MOVES = 64
 HOWS = ("linear", "slerp", "rotate")
+MOVED_BY = ("component", "dim", "direction")
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,16 @@ class Diagnosis(Describe):
 
 
 @dataclass(frozen=True)
-class Sliders(Describe):
-    """The directions that a run's codes can be moved along."""
+class Sliders:
+    """The directions of one kind that a run's codes can be moved along; each kind has a cost of its own."""
+
+    run: str
+    by: str
+
+    @classmethod
+    def read(cls, reader: Reader) -> Sliders:
+        """Read the run and the kind."""
+        return cls(reader.text("run"), reader.text("by", "component", MOVED_BY))
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ class Move:
         kind, name, far = value
         whole = isinstance(name, int) and not isinstance(name, bool)
         good = isinstance(name, str) if kind == "direction" else whole and 0 <= name < MOST_DIMS
-        require(kind in ("direction", "component", "dim") and good, "moves", shown(value), rule)
+        require(kind in MOVED_BY and good, "moves", shown(value), rule)
         return cls(kind, name, number("moves", far))
 
 

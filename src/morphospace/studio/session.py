@@ -273,17 +273,20 @@ class Session:
         return Reply(facts, (Block("images", np.stack(list(known.each(near)))),))
 
     def sliders(self, request: ask.Sliders) -> Reply:
-        """List what a code can be moved along."""
+        """List what a code can be moved along, of one kind."""
         space = self.shelf.space(request.run)
-        axes = space.axes()
-        components = [{"name": i, "share": share} for i, share in enumerate(axes.share.tolist()[:64])]
-        dims = [{"name": index, "change": size} for index, size in space.ranked()[:64]]
-        directions = [
-            {"name": name, "accuracy": plain(d.held and d.held.balanced_accuracy), "n": d.held.n if d.held else 0}
-            for name, d in space.directions().items()
-        ]
-        facts = {"space": axes.space, "components": components, "dims": dims, "directions": directions}
-        return Reply({**facts, "start": space.start().tolist()})
+        rows: list[dict[str, Any]]
+        if request.by == "component":
+            rows = [{"name": i, "share": share} for i, share in enumerate(space.axes().share.tolist()[:64])]
+        elif request.by == "dim":
+            rows = [{"name": index, "change": size} for index, size in space.ranked()[:64]]
+        else:
+            rows = [
+                {"name": name, "accuracy": plain(d.held and d.held.balanced_accuracy), "n": d.held.n if d.held else 0}
+                for name, d in space.directions().items()
+            ]
+        facts = {"space": space.axes().space} if request.by == "component" else {}
+        return Reply({**facts, "rows": rows, "start": space.start().tolist()})
 
     def walk(self, request: ask.Walk) -> Reply:
         """Show what lies between codes."""

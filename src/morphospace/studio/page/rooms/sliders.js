@@ -5,12 +5,16 @@ import { addEnd } from "./map.js";
 
 const REACH = { component: 4, dim: 4, direction: 6 };
 const SHOWN = 12;
+const WORDS = {
+  component: (one) => ({ kind: "component", name: one.name, words: `Component ${one.name + 1}`, note: `${(100 * one.share).toFixed(1)} %` }),
+  dim: (one) => ({ kind: "dim", name: one.name, words: `Dimension ${one.name}`, note: one.change.toFixed(4) }),
+  direction: (one) => ({ kind: "direction", name: one.name, words: one.name, note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right` }),
+};
 
 export async function enter(place, { client, state, run, condition }) {
   let base = state.code("code");
   let seed = Number(state.get("seed", "-1"));
   let moves = new Map();
-  let found = null;
   let animation = 0;
   const face = new Picture("Moved", { facts: () => ({ run: run.name, base, moves: [...moves.values()], code: now }) });
   let now = null;
@@ -28,27 +32,30 @@ export async function enter(place, { client, state, run, condition }) {
         button("Use in Morph", () => now && addEnd(state, run, now))),
       pad)));
 
-  say("Looking at what each direction does…");
-  const ready = start(seed, true);
-  found = await trying(() => client.ask("sliders", { run: run.id }));
-  await ready;
-  if (!found) return null;
-  say("");
-  const groups = {
-    component: found.components.slice(0, SHOWN).map((one) => ({ kind: "component", name: one.name, words: `Component ${one.name + 1}`, note: `${(100 * one.share).toFixed(1)} %` })),
-    dim: found.dims.slice(0, SHOWN).map((one) => ({ kind: "dim", name: one.name, words: `Dimension ${one.name}`, note: one.change.toFixed(4) })),
-    direction: found.directions.map((one) => ({ kind: "direction", name: one.name, words: one.name, note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right` })),
-  };
-  const usual = groups.direction.length ? "direction" : "component";
-  let kind = groups[state.get("by")] ? state.get("by") : usual;
+  const usual = run.cannot.encode || run.cannot.data ? "component" : "direction";
+  let kind = WORDS[state.get("by")] ? state.get("by") : usual;
+  const groups = {};
   kinds.append(choice("Move along", [["direction", "attributes"], ["component", "components"], ["dim", "raw dimensions"]], kind, (value) => {
     kind = value;
     state.set({ by: value });
     fill();
   }));
   readMoves();
-  fill();
-  ask();
+  start(seed, true);
+  // The kind that is looked at first; the others while a person looks.
+  for (const by of [kind, ...Object.keys(WORDS).filter((one) => one !== kind)]) {
+    if (by === kind) say("Looking at what each direction does…");
+    trying(() => client.ask("sliders", { run: run.id, by })).then((answer) => {
+      if (!place.isConnected) return;
+      groups[by] = answer ? answer.rows.slice(0, by === "direction" ? answer.rows.length : SHOWN).map(WORDS[by]) : [];
+      if (by !== kind) return;
+      say("");
+      // Where the data name nothing, the components are what there is to move along.
+      if (by === "direction" && !groups.direction.length && !state.get("by")) kind = kinds.querySelector("select").value = "component";
+      fill();
+      if (moves.size) ask();
+    });
+  }
 
   async function start(next, first = false) {
     seed = next;
@@ -88,6 +95,7 @@ export async function enter(place, { client, state, run, condition }) {
   function fill() {
     cancelAnimationFrame(animation);
     const rows = groups[kind];
+    if (!rows) return list.replaceChildren(make("p", { class: "hint" }, "Working that out…"));
     list.replaceChildren(...rows.map((row, i) => line(row, i)));
     if (!rows.length) {
       const why = run.cannot.encode || run.cannot.data;
