@@ -1,4 +1,4 @@
-"""A run's decoder behind a Gradio slider, for `python -m bench studio --gradio`; Gradio is no dependency of this project.
+"""A run's decoder behind a Gradio slider, for `python -m bench studio --gradio`; Gradio is no dependency here.
 
     python -m bench.studio_gradio RUN PORT
 

@@ -40,8 +40,8 @@ BASES = {
 # What a model cannot do without, and the same towers for all of one side.
 EXTRAS: dict[str, dict[str, Any]] = {
     "iwae": {"tower": "conv"},
-    "cvae": {"condition": "attributes:smiling,glasses"},
-    "cgan": {"condition": "attributes:smiling,glasses"},
+    "cvae": {"condition": "attributes:Smiling,Eyeglasses"},
+    "cgan": {"condition": "attributes:Smiling,Eyeglasses"},
 }
 SIZES = (32, 64)
 BATCH = 64

@@ -143,6 +143,38 @@ def test_a_finger_moves_the_probe(visit: Visitor) -> None:
     visit.changed(SIDE, lambda: visit.page.touchscreen.tap(box["x"] + 60, box["y"] + 90))
 
 
+def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
+    browser: Any, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With UMAP stood in for, which takes half a minute to compile itself."""
+
+    def on_a_circle(points: np.ndarray, *_: object) -> np.ndarray:
+        angles = np.arange(len(points)) * 2.4
+        return np.stack([np.cos(angles), np.sin(angles)], 1) * np.sqrt(1 + np.arange(len(points)))[:, None]
+
+    with served([tiny["vae"]]) as (address, session):
+        space = session.shelf.space("r0")
+        known = space.gathered()
+        monkeypatch.setattr("morphospace.studio.space.placed", on_a_circle)
+        monkeypatch.setattr("morphospace.studio.space.check_by", lambda by: None)
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        visit = Visitor(context.new_page(), address)
+        visit.go("map", "vae", by="umap")
+        assert "no plane of codes" in visit.page.inner_text(".hint")
+        box = visit.page.locator("canvas.map").bounding_box()
+        assert box
+        visit.changed(SIDE, lambda: visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+        shown, (_, facts) = visit.still(SIDE), saved_facts(visit)
+        point = on_a_circle(known.codes.numpy())[:1500]
+        nearest = int(np.hypot(*(point - facts["point"]).T).argmin())
+        assert np.array_equal(shown, np.stack(list(known.each(np.array([nearest]))))[0])
+        assert np.allclose(facts["code"], known.codes[nearest].numpy(), atol=1e-4)
+        visit.page.get_by_role("button", name="Neighbours").click()
+        visit.until("document.querySelectorAll('.strip canvas[data-drawn]').length === 8")
+        assert not visit.wrong
+        context.close()
+
+
 # -- sliders -----------------------------------------------------------------------------------------------------
 
 
@@ -164,6 +196,32 @@ def test_a_digit_chooses_a_slider_and_arrows_move_it(visit: Visitor, studio: tup
     assert visit.page.locator("input[type=range]").nth(1).input_value() == "1.2"
     back = visit.changed(SIDE, lambda: visit.page.get_by_role("button", name="Reset Component 2").click())
     assert same(back, drawn_by(studio[1], "vae", space.start().tolist()))
+
+
+def test_attributes_are_ticked(browser: Any, tmp_path: Path) -> None:
+    quick = {"images": 320, "batch_size": 32, "lr": 5e-3, "widths": (8,), "latent_dim": 4, "device": "cpu"}
+    told = "attributes:Smiling,Eyeglasses"
+    ms.train("cvae", data="toyfaces:200", size="32", condition=told, out=tmp_path / "told", **quick)  # type: ignore[arg-type]
+    with served([tmp_path / "told"]) as (address, session):
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        visit = Visitor(context.new_page(), address)
+        visit.go("sliders", "told", seed=3)
+        plain = visit.still(SIDE)
+        names = visit.page.locator("#condition label").all_inner_texts()
+        assert [name.strip().lower() for name in names] == ["smiling", "eyeglasses"]
+        visit.page.locator("#condition input").nth(1).check()
+        visit.settle()
+        visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
+        ticked, (_, facts) = visit.still(SIDE), saved_facts(visit)
+        space = session.shelf.space("r0")
+        for told_, shown in ((((names[1].strip(), 1.0),), ticked), ((), plain)):
+            condition = space.condition(ask.Condition(attributes=told_))
+            image = ms.Decoder(space.run).frames(torch.tensor([facts["code"]]), condition)[0]
+            assert same(shown, image)
+        assert (plain != ticked).any()
+        assert visit.hash()["condition"] == names[1].strip()
+        assert not visit.wrong
+        context.close()
 
 
 def test_sliders_play_and_seeds_are_panned_through(visit: Visitor) -> None:

@@ -169,6 +169,10 @@ export async function enter(place, { client, state, run, condition }) {
     shown.code = null;
     face.show(map.images.thumbnails[i]);
     face.words(`The nearest image${map.labels ? `, ${map.label_names[map.labels[i]]}` : ""}`);
+    // Its code, so that it can be taken on from here.
+    client.ask("encode", { run: run.id, image: String(map.rows[i]), condition }, "probe").then((answer) => {
+      if (answer) shown.code = answer.code;
+    }).catch((error) => say(error.message, true));
   }
 
   // List the images that lie in a frame drawn over the map.
