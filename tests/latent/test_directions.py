@@ -49,6 +49,18 @@ def test_the_classifier_passes_by_what_only_goes_along() -> None:
     assert abs(float(apart[1])) < 0.25
 
 
+def test_the_direction_does_not_turn_where_the_attribute_is_rare() -> None:
+    """Two clouds of unlike shapes: fitted as they come, the border tilts towards the many (cosine .996 here)."""
+    rng = np.random.default_rng(0)
+    found = []
+    for without, having in ((4_000, 4_000), (40_000, 400)):
+        many = np.stack([rng.normal(size=without), 3 * np.exp(rng.normal(size=without))], 1)
+        few = rng.normal(size=(having, 2)) * [1, 0.5] + 2
+        codes = torch.from_numpy(np.concatenate([many, few]))
+        found.append(normal_of(codes, np.arange(without + having) >= without, "classifier"))
+    assert float(found[0] @ found[1]) > 0.9995
+
+
 def test_accuracy_is_that_of_scikit_learn_and_chance_is_a_half() -> None:
     codes, has, truth = planted(gap=1.0)
     places = codes.double().numpy() @ truth.numpy()
