@@ -186,9 +186,12 @@ def train_encoder(
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     import morphospace as ms
     from morphospace.api.encoders import encoder_file
+    from morphospace.models.contract import Encodes
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
-    talk.say(f"an encoder for {loaded.configuration.model.name} at {loaded.images:,} images, the generator as it is")
+    if not isinstance(loaded.model, Encodes):  # with one of its own it is refused below
+        name = loaded.configuration.model.name
+        talk.say(f"an encoder for {name} at {loaded.images:,} images, the generator as it is")
 
     def told(seen: int, loss: float) -> None:
         share = min(1.0, seen / images)
