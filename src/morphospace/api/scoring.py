@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -135,7 +135,7 @@ def score(
     sources = [_source(run, source, n, bool(strange)), *([_own(run, n)] if against_own else [])]
     wanted = _labels(sources[0], strange)
     judge = _judge(run, by, draws or DRAWS.get(by, 1), seed)
-    parts = [np.concatenate(list(_scores(run, one, judge, correct))) for one in sources]
+    parts = [_scores(run, one, judge, correct) for one in sources]
     own = len(parts[1]) if against_own else 0
     labels = np.concatenate([_label_column(one) for one in sources])
     told = None
@@ -245,8 +245,11 @@ def _label_column(source: Source) -> np.ndarray:
     return np.full(len(source.rows), -1) if labels is None else np.asarray(labels)[source.rows]
 
 
-def _scores(run: Run, source: Source, judge: Judge, correct: str) -> Iterator[np.ndarray]:
-    """Yield the scores of a source's images, a batch at a time, read from disk as they are needed."""
+def _scores(run: Run, source: Source, judge: Judge, correct: str) -> np.ndarray:
+    """Return the scores of a source's images, (N,), read from disk a batch at a time as they are needed."""
+    # Made beforehand: small arrays that outlive their batch would lie between its large blocks and keep the allocator
+    # from using these again.
+    found = np.empty(len(source.rows))
     batches = Batches(
         source.split,
         rows=source.rows,
@@ -262,8 +265,9 @@ def _scores(run: Run, source: Source, judge: Judge, correct: str) -> Iterator[np
         values = judge(batch, done).numpy()
         if correct == "complexity":
             values = values - complexity(_as_seen(run, batch))
-        yield values
+        found[done : done + len(values)] = values
         done += len(values)
+    return found
 
 
 def _as_seen(run: Run, batch: Batch) -> np.ndarray:
