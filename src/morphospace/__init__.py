@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from morphospace.api.arithmetic import Combined, combine
     from morphospace.api.cards import card
+    from morphospace.api.comparing import compare
     from morphospace.api.components import ComponentPlane, components, pca
     from morphospace.api.decoding import Decoder
     from morphospace.api.diagnosing import Diagnosis, diagnose
     from morphospace.api.directions import AttributeWalk, attribute, direction
     from morphospace.api.evaluating import Evaluation, evaluate
     from morphospace.api.exporting import Exported, Networks, export, load_exported
+    from morphospace.api.judging import judge, pool_answers
     from morphospace.api.loading import Run, load
     from morphospace.api.mapping import latent_map
     from morphospace.api.morphing import Morph, morph
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from morphospace.api.training import resume, train
     from morphospace.api.traversing import Traversal, traverse
     from morphospace.api.walking import Walk, interpolate
+    from morphospace.artifacts.comparison import Comparison
+    from morphospace.artifacts.comparison_page import save_comparison
     from morphospace.artifacts.configuration import Configuration
     from morphospace.artifacts.maps import LatentMap
     from morphospace.data.pack import Pack, open_pack
@@ -67,6 +71,11 @@ _HOMES = {
     "Diagnosis": "api.diagnosing",
     "evaluate": "api.evaluating",
     "Evaluation": "api.evaluating",
+    "compare": "api.comparing",
+    "Comparison": "artifacts.comparison",
+    "save_comparison": "artifacts.comparison_page",
+    "judge": "api.judging",
+    "pool_answers": "api.judging",
     "latent_map": "api.mapping",
     "export": "api.exporting",
     "load_exported": "api.exporting",
@@ -118,6 +127,10 @@ __all__ = [
     "combine",
     "diagnose",
     "evaluate",
+    "compare",
+    "save_comparison",
+    "judge",
+    "pool_answers",
     "latent_map",
     "export",
     "load_exported",
@@ -129,6 +142,7 @@ __all__ = [
     "Networks",
     "LatentMap",
     "Evaluation",
+    "Comparison",
     "Reconstructions",
     "Projections",
     "Scored",

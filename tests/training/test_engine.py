@@ -17,7 +17,8 @@ from morphospace.errors import SettingError, TrainingError
 from morphospace.objectives.phase import Phase, Round
 from morphospace.objectives.terms import Terms
 from morphospace.training.engine import Engine
-from morphospace.training.events import Checkpointed, Event, Finished, Reported, Validated
+from morphospace.training.events import Checkpointed, Event, Finished, Reported, State, Validated
+from morphospace.training.selection import Score
 from morphospace.training.settings import TrainingSettings
 from tests.conftest import draw_blobs
 
@@ -152,8 +153,9 @@ def test_a_lazy_phase_weighs_its_loss_by_how_rarely_it_is_taken() -> None:
     assert gradients == [4.0, 4.0]
 
 
+@pytest.mark.parametrize("kind", ["adam", "adamw", "rmsprop"])
 @pytest.mark.parametrize("reads_every_step", [True, False])
-def test_a_loss_that_is_not_finite_stops_before_the_step(reads_every_step: bool) -> None:
+def test_a_loss_that_is_not_finite_stops_before_the_step(reads_every_step: bool, kind: str) -> None:
     def rounds(t: Toy) -> list[Round]:
         a = t.players["a"]
 
@@ -164,11 +166,32 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(reads_every_step: bool)
         return [Phase("one", (a,), loss)]
 
     toy = Toy({"a": Point()}, rounds)
-    made = engine(toy, total=100, report_images=20)
+    toy.settings.optimizer = kind
+    # The checkpoint is due before the report that would tell; it must not be written.
+    made = engine(toy, total=100, report_images=20, checkpoint_images=16)
+    events: list[Event] = []
+    made.listeners = [events.append]
     made.reads_every_step = reads_every_step  # False: as on an accelerator, where no number is read at a step
     with pytest.raises(TrainingError, match="one/bad is nan at step"):
         made.run()
     assert value(toy.players["a"]) == pytest.approx(1.0 - 2 * 0.1)
+    assert not events
+
+
+def test_a_state_from_before_there_were_metrics_keeps_its_best_loss() -> None:
+    """What an older version saved of the best: a number, `best`."""
+
+    def rounds(t: Toy) -> list[Round]:
+        return [Phase("one", (t.players["a"],), pull(t.players["a"]))]
+
+    made = engine(Toy({"a": Point()}, rounds))
+    made.step()
+    state = made.state()
+    numbers = {key: value for key, value in state.numbers.items() if key != "selection"}
+    for best, known in ((2.5, (2.5, 4)), (None, None)):
+        made.load_state(State(state.tensors, {**numbers, "best": best}))
+        assert made.selection.best == known
+    assert made.selection.take({"loss": Score(1.0)}, 8) and not made.selection.take({"loss": Score(1.5)}, 12)
 
 
 def test_learning_rate_clipping_and_their_schedules() -> None:

@@ -20,6 +20,7 @@ from morphospace.models.contract import Model
 from morphospace.models.priors import prior_of
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
+from morphospace.training.selection import LOSS
 from morphospace.training.weights import load_weights
 
 __all__ = ["Run", "load", "loaded"]
@@ -107,7 +108,7 @@ def load(
         None if checkpoint else pointed(folder.checkpoints, "last")
     )
     if found is None:
-        raise RunError(f"run = {str(folder.path)!r}: has no checkpoint yet; train it with the same command again")
+        raise RunError(_missing(folder, checkpoint))
     told = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
     model = folder.configuration.model.build(folder.shape, parts, told)
     state = load_checkpoint(found)
@@ -117,6 +118,20 @@ def load(
     if model.prior is None and found_run.prior_file().is_file():
         model.prior = prior_of("gaussian", load_tensors(found_run.prior_file()))
     return found_run
+
+
+def _missing(folder: RunFolder, checkpoint: str) -> str:
+    """Return why a run has not the checkpoint asked for, and the way out."""
+    where, settings = f"run = {str(folder.path)!r}", folder.configuration
+    if checkpoint != "best" or pointed(folder.checkpoints, "last") is None:
+        return f"{where}: has no checkpoint yet; train it with the same command again"
+    way_out = "take the last one with --checkpoint last"
+    if settings.training.best != LOSS:
+        return f"{where}: has no best checkpoint yet, no score by {settings.training.best} so far; {way_out}"
+    if settings.data.valid == 0:
+        return f"{where}: has no best checkpoint, because it held no images out (valid = 0); {way_out}"
+    name = settings.model.name
+    return f"{where}: has no best checkpoint, for {name} has no loss on held-out images to choose by; {way_out}"
 
 
 def _load_model(model: Model, state: State, raw: bool) -> None:

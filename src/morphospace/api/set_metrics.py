@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
@@ -19,7 +20,9 @@ from morphospace.evaluation.distances import (
 )
 from morphospace.evaluation.results import Result
 
-__all__ = ["SET_METRICS", "Metric"]
+__all__ = ["SET_METRICS", "Better", "Metric"]
+
+Better = Literal["lower", "higher", ""]
 
 RESAMPLES = {"frechet": 20, "neighbours": 10}
 SUBSETS, SUBSET = 100, 1000
@@ -36,12 +39,14 @@ class Metric:
         measure: Evidence to results.
         refusal: Why it cannot be measured here and the way out; empty where it can.
         usual: Whether it is measured when none is named, where it can be.
+        better: Its first numbers in order, by their short names, and which way is better; empty where neither is.
     """
 
     about: str
     measure: Callable[[Evidence], list[Result]]
     refusal: Callable[[Evidence], str] = lambda evidence: ""
     usual: bool = True
+    better: Mapping[str, Better] = field(default_factory=dict)
 
 
 def frechet(evidence: Evidence) -> list[Result]:
@@ -160,9 +165,11 @@ def _unclassified(evidence: Evidence) -> str:
 
 
 SET_METRICS: Mapping[str, Metric] = {
-    "fd": Metric("Frechet distance", frechet, _too_few(2)),
-    "kid": Metric("kernel distance", kernel, _too_few(2)),
-    "is": Metric("Inception Score", inception, _unclassified),
-    "pr": Metric("precision and recall, k = 3", manifolds, _too_few(4)),
-    "dc": Metric("density and coverage, k = 5", balls, _too_few(6)),
+    "fd": Metric("Frechet distance", frechet, _too_few(2), better={"fd": "lower"}),
+    "kid": Metric("kernel distance", kernel, _too_few(2), better={"kid": "lower"}),
+    "is": Metric("Inception Score", inception, _unclassified, better={"is": "higher"}),
+    "pr": Metric(
+        "precision and recall, k = 3", manifolds, _too_few(4), better={"precision": "higher", "recall": "higher"}
+    ),
+    "dc": Metric("density and coverage, k = 5", balls, _too_few(6), better={"density": "higher", "coverage": "higher"}),
 }

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from morphospace.api.comparing import MOST, check_metrics, gather
 from morphospace.api.loading import Run, load
 from morphospace.api.sampling import Reconstructions, reconstruct, sample
 from morphospace.api.training import Hooks, train
+from morphospace.artifacts.comparison_page import save_comparison
 from morphospace.artifacts.files import write_text
 from morphospace.artifacts.run import RunFolder
 from morphospace.artifacts.sweep_report import Drawn, Row, SweepTable, row_of, save_panels
@@ -39,6 +41,7 @@ class Sweep:
         csv: The table in full precision.
         page: The table to read.
         picture: Samples of every run, and reconstructions beside them; None where no run could draw.
+        comparison: The runs side by side, compare.html; None where there are not two, or it was stopped.
         stopped: Name of the signal that ended it early.
     """
 
@@ -47,6 +50,7 @@ class Sweep:
     csv: Path
     page: Path
     picture: Path | None
+    comparison: Path | None = None
     stopped: str = ""
 
 
@@ -59,10 +63,13 @@ def sweep(
     seeds: int = 1,
     recipe: str | None = None,
     start_from: str | Path | None = None,
+    compare: Sequence[str] | str = "none",
+    compare_n: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
     each: Callable[[Combination, int, int], Hooks] | None = None,
     **settings: Any,
 ) -> Sweep:
-    """Train every combination of a grid as a run of its own, then leave one table and one picture.
+    """Train every combination of a grid as a run of its own, then leave one table, one picture and one page.
 
     Runs that `out` holds already go on or are done: the same call takes a stopped sweep up again, and more values in
     the grid add runs. A run whose loss is not finite is noted in the table, and the next one is trained.
@@ -70,17 +77,21 @@ def sweep(
     Args:
         model: Zoo member; may be left to the recipe.
         data: As for `train`.
-        out: Folder of the runs, the table (sweep.csv, sweep.md) and the picture (sweep.png).
+        out: Folder of the runs, the table (sweep.csv, sweep.md), the picture (sweep.png) and the page (compare.html).
         grid: Values of each setting that varies, `{"beta": [0.5, 1, 4], "latent_dim": [8, 32]}`.
         seeds: How many seeds for each combination.
         recipe: Under the settings given here.
         start_from: A finished run whose weights all begin with.
+        compare: What the page measures of each run, names as for `evaluate`; the usual numbers when empty.
+        compare_n: How many samples it measures; as for `evaluate`.
+        say: Takes one line at a time for the user while the page is made.
         each: Called before each run with it, its number from 1 and how many there are; returns who listens.
         settings: What all runs share.
 
     Raises:
         MorphospaceError: A setting, the data or the folder is not as it must be.
     """
+    wanted = check_metrics(compare, compare_n)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     require(world == 1, "WORLD_SIZE", world, "a sweep is one process; start it without torchrun")
     if isinstance(data, str):
@@ -98,7 +109,23 @@ def sweep(
         if stopped:
             break
     picture = draw(path, runs[: len(rows)], given)
-    return Sweep(path, SweepTable(rows), csv, page, picture, stopped)
+    table = SweepTable(rows)
+    if stopped or len(runs) < 2:
+        return Sweep(path, table, csv, page, picture, None, stopped)
+    side_by_side = compared(path, runs, wanted, n=compare_n, data=given, say=say)
+    return Sweep(path, table, csv, page, picture, side_by_side)
+
+
+def compared(path: Path, runs: Sequence[Combination], wanted: Sequence[str] | None, **how: Any) -> Path:
+    """Write compare.html, of the first combinations where there are more than a page holds."""
+    combined = [str({name: value for name, value in run.settings.items() if name != "seed"}) for run in runs]
+    first = list(dict.fromkeys(combined))[:MOST]
+    kept = [run for run, of in zip(runs, combined) if of in first]
+    made = gather([RunFolder.open(path / run.name) for run in kept], wanted, **how)
+    if len(kept) < len(runs):
+        left = f"The first {MOST} combinations alone are here, {len(kept)} of {len(runs)} runs."
+        made = replace(made, warnings=(f"{left} The others: `morpho compare RUN RUN ...`.", *made.warnings))
+    return save_comparison(made, path / "compare.html")
 
 
 def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) -> None:

@@ -39,12 +39,45 @@ def write_report(run: RunFolder) -> Path:
     title = html.escape(f"{run.configuration.model.name}: {run.path.name}")
     body = f"""<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style><h1>{title}</h1>
-<div class="two">{"".join(pictures)}</div>{picture("Curves", run.path / "curves.png")}
+<div class="two">{"".join(pictures)}</div>{scores(run.read_best())}{picture("Curves", run.path / "curves.png")}
 <div class="two"><section><h2>Last numbers</h2>{table(numbers)}</section>
 <section><h2>Settings</h2>{sections}</section></div></html>
 """
     write_text(run.path / "report.html", body)
     return run.path / "report.html"
+
+
+def scores(best: Mapping[str, Any] | None) -> str:
+    """Return how the best checkpoint scored as HTML: where it was chosen, and on images that had no say in it."""
+    if best is None:
+        return ""
+    heads = ("number", "value", "95 %", "real images", "samples", "seed", "")
+    uses = {"selection": "on the way" if best["by"] in ("loss", "last") else "chosen here", "report": "to be reported"}
+    rows = [
+        [found["name"], *_number(found), *_counts(found["conditions"]), use]
+        for part, use in uses.items()
+        for found in best[part].values()
+    ]
+    head, *body = (
+        "".join(f"<{tag}>{html.escape(str(cell))}</{tag}>" for cell in row)
+        for tag, row in [("th", heads), *(("td", row) for row in rows)]
+    )
+    lines = "".join(f"<tr>{line}</tr>" for line in (head, *body))
+    what = f"the last one, of image {best['checkpoint']:,}; none was chosen"
+    if best["by"] != "last":
+        what = f"of image {best['checkpoint']:,}, chosen by {best['by']} ({best['better']} is better)"
+    return f"<section><h2>The best checkpoint</h2><p>{what}</p><table>{lines}</table></section>"
+
+
+def _number(found: Mapping[str, Any]) -> tuple[str, str]:
+    unit = f" {found['unit']}" if found["unit"] else ""
+    interval = "" if found["low"] is None else f"{found['low']:.4g} to {found['high']:.4g}"
+    return f"{found['value']:.5g}{unit}", interval
+
+
+def _counts(conditions: Mapping[str, Any]) -> tuple[str, str, str]:
+    real = f"{conditions['n_real']:,} {conditions['split']}"
+    return real, f"{conditions['n_fake']:,}" if "n_fake" in conditions else "", str(conditions.get("seed", ""))
 
 
 def newest(folder: Path) -> Path | None:

@@ -17,7 +17,7 @@ from morphospace.artifacts.pictures import grid, grid_of_pairs, interleave, save
 from morphospace.artifacts.run import RunFolder
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
 from morphospace.training.engine import Engine
-from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Validated
+from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Scored, Validated
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -58,6 +58,9 @@ class Recorder:
         elif isinstance(event, Validated):
             valid = {f"valid/{name}": value for name, value in event.terms.items()}
             self.write(event, {**valid, "valid/loss": event.loss}, {})
+        elif isinstance(event, Scored):
+            scores = {f"metric/{name}": score.value for name, score in event.scores.items()}
+            self.write(event, scores, {"scoring_seconds": round(event.seconds, 3)})
         elif isinstance(event, Checkpointed):
             keep = self.run.configuration.training.keep
             save_checkpoint(self.run.checkpoints, event.state, best=event.best, keep=keep)

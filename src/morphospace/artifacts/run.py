@@ -93,6 +93,19 @@ class RunFolder:
         """The file of its numbers, one JSON object a line."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def best(self) -> Path:
+        """The file that says how the best checkpoint scored, where metrics were watched."""
+        return self.path / "best.json"
+
+    def read_best(self) -> dict[str, Any] | None:
+        """Return what `best.json` holds; None where there is none, or nothing whole."""
+        try:
+            found = json.loads(self.best.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl; a last line that a kill cut short is left out."""
         lines: list[dict[str, Any]] = []

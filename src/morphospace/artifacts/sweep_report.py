@@ -66,7 +66,7 @@ def row_of(name: str, settings: Mapping[str, Any], lines: Sequence[Mapping[str, 
         last.update(line)
 
     def find(term: str) -> float | None:
-        found = [key for key in last if key.endswith(f"/{term}")]
+        found = [key for key in last if key.endswith(f"/{term}") and not key.startswith("metric/")]
         held_out = [key for key in found if key.startswith("valid/")]
         return next((last[key] for key in held_out or found), None)
 

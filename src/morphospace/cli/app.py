@@ -43,6 +43,8 @@ VERBS = {
     "attribute": ("directions:attribute", "Move images along the direction of an attribute, or do sums."),
     "diagnose": ("diagnosing:diagnose", "Look a run over for collapse, copies and trouble in training."),
     "evaluate": ("evaluating:evaluate", "Measure how near samples, or any images, are to real ones."),
+    "compare": ("comparing:compare", "Set runs side by side on one page: settings, cost, curves, numbers, pictures."),
+    "judge": ("judging:judge", "Make a page that asks people: real or generated? And pool their answers."),
     "map": ("taking:map_codes", "Draw where a set's codes lie, in two dimensions, as a PNG."),
     "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
     "card": ("taking:card", "Describe a run as a model card: data and terms, settings, numbers, limits."),

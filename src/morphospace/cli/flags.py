@@ -11,17 +11,28 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
 from morphospace.artifacts.configuration import as_written, fields_of
 from morphospace.data.settings import DataSettings
+from morphospace.errors import SettingError
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 
-__all__ = ["Json", "documentation", "flag_for", "flags_of", "list_flags", "split_lists", "switches", "with_flags"]
+__all__ = [
+    "Json",
+    "documentation",
+    "flag_for",
+    "flags_of",
+    "given_of",
+    "list_flags",
+    "split_lists",
+    "switches",
+    "with_flags",
+]
 
 Json = Annotated[
     bool, Parameter(help="Print one JSON object on standard output, nothing else.", negative=(), show_default=False)
@@ -29,6 +40,7 @@ Json = Annotated[
 
 ORDER = ("Model", "Data", "Training")
 GROUPS = {name: Group(name, sort_key=10 + i) for i, name in enumerate(ORDER)}
+OF_SETTINGS = ("train", "resume", "sweep", "data")
 SECTIONS: dict[str, type] = {"Data": DataSettings, "Training": TrainingSettings}
 
 
@@ -74,7 +86,7 @@ def _flag(name: str, hint: Any, default: Any, line: str, group: Group | None) ->
     if listed:
         # However many are given: the settings count them and say what is wrong.
         inner = tuple[typing.get_args(inner)[0], ...]  # type: ignore[misc]
-    if default is not None and default != ():
+    if default not in (None, (), ""):
         shown = (
             ("yes" if default else "no")
             if isinstance(default, bool)
@@ -117,6 +129,19 @@ def flags_of(
     ]
 
 
+def given_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a command line gave.
+
+    Raises:
+        SettingError: A flag that takes a list was given nothing.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name, value in given.items():
+        if value == ():
+            raise SettingError(f"{flag_for(name)}: needs a value; give one, or leave the flag out")
+    return given
+
+
 def with_flags(function: Callable[..., Any], flags: Iterable[inspect.Parameter]) -> Callable[..., Any]:
     """Return `function` with its `**settings` spelled out as flags."""
     own = inspect.signature(function, eval_str=True)
@@ -150,11 +175,13 @@ def switches() -> set[str]:
 
 
 def split_lists(tokens: Sequence[str]) -> list[str]:
-    """Let `--widths 32,64` and `--widths=32,64` be `--widths 32 64`.
+    """Let `--widths 32,64` and `--widths=32,64` be `--widths 32 64`, for the verbs whose flags are settings.
 
     >>> split_lists(["train", "vae", "--widths=32,64", "--out", "a,b"])
     ['train', 'vae', '--widths', '32', '64', '--out', 'a,b']
     """
+    if not tokens or tokens[0] not in OF_SETTINGS:
+        return list(tokens)  # `evaluate --metrics fd,kid` takes one text
     listed, split, inside = list_flags(), [], False
     for token in tokens:
         flag, equals, value = token.partition("=")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from morphospace.artifacts.configuration import Configuration
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
+from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ModelSettings, VAESettings
 
 if TYPE_CHECKING:
     from morphospace.models.conditioning import Conditioning
 
-__all__ = ["beta_line", "checked_start", "foretold", "opening", "parameter_counts", "shape_of"]
+__all__ = ["beta_line", "checked_start", "foretold", "opening", "parameter_counts", "scores_line", "shape_of"]
 
 Shape = tuple[int, int, int]
 
@@ -111,10 +112,11 @@ def opening(configuration: Configuration, shape: Shape | None, told: Conditionin
         told: What a conditional model is told, if known.
 
     Raises:
-        SettingError: The towers cannot make such images, or there is no such device or precision.
+        SettingError: The towers cannot make such images, or there is no such device, precision or metric.
     """
     from morphospace.training.precision import choose_device, choose_precision
 
+    scored = scores_line(configuration.training)
     model, s = configuration.model, configuration.training
     device = choose_device(s.device)
     precision = choose_precision(s.precision, device)
@@ -122,13 +124,27 @@ def opening(configuration: Configuration, shape: Shape | None, told: Conditionin
     data = configuration.data.data
     about = f"{length}, batch {s.batch_size}, {precision} on {device}, seed {s.seed}"
     if shape is None:
-        return [f"{model.name} on {data}: {about}"]
+        return [f"{model.name} on {data}: {about}", *scored]
     height, width, channels = shape
     lines = [
         counted(model, shape, told),
         f"{data} at {height}x{width}x{channels}: {about}",
     ]
-    return [*lines, *filter(None, [beta_line(model, shape)])]
+    return [*lines, *filter(None, [beta_line(model, shape)]), *scored]
+
+
+def scores_line(training: TrainingSettings) -> list[str]:
+    """Return a line with what is scored on the way; none where nothing is.
+
+    Raises:
+        SettingError: There is no such metric, or nothing can be chosen by it.
+    """
+    if not training.scores:
+        return []
+    from morphospace.api.watching import planned
+
+    plan = planned(training)
+    return [] if plan is None else [plan.words]
 
 
 def checked_start(start_from: str | None) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from morphospace.training.events import Event
+    from morphospace.training.selection import Score
 
 __all__ = ["Watch", "clock_time"]
 
@@ -26,6 +27,10 @@ def clock_time(seconds: float) -> str:
     """
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def _with_margin(score: Score) -> str:
+    return f"{score.value:.4g}" + (f" +- {score.margin:.2g}" if score.margin else "")
 
 
 class Watch:
@@ -77,7 +82,7 @@ class Watch:
 
     def __call__(self, event: Event) -> None:
         """Take note of a training event."""
-        from morphospace.training.events import Checkpointed, Finished, Reported, Resumed, Validated
+        from morphospace.training.events import Checkpointed, Finished, Reported, Resumed, Scored, Validated
 
         self.images = event.clock.images
         if isinstance(event, Resumed):
@@ -90,6 +95,9 @@ class Watch:
             self.valid_loss = event.loss
             parts = "".join(f"  {name} {value:.4g}" for name, value in event.terms.items())
             self.say(f"held out: loss {event.loss:.5g}{parts}")
+        elif isinstance(event, Scored):
+            told = "".join(f"  {name} {_with_margin(score)}" for name, score in event.scores.items())
+            self.say(f"scored:{told}  in {event.seconds:.1f} s")
         elif isinstance(event, Checkpointed):
             self.saved = self.images
         elif isinstance(event, Finished):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from morphospace.artifacts.configuration import resolve
+from morphospace.cli.comparing import METRICS_HELP, named_metrics
 from morphospace.cli.flags import SECTIONS, Json, flags_of, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Table
@@ -51,6 +52,8 @@ def sweep(
     seeds: Annotated[int, Parameter(help="Seeds for each combination, counted up from --seed.")] = 1,
     recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags win.")] = None,
     start_from: Annotated[str | None, Parameter(name="--from", help="A run whose weights all begin with.")] = None,
+    compare: Annotated[str, Parameter(help=f"For the page in the end. {METRICS_HELP}")] = "none",
+    compare_n: Annotated[int | None, Parameter(help="Samples that these are measured on; as in evaluate.")] = None,
     dry_run: Annotated[
         bool, Parameter(help="List the runs; leave nothing behind.", negative=(), show_default=False)
     ] = False,
@@ -62,6 +65,7 @@ def sweep(
     from morphospace.artifacts.sweeps import combinations, parse_grid
     from morphospace.cli.opening import checked_start
 
+    wanted = named_metrics(compare)
     given = {name: value for name, value in settings.items() if value is not None}
     name, parsed = resolve(model, recipe, given).model.name, parse_grid(grid)
     runs = combinations(name, recipe, parsed, seeds, given)
@@ -70,7 +74,8 @@ def sweep(
     if dry_run:
         names = [str(path / run.name) for run in runs]
         return Answer({"out": str(path), "runs": names}, names)
-    return _swept(name, parsed, path, talk, seeds=seeds, recipe=recipe, start_from=start_from, **given)
+    given |= {"seeds": seeds, "recipe": recipe, "start_from": start_from}
+    return _swept(name, parsed, path, talk, compare=wanted, compare_n=compare_n, **given)
 
 
 def _swept(model: str, grid: dict[str, list[str]], path: Path, talk: Spoken, **how: Any) -> Answer:
@@ -88,14 +93,16 @@ def _swept(model: str, grid: dict[str, list[str]], path: Path, talk: Spoken, **h
         return Hooks(listeners=[watches[-1]], say=watches[-1].say, progress=watches[-1].packing)
 
     try:
-        done = carry_out(model, out=path, grid=grid, each=watched, **how)
+        done = carry_out(model, out=path, grid=grid, each=watched, say=lambda line: watches[-1].say(line), **how)
     finally:
         for watch in watches:
             watch.close()
     columns, picture = done.table.columns, None if done.picture is None else str(done.picture)
     rows = [{"run": str(path / row.name), **row.values()} for row in done.table.rows]
-    data = {"out": str(path), "runs": rows, "csv": str(done.csv), "page": str(done.page), "picture": picture}
+    data: dict[str, Any] = {"out": str(path), "runs": rows, "csv": str(done.csv), "page": str(done.page)}
+    data |= {"picture": picture, "comparison": None if done.comparison is None else str(done.comparison)}
     lines = ["", f"{'table':16}{done.csv}, {done.page}"] + ([f"{'picture':16}{picture}"] if picture else [])
+    lines += [f"{'side by side':16}{done.comparison}"] if done.comparison else []
     if done.stopped:
         lines = [f"stopped in run {len(rows)}; run the same command again to go on", *lines[1:]]
     data["stopped"] = done.stopped

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from morphospace.artifacts.configuration import Configuration, recipe_named, resolve
-from morphospace.cli.flags import SECTIONS, Json, flag_for, flags_of, switches, with_flags
+from morphospace.cli.flags import SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.data.settings import DataSettings
@@ -81,7 +81,7 @@ def train(
     **settings: Any,
 ) -> Answer:
     """Train a model, or go on with the run that --out holds."""
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = given_of(settings)
     configuration = resolve(model, recipe, given)
     if out is None and not dry_run:
         raise SettingError("out: none given; name the run's folder, for instance --out runs/first")
@@ -171,7 +171,7 @@ def resume(
     from morphospace.cli.progress import Watch
     from morphospace.models.conditioning import Conditioning
 
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = given_of(settings)
     folder = RunFolder.open(Path(run))
     configuration = resolve(recipe=str(Path(run) / "run.toml"), overrides=given)
     custom = folder.facts.get("custom") or folder.facts.get("data_given")
@@ -196,14 +196,33 @@ def _hooks(watch: Watch) -> Hooks:
     return Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
 
 
-def _collapsed(run: Run, watch: Watch) -> list[str]:
-    """Return why a run ended by itself before its end, and what to try: no error, but not what was hoped for."""
-    from morphospace.training.collapse import REMEDIES
+def _ended_early(run: Run, watch: Watch) -> list[str]:
+    """Return why a run ended by itself before its end; after a collapse, which is no success, what to try too."""
+    from morphospace.training.collapse import COLLAPSE, REMEDIES
 
+    line = f"stopped at image {watch.images:,}: {watch.stopped}"
+    if not watch.stopped.startswith(COLLAPSE):
+        return [line]
     flags = [flag_for(name) for name in REMEDIES if hasattr(run.configuration.model, name)]
     flags = [f"a lower {flag}" if flag == "--beta" else flag for flag in flags]
-    advice = [f"{'try':16}{', '.join(flags)}, in a new run"] if flags else []
-    return [f"stopped at image {watch.images:,}: {watch.stopped}", *advice]
+    return [line, *([f"{'try':16}{', '.join(flags)}, in a new run"] if flags else [])]
+
+
+def _best(best: Mapping[str, Any]) -> list[str]:
+    """Return how the best checkpoint scored: on the images it was chosen by, and on those that had no say."""
+    chosen = "the last" if best["by"] == "last" else f"by {best['by']}"
+    lines = [f"{'best':16}image {best['checkpoint']:,}, {chosen}"]
+    for name, report in best["report"].items():
+        both = [f"{found['value']:.5g} ({_conditions(found)})" for found in (best["selection"][name], report)]
+        lines.append(f"{'':16}{name} {both[0]}, to be reported {both[1]}")
+    return lines
+
+
+def _conditions(found: Mapping[str, Any]) -> str:
+    about, ends = found["conditions"], ""
+    if found["low"] is not None:
+        ends = f"{found['low']:.4g} to {found['high']:.4g}; "
+    return f"{ends}{about['n_real']:,} {about['split']}, seed {about['seed']}"
 
 
 def _left(run: Run, watch: Watch) -> Answer:
@@ -215,7 +234,7 @@ def _left(run: Run, watch: Watch) -> Answer:
         if (found := sorted((path / name).glob("*.png")))
     }
     report = path / "report.html"
-    data = {
+    data: dict[str, Any] = {
         "run": str(path),
         "model": model,
         "data": run.folder.facts["data"],
@@ -224,6 +243,7 @@ def _left(run: Run, watch: Watch) -> Answer:
         "stopped": watch.stopped,
         "terms": dict(watch.terms),
         "valid_loss": watch.valid_loss,
+        "best": run.folder.read_best(),
         "report": str(report) if report.is_file() else None,
         **pictures,
     }
@@ -231,12 +251,13 @@ def _left(run: Run, watch: Watch) -> Answer:
         kept = "saved" if watch.saved == watch.images else f"the last checkpoint is of image {watch.saved}"
         line = f"stopped at image {watch.images}, {kept}; run the same command again to go on"
         return Answer(data, [line], code=STOPPED[watch.stopped])
-    lines = _collapsed(run, watch) if watch.stopped else []
+    lines = _ended_early(run, watch) if watch.stopped else []
     lines += (
         []
         if watch.reports or watch.stopped
         else [f"nothing left to do at image {watch.images:,}; ask for more with --epochs"]
     )
+    lines += _best(data["best"]) if data["best"] else []
     lines.append(f"{'run':16}{path}")
     lines += [f"{name:16}{picture}" for name, picture in pictures.items()]
     lines += [f"{'report':16}{report}"] if report.is_file() else []

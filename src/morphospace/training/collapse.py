@@ -7,7 +7,9 @@ from typing import Protocol
 
 from morphospace.training.events import Event, Reported
 
-__all__ = ["CollapseStop", "REMEDIES"]
+__all__ = ["COLLAPSE", "CollapseStop", "REMEDIES"]
+
+COLLAPSE = "posterior collapse"
 
 # The settings that help against it, in the order to try them.
 REMEDIES = ("beta", "kl_warmup_images", "free_bits")
@@ -50,7 +52,7 @@ class CollapseStop:
         """Ask the engine to stop where the codes have been empty for long enough."""
         if self.below >= self.reports and not self.engine.stop:
             self.engine.stop = (
-                f"posterior collapse: the KL was below {self.threshold:g} nats in {self.below} reports in a row, "
+                f"{COLLAPSE}: the KL was below {self.threshold:g} nats in {self.below} reports in a row, "
                 f"{self.kl:.2g} in the last, so the codes say nothing of the images"
             )
 

@@ -19,14 +19,14 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch, Batches
-from morphospace.errors import SettingError, TrainingError
+from morphospace.errors import TrainingError
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.phase import Phase, Trainable
 from morphospace.objectives.terms import Terms
@@ -40,16 +40,17 @@ from morphospace.training.events import (
     Listener,
     Reported,
     Resumed,
+    Scored,
     State,
     Validated,
-    remembered,
-    reminded,
 )
-from morphospace.training.optim import learning_rate, load_optimizer_state, make_optimizer, optimizer_state
+from morphospace.training.optim import learning_rate
+from morphospace.training.players import check_phases, optimizers_for, parameters_of
 from morphospace.training.precision import autocast
+from morphospace.training.selection import LOSS, Score, Selection
 from morphospace.training.settings import TrainingSettings
+from morphospace.training.snapshot import restore, state_of
 from morphospace.training.turn import EngineTurn
-from morphospace.training.weights import load_weights
 
 __all__ = ["Engine"]
 
@@ -67,6 +68,11 @@ class Engine:
         world: This process among others.
         ema_halflife_images: Half-life of the weights' moving average, 0 for none.
         listeners: Called with every event, in order.
+
+    Attributes:
+        selection: Which checkpoint is the best; by the loss on held-out images unless another is put here.
+        scorer: Scores the model as it stands, where `settings.metrics` say when; must leave it as it was.
+        stop: Why to end after the step at hand; empty to go on.
 
     Raises:
         SettingError: A parameter belongs to no phase, a name is taken twice, or simultaneous phases share a parameter.
@@ -95,48 +101,20 @@ class Engine:
         self.phases = [phase for phases in self.rounds for phase in phases]
         self.turns = max(phase.turns for phase in self.phases)
         self.names = {parameter: name for name, parameter in model.networks.named_parameters()}
-        self.learned = {phase.name: _parameters(phase.learns) for phase in self.phases}
-        self.check_phases()
-        self.optimizers = self.make_optimizers()
+        self.learned = {phase.name: parameters_of(phase.learns) for phase in self.phases}
+        check_phases(self.rounds, self.learned, self.names)
+        self.optimizers = optimizers_for(self.phases, self.learned, model.settings)
         self.ema: Ema | None = None
         if ema_halflife_images and model.averaged:
             self.ema = Ema(model.networks, model.averaged, ema_halflife_images)
-        self.steps, self.seconds, self.best = 0, 0.0, math.inf
+        self.steps, self.seconds = 0, 0.0
+        self.selection = Selection(patience=settings.patience, delta=settings.min_delta)
+        self.scorer: Callable[[], Mapping[str, Score]] | None = None
         self.memo: dict[str, tuple[object, frozenset[nn.Module]]] = {}
         self.sums: dict[str, list[Tensor]] = {}
         self.stop = ""
         self.reads_every_step = self.device.type == "cpu"
         self.found_inf = torch.zeros((), device=self.device)
-
-    # -- set-up ----------------------------------------------------------------------------------------------
-
-    def check_phases(self) -> None:
-        """Refuse phases that leave a parameter out, share a name, or collide while simultaneous."""
-        if len(self.learned) != len(self.phases):
-            raise SettingError(f"phases = {[p.name for p in self.phases]}: every phase needs a name of its own")
-        taught = {p for learned in self.learned.values() for p in learned}
-        for parameter, name in self.names.items():
-            if parameter.requires_grad and parameter not in taught:
-                raise SettingError(f"phases: no phase learns the parameter {name!r}; add its module to a `learns`")
-        for phases in self.rounds:
-            several = [p for phase in phases for p in self.learned[phase.name]]
-            if len(several) != len(set(several)):
-                names = [phase.name for phase in phases]
-                raise SettingError(f"phases = {names}: simultaneous phases must not learn the same parameter")
-
-    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Build one optimizer for each name that phases give, over the union of what they learn."""
-        s = self.model.settings
-        groups: dict[str, dict[nn.Parameter, None]] = {}
-        self.base_lr: dict[str, float] = {}
-        for phase in self.phases:
-            name = phase.optimizer or phase.name
-            groups.setdefault(name, {}).update(dict.fromkeys(self.learned[phase.name]))
-            self.base_lr[name] = phase.lr or s.lr  # type: ignore[attr-defined]
-        return {
-            name: make_optimizer(list(group), s.optimizer, self.base_lr[name], s.betas, s.weight_decay)  # type: ignore[attr-defined]
-            for name, group in groups.items()
-        }
 
     # -- one step --------------------------------------------------------------------------------------------
 
@@ -207,7 +185,7 @@ class Engine:
             self.sums.setdefault(f"{phase.name}/gradient_norm", []).append(norm.detach())
         optimizer = self.optimizers[name]
         rate = learning_rate(
-            self.base_lr[name],
+            optimizer.defaults["lr"],
             clock,
             schedule=s.schedule,
             warmup_images=s.warmup_images,
@@ -226,14 +204,24 @@ class Engine:
         """Stop before the step where a loss is not finite.
 
         Reading a number from an accelerator would make each step wait for it. There a flag stays on the device, the
-        fused optimizers skip every step from then on, and the next report raises.
+        fused optimizers skip every step from then on, and the next report raises. Those that are not fused (RMSprop)
+        know no such flag and would step: for them the number is read.
         """
         if self.reads_every_step:
             if not math.isfinite(loss.item()):
                 self.refuse_non_finite(clock)
             return
         self.found_inf = torch.maximum(self.found_inf, (~torch.isfinite(loss)).float())
-        self.optimizers[phase.optimizer or phase.name].found_inf = self.found_inf  # type: ignore[attr-defined]
+        optimizer = self.optimizers[phase.optimizer or phase.name]
+        if optimizer.defaults.get("fused"):
+            optimizer.found_inf = self.found_inf  # type: ignore[attr-defined]
+        else:
+            self.check_finite()
+
+    def check_finite(self) -> None:
+        """Raise where the flag on an accelerator says that a loss was not finite."""
+        if not self.reads_every_step and self.found_inf:
+            self.refuse_non_finite(self.clock)
 
     def refuse_non_finite(self, clock: Clock) -> None:
         """Raise with the name of the term that was the first not to be finite."""
@@ -255,10 +243,11 @@ class Engine:
     # -- a run -----------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Train to the end, reporting, validating and checkpointing on the way."""
+        """Train to the end, reporting, validating, scoring and checkpointing on the way."""
         s = self.settings
         report = s.report_images or max(1, self.total_images // 100)
         checkpoint = s.checkpoint_images or max(1, self.total_images // 10)
+        scores = (s.metrics_every_images or checkpoint) if s.scores else 0
         self.model.networks.train()
         spent, since = 0.0, self.clock.images  # of the stretch since the last report; saving and judging left out
         stopping = self.world.any(bool(self.stop))  # a listener may have asked for it when the run was taken up
@@ -267,14 +256,21 @@ class Engine:
             self.step()
             # Asked once a step: a signal that comes while a checkpoint is written ends the next step, with its own.
             stopping = self.world.any(bool(self.stop))
-            now, ends = self.clock.images, stopping or self.clock.images >= self.total_images
+            now, done = self.clock.images, self.clock.images >= self.total_images
             spent += time.perf_counter() - began
-            if ends or before // report != now // report:
+            if stopping or done or before // report != now // report:
                 self.seconds += spent
                 self.report((now - since) / spent)
                 spent, since = 0.0, now
-            if ends or before // checkpoint != now // checkpoint:
-                self.checkpoint(spent)
+            scoring = scores > 0 and (done or before // scores != now // scores)
+            due = scoring or done or before // checkpoint != now // checkpoint
+            if due or stopping:
+                self.checkpoint(spent, due=due, scoring=scoring)
+                # Patience ends a run at once: one that is killed here and taken up again ends here too.
+                stopping = stopping or self.world.any(bool(self.selection.reason))
+        if spent:
+            self.seconds += spent
+            self.report((self.clock.images - since) / spent)
         self.emit(Finished(self.clock, self.stop))
 
     def emit(self, event: Event) -> None:
@@ -284,27 +280,48 @@ class Engine:
 
     def report(self, rate: float) -> None:
         """Read the numbers of the stretch that ends here, and tell them."""
-        if not self.reads_every_step and self.found_inf:
-            self.refuse_non_finite(self.clock)
+        self.check_finite()
         terms = {name: float(torch.stack(values).float().mean()) for name, values in self.sums.items()}
         self.sums = {}
         self.emit(Reported(self.clock, self.seconds, rate, terms, self.total_images))
 
-    def checkpoint(self, spent: float) -> None:
-        """Judge the held-out images, then tell that it is time to save; `spent` seconds are not reported yet."""
+    def checkpoint(self, spent: float, *, due: bool, scoring: bool) -> None:
+        """Judge the model, then tell that it is time to save.
+
+        Args:
+            spent: Seconds of training that are not reported yet.
+            due: Whether the moment follows from the settings, and not from a signal.
+            scoring: Whether the scorer is asked.
+        """
+        self.check_finite()
         best = False
-        if self.valid is not None and self.world.leads and (judged := self.validate()):
-            self.emit(judged)
-            best = judged.loss < self.best
-            self.best = min(self.best, judged.loss)
+        if self.world.leads:
+            scores: dict[str, Score] = {}
+            if judged := self.validate():
+                self.emit(judged)
+                scores[LOSS] = Score(judged.loss)
+            if scoring and (scored := self.scored()):
+                self.emit(scored)
+                scores |= scored.scores
+            best = self.selection.take(scores, self.clock.images, due=due)
+            self.stop = self.stop or self.selection.reason
         self.emit(Checkpointed(self.clock, self.state(spent), best))
         self.world.wait()
 
+    def scored(self) -> Scored | None:
+        """Ask the scorer, if there is one."""
+        if self.scorer is None:
+            return None
+        began = time.perf_counter()
+        scores = self.scorer()
+        return Scored(self.clock, scores, time.perf_counter() - began)
+
     @contextlib.contextmanager
-    def judging(self) -> Iterator[None]:
-        """Put the networks into evaluation mode, with the averaged weights where there are any."""
+    def judging(self, *, raw: bool = False) -> Iterator[None]:
+        """Put the networks into evaluation mode, with the averaged weights where there are any, unless `raw`."""
         self.model.networks.eval()
-        with self.ema.swapped() if self.ema else contextlib.nullcontext(), torch.no_grad():
+        averaged = self.ema.swapped() if self.ema and not raw else contextlib.nullcontext()
+        with averaged, torch.no_grad():
             yield
         self.model.networks.train()
 
@@ -339,32 +356,7 @@ class Engine:
 
     def state(self, spent: float = 0.0) -> State:
         """Return all that exact resume needs; the tensors are the live ones, not copies."""
-        tensors: dict[str, Mapping[str, Tensor]] = {
-            "model": self.model.networks.state_dict(),
-            "optimizer": {
-                f"{name}/{key}": value
-                for name, optimizer in self.optimizers.items()
-                for key, value in optimizer_state(optimizer, self.names).items()
-            },
-        }
-        if self.ema:
-            tensors["ema"] = self.ema.shadow.state_dict()
-        if memory := self.model.memory.state_dict():
-            # What each process replays are its own fakes: a file each, the leading one's name without a number.
-            tensors |= {f"memory-{rank}" if rank else "memory": m for rank, m in enumerate(self.world.gathered(memory))}
-        numbers = {
-            "step": self.steps,
-            "images": self.clock.images,
-            "epoch": self.clock.epoch,
-            "seconds": self.seconds + spent,
-            "best": self.best if math.isfinite(self.best) else None,
-            "world": self.world.size,
-            "threads": torch.get_num_threads(),
-            "precision": self.precision,
-            "torch": torch.__version__,
-            "listeners": remembered(self.listeners),
-        }
-        return State(tensors, numbers)
+        return state_of(self, spent)
 
     def load_state(self, state: State) -> None:
         """Go back to a saved moment.
@@ -372,24 +364,6 @@ class Engine:
         Raises:
             RunError: The state is of another model.
         """
-        load_weights(self.model.networks, state.tensors["model"], "model")
-        if self.ema:
-            load_weights(self.ema.shadow, state.tensors["ema"], "ema")
-        leading = state.tensors.get("memory", {})  # also for a process that was not there before
-        load_weights(self.model.memory, state.tensors.get(f"memory-{self.world.rank}", leading), "memory")
-        for name, optimizer in self.optimizers.items():
-            mine = {
-                k.removeprefix(f"{name}/"): v for k, v in state.tensors["optimizer"].items() if k.startswith(f"{name}/")
-            }
-            load_optimizer_state(optimizer, self.names, mine)
-        numbers = state.numbers
-        self.steps, self.seconds = int(numbers["step"]), float(numbers["seconds"])  # type: ignore[call-overload, arg-type]
-        best = numbers.get("best")
-        self.best = math.inf if best is None else float(best)  # type: ignore[arg-type]
-        reminded(self.listeners, numbers.get("listeners"))
+        restore(self, state)
+        self.stop = self.stop or self.selection.reason
         self.emit(Resumed(self.clock))
-
-
-def _parameters(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
-    """Return the trainable parameters of modules, each once, in order."""
-    return list(dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad))

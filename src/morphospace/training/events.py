@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from morphospace.objectives.clock import Clock
+from morphospace.training.selection import Score
 
 __all__ = [
     "State",
@@ -16,6 +17,7 @@ __all__ = [
     "Resumed",
     "Reported",
     "Validated",
+    "Scored",
     "Checkpointed",
     "Finished",
     "Listener",
@@ -81,12 +83,25 @@ class Validated(Event):
 
 
 @dataclass(frozen=True)
+class Scored(Event):
+    """The model was scored by metrics on the way.
+
+    Attributes:
+        scores: By name; those of the model's own weights, where averaged ones are kept beside them, end in `@raw`.
+        seconds: What it took; no part of the training time.
+    """
+
+    scores: Mapping[str, Score]
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Checkpointed(Event):
     """It is time to save.
 
     Attributes:
         state: What to save.
-        best: Whether this is the best validation loss so far.
+        best: Whether this is the best so far, by the number that the run chooses by.
     """
 
     state: State = field(repr=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from morphospace.errors import require
+from morphospace.training.selection import LOSS
 
 __all__ = ["TrainingSettings", "CHANGEABLE"]
 
@@ -21,6 +22,13 @@ CHANGEABLE = frozenset(
         "resident",
         "stop_on_collapse",
         "collapse_reports",
+        "metrics",
+        "metrics_every_images",
+        "metrics_n",
+        "metrics_features",
+        "best",
+        "patience",
+        "min_delta",
     }
 )
 
@@ -48,6 +56,14 @@ class TrainingSettings:
         stop_on_collapse: End the run when a VAE's KL stays below so many nats, for then its codes say nothing; 0 for
             never.
         collapse_reports: For how many reports in a row.
+        metrics: What to score on the way, against held-out images, as `fd,kid,precision`; see `morpho evaluate`.
+        metrics_every_images: Images between two scorings, each with a checkpoint; with each checkpoint when not given.
+        metrics_n: Samples drawn for a scoring, and the most held-out images they are set against.
+        metrics_features: What distances are taken in: `classifier`, `autoencoder`, `pixels`, `inception` or
+            `inception:PATH`; a classifier where the images have labels, else an autoencoder, when not given.
+        best: What the best checkpoint is chosen by: `loss` on held-out images, or a metric, which is then scored.
+        patience: End the run after so many scorings in a row without a gain in `best`; 0 for never.
+        min_delta: How much better counts as a gain; half the width of the metric's interval when not given.
         resident: Keep the images on the device; decided from its free memory when not given.
     """
 
@@ -66,6 +82,13 @@ class TrainingSettings:
     keep: int = 3
     stop_on_collapse: float = 0.0
     collapse_reports: int = 5
+    metrics: tuple[str, ...] = ()
+    metrics_every_images: int | None = None
+    metrics_n: int = 2000
+    metrics_features: str = ""
+    best: str = LOSS
+    patience: int = 0
+    min_delta: float | None = None
     resident: bool | None = None
 
     def __post_init__(self) -> None:
@@ -82,6 +105,17 @@ class TrainingSettings:
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2**63 - 1")
         half = self.ema_halflife_images
         require(half is None or half >= 0, "ema_halflife_images", half, "must not be negative; 0 turns it off")
-        for name in ("report_images", "checkpoint_images"):
+        for name in ("report_images", "checkpoint_images", "metrics_every_images"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "must be at least 1")
+        every = self.metrics_every_images
+        require(every is None or self.scores, "metrics_every_images", every, "goes with metrics; name a metric, as fd")
+        require(2 <= self.metrics_n <= 100_000, "metrics_n", self.metrics_n, "must be from 2 to 100,000")
+        require(self.patience >= 0, "patience", self.patience, "must not be negative; 0 turns it off")
+        delta = self.min_delta
+        require(delta is None or 0 <= delta < float("inf"), "min_delta", delta, "must not be negative")
+
+    @property
+    def scores(self) -> bool:
+        """Whether anything is scored on the way."""
+        return bool(self.metrics) or self.best != LOSS

@@ -1,0 +1,68 @@
+"""Who learns what: the checks that phases must pass, and their optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from morphospace.errors import SettingError
+from morphospace.objectives.phase import Phase
+from morphospace.training.optim import make_optimizer
+
+__all__ = ["check_phases", "optimizers_for", "parameters_of"]
+
+Learned = Mapping[str, Sequence[nn.Parameter]]
+
+
+def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    """Return the trainable parameters of modules, each once, in order."""
+    return list(dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad))
+
+
+def check_phases(rounds: Sequence[Sequence[Phase]], learned: Learned, names: Mapping[nn.Parameter, str]) -> None:
+    """Refuse phases that leave a parameter out, share a name, or collide while simultaneous.
+
+    Args:
+        rounds: The phases, simultaneous ones together.
+        learned: What each phase learns, by its name.
+        names: Every parameter's name.
+
+    Raises:
+        SettingError: They do.
+    """
+    phases = [phase for several in rounds for phase in several]
+    if len(learned) != len(phases):
+        raise SettingError(f"phases = {[p.name for p in phases]}: every phase needs a name of its own")
+    taught = {p for each in learned.values() for p in each}
+    for parameter, name in names.items():
+        if parameter.requires_grad and parameter not in taught:
+            raise SettingError(f"phases: no phase learns the parameter {name!r}; add its module to a `learns`")
+    for together in rounds:
+        several = [p for phase in together for p in learned[phase.name]]
+        if len(several) != len(set(several)):
+            names_of = [phase.name for phase in together]
+            raise SettingError(f"phases = {names_of}: simultaneous phases must not learn the same parameter")
+
+
+def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> dict[str, torch.optim.Optimizer]:
+    """Build one optimizer for each name that phases give, over the union of what they learn.
+
+    Args:
+        phases: All phases.
+        learned: What each learns, by its name.
+        settings: The model's: kind of optimizer, rate, betas, weight decay.
+    """
+    s = settings
+    groups: dict[str, dict[nn.Parameter, None]] = {}
+    rates: dict[str, float] = {}
+    for phase in phases:
+        name = phase.optimizer or phase.name
+        groups.setdefault(name, {}).update(dict.fromkeys(learned[phase.name]))
+        rates[name] = phase.lr or s.lr
+    return {
+        name: make_optimizer(list(group), s.optimizer, rates[name], s.betas, s.weight_decay)
+        for name, group in groups.items()
+    }
