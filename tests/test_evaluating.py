@@ -186,3 +186,9 @@ def test_only_inception_is_called_fid(runs: dict[str, ms.Run], monkeypatch: pyte
     monkeypatch.setattr(home, "extractor_for", fake)
     (result,) = ms.evaluate(runs["vae"], metrics=("fd",), features="inception", n=30).results
     assert result.name == "FID-30[inception:2015-12-05@6726]"
+
+
+def test_a_metric_is_also_known_by_its_numbers() -> None:
+    assert evaluating.metrics_of(("precision", "fd", "recall")) == ("pr", "fd")
+    with pytest.raises(SettingError, match=r"metrics = 'precison': there is no such metric .*'precision'"):
+        evaluating.metrics_of(("precison",))

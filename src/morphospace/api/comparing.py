@@ -10,11 +10,11 @@ import numpy as np
 
 from morphospace.api.comparing_members import Looks, key_of, looks_of, member_of, run_of, settings_of
 from morphospace.api.comparing_numbers import Scores, over_seeds, scored, table_of
-from morphospace.api.evaluating import METRICS
+from morphospace.api.evaluating import metrics_of
 from morphospace.artifacts.comparison import Comparison, Member
 from morphospace.artifacts.run import RunFolder, find_runs
 from morphospace.data.pack import Pack
-from morphospace.errors import RunError, nearest, require
+from morphospace.errors import RunError, require
 
 __all__ = ["MOST", "check_metrics", "compare", "gather"]
 
@@ -70,9 +70,7 @@ def check_metrics(metrics: Sequence[str] | str, n: int | None) -> Sequence[str] 
     if metrics in ("none", ("none",), ["none"]):
         return None
     names = [metrics] if isinstance(metrics, str) else list(metrics)
-    for name in names:
-        require(name in METRICS, "metrics", name, f"there is no such metric{nearest(name, METRICS)}")
-    return names
+    return metrics_of(names)
 
 
 def _paths(runs: Sequence[str | Path]) -> list[Path]:

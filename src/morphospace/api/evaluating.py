@@ -16,7 +16,7 @@ from morphospace.api.codes import judged_rows
 from morphospace.api.evidence import Evidence, Side, chosen
 from morphospace.api.loading import Run, loaded
 from morphospace.api.model_metrics import MODEL_METRICS
-from morphospace.api.set_metrics import SET_METRICS, Metric
+from morphospace.api.set_metrics import SET_METRICS, Better, Metric
 from morphospace.artifacts.files import write_text
 from morphospace.data.pack import Pack, in_memory_pack
 from morphospace.data.prepare import prepare
@@ -25,7 +25,7 @@ from morphospace.errors import RunError, SettingError, nearest, require
 from morphospace.evaluation.results import Result
 from morphospace.training.precision import choose_device
 
-__all__ = ["FILE", "METRICS", "Evaluation", "evaluate"]
+__all__ = ["FILE", "METRICS", "NUMBERS", "Evaluation", "evaluate", "metrics_of"]
 
 FILE = "evaluation.json"
 USUAL_N = 10_000
@@ -33,6 +33,11 @@ MOST = 100_000
 
 METRICS: Mapping[str, Metric] = {**SET_METRICS, **MODEL_METRICS}
 """Every metric by name."""
+
+NUMBERS: Mapping[str, tuple[str, Better]] = {
+    number: (name, better) for name, metric in METRICS.items() for number, better in metric.better.items()
+}
+"""Of which metric each number is, and which way is better."""
 
 Images = str | Pack | np.ndarray
 
@@ -54,6 +59,18 @@ class Evaluation:
     real: str
     fake: str
     left_out: Mapping[str, str]
+
+
+def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that are asked for, by themselves (`pr`) or by one of their numbers (`precision`).
+
+    Raises:
+        SettingError: There is no such metric.
+    """
+    for name in names:
+        known = dict.fromkeys([*METRICS, *NUMBERS])
+        require(name in known, "metrics", name, f"there is no such metric{nearest(name, known)}")
+    return tuple(dict.fromkeys(name if name in METRICS else NUMBERS[name][0] for name in names))
 
 
 def evaluate(
@@ -83,7 +100,7 @@ def evaluate(
         run: A loaded run or its folder; leave it out to compare two sets.
         real: A source, a pack or uint8 images (N, H, W, C), in place of the run's own data.
         fake: The same, in place of what a run draws; brought to the size of the real ones.
-        metrics: Names of `METRICS`; those usual for what there is when empty.
+        metrics: Names of `METRICS`, or of `NUMBERS`; those usual for what there is when empty.
         n: How many fakes, and at most how many real images; 10,000 or as many as there are when None.
         seed: Which samples, and the seed of every resampling.
         features: `classifier`, `autoencoder`, `pixels`, `inception`, `inception:PATH`, or a network of your own that
@@ -102,8 +119,7 @@ def evaluate(
     """
     require(n is None or 2 <= n <= MOST, "n", n, f"must be from 2 to {MOST:,}")
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    for name in metrics:
-        require(name in METRICS, "metrics", name, f"there is no such metric{nearest(name, METRICS)}")
+    metrics = metrics_of(metrics)
     if run is None and (real is None or fake is None):
         raise SettingError("run = None: give a run, or two sets of images as real= and fake=")
     found = None if run is None else loaded(run)

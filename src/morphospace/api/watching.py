@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from morphospace.api.evaluating import FILE, METRICS, keep
+from morphospace.api.evaluating import FILE, METRICS, NUMBERS, keep, metrics_of
 from morphospace.api.evidence import Evidence, Side, chosen
 from morphospace.api.extracting import kind_of
 from morphospace.api.loading import Run, load
-from morphospace.api.set_metrics import SET_METRICS, Better
+from morphospace.api.set_metrics import SET_METRICS
 from morphospace.artifacts.checkpoints import pointed
 from morphospace.artifacts.files import write_text
 from morphospace.artifacts.page import write_report
@@ -44,11 +44,6 @@ __all__ = ["Plan", "Scorer", "planned", "sides"]
 RAW = "@raw"
 FRESH = 1_000_000
 """Between the seed of the scores that a checkpoint is chosen by and that of what is reported of it."""
-
-NUMBERS: dict[str, tuple[str, Better]] = {
-    number: (name, better) for name, metric in METRICS.items() for number, better in metric.better.items()
-}
-"""Of which metric each number is, and which way is better."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +92,10 @@ def planned(settings: TrainingSettings) -> Plan | None:
     """
     if not settings.scores:
         return None
-    for name in settings.metrics:
-        known = dict.fromkeys([*METRICS, *NUMBERS])
-        require(name in known, "metrics", name, f"there is no such metric{nearest(name, known)}")
     by = settings.best
     if by != LOSS:
         check_choice(by)
-    asked = settings.metrics if by == LOSS else (*settings.metrics, by)
-    metrics = tuple(dict.fromkeys(name if name in METRICS else NUMBERS[name][0] for name in asked))
+    metrics = metrics_of(settings.metrics if by == LOSS else (*settings.metrics, by))
     return Plan(metrics, by, by == LOSS or NUMBERS[by][1] == "lower", settings)
 
 
