@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +72,29 @@ def test_a_generator_of_copies_is_found(runs: dict[str, ms.Run], monkeypatch: py
     monkeypatch.setattr("morphospace.api.diagnosing.sample", lambda run, n, seed: np.repeat(train[:4], n // 4, axis=0))
     found = {finding.name: finding for finding in ms.diagnose(runs["gan"], n=60).findings}
     assert found["samples alike"].severity == "fault"
+
+
+def test_classes_that_samples_do_not_show_are_named(runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images of the training set stand in for samples: all classes, then five of ten, then one."""
+    train = runs["gan"].pack.split("train")
+    labels = np.asarray(train.labels)
+
+    def drawn_from(classes: int) -> dict[str, Any]:
+        rows = np.flatnonzero(labels < classes)
+        monkeypatch.setattr(
+            "morphospace.api.diagnosing.sample", lambda run, n, seed: train.images[rows[np.arange(n) % len(rows)]]
+        )
+        found = ms.diagnose(runs["gan"], n=200)
+        return {**found.measured, **{finding.name: finding for finding in found.findings}}
+
+    whole = drawn_from(10)
+    assert whole["modes"] == whole["modes_of_real"] == 10 and "missing modes" not in whole
+    half = drawn_from(5)
+    assert half["modes"] == 5 and half["missing modes"].severity == "warning"
+    assert "5 of 10 classes; missing: 5, 6, 7, 8, 9" in half["missing modes"].says
+    assert drawn_from(1)["missing modes"].severity == "fault"
+    assert "modes" not in ms.diagnose(runs["gan"], n=199).measured  # too few of each to say
+    assert "modes" not in ms.diagnose(runs["gan"], n=200, classes=False).measured
 
 
 def test_a_history_that_is_broken_is_a_fault(runs: dict[str, ms.Run], tmp_path: Path) -> None:

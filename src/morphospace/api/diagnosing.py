@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from morphospace.api.codes import judged_rows
+from morphospace.api.extracting import extractor_for
 from morphospace.api.loading import Run, loaded
 from morphospace.api.posteriors import posteriors, some_of
 from morphospace.api.sampling import prior_for, sample
@@ -21,6 +22,7 @@ from morphospace.evaluation.collapse import (
     SampleFacts,
     code_facts,
     memorised,
+    missing_modes,
     off_prior,
     posterior_collapse,
     same_samples,
@@ -35,6 +37,7 @@ from morphospace.evaluation.diagnose import (
     oscillation,
     worst,
 )
+from morphospace.evaluation.features import extracted
 from morphospace.evaluation.novelty import SEEN, nearest, novelty, shrunk
 from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
@@ -43,6 +46,7 @@ from morphospace.randomness import stream
 __all__ = ["Diagnosis", "diagnose"]
 
 SAMPLES, CODES, TRAINING = 500, 2_000, 200_000
+EACH = 20  # samples of a class, were they even: with fewer, a class may be missed by chance
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,15 @@ class Diagnosis:
         }
 
 
-def diagnose(run: Run | str | Path, *, n: int = SAMPLES, seed: int = 0) -> Diagnosis:
+def diagnose(run: Run | str | Path, *, n: int = SAMPLES, seed: int = 0, classes: bool = True) -> Diagnosis:
     """Look a run over: what its codes say, whether its samples differ and are new, and how its training went.
 
     Args:
         run: A loaded run or its folder.
         n: Samples drawn, and held-out images that they are compared with.
         seed: Of the samples.
+        classes: Count the classes that samples show, where the data have labels and n is twenty of each at least. The
+            classifier that sees them is trained when it is first asked for, and kept in the cache.
 
     Raises:
         SettingError: n is out of range.
@@ -113,7 +119,7 @@ def diagnose(run: Run | str | Path, *, n: int = SAMPLES, seed: int = 0) -> Diagn
         findings.append(posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged))
         findings.append(off_prior(facts))
     if isinstance(run.model, Decodes):
-        about, found = _samples(run, n, seed, facts)
+        about, found = _samples(run, n, seed, facts, classes)
         measured, findings = measured | about, findings + found
         conditions |= {"unseen": name if name != "train" else "", "seen_at": f"{SEEN} pixels at most"}
     order = ("fault", "warning", "note")
@@ -166,17 +172,23 @@ def _doubles(pictures: np.ndarray, usual: float) -> float:
     return float((nearest(pictures, pictures, skip_self=True).distance < 0.1 * usual).mean())
 
 
-def _samples(run: Run, n: int, seed: int, codes: CodeFacts | None) -> tuple[dict[str, Any], list[Finding | None]]:
+def _samples(
+    run: Run, n: int, seed: int, codes: CodeFacts | None, classes: bool
+) -> tuple[dict[str, Any], list[Finding | None]]:
     """Draw samples and hold them against each other, training images and unseen ones."""
     split, rows, name = judged_rows(run.pack, run.configuration.data.valid)
     train = run.pack.split("train")
-    fakes = shrunk(sample(run, n, seed))
-    unseen = shrunk(split.images, some_of(rows, n, seed, "diagnose unseen"))
+    drawn, others = sample(run, n, seed), some_of(rows, n, seed, "diagnose unseen")
+    fakes, unseen = shrunk(drawn), shrunk(split.images, others)
     usual = float(np.median(nearest(unseen, unseen, skip_self=True).distance))
     spread = float(fakes.var(0).mean() / max(float(unseen.var(0).mean()), 1e-12))
     facts = SampleFacts(spread, _doubles(fakes, usual), _doubles(unseen, usual), n)
     about: dict[str, Any] = {"sample_spread": spread, "duplicates": facts.duplicates}
     found: list[Finding | None] = [same_samples(facts, encodes=codes is not None, codes=codes)]
+    count = 0 if split.labels is None else int(split.labels.max()) + 1
+    if classes and 2 <= count <= n // EACH:
+        there, missing = _modes(run, drawn, split.images[others], count)
+        about, found = {**about, **there}, [*found, missing]
     if name != "train":
         inside = np.setdiff1d(np.arange(len(train)), rows) if split is train else np.arange(len(train))
         known = shrunk(train.images, some_of(inside, TRAINING, seed, "diagnose training"))
@@ -185,3 +197,14 @@ def _samples(run: Run, n: int, seed: int, codes: CodeFacts | None) -> tuple[dict
         about |= {"copies": new.copies, "copies_of_unseen": new.unseen_copies, "training_images": len(known)}
         found.append(memorised(new))
     return about, found
+
+
+def _modes(run: Run, fakes: np.ndarray, real: np.ndarray, classes: int) -> tuple[dict[str, Any], Finding | None]:
+    """Count the classes that a classifier of the data sees in samples, real images seen by the same beside them."""
+    judge = extractor_for("classifier", run.pack)
+    told = [extracted(judge, np.asarray(images)).probabilities for images in (fakes, real)]
+    made, wanted = (torch.bincount(p.argmax(1), minlength=classes) for p in told if p is not None)
+    names = run.pack.label_names or tuple(str(label) for label in range(classes))
+    missing = missing_modes(made, wanted / wanted.sum(), names)
+    found = missing.evidence["modes"] if missing else float((wanted > 0).sum())
+    return {"modes": int(found), "modes_of_real": int((wanted > 0).sum())}, missing

@@ -45,6 +45,8 @@ _WORDS = {
     "mmd": ("squared discrepancy of codes and prior", "about 0"),
     "sample_spread": ("how much samples vary, real images 1", "0.5 to 1.2"),
     "duplicates": ("samples that have a double", "0"),
+    "modes": ("classes that samples show", "as the next"),
+    "modes_of_real": ("the same of images not trained on", ""),
     "nearest_training": ("samples' distance to the nearest training image", "as the next"),
     "nearest_training_of_unseen": ("the same of images not trained on", ""),
     "copies": ("samples that are copies of one training image", "as the next"),

@@ -100,7 +100,7 @@ def snapshot(folder: RunFolder, images: int) -> np.ndarray:
 
 def diagnosed(run: Run) -> dict[str, Any]:
     """Return what is wrong with a run, in words."""
-    found: dict[str, Any] = plainly(diagnose(run, n=256).as_dict())
+    found: dict[str, Any] = plainly(diagnose(run, n=256, classes=False).as_dict())
     return found
 
 
