@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from morphospace.api.loading import Run, loaded
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Decodes
-from morphospace.models.folding import Folded
 
 __all__ = ["ONE_THREAD_FLOP", "Decoder", "threads"]
 
@@ -57,7 +56,6 @@ class Decoder:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model.decode(*(part.to(model.device, model.dtype) for part in example))
         self.flop = counter.get_total_flops()
-        self.weights: dict[Tensor, Tensor] = {}  # transposed, for Folded
 
     def threads_for(self, count: int) -> int:
         """Return how many threads decode so many images at once: one, unless the work is worth their meeting."""
@@ -82,5 +80,5 @@ class Decoder:
             rule = f"must have the shape {(shape[0], told.size)}" if told else "the model takes no condition"
             require(told is not None and given == (shape[0], told.size), "condition", given, rule)
             parts.append(torch.as_tensor(condition))
-        with threads(self.threads_for(len(parts[0]))), Folded(self.weights):
+        with threads(self.threads_for(len(parts[0]))):
             return model.to_uint8(model.decode(*(part.to(model.device, model.dtype) for part in parts))).numpy()
