@@ -3,9 +3,7 @@
 A DCGAN's decoder (3.6 million parameters, 64x64) is served by `morpho studio`'s own server, in a process of its own as
 a person runs it; chromium moves the pointer 300 times over the sliders' plane of seeds. What is timed begins at the
 event's own time and ends when the decoded image has been put on the canvas, in an animation frame: network, queue and
-the wait for the frame are in it. With one other program per core but one, the same again. Needs a chromium. With
-`--gradio PYTHON`, an interpreter that has Gradio and this package, the same decoder behind a Gradio slider in the same
-run.
+the wait for the frame are in it. With one other program per core but one, the same again. Needs a chromium.
 """
 
 from __future__ import annotations
@@ -14,19 +12,16 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.decode import beside
-from bench.studio_gradio import MOVE
 
 __all__ = ["add_arguments", "browser_page", "main", "served"]
 
@@ -62,7 +57,6 @@ ASK = """async ([count, rounds]) => {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("--quick", action="store_true", help="few moves: does it run? The numbers mean nothing")
-    parser.add_argument("--gradio", metavar="PYTHON", help="an interpreter that has Gradio, to compare with")
     parser.add_argument("--out", type=Path, help="write every number to this JSON file")
 
 
@@ -74,23 +68,15 @@ def main(arguments: argparse.Namespace) -> int:
     moves = QUICK_MOVES if arguments.quick else MOVES
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        run = trained(Path(folder) / "dcgan")
+    with tempfile.TemporaryDirectory() as folder, served([trained(Path(folder) / "dcgan")]) as address:
         for busy in (0, max(1, cores - 1)):
-            with beside(busy):
-                with served([run]) as address, browser_page() as page:
-                    rows.append({"busy": busy, **measured(page, address, moves)})
-                if arguments.gradio:
-                    with gradio(arguments.gradio, run) as address, browser_page() as page:
-                        rows[-1] |= measured_gradio(page, address, moves)
+            with beside(busy), browser_page() as page:
+                rows.append({"busy": busy, **measured(page, address, moves)})
     print(f"one 64x64x3 image of a DCGAN's decoder, {moves} moves; {PICTURES} images a request; {cores} cores\n")
-    heads = ["other programs", "move to canvas, median ms", "p95 ms", f"{PICTURES} pictures, median ms"]
-    keys = ["median", "p95", "pictures"]
-    if arguments.gradio:
-        heads, keys = [*heads, "Gradio's slider, median ms", "p95 ms"], [*keys, "gradio", "gradio_p95"]
-    print(f"| {' | '.join(heads)} |\n|{' ---: |' * len(heads)}")
+    print(f"| other programs | move to canvas, median ms | p95 ms | {PICTURES} pictures, median ms |")
+    print("| ---: | ---: | ---: | ---: |")
     for row in rows:
-        print(f"| {row['busy']} | {' | '.join(f'{row[key]:.1f}' for key in keys)} |")
+        print(f"| {row['busy']} | {row['median']:.1f} | {row['p95']:.1f} | {row['pictures']:.0f} |")
     if arguments.out:
         arguments.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     return int(not arguments.quick and any(missed(row) for row in rows))
@@ -119,37 +105,6 @@ def measured(page: Any, address: str, moves: int) -> dict[str, float]:
     times = sorted(page.evaluate("times")[WARMUP:])
     pictures = statistics.median(page.evaluate(ASK, [PICTURES, ROUNDS]))
     return {"median": statistics.median(times), "p95": times[int(0.95 * len(times))], "pictures": pictures}
-
-
-@contextmanager
-def gradio(python: str, run: Path) -> Iterator[str]:
-    """Serve the same decoder behind a Gradio slider; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
-    command = [python, "-m", "bench.studio_gradio", str(run), str(port)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment)
-    try:
-        for _ in range(600):
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            if process.poll() is not None:
-                raise SystemExit("studio: Gradio's server ended; does that interpreter have it?")
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def measured_gradio(page: Any, address: str, moves: int) -> dict[str, float]:
-    """Move Gradio's slider."""
-    page.goto(address)
-    page.wait_for_selector("input[type=range]")
-    times = sorted(page.evaluate(MOVE, moves + WARMUP)[WARMUP:])
-    return {"gradio": statistics.median(times), "gradio_p95": times[int(0.95 * len(times))]}
 
 
 def trained(folder: Path) -> Path:
