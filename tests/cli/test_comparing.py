@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,16 +13,22 @@ from .conftest import TINY, Morpho
 BRIEF = ["--metrics", "fd,mse", "--features", "pixels", "--n", 60, "--device", "cpu"]
 
 
+@pytest.fixture
+def own_runs(runs: dict[str, Path], tmp_path: Path) -> dict[str, Path]:
+    """Copies of the runs: what is measured is kept with a run, and the others' tests look for it."""
+    return {name: Path(shutil.copytree(path, tmp_path / name)) for name, path in runs.items()}
+
+
 def test_compare_says_the_numbers_and_writes_what_is_asked_for(
-    morpho: Morpho, runs: dict[str, Path], tmp_path: Path
+    morpho: Morpho, own_runs: dict[str, Path], tmp_path: Path
 ) -> None:
     files = {flag: tmp_path / f"report.{end}" for flag, end in (("out", "html"), ("csv", "csv"), ("latex", "tex"))}
     words = [word for flag, path in files.items() for word in (f"--{flag}", path)]
-    said = morpho("compare", *runs.values(), *BRIEF, *words)
+    said = morpho("compare", *own_runs.values(), *BRIEF, *words)
     assert said.code == 0 and all(path.stat().st_size > 500 for path in files.values())
     assert "FD[pixels] ↓" in said.out and "vae  " in said.out and "samples or images drawn anew" in said.out
     assert all(str(path) in said.out for path in files.values())
-    told = morpho("compare", runs["vae"], runs["dcgan"], "--metrics", "none", "--json").json
+    told = morpho("compare", own_runs["vae"], own_runs["dcgan"], "--metrics", "none", "--json").json
     assert [run["run"] for run in told["runs"]] == ["vae", "dcgan"] and told["out"] is None
     assert told["differ"]["model"] == ["vae", "dcgan"]
 
