@@ -58,6 +58,17 @@ def test_it_says_where_it_is_serves_and_ends_on_ctrl_c_in_the_middle_of_everythi
         assert status == 0 and errors == ""
 
 
+def test_with_no_run_it_opens_the_faces_of_the_package() -> None:
+    with studio("--json") as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["address"]
+        with connect(address.replace("http", "ws") + "ws", origin=address[:-1], max_size=None) as ws:  # type: ignore[arg-type]
+            ws.send(json.dumps({"kind": "decode", "id": 1, "run": "r0", "seeds": [1]}))
+            head = ws.recv(60)[:2000]  # type: ignore[index]
+        assert b'"id": 1' in head and b'"height": 64' in head  # type: ignore[operator]
+        assert ended(process, signal.SIGINT)[0] == 0
+
+
 def test_for_people_it_says_so_in_a_line(runs: dict[str, Path]) -> None:
     with studio(runs["vae"]) as process:
         assert process.stdout is not None

@@ -23,7 +23,9 @@ NEEDED = ("starlette", "uvicorn", "websockets")
 
 
 def studio(
-    runs: Annotated[tuple[str, ...], cyclopts.Parameter(help="Run folders, or folders of runs; drawn faces if none.")],
+    runs: Annotated[
+        tuple[str, ...], cyclopts.Parameter(help="Run folders, or folders of runs; drawn faces if none.")
+    ] = (),
     /,
     *,
     port: Annotated[int, cyclopts.Parameter(help="Where to listen; 0 takes a free one.")] = 8765,
