@@ -189,8 +189,8 @@ def test_a_film_is_a_gif_that_goes_forth_and_back(asked: Asked) -> None:
 
 def test_sliders_move_along_their_directions(asked: Asked, refused: Refused, session: Session) -> None:
     facts = {f"{by}s": asked("sliders", run="r0", by=by).facts["rows"] for by in ("component", "dim", "direction")}
-    base = np.array(asked("sliders", run="r0", by="dim").facts["start"])
     space = session.shelf.space("r0")
+    base = space.start().numpy().astype(float)
     codes = space.gathered().codes.double().numpy()
     assert np.allclose(base, codes.mean(0), atol=1e-5)
     variances = np.linalg.eigvalsh(np.cov(codes.T))[::-1]
@@ -268,8 +268,8 @@ def test_what_a_gan_cannot_is_refused_with_the_verb_that_would_add_it(refused: R
         ("map", {}), ("encode", {"image": 1}), ("decode", {"points": [[0, 0]]}), ("neighbours", {"code": [0.0] * 4}),
     ):  # fmt: skip
         assert "`morpho train-encoder`" in refused(kind, run="r1", **fields)
-    facts = asked("sliders", run="r1", by="component").facts
-    assert facts["space"] == "weights" and facts["start"] == [0.0] * 4
+    assert len(asked("sliders", run="r1", by="component").facts["rows"]) == 4
+    assert asked("decode", run="r1", moves=[["dim", 0, 0]]).facts["codes"] == [[0.0] * 4]  # from the prior's middle
     assert asked("sliders", run="r1", by="direction").facts["rows"] == []
     assert asked("decode", run="r1", moves=[["component", 0, 1]]).blocks
     assert "numbers" in refused("decode", run="r1", codes=[[0.0] * 5])

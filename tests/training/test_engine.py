@@ -252,6 +252,22 @@ def test_events_come_in_order_and_the_best_is_marked() -> None:
     assert [e.clock.images for e in events if isinstance(e, Reported)] == [16, 32, 48, 64]
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_judging_is_in_evaluation_mode_and_goes_back_to_training(raw: bool) -> None:
+    def rounds(t: Toy) -> list[Round]:
+        a = t.players["a"]
+        return [Phase("one", (a,), lambda batch, turn: Terms().add("x", a.value**2 * torch.ones(len(batch.images))))]
+
+    made = engine(Toy({"a": Point()}, rounds, averaged=("a",)), report_images=16)
+    networks = made.model.networks.train()
+    with made.judging(raw=raw):
+        assert not any(part.training for part in networks.modules()) and not torch.is_grad_enabled()
+    assert all(part.training for part in networks.modules()) and torch.is_grad_enabled()
+    with pytest.raises(ZeroDivisionError), made.judging(raw=raw):
+        _ = 1 / 0
+    assert all(part.training for part in networks.modules())
+
+
 def test_training_time_leaves_out_what_listeners_take(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]  # a clock that only a step and a listener move
     monkeypatch.setattr("morphospace.training.engine.time.perf_counter", lambda: now[0])

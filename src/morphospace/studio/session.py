@@ -285,8 +285,7 @@ class Session:
                 {"name": name, "accuracy": plain(d.held and d.held.balanced_accuracy), "n": d.held.n if d.held else 0}
                 for name, d in space.directions().items()
             ]
-        facts = {"space": space.axes().space} if request.by == "component" else {}
-        return Reply({**facts, "rows": rows, "start": space.start().tolist()})
+        return Reply({"rows": rows})
 
     def walk(self, request: ask.Walk) -> Reply:
         """Show what lies between codes."""

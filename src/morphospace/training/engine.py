@@ -321,9 +321,11 @@ class Engine:
         """Put the networks into evaluation mode, with the averaged weights where there are any, unless `raw`."""
         self.model.networks.eval()
         averaged = self.ema.swapped() if self.ema and not raw else contextlib.nullcontext()
-        with averaged, torch.no_grad():
-            yield
-        self.model.networks.train()
+        try:
+            with averaged, torch.no_grad():
+                yield
+        finally:
+            self.model.networks.train()
 
     def validate(self) -> Validated | None:
         """Judge the held-out images by the training objective, with the averaged weights where there are any."""
