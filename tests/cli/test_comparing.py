@@ -50,13 +50,19 @@ def test_a_sweep_compares_in_one_go(morpho: Morpho, tmp_path: Path) -> None:
         (["RUN", "GAN", "--metrics", "fid"], "did you mean 'fd'"),
         (["RUN", "GAN", "--out", "page.pdf"], "out = 'page.pdf': must be a file name that ends in .html"),
         (["RUN", "GAN", "--csv", "table.html"], "csv = 'table.html': must be a file name that ends in .csv"),
-        (["RUN", "GAN", "--latex", "/proc/none/t.tex"], "/proc"),
+        (["RUN", "GAN", "--latex", "/proc/none/t.tex"], "latex = '/proc/none/t.tex': '/proc' cannot be written to"),
     ],
 )
 def test_compare_refuses(morpho: Morpho, runs: dict[str, Path], words: list[str], why: str) -> None:
     names = {"RUN": str(runs["vae"]), "GAN": str(runs["dcgan"])}
+    before = _written(runs)
     said = morpho("compare", *(names.get(word, word) for word in words))
     assert said.code == 2 and why in said.err and said.err.count("\n") == 1, said.err
+    assert _written(runs) == before, "it was refused only after the work was done"
+
+
+def _written(runs: dict[str, Path]) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for path in runs.values() for file in path.rglob("*") if file.is_file()}
 
 
 def test_judge_makes_a_page_and_pools_answers(morpho: Morpho, runs: dict[str, Path], tmp_path: Path) -> None:

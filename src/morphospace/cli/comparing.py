@@ -40,8 +40,9 @@ def compare(
     require(len(runs) >= 1, "runs", len(runs), "give two runs or more, or the folder of a sweep")
     wanted = named_metrics(metrics)
     given = {"out": out, "csv": csv, "latex": latex}
-    for path in filter(None, given.values()):
-        check_parent(Path(path))
+    for name, file in given.items():
+        if file is not None:
+            check_parent(Path(file), name)
     import morphospace as ms
     from morphospace.artifacts.comparison_page import check_comparison_path
 

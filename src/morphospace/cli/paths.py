@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from pathlib import Path
 
 from morphospace.errors import RunError, SettingError
@@ -61,8 +61,12 @@ def check_folder(out: str, *, holds: str, what: str) -> Path:
     return path
 
 
-def check_parent(path: Path) -> None:
+def check_parent(path: Path, name: str = "out") -> None:
     """Refuse a path whose folder is none or cannot be written to.
+
+    Args:
+        path: Where something is to be written.
+        name: The flag that says so.
 
     Raises:
         SettingError: It is so.
@@ -71,6 +75,13 @@ def check_parent(path: Path) -> None:
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        raise SettingError(f"out = {str(path)!r}: {str(there)!r} is not a folder; choose another path")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise SettingError(f"out = {str(path)!r}: {str(there)!r} cannot be written to; choose another path")
+        raise SettingError(f"{name} = {str(path)!r}: {str(there)!r} is not a folder; choose another path")
+    try:
+        # Only a file tells: permissions alone say yes to root, on a file system that is read-only, or in /proc.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise SettingError(
+            f"{name} = {str(path)!r}: {str(there)!r} cannot be written to ({why}); choose another path"
+        ) from error
