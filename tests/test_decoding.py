@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import morphospace as ms
 from morphospace.api import decoding
 from morphospace.api.sampling import decode
+from morphospace.artifacts.configuration import resolve
 from morphospace.errors import SettingError
 
 SMALL = {"images": 64, "batch_size": 32, "latent_dim": 4, "device": "cpu", "report_images": 10**6}
@@ -37,6 +39,29 @@ def test_frames_are_what_decoding_gives(runs: dict[str, Path]) -> None:
 
 def test_work_is_counted_in_closed_form(runs: dict[str, Path]) -> None:
     assert ms.Decoder(runs["vae"]).flop == 2 * (4 * 8 + 8 * 64)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shape"),
+    [
+        ("celeba-vae-well", (64, 64, 3)),
+        ("celebamask-vae", (64, 64, 3)),
+        ("fashion-vaegan", (28, 28, 1)),
+        ("mnist-iwae-k1", (28, 28, 1)),
+        ("celeba-dcgan", (64, 64, 3)),
+        ("wgan-gp", (64, 64, 3)),
+        ("fashion-r3gan", (32, 32, 1)),
+    ],
+)
+def test_work_is_what_torch_counts(recipe: str, shape: tuple[int, int, int]) -> None:
+    model = resolve(recipe=recipe).model.build(shape, None, None).eval()
+    z = torch.zeros(3, model.latent_dim)
+    with torch.no_grad(), FlopCounterMode(display=False) as theirs, decoding.counted(model.networks) as ours:
+        model.decode(z)
+    assert sum(ours) == theirs.get_total_flops() > 3e5
+    before = len(ours)
+    model.decode(z)
+    assert len(ours) == before, "nothing is noted any more once it has been counted"
 
 
 def test_threads_are_as_many_as_the_work_is_worth_and_are_given_back(

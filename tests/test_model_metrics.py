@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import morphospace as ms
+from morphospace.api import model_metrics
 from morphospace.api.evaluating import METRICS, evaluate
 from morphospace.api.explaining import Explained, annealed, elbo, iwae
 from morphospace.api.model_metrics import MODEL_METRICS, coded
+from morphospace.artifacts.comparison import better
 from morphospace.errors import SettingError
 from morphospace.evaluation.annealed import Annealing
 
@@ -94,6 +96,25 @@ def test_a_run_is_judged_by_all_that_it_can_do(runs: dict[str, ms.Run]) -> None:
     assert found["path length"].value > 0 and found["detour"].value >= 1 and found["jump"].value >= 1
     for name in ("gan", "ae", "cvae"):
         assert evaluate(runs[name], metrics=("sharpness", "novelty", "smoothness"), n=30).results
+
+
+def test_the_table_marks_as_best_what_selection_would_choose(runs: dict[str, ms.Run]) -> None:
+    said = {}
+    for name in ("fd", "kid", "pr", "dc", "elbo", "iwae", "mse", "psnr", "ssim", "sharpness", "novelty", "smoothness"):
+        results = evaluate(runs["vae"], metrics=(name,), n=30, features="pixels").results
+        said |= {number: (way, r) for (number, way), r in zip(METRICS[name].better.items(), results, strict=False)}
+    assert len(said) == 17
+    assert {k: better(r.name, r.unit) for k, (_, r) in said.items()} == {k: way for k, (way, _) in said.items()}
+
+
+def test_pictures_that_are_equal_have_a_ratio_that_can_be_averaged(
+    runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs["vae"]
+    monkeypatch.setattr(model_metrics, "codes_of", lambda run, images, told: images)
+    monkeypatch.setattr(model_metrics, "decode", lambda model, images, told: images)
+    found = evaluate(run, metrics=("psnr",), n=30).results[0]
+    assert found.value == found.low == pytest.approx(20 * math.log10(255) + 10 * math.log10(12))
 
 
 def test_refusals(runs: dict[str, ms.Run]) -> None:

@@ -224,6 +224,31 @@ def test_attributes_are_ticked(browser: Any, tmp_path: Path) -> None:
         context.close()
 
 
+AT_ONCE = """async () => {
+    const { Picture } = await import('./picture.js');
+    const picture = new Picture('of shades'), frame = () => new Promise(requestAnimationFrame);
+    const copy = document.createElement('canvas').getContext('2d', { willReadFrequently: true }), seen = [];
+    const level = () => (copy.drawImage(picture.canvas, 0, 0), copy.getImageData(0, 0, 1, 1).data[0]);
+    for (let round = 0; round < 2; round++) {
+        for (let frames = 0; frames < 3; frames++) await frame();
+        for (const shade of [10, 20, 30]) {
+            const pixels = Uint8ClampedArray.from({ length: 256 }, (_, i) => i % 4 === 3 ? 255 : shade + round);
+            picture.show(new ImageData(pixels, 8, 8));
+            seen.push(level(), picture.drawn);
+        }
+    }
+    await frame();
+    return [...seen, level(), picture.drawn];
+}"""
+
+
+def test_an_image_is_drawn_as_it_comes_but_once_a_frame_and_the_last_one_stays(visit: Visitor) -> None:
+    visit.go("sliders", "vae")
+    seen = visit.page.evaluate(AT_ONCE)
+    assert seen[:6] == [10, 1, 10, 1, 10, 1], "the first at once, the others with the next frame"
+    assert seen[6:] == [11, 3, 11, 3, 11, 3, 31, 4], "of which the last is drawn"
+
+
 def test_sliders_play_and_seeds_are_panned_through(visit: Visitor) -> None:
     visit.go("sliders", "vae", by="dim")
     drawn = int(visit.page.locator(SIDE).get_attribute("data-drawn"))

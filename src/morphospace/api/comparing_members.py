@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,14 +115,14 @@ def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Loo
     counts = (
         None if model is None else {k: sum(p.numel() for p in net.parameters()) for k, net in model.networks.items()}
     )
-    torch = folder.facts.get("versions", {}).get("torch", "?")
+    computed = _computed(run)
     cost = Cost(
         counts,
         int(last.get("images", 0)),
         float(last.get("seconds", 0.0)),
         float(last.get("epoch", 0.0)),
-        "" if isinstance(run, str) else _precision(run),
-        f"device {folder.configuration.training.device}, torch {torch}",
+        str(computed.get("precision", "")),
+        _machine(computed),
     )
     return Member(
         name=name,
@@ -145,13 +146,27 @@ def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Loo
     )
 
 
-def _precision(run: Run) -> str:
-    """Return what the run computed in when it left its checkpoint."""
-    try:
-        told = json.loads((run.checkpoint / "state.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(told.get("precision", ""))
+def _computed(run: Run | str) -> dict[str, Any]:
+    """Return what the run computed on and in when it left its checkpoint, as far as that is known."""
+    with contextlib.suppress(OSError, ValueError):
+        if not isinstance(run, str):
+            return dict(json.loads((run.checkpoint / "state.json").read_text(encoding="utf-8")))
+    return {}
+
+
+def _machine(told: Mapping[str, Any]) -> str:
+    """Return the device, how much of it, and the version of torch, in words.
+
+    >>> _machine({"device": "cpu", "threads": 2, "world": 1, "torch": "2.13.0"})
+    'cpu, 2 threads, torch 2.13.0'
+    """
+    parts = [str(told.get("device", ""))]
+    if told.get("device") == "cpu" and "threads" in told:
+        parts.append(f"{told['threads']} thread{'s' * (told['threads'] != 1)}")
+    if told.get("world", 1) > 1:
+        parts.append(f"{told['world']} processes")
+    parts.append(f"torch {told['torch']}" if "torch" in told else "")
+    return ", ".join(filter(None, parts))
 
 
 def _adversary(model: Any) -> str:

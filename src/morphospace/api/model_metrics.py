@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,6 +64,8 @@ def _rebuilds_nothing(evidence: Evidence) -> str:
 
 def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callable[[Evidence], list[Result]]:
     """Return a metric of pairs of held-out images and their reconstructions, from the means of their codes."""
+    # Equal to the last of 8 bits is an infinite ratio, which no mean outlives: such a pair errs by its rounding alone.
+    top = -10 * math.log10((1 / 255) ** 2 / 12) if measure is psnr else math.inf
 
     def metric(evidence: Evidence) -> list[Result]:
         run, side, parts = evidence.run, evidence.real, []
@@ -70,9 +73,10 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
         for first in range(0, len(side.rows), 1024):
             rows = side.rows[first : first + 1024]
             images, told = np.asarray(side.split.images[rows]), told_of(run.model, side.split, rows)
-            parts.append(measure(real=images, fake=decode(run.model, codes_of(run, images, told), told)))
+            parts.append(measure(real=images, fake=decode(run.model, codes_of(run, images, told), told)).clip(max=top))
         side_of = ssim_window(*run.model.shape[:2])
         more: dict[str, Any] = {"window": f"{side_of} x {side_of} Gaussian, sigma 1.5"} if measure is ssim else {}
+        more |= {"at_most": round(top, 2)} if measure is psnr else {}
         return [_averaged(evidence, name, np.concatenate(parts), unit, fake_is="reconstructions of the means", **more)]
 
     return metric

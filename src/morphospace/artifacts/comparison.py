@@ -125,7 +125,7 @@ class Cost:
         seconds: Time in training steps.
         epochs: Passes over the data.
         precision: What it computed in, as its last checkpoint says; empty where that is not known.
-        device: The device that was asked for, and the version of torch.
+        device: What it computed on, and torch's version, as its last checkpoint says; empty where not known.
     """
 
     parameters: Mapping[str, int] | None

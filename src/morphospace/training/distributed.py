@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -16,6 +17,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 __all__ = ["World"]
+
+# The others wait while one packs the data, scores or writes; the libraries would give up after 10 or 30 minutes. A
+# process that dies is noticed by torchrun at once.
+PATIENCE = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class World:
         if size == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
         return cls(dist.get_rank(), size)
 
     @property

@@ -47,12 +47,18 @@ def state_of(engine: Engine, spent: float = 0.0) -> State:
         "seconds": engine.seconds + spent,
         "selection": engine.selection.state(),
         "world": engine.world.size,
+        "device": _card(engine.device),
         "threads": torch.get_num_threads(),
         "precision": engine.precision,
         "torch": torch.__version__,
         "listeners": remembered(engine.listeners),
     }
     return State(tensors, numbers)
+
+
+def _card(device: torch.device) -> str:
+    """Return what computes, by the name its maker gives it where there is one."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def restore(engine: Engine, state: State) -> None:

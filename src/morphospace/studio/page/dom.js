@@ -47,3 +47,17 @@ export function save(blob, name) {
 }
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+const PAUSE = 4; // milliseconds between two moves told before their frame: a mouse may move a thousand times a second
+
+// Tell of a pointer's moves as they happen where the browser does so, not with the next frame; the last one always.
+export function onMove(element, move) {
+  let last = { timeStamp: 0 };
+  const hear = (event) => {
+    if (event.pointerId === last.pointerId && event.clientX === last.clientX && event.clientY === last.clientY) return;
+    if (event.type === "pointerrawupdate" && event.timeStamp - last.timeStamp < PAUSE) return;
+    last = event;
+    move(event);
+  };
+  for (const name of ["pointerrawupdate", "pointermove"]) element.addEventListener(name, hear);
+}

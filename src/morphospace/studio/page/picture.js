@@ -2,17 +2,36 @@
 import { button, make, save } from "./dom.js";
 
 let queue = new Map();
+let drawn = new Set();
+let asked = false;
+
+function frame() {
+  asked = false;
+  const due = queue;
+  queue = new Map();
+  drawn = new Set(due.keys());
+  for (const draw of due.values()) draw();
+  if (due.size) ask();
+}
+
+function ask() {
+  if (!asked) requestAnimationFrame(frame);
+  asked = true;
+}
 
 // Draw in the next animation frame; of several drawings of one thing only the last is done.
 export function nextFrame(key, draw) {
-  if (!queue.size) {
-    requestAnimationFrame(() => {
-      const due = queue;
-      queue = new Map();
-      for (const one of due.values()) one();
-    });
-  }
   queue.set(key, draw);
+  ask();
+}
+
+// Draw now, unless this thing has been drawn since the last frame: then in the next. To wait for it anyway would show
+// nothing any sooner, and might be one frame late.
+function soon(key, draw) {
+  if (drawn.has(key)) return nextFrame(key, draw);
+  drawn.add(key);
+  draw();
+  ask();
 }
 
 export class Picture {
@@ -27,7 +46,7 @@ export class Picture {
 
   show(image) {
     this.image = image;
-    nextFrame(this, () => {
+    soon(this, () => {
       if (this.canvas.width !== image.width || this.canvas.height !== image.height) {
         this.canvas.width = image.width;
         this.canvas.height = image.height;

@@ -1,5 +1,5 @@
 // Where the data's codes lie, over what lies between them; the image under the probe follows the hand.
-import { button, choice, make, say, trying } from "../dom.js";
+import { button, choice, make, onMove, say, trying } from "../dom.js";
 import { nextFrame, Picture, stamp } from "../picture.js";
 import { colour, ring, role } from "../colours.js";
 
@@ -214,7 +214,7 @@ export async function enter(place, { client, state, run, condition }) {
     if (event.shiftKey) { frame = [toMap(event), toMap(event)]; return; }
     if (event.pointerType !== "mouse") { held = true; move(toMap(event)); }
   };
-  canvas.onpointermove = (event) => {
+  onMove(canvas, (event) => {
     const before = fingers.get(event.pointerId);
     if (before) fingers.set(event.pointerId, event);
     if (frame && before) { frame[1] = toMap(event); pressed.moved = true; return draw(); }
@@ -227,7 +227,7 @@ export async function enter(place, { client, state, run, condition }) {
       view.y += (event.clientY - before.clientY) / view.scale;
       draw();
     }
-  };
+  });
   canvas.onpointercancel = (event) => { fingers.delete(event.pointerId); frame = pressed = null; };
   canvas.onpointerup = (event) => {
     fingers.delete(event.pointerId);

@@ -1,5 +1,5 @@
 // One image, moved along components, raw dimensions or attributes; and a plane of seeds to pan through.
-import { button, calm, choice, make, say, trying } from "../dom.js";
+import { button, calm, choice, make, onMove, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 import { addEnd } from "./map.js";
 
@@ -156,12 +156,12 @@ export async function enter(place, { client, state, run, condition }) {
   }
   let from = null;
   pad.onpointerdown = (event) => { pad.setPointerCapture(event.pointerId); from = [event.clientX, event.clientY]; };
-  pad.onpointermove = (event) => {
+  onMove(pad, (event) => {
     if (!from) return;
     pan = [pan[0] + (event.clientX - from[0]) / 150, pan[1] + (event.clientY - from[1]) / 150];
     from = [event.clientX, event.clientY];
     panned();
-  };
+  });
   pad.onpointerup = () => { from = null; if (base) state.set({ code: base }); };
   pad.onkeydown = (event) => {
     const ways = { ArrowLeft: [-0.05, 0], ArrowRight: [0.05, 0], ArrowUp: [0, -0.05], ArrowDown: [0, 0.05] };
