@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "evaluation": "bench.evaluation",
     "studio": "bench.studio",
     "studio-server": "bench.studio_server",
+    "gradio": "bench.gradio",
 }
 
 
