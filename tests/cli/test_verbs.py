@@ -29,6 +29,25 @@ def test_models_and_recipes(morpho: Morpho) -> None:
     assert "mnist-vae" in morpho("recipes").out
 
 
+def test_one_recipe_is_told_whole(morpho: Morpho, tmp_path: Path) -> None:
+    said, told = morpho("recipes", "celeba-vae"), morpho("recipes", "celeba-vae", "--json").json
+    recipe = recipes()["celeba-vae"]
+    assert recipe.about["note"] in said.out and recipe.about["expect"] in said.out and 'reduction = "mean"' in said.out
+    assert told["sections"] == recipe.sections and told["title"] == recipe.about["title"]
+    own = tmp_path / "mine.toml"
+    own.write_text('[recipe]\nminutes = 100\nshare = 0.25\n[model]\nname = "vae"\nsigned = true\n')
+    said = morpho("recipes", own)
+    assert "~100; 25% of it was run" in said.out and "signed = true" in said.out
+    assert "did you mean 'mnist-vae'" in morpho("recipes", "mnist-va").err
+
+
+def test_what_recipes_say_they_took_is_of_what_was_run() -> None:
+    for recipe in recipes().values():
+        share = recipe.about.get("share", 1)
+        assert 0 < share <= 1 and ("minutes" in recipe.about or "share" not in recipe.about), recipe.name
+        assert recipe.about.get("minutes", 1) > 0, recipe.name
+
+
 def test_data_list(morpho: Morpho) -> None:
     told = morpho("data", "list", "--json").json["sources"]
     assert {"digits", "mnist", "celeba", "folder"} <= {source["name"] for source in told}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from morphospace.artifacts.configuration import Recipe, recipe_named
 from morphospace.artifacts.configuration import recipes as all_recipes
 from morphospace.artifacts.run import RunFolder, find_runs
 from morphospace.cli.flags import Json
@@ -25,18 +27,47 @@ def models(*, json: Json = False, talk: Spoken) -> Answer:
     return Answer(data, table=Table(("model", "what it is", "paper"), rows))
 
 
-def recipes(*, json: Json = False, talk: Spoken) -> Answer:
-    """List the recipes."""
-    found = all_recipes()
-    data = [
-        {"name": name, "model": recipe.sections.get("model", {}).get("name"), **recipe.about}
-        for name, recipe in found.items()
-    ]
+def recipes(
+    name: Annotated[str | None, Parameter(help="One of them, to be told all of it.")] = None,
+    /,
+    *,
+    json: Json = False,
+    talk: Spoken,
+) -> Answer:
+    """List the recipes, or tell one."""
+    if name is not None:
+        return _recipe(recipe_named(name))
+    data = [_of_recipe(recipe) for recipe in all_recipes().values()]
     keys = ("name", "model", "data", "minutes", "title", "source")
-    rows = [[str(entry.get(key, "")) for key in keys] for entry in data]
-    try_it = f"train one with `morpho train --recipe {next(iter(found))} --out RUN`" if found else ""
-    headings = ("recipe", "model", "data", "minutes", "title", "source")
-    return Answer({"recipes": data}, [try_it], Table(headings, rows, "no recipes"))
+    rows = [[str(entry.get(key, "")) for key in keys] for entry in [{**e, "minutes": _minutes(e)} for e in data]]
+    lines = [
+        "minutes as measured on a CPU; ~ at the rate of the part that was run, which `morpho recipes NAME` tells",
+        f"train one with `morpho train --recipe {data[0]['name']} --out RUN`",
+    ]
+    return Answer({"recipes": data}, lines, Table(("recipe", *keys[1:]), rows))
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+    return {"name": recipe.name, "model": recipe.sections.get("model", {}).get("name"), **recipe.about}
+
+
+def _minutes(about: dict[str, Any]) -> str:
+    """Return how long a recipe takes, marked where only a part of it was run."""
+    return f"{'~' if about.get('share', 1) < 1 else ''}{about['minutes']:,.3g}" if "minutes" in about else ""
+
+
+def _recipe(recipe: Recipe) -> Answer:
+    """Return all that a recipe says, and what it sets."""
+    about = _of_recipe(recipe)
+    words = {key: str(about[key]) for key in ("title", "source", "year", "data", "expect", "note") if key in about}
+    if "minutes" in about:
+        share = about.get("share", 1)
+        words["minutes"] = _minutes(about) + (f"; {share:.0%} of it was run" if share < 1 else "")
+    lines = [f"{key:8}{text}" for key, text in words.items()]
+    for section, settings in recipe.sections.items():
+        lines += ["", f"[{section}]", *(f"{key} = {dumps(value)}" for key, value in settings.items())]
+    lines += ["", f"train it with `morpho train --recipe {recipe.name} --out RUN`"]
+    return Answer({**about, "sections": {name: dict(values) for name, values in recipe.sections.items()}}, lines)
 
 
 def runs(
