@@ -59,7 +59,9 @@ def _minutes(about: dict[str, Any]) -> str:
 def _recipe(recipe: Recipe) -> Answer:
     """Return all that a recipe says, and what it sets."""
     about = _of_recipe(recipe)
-    words = {key: str(about[key]) for key in ("title", "source", "year", "data", "expect", "note") if key in about}
+    words: dict[str, str] = {
+        key: str(about[key]) for key in ("title", "source", "year", "data", "expect", "note") if key in about
+    }
     if "minutes" in about:
         share = about.get("share", 1)
         words["minutes"] = _minutes(about) + (f"; {share:.0%} of it was run" if share < 1 else "")
