@@ -14,6 +14,7 @@ from torch import nn
 
 import morphospace as ms
 from morphospace.api.training import Hooks
+from morphospace.artifacts import recorder
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import MorphospaceError, RunError, SettingError
 from tests.conftest import draw_blobs
@@ -39,6 +40,18 @@ def test_what_a_run_leaves(runs: dict[str, ms.Run]) -> None:
     page = (path / "report.html").read_text()
     assert page.count("data:image/png") == 3
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)  # nothing is fetched when it is opened
+
+
+def test_curves_are_drawn_in_the_end_and_on_the_way_of_a_long_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+    monkeypatch.setattr(recorder, "draw_curves", lambda path, lines, title: drawn.append(title.split(", ")[-1]))
+    ms.train("vae", data="digits", out=tmp_path / "short", **SMALL, checkpoint_images=64)
+    assert drawn == ["256 images"]
+    monkeypatch.setattr(recorder, "CURVES_SECONDS", 0.0)
+    ms.train("vae", data="digits", out=tmp_path / "long", **SMALL, checkpoint_images=128)
+    assert drawn[1:] == ["128 images", "256 images", "256 images"]
 
 
 def test_samples_are_the_same_at_any_number_and_differ_by_seed(runs: dict[str, ms.Run]) -> None:

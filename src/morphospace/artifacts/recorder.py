@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Recorder"]
 
 SAMPLES, COLUMNS = 64, 8
+# A drawing of curves takes a second or two, which is longer than many a checkpoint is apart from the next.
+CURVES_SECONDS = 60.0
 ROWS = 32  # of a grid with a condition a row: data may have a thousand classes
 
 
@@ -44,6 +47,7 @@ class Recorder:
     def __init__(self, run: RunFolder, model: Model, engine: Engine, shown: Batch) -> None:
         self.run, self.model, self.engine, self.shown = run, model, engine, shown
         self.board: SummaryWriter | None = None
+        self.begun = time.monotonic()  # or when curves were last drawn
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
@@ -65,7 +69,10 @@ class Recorder:
             keep = self.run.configuration.training.keep
             save_checkpoint(self.run.checkpoints, event.state, best=event.best, keep=keep)
             self.draw(event.clock.images)
+            if time.monotonic() - self.begun > CURVES_SECONDS:
+                self.draw_curves(event.clock.images)
         elif isinstance(event, Finished):
+            self.draw_curves(event.clock.images)
             write_report(self.run)
             if self.board:
                 self.board.close()
@@ -86,7 +93,7 @@ class Recorder:
             self.board.add_scalar(name, value, clock.images)
 
     def draw(self, images: int) -> None:
-        """Draw samples from fixed noise, reconstructions of fixed images, and the curves."""
+        """Draw samples from fixed noise and reconstructions of fixed images."""
         facts = {"model": self.model.settings.name, "images": images}
         name = f"{images:012d}.png"
         with self.engine.judging(), torch.random.fork_rng(devices=[]):
@@ -99,8 +106,12 @@ class Recorder:
                 picture = self.reconstructions()
                 facts["rows"] = "original, reconstruction"
                 save_picture(self.run.path / "reconstructions" / name, picture, facts)
+
+    def draw_curves(self, images: int) -> None:
+        """Draw the curves so far."""
         title = f"{self.model.settings.name}, {self.run.path.name}, {images:,} images"
         draw_curves(self.run.path / "curves.png", self.run.read_metrics(), title)
+        self.begun = time.monotonic()
 
     def samples(self) -> Image.Image:
         """Draw fixed noise decoded; a conditional model decodes the same codes for each condition, a row each."""
