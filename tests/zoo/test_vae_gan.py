@@ -101,16 +101,36 @@ def test_the_critic_sees_as_much_real_as_fake() -> None:
     model, batch = engine.model, engine.data.batch(0)
     loss = model.critic_loss(batch, turn_of(engine, "critic"))
     turn_of(engine, "vae")
-    noise = torch.randn(8, 5)
-    turn_of(engine, "samples")
-    prior = torch.randn(8, 5)
+    noise, prior = torch.randn(8, 5), torch.randn(8, 5)
     mean, log_variance = model.encoder(batch.images).chunk(2, 1)
-    codes = (mean + (0.5 * log_variance).exp() * noise, prior)
-    fake = [model.critic(2 * model.decoder(z).sigmoid() - 1).sigmoid() for z in codes]
+    images = model.decoder(torch.cat([mean + (0.5 * log_variance).exp() * noise, prior])).sigmoid()
+    fake = [model.critic(2 * x - 1).sigmoid() for x in images.split(8)]
     real = model.critic(2 * batch.images - 1).sigmoid()
     wanted = -real.log().mean() - 0.5 * sum((1 - p).log().mean() for p in fake)
     assert float(loss.total()) == pytest.approx(float(wanted), rel=1e-5)
     assert set(loss.means) == {"real", "fake", "score_real", "score_fake"}
+
+
+@pytest.mark.parametrize("space", ["pixels", "features"])
+def test_what_batch_norm_keeps_is_of_all_that_is_decoded_at_a_step(space: str) -> None:
+    """Codes and prior lie far apart; the statistics kept must be those of both together, as they are used later."""
+    engine = engine_of(VAEGANSettings(**SMALL, **CRITIC, reconstruction_space=space))  # type: ignore[arg-type]
+    model, batch = engine.model, engine.data.batch(0)
+    model.encoder.head.bias.data[:5] = 4.0  # what codes' means begin from
+    norms = [m for m in model.decoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    for norm in norms:
+        norm.momentum = 1.0
+    turn = turn_of(engine, "critic")
+    losses = [model.critic_loss] if space == "pixels" else [model.encoder_loss, model.simultaneous_critic_loss]
+    for loss in losses:
+        loss(batch, turn)
+    kept = [norm.running_mean.clone() for norm in norms]
+    turn_of(engine, "vae")
+    noise, prior = torch.randn(8, 5), torch.randn(8, 5)
+    mean, log_variance = model.encoder(batch.images).chunk(2, 1)
+    model.decoder(torch.cat([mean + (0.5 * log_variance).exp() * noise, prior]))
+    assert all(torch.allclose(a, n.running_mean, atol=1e-5) for a, n in zip(kept, norms))
 
 
 def test_features_are_compared_at_unit_variance() -> None:
