@@ -245,8 +245,7 @@ class Engine:
     def run(self) -> None:
         """Train to the end, reporting, validating, scoring and checkpointing on the way."""
         s = self.settings
-        report = s.report_images or max(1, self.total_images // 100)
-        checkpoint = s.checkpoint_images or max(1, self.total_images // 10)
+        report, checkpoint = s.pauses(self.total_images, self.data.images)
         scores = (s.metrics_every_images or checkpoint) if s.scores else 0
         self.model.networks.train()
         spent, since = 0.0, self.clock.images  # of the stretch since the last report; saving and judging left out

@@ -49,9 +49,9 @@ class TrainingSettings:
         warmup_images: The learning rate rises linearly over the first so many images.
         ema_halflife_images: Half-life of the weights' moving average, 0 for none; the model's own choice when not
             given.
-        report_images: Images between two reports; a hundredth of the run when not given.
-        checkpoint_images: Images between two checkpoints (with samples and validation); a tenth of the run when
-            not given.
+        report_images: Images between two reports; when not given a hundredth of the run, in a long one an epoch.
+        checkpoint_images: Images between two checkpoints (with samples and validation); when not given a tenth of the
+            run, in a long one ten epochs.
         keep: How many of the latest checkpoints stay on disk, the best one beside them.
         stop_on_collapse: End the run when a VAE's KL stays below so many nats, for then its codes say nothing; 0 for
             never.
@@ -119,3 +119,16 @@ class TrainingSettings:
     def scores(self) -> bool:
         """Whether anything is scored on the way."""
         return bool(self.metrics) or self.best != LOSS
+
+    def pauses(self, total: int, epoch: int) -> tuple[int, int]:
+        """Return how many images lie between two reports, and between two checkpoints.
+
+        A person who trains for days wants to hear of it within the hour, and to lose no more than that: an epoch and
+        ten epochs, but no more than 1,000 reports and 100 checkpoints in all.
+
+        >>> TrainingSettings().pauses(total=600_000, epoch=60_000), TrainingSettings().pauses(30_000_000, 60_000)
+        ((6000, 60000), (60000, 600000))
+        """
+        report = max(total // 1000, min(total // 100, epoch), 1)
+        checkpoint = max(total // 100, min(total // 10, 10 * epoch), 1)
+        return self.report_images or report, self.checkpoint_images or checkpoint
