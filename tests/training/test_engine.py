@@ -235,6 +235,33 @@ def test_the_average_halves_its_distance_in_a_halflife() -> None:
     assert value(networks["a"]) == 1.0
 
 
+def test_the_average_has_the_average_statistics_and_the_last_of_everything_else() -> None:
+    """Statistics that swing around 0.5 with the weights are kept at 0.5; a spectral norm's vectors are the newest."""
+    from morphospace.training.ema import Ema
+
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(3, 2))
+    networks = nn.ModuleDict({"a": nn.Sequential(nn.BatchNorm1d(3), layer)})
+    ema = Ema(networks, ("a",), halflife_images=1000)
+    norm = networks["a"][0]
+    for step in range(400):
+        norm.running_mean.fill_(step % 2)
+        norm.running_var.fill_(2.0 + step % 2)
+        norm.num_batches_tracked += 1
+        networks["a"](torch.randn(4, 3))
+        norm.running_mean.fill_(step % 2)
+        norm.running_var.fill_(2.0 + step % 2)
+        ema.update(images=10**9, batch_images=100)
+    kept = ema.shadow["a"]
+    assert kept[0].running_mean.tolist() == pytest.approx([0.5] * 3, abs=0.05)
+    assert kept[0].running_var.tolist() == pytest.approx([2.5] * 3, abs=0.05)
+    assert int(kept[0].num_batches_tracked) == int(norm.num_batches_tracked)
+    power = kept[1].parametrizations.weight[0]
+    assert torch.equal(power._u, layer.parametrizations.weight[0]._u)
+    with ema.swapped():
+        assert norm.running_mean.tolist() == pytest.approx([0.5] * 3, abs=0.05)
+    assert norm.running_mean.tolist() == [1.0] * 3
+
+
 def test_events_come_in_order_and_the_best_is_marked() -> None:
     events: list[Event] = []
 
