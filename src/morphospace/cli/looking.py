@@ -53,7 +53,10 @@ def _of_recipe(recipe: Recipe) -> dict[str, Any]:
 
 def _minutes(about: dict[str, Any]) -> str:
     """Return how long a recipe takes, marked where only a part of it was run."""
-    return f"{'~' if about.get('share', 1) < 1 else ''}{about['minutes']:,.3g}" if "minutes" in about else ""
+    if "minutes" not in about:
+        return ""
+    minutes = about["minutes"]
+    return f"{'~' if about.get('share', 1) < 1 else ''}{minutes:{',.0f' if minutes >= 100 else '.3g'}}"
 
 
 def _recipe(recipe: Recipe) -> Answer:
