@@ -192,3 +192,32 @@ def test_a_metric_is_also_known_by_its_numbers() -> None:
     assert evaluating.metrics_of(("precision", "fd", "recall")) == ("pr", "fd")
     with pytest.raises(SettingError, match=r"metrics = 'precison': there is no such metric .*'precision'"):
         evaluating.metrics_of(("precison",))
+
+
+def test_modes_of_stacked_digits_are_counted_a_digit_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of stacks that show the digits 0 to 4 alone, 125 of 1,000 modes are found and all others missed."""
+    monkeypatch.setattr(learned, "images_to_see", lambda shape, count: 30_000)  # a judge that knows its digits
+    digits = prepare(DataSettings(data="digits"))
+    splits = {}
+    for number, name in enumerate(("train", "test")):
+        split = digits.split(name)
+        labels = np.asarray(split.labels)
+        rows = np.random.default_rng(number).integers(0, len(split), (5000, 3))
+        images = np.stack([np.asarray(split.images)[rows[:, c], :, :, 0] for c in range(3)], -1)
+        splits[name] = Split(images, labels[rows] @ np.array([100, 10, 1]))
+    pack = in_memory_pack("stacked-mnist", splits.pop("train"), **splits)
+    few = np.flatnonzero(np.asarray(digits.split("train").labels) < 5)
+    rows = few[np.random.default_rng(2).integers(0, len(few), (10_000, 3))]
+    fakes = np.stack([np.asarray(digits.split("train").images)[rows[:, c], :, :, 0] for c in range(3)], -1)
+    done = ms.evaluate(real=pack, fake=fakes, metrics=("modes",), n=10_000, device="cpu")
+    found, kl = done.results
+    assert found.name.startswith("modes[classifier:stacked-mnist, digits@") and 125 <= found.value < 160
+    assert found.conditions["with_a_quarter_of_their_share"] == 125  # strays of a classifier that errs do not count
+    assert kl.value == pytest.approx(np.log(8), abs=0.2) and kl.unit == "nats"
+    assert found.conditions["value_of_real"] > 850 and "a digit a channel" in found.conditions["of"]
+
+
+def test_modes_need_classes() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1), dtype=np.uint8)
+    with pytest.raises(SettingError, match="metrics = 'modes': needs data of several classes"):
+        ms.evaluate(real=grey, fake=grey, metrics=("modes",))

@@ -25,6 +25,7 @@ STEMS: Mapping[str, tuple[str, ...]] = {
     "is": ("IS",),
     "pr": ("precision", "recall"),
     "dc": ("density", "coverage"),
+    "modes": ("modes",),
     "elbo": ("ELBO", "E log p", "KL"),
     "iwae": ("IWAE",),
     "ais": ("AIS", "BDMC"),

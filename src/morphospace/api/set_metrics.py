@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor
 
 from morphospace.api.evidence import Evidence
+from morphospace.api.modes import no_modes, shown
 from morphospace.evaluation.distances import (
     density_coverage,
     frechet_distance,
@@ -172,4 +173,11 @@ SET_METRICS: Mapping[str, Metric] = {
         "precision and recall, k = 3", manifolds, _too_few(4), better={"precision": "higher", "recall": "higher"}
     ),
     "dc": Metric("density and coverage, k = 5", balls, _too_few(6), better={"density": "higher", "coverage": "higher"}),
+    "modes": Metric(
+        "classes that samples show, and how evenly",
+        shown,
+        no_modes,
+        usual=False,
+        better={"modes": "higher", "modes-kl": "lower"},
+    ),
 }

@@ -16,7 +16,8 @@ __all__ = ["Cell", "Comparison", "Cost", "Measure", "Member", "Table", "better"]
 # Which way a measure is better, by the beginning of its name; those that are not here have no better.
 BETTER = {
     **dict.fromkeys(("FD", "FID", "KID", "MSE", "copies", "logged mse", "logged held-out loss", "BDMC gap"), "lower"),
-    **dict.fromkeys(("IS", "precision", "recall", "density", "coverage", "PSNR", "SSIM"), "higher"),
+    "modes, KL": "lower",  # before the next, which its beginning is
+    **dict.fromkeys(("IS", "precision", "recall", "density", "coverage", "PSNR", "SSIM", "modes"), "higher"),
     **dict.fromkeys(("ELBO", "IWAE", "AIS", "MIG", "SAP", "DCI", "beta-VAE metric", "FactorVAE metric"), "higher"),
 }
 # What must be the same for two numbers of one name to be held against each other.
