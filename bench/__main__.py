@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "studio": "bench.studio",
     "studio-server": "bench.studio_server",
     "gradio": "bench.gradio",
+    "tables": "bench.tables",
 }
 
 
