@@ -102,6 +102,8 @@ def test_what_differs_is_named_and_the_rest_is_not(compared: ms.Comparison) -> N
     assert compared.differ["model"] == ["vae", "vae", "vae", "dcgan", "cvae"]
     assert compared.same["batch_size"] == 32 and "batch_size" not in compared.differ
     assert not {"root", "device", "report_images"} & {*compared.differ, *compared.same}
+    computed = compared.members[0].cost
+    assert computed.precision == "fp32" and computed.device.startswith("cpu, ") and "torch 2" in computed.device
 
 
 class Tags(HTMLParser):

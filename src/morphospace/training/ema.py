@@ -18,7 +18,7 @@ RAMP = 0.05
 
 # What batch norm keeps for later. It is averaged as the weights are: averaged weights want, to first order, the average
 # of what went with each of them, and what went with the last alone is of weights that oscillate. A GAN's samples came
-# out a tenth too bright by it. Other buffers, counters or a power iteration's vectors, have no meaningful average.
+# out 6 to 13 % too bright by it. Other buffers, counters or a power iteration's vectors, have no meaningful average.
 STATISTICS = ("running_mean", "running_var")
 
 
