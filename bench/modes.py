@@ -10,6 +10,7 @@ remedy that a critic does not allow is listed below the table with the library's
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -84,7 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mixtures", nargs="+", choices=MODES, default=tuple(MODES), metavar="NAME", help="ring, grid")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, of one thread each")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number measured to FILE as well")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="a line for each run; runs found there are not run again"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -93,19 +96,12 @@ def main(arguments: argparse.Namespace) -> int:
     seeds = arguments.seeds or (1 if arguments.quick else SEEDS)
     contestants, refused = entered(arguments.gans, arguments.remedies)
     began = time.perf_counter()
-    outcomes = measured(contestants, arguments.mixtures, seeds, steps, arguments.jobs)
+    outcomes = measured(contestants, arguments.mixtures, seeds, steps, arguments.jobs, arguments.json)
     print(markdown(contestants, outcomes, arguments.mixtures, refused))
     minutes = (time.perf_counter() - began) / 60
     print(
         f"\n{steps} generator updates of batch {BATCH}, {seeds} seed(s), {arguments.jobs} processes: {minutes:.1f} min"
     )
-    if arguments.json:
-        rows = [
-            {"gan": c.gan, "remedy": c.remedy, "mixture": mixture, "runs": [asdict(o) for o in outcomes[c, mixture]]}
-            for c in contestants
-            for mixture in arguments.mixtures
-        ]
-        arguments.json.write_text(json.dumps({"steps": steps, "seeds": seeds, "rows": rows}, indent=2) + "\n")
     return 0
 
 
@@ -132,25 +128,34 @@ def entered(gans: tuple[str, ...], remedies: tuple[str, ...]) -> tuple[list[Cont
 
 
 def measured(
-    contestants: list[Contestant], mixtures: tuple[str, ...], seeds: int, steps: int, jobs: int
+    contestants: list[Contestant], mixtures: tuple[str, ...], seeds: int, steps: int, jobs: int, file: Path | None
 ) -> dict[tuple[Contestant, str], list[Outcome]]:
-    """Train every contestant on every mixture with every seed, several at once."""
-    from bench.mixtures import play
+    """Train every contestant on every mixture with every seed, several at once, but for those that a file knows."""
+    from bench.mixtures import Outcome, play
 
+    known = {}
+    if file is not None and file.is_file():
+        known = {tuple(run["key"]): Outcome(**run["outcome"]) for run in map(json.loads, file.open())}
     outcomes: dict[tuple[Contestant, str], list[Outcome]] = {}
     # Two processes with two threads each run several times slower than with one each.
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = {
-            pool.submit(play, c.settings, mixture, seed, steps, BATCH): (c, mixture)
-            for c in contestants
-            for mixture in mixtures
-            for seed in range(seeds)
-        }
+        waiting = {}
+        for contestant, mixture, seed in itertools.product(contestants, mixtures, range(seeds)):
+            key = (str(contestant.settings), mixture, seed, steps, BATCH)
+            if key in known:
+                outcomes.setdefault((contestant, mixture), []).append(known[key])
+            else:
+                future = pool.submit(play, contestant.settings, mixture, seed, steps, BATCH)
+                waiting[future] = contestant, mixture, key
         for done, future in enumerate(as_completed(waiting), 1):
-            contestant, mixture = waiting[future]
+            contestant, mixture, key = waiting[future]
             outcome = future.result()
             outcomes.setdefault((contestant, mixture), []).append(outcome)
+            if file is not None:
+                with file.open("a") as lines:
+                    row = {"gan": contestant.gan, "remedy": contestant.remedy, "key": key, "outcome": asdict(outcome)}
+                    lines.write(json.dumps(row) + "\n")
             found = f"{outcome.modes} of {MODES[mixture]}, {outcome.good:.0%} good, {outcome.seconds:.0f} s"
             said = f"{contestant.gan}, {contestant.remedy}, {mixture}: {found} {outcome.failed}"
             print(f"[{done}/{len(waiting)}] {said}", file=sys.stderr, flush=True)
