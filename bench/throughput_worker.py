@@ -14,8 +14,8 @@ import time
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from bench.flops import Flops
 from bench.throughput import ALTERNATIONS, BASES, BATCH, EXTRAS
 from bench.worker import matmul, peak_mib
 from morphospace.artifacts.configuration import resolve
@@ -71,10 +71,10 @@ def turn(engine: Engine, steps: int) -> float:
 
 def counted(engine: Engine) -> float:
     """Return the operations of one step, over 16 for phases that are not taken on every one."""
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counter:
         for _ in range(16):
             engine.step()
-    return counter.get_total_flops() / 16
+    return counter.total / 16
 
 
 def beside(name: str, size: int, quick: bool) -> dict[str, Any]:

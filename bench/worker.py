@@ -102,14 +102,13 @@ def flop(case: Case, folder: Path, arguments: argparse.Namespace) -> dict[str, A
     Matrix products and convolutions are counted, a multiplication and an addition as two; the rest is small
     beside them.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
+    from bench.flops import Flops
     from bench.ours import make_engine
 
     _, engine = make_engine(case, folder, arguments.precision, 1)
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counter:
         engine.step()
-    return {"flop_per_image": counter.get_total_flops() / engine.images_per_step}
+    return {"flop_per_image": counter.total / engine.images_per_step}
 
 
 def matmul() -> dict[str, Any]:
