@@ -11,7 +11,7 @@ from morphospace.cli import progress
 from morphospace.cli.progress import Watch, clock_time
 from morphospace.cli.talk import Talk
 from morphospace.objectives.clock import Clock
-from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, State, Validated
+from morphospace.training.events import Checkpointed, Event, Finished, Progressed, Reported, Resumed, State, Validated
 
 TERMS = {"vae/reconstruction": 121.31, "vae/kl": 18.2}
 
@@ -89,6 +89,19 @@ def test_plain_lines_are_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = talk.heard.getvalue().splitlines()
     assert 8 <= len(lines) <= 13
     assert lines[-1].startswith("  100/100 images  100%")
+
+
+def test_a_slow_model_gives_signs_of_life_before_its_first_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    talk = Heard(terminal=False)
+    watch = Watch(talk)
+    for i in range(1, 31):
+        now[0] += 1.0
+        watch(Progressed(Clock(i, i, 0.0), 1.0, 100))
+    assert talk.heard.getvalue().splitlines() == [
+        f"  {i}/100 images  {i}%  1/s  left {clock_time(100 - i)}" for i in (1, 11, 21)
+    ]
 
 
 def test_packing() -> None:

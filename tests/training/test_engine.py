@@ -17,7 +17,7 @@ from morphospace.errors import SettingError, TrainingError
 from morphospace.objectives.phase import Phase, Round
 from morphospace.objectives.terms import Terms
 from morphospace.training.engine import Engine
-from morphospace.training.events import Checkpointed, Event, Finished, Reported, State, Validated
+from morphospace.training.events import Checkpointed, Event, Finished, Progressed, Reported, State, Validated
 from morphospace.training.selection import Score
 from morphospace.training.settings import TrainingSettings
 from tests.conftest import draw_blobs
@@ -262,7 +262,8 @@ def test_the_average_has_the_average_statistics_and_the_last_of_everything_else(
     assert norm.running_mean.tolist() == [1.0] * 3
 
 
-def test_events_come_in_order_and_the_best_is_marked() -> None:
+def test_events_come_in_order_and_the_best_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("morphospace.training.engine.PROGRESS_SECONDS", math.inf)
     events: list[Event] = []
 
     def rounds(t: Toy) -> list[Round]:
@@ -293,6 +294,23 @@ def test_judging_is_in_evaluation_mode_and_goes_back_to_training(raw: bool) -> N
     with pytest.raises(ZeroDivisionError), made.judging(raw=raw):
         _ = 1 / 0
     assert all(part.training for part in networks.modules())
+
+
+def test_between_reports_there_are_signs_of_life_and_they_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(pause: float) -> list[Event]:
+        monkeypatch.setattr("morphospace.training.engine.PROGRESS_SECONDS", pause)
+        events: list[Event] = []
+        toy = Toy({"a": Point()}, lambda t: [Phase("one", (t.players["a"],), pull(t.players["a"]))])
+        made = engine(toy, total=32, report_images=16)
+        made.listeners.append(events.append)
+        made.run()
+        return events
+
+    often, never = told(0.0), told(math.inf)
+    assert [e.clock.images for e in often if isinstance(e, Progressed)] == [4, 8, 12, 20, 24, 28]
+    assert all(e.rate > 0 and e.total_images == 32 for e in often if isinstance(e, Progressed))
+    assert not any(isinstance(e, Progressed) for e in never)
+    assert [e.terms for e in often if isinstance(e, Reported)] == [e.terms for e in never if isinstance(e, Reported)]
 
 
 def test_training_time_leaves_out_what_listeners_take(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Watch", "clock_time"]
 
 SECONDS_BETWEEN_LINES = 1.0
+SECONDS_BETWEEN_SAME = 10.0  # of lines that tell no new numbers
 
 
 def clock_time(seconds: float) -> str:
@@ -82,12 +83,14 @@ class Watch:
 
     def __call__(self, event: Event) -> None:
         """Take note of a training event."""
-        from morphospace.training.events import Checkpointed, Finished, Reported, Resumed, Scored, Validated
+        from morphospace.training.events import Checkpointed, Finished, Progressed, Reported, Resumed, Scored, Validated
 
         self.images = event.clock.images
         if isinstance(event, Resumed):
             self.resumed_at, self.saved = event.clock.step, self.images
             self.say(f"resumed at step {event.clock.step}")
+        elif isinstance(event, Progressed):
+            self._show("training", self.images, event.total_images, event.rate, self.terms, SECONDS_BETWEEN_SAME)
         elif isinstance(event, Reported):
             self.terms, self.reports = event.terms, self.reports + 1
             self._show("training", self.images, event.total_images, event.rate, event.terms)
@@ -113,14 +116,22 @@ class Watch:
 
     # -- either ----------------------------------------------------------------------------------------------
 
-    def _show(self, kind: str, done: int, total: int, rate: float, terms: Mapping[str, float]) -> None:
+    def _show(
+        self,
+        kind: str,
+        done: int,
+        total: int,
+        rate: float,
+        terms: Mapping[str, float],
+        pause: float = SECONDS_BETWEEN_LINES,
+    ) -> None:
         left = clock_time(max(0, total - done) / rate) if rate > 0 else "?"
         told = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
         if self.talk.on_terminal:
             self._move_bar(kind, done, total, {"rate": f"{rate:,.0f}/s", "left": left, "told": told})
             return
         now, first = time.monotonic(), self._kind != kind
-        if first or done >= total or now - self._said >= SECONDS_BETWEEN_LINES:
+        if first or done >= total or now - self._said >= pause:
             self._said = now
             head = "" if kind == "training" else f"{kind} "
             line = f"  {head}{min(done, total):,}/{total:,} images  {min(100, 100 * done // total)}%  {rate:,.0f}/s"

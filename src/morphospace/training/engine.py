@@ -38,6 +38,7 @@ from morphospace.training.events import (
     Event,
     Finished,
     Listener,
+    Progressed,
     Reported,
     Resumed,
     Scored,
@@ -53,6 +54,8 @@ from morphospace.training.snapshot import restore, state_of
 from morphospace.training.turn import EngineTurn
 
 __all__ = ["Engine"]
+
+PROGRESS_SECONDS = 1.0  # between two signs of life; a slow model may be minutes from its first report
 
 
 class Engine:
@@ -249,6 +252,7 @@ class Engine:
         scores = (s.metrics_every_images or checkpoint) if s.scores else 0
         self.model.networks.train()
         spent, since = 0.0, self.clock.images  # of the stretch since the last report; saving and judging left out
+        told = time.monotonic()
         stopping = self.world.any(bool(self.stop))  # a listener may have asked for it when the run was taken up
         while self.clock.images < self.total_images and not stopping:
             before, began = self.clock.images, time.perf_counter()
@@ -260,7 +264,10 @@ class Engine:
             if stopping or done or before // report != now // report:
                 self.seconds += spent
                 self.report((now - since) / spent)
-                spent, since = 0.0, now
+                spent, since, told = 0.0, now, time.monotonic()
+            elif time.monotonic() - told >= PROGRESS_SECONDS:
+                self.emit(Progressed(self.clock, (now - since) / spent, self.total_images))
+                told = time.monotonic()
             scoring = scores > 0 and (done or before // scores != now // scores)
             due = scoring or done or before // checkpoint != now // checkpoint
             if due or stopping:

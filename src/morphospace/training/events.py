@@ -15,6 +15,7 @@ __all__ = [
     "State",
     "Event",
     "Resumed",
+    "Progressed",
     "Reported",
     "Validated",
     "Scored",
@@ -50,6 +51,19 @@ class Event:
 @dataclass(frozen=True)
 class Resumed(Event):
     """A saved state was loaded; training goes on from here."""
+
+
+@dataclass(frozen=True)
+class Progressed(Event):
+    """A second has gone by within a stretch; no number is read for it, so that nothing waits.
+
+    Attributes:
+        rate: Images/s since the last report.
+        total_images: Where the run ends.
+    """
+
+    rate: float
+    total_images: int
 
 
 @dataclass(frozen=True)
