@@ -26,7 +26,8 @@ def test_models_and_recipes(morpho: Morpho) -> None:
     told = morpho("recipes", "--json").json["recipes"]
     assert [recipe["name"] for recipe in told] == list(recipes())
     assert all(recipe["title"] and recipe["source"] and recipe["model"] in ZOO for recipe in told)
-    assert "mnist-vae" in morpho("recipes").out
+    assert all(2000 < recipe["year"] < 2027 and recipe["data"] and recipe["expect"] for recipe in told)
+    assert "mnist-vae" in morpho("recipes").out and "2014" in morpho("recipes").out
 
 
 def test_one_recipe_is_told_whole(morpho: Morpho, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Recipe:
 
     Attributes:
         name: The file's name.
-        about: The `[recipe]` table: title, source, year, minutes on CPU, what to expect.
+        about: The `[recipe]` table: title, source, year of the method's paper, minutes on CPU, what to expect.
         sections: `[model]`, `[data]` and `[training]`, only what differs from the defaults.
     """
 

@@ -38,9 +38,10 @@ def recipes(
     if name is not None:
         return _recipe(recipe_named(name))
     data = [_of_recipe(recipe) for recipe in all_recipes().values()]
-    keys = ("name", "model", "data", "minutes", "title", "source")
+    keys = ("name", "model", "year", "data", "minutes", "title", "source")
     rows = [[str(entry.get(key, "")) for key in keys] for entry in [{**e, "minutes": _minutes(e)} for e in data]]
     lines = [
+        "year: of the paper that its method is from",
         "minutes as measured on a CPU; ~ at the rate of the part that was run, which `morpho recipes NAME` tells",
         f"train one with `morpho train --recipe {data[0]['name']} --out RUN`",
     ]
