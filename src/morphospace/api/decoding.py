@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from morphospace.api.loading import Run, loaded
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Decodes
+from morphospace.models.packed import packed, packed_bytes
 
 __all__ = ["ONE_THREAD_FLOP", "Decoder", "threads"]
 
@@ -71,6 +72,7 @@ class Decoder:
     Attributes:
         flop: Floating-point operations of one image in its linear and convolutional layers; a multiplication and an
             addition are two.
+        bytes: Memory that it takes beside the run: weights in the order that is quickest for a few images.
     """
 
     def __init__(self, run: Run | str | Path) -> None:
@@ -83,6 +85,8 @@ class Decoder:
         with torch.no_grad(), counted(model.networks) as flop:
             model.decode(*(part.to(model.device, model.dtype) for part in example))
         self.flop = sum(flop)
+        self._model = packed(model)
+        self.bytes = packed_bytes(self._model)
 
     def threads_for(self, count: int) -> int:
         """Return how many threads decode so many images at once: one, unless the work is worth their meeting."""
@@ -95,7 +99,7 @@ class Decoder:
         Raises:
             SettingError: Codes of another shape, or a condition is missing, too many, or of another shape.
         """
-        model = self.run.model
+        model = self._model
         assert isinstance(model, Decodes)
         parts = [torch.as_tensor(codes)]
         shape = tuple(parts[0].shape)

@@ -103,7 +103,7 @@ class Space:
     @property
     def bytes(self) -> int:
         """Memory of the weights and of what is kept."""
-        weights = sum(p.numel() * p.element_size() for p in self.model.networks.parameters())
+        weights = sum(p.numel() * p.element_size() for p in self.model.networks.parameters()) + self.decoder.bytes
         # A copy: another thread may keep something while we count.
         kept = list(self._kept.values())
         thumbnails = sum(one.thumbnails.nbytes for one in kept if isinstance(one, Chart))
