@@ -61,7 +61,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
 }
 MODES = {"ring": 8, "grid": 25}
 BATCH = 128
-STEPS, QUICK_STEPS = 2000, 100
+STEPS, QUICK_STEPS = 1500, 100
 SEEDS = 3
 
 
