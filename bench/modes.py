@@ -31,22 +31,36 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "main"]
 
-# The same for every GAN: the momentum that DCGAN was published with, under which the plain one collapses here. With
-# betas (0, 0.99) and a rate of 3e-3 it does not: it finds all of the ring.
-COMMON: dict[str, Any] = {
-    "tower": "mlp",
-    "widths": (128, 128),
-    "latent_dim": 2,
-    "init": "default",
-    "lr": 1e-3,
-    "betas": (0.5, 0.999),
-}
+COMMON: dict[str, Any] = {"tower": "mlp", "widths": (128, 128), "latent_dim": 2, "init": "default"}
 # What a paper says of its own: RMSprop and clipped weights cannot take steps of a third of what they are clipped at;
 # points ask for far steeper critics than images do, hence a weak penalty, as in WGAN-GP's own plane study.
 OWN: dict[str, dict[str, Any]] = {
     "wgan": {"lr": 5e-4},
     "wgan-gp": {"gradient_penalty": 0.1, "betas": (0.5, 0.9)},
     "r3gan": {"r1": 0.02, "r2": 0.02, "lr": 3e-3, "betas": (0.0, 0.99)},
+}
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is the same for every GAN on one mixture.
+
+    Attributes:
+        modes: Of the mixture.
+        steps: Updates of the generator.
+        settings: Of the optimizer.
+    """
+
+    modes: int
+    steps: int
+    settings: dict[str, Any]
+
+
+COURSES = {
+    # The momentum that DCGAN was published with, under which the plain one collapses.
+    "ring": Course(8, 1500, {"lr": 1e-3, "betas": (0.5, 0.999)}),
+    # With it nobody finds the grid: after 1,500 updates all spread evenly over the square. This is where one does.
+    "grid": Course(25, 5000, {"lr": 3e-3, "betas": (0.0, 0.99)}),
 }
 GANS = ("dcgan", "wgan", "wgan-gp", "sngan", "lsgan", "r3gan", "cgan")
 REMEDIES: dict[str, dict[str, Any]] = {
@@ -59,31 +73,34 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "R1 + R2": {"r1": 0.02, "r2": 0.02},
     "spectral norm": {"spectral_norm": True},
 }
-MODES = {"ring": 8, "grid": 25}
 BATCH = 128
-STEPS, QUICK_STEPS = 1500, 100
+QUICK_STEPS = 100
 SEEDS = 3
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A GAN with one remedy."""
+    """A GAN with one remedy on one mixture."""
 
     gan: str
     remedy: str
+    mixture: str
     settings: GANSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's flags."""
     parser.add_argument("--quick", action="store_true", help="1 seed, few steps: does it run? The numbers mean nothing")
-    parser.add_argument("--steps", type=int, help=f"updates of each generator (default {STEPS})")
+    parser.add_argument("--steps", type=int, help="updates of each generator (default: as in COURSES)")
     parser.add_argument("--seeds", type=int, help=f"seeds 0, 1, ... of each (default {SEEDS})")
     parser.add_argument("--gans", nargs="+", choices=GANS, default=GANS, metavar="GAN", help=f"of {', '.join(GANS)}")
     parser.add_argument(
         "--remedies", nargs="+", choices=REMEDIES, default=tuple(REMEDIES), metavar="REMEDY", help=", ".join(REMEDIES)
     )
-    parser.add_argument("--mixtures", nargs="+", choices=MODES, default=tuple(MODES), metavar="NAME", help="ring, grid")
+    parser.add_argument(
+        "--mixtures", nargs="+", choices=COURSES, default=tuple(COURSES), metavar="NAME", help="ring, grid"
+    )
+    parser.add_argument("--known", action="store_true", help="train nothing: the table of what is in --json")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes, of one thread each")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="a line for each run; runs found there are not run again"
@@ -92,26 +109,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Measure, print the table, and return the exit status."""
-    steps = arguments.steps or (QUICK_STEPS if arguments.quick else STEPS)
+    steps = arguments.steps or (QUICK_STEPS if arguments.quick else 0)
     seeds = arguments.seeds or (1 if arguments.quick else SEEDS)
-    contestants, refused = entered(arguments.gans, arguments.remedies)
+    contestants, refused = entered(arguments.gans, arguments.remedies, arguments.mixtures)
+    runs = {
+        (contestant, seed): (contestant.settings, contestant.mixture, seed, steps or COURSES[contestant.mixture].steps)
+        for contestant, seed in itertools.product(contestants, range(seeds))
+    }
     began = time.perf_counter()
-    outcomes = measured(contestants, arguments.mixtures, seeds, steps, arguments.jobs, arguments.json)
-    print(markdown(contestants, outcomes, arguments.mixtures, refused))
+    known = read(arguments.json)
+    outcomes = {run: known[key(words)] for run, words in runs.items() if key(words) in known}
+    if not arguments.known:
+        left = {run: words for run, words in runs.items() if run not in outcomes}
+        outcomes |= measured(left, arguments.jobs, arguments.json)
+    print(markdown(contestants, outcomes, seeds, refused))
     minutes = (time.perf_counter() - began) / 60
-    print(
-        f"\n{steps} generator updates of batch {BATCH}, {seeds} seed(s), {arguments.jobs} processes: {minutes:.1f} min"
-    )
+    print(f"\nbatch {BATCH}, {seeds} seed(s), {arguments.jobs} processes: {minutes:.1f} min")
     return 0
 
 
-def entered(gans: tuple[str, ...], remedies: tuple[str, ...]) -> tuple[list[Contestant], dict[str, list[str]]]:
+def entered(
+    gans: tuple[str, ...], remedies: tuple[str, ...], mixtures: tuple[str, ...]
+) -> tuple[list[Contestant], dict[str, list[str]]]:
     """Return every GAN with every remedy that its critic allows, and those refused by reason."""
     contestants: list[Contestant] = []
     refused: dict[str, list[str]] = {}
     usual = GANSettings()
-    for gan in gans:
-        common = {**COMMON, **OWN.get(gan, {})}
+    for gan, mixture in itertools.product(gans, mixtures):
+        common = {**COMMON, **COURSES[mixture].settings, **OWN.get(gan, {})}
         plain: Any = ZOO[gan](**common)
         # A conditional GAN is told its mode and shows what that is worth; what a remedy adds to it is another question.
         for remedy in ("none",) if gan == "cgan" else remedies:
@@ -121,70 +146,82 @@ def entered(gans: tuple[str, ...], remedies: tuple[str, ...]) -> tuple[list[Cont
             try:
                 settings: Any = ZOO[gan](**{**common, **changes})
             except SettingError as error:
-                refused.setdefault(str(error), []).append(f"{gan} with {remedy}")
+                names = refused.setdefault(str(error), [])
+                names += [f"{gan} with {remedy}"] if f"{gan} with {remedy}" not in names else []
                 continue
-            contestants.append(Contestant(gan, remedy, settings))
+            contestants.append(Contestant(gan, remedy, mixture, settings))
     return contestants, refused
 
 
-def measured(
-    contestants: list[Contestant], mixtures: tuple[str, ...], seeds: int, steps: int, jobs: int, file: Path | None
-) -> dict[tuple[Contestant, str], list[Outcome]]:
-    """Train every contestant on every mixture with every seed, several at once, but for those that a file knows."""
-    from bench.mixtures import Outcome, play
+def key(words: tuple[GANSettings, str, int, int]) -> str:
+    """Return what a run is known by."""
+    return "; ".join(map(str, words))
 
-    known = {}
-    if file is not None and file.is_file():
-        known = {tuple(run["key"]): Outcome(**run["outcome"]) for run in map(json.loads, file.open())}
-    outcomes: dict[tuple[Contestant, str], list[Outcome]] = {}
+
+def read(file: Path | None) -> dict[str, Outcome]:
+    """Return the outcomes in a file, by their keys."""
+    from bench.mixtures import Outcome
+
+    if file is None or not file.is_file():
+        return {}
+    return {row["key"]: Outcome(**row["outcome"]) for row in map(json.loads, file.read_text().splitlines())}
+
+
+def measured(
+    runs: dict[tuple[Contestant, int], tuple[GANSettings, str, int, int]], jobs: int, file: Path | None
+) -> dict[tuple[Contestant, int], Outcome]:
+    """Train, several at once; each outcome goes into the file when it is there."""
+    from bench.mixtures import play
+
+    outcomes: dict[tuple[Contestant, int], Outcome] = {}
     # Two processes with two threads each run several times slower than with one each.
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        waiting = {}
-        for contestant, mixture, seed in itertools.product(contestants, mixtures, range(seeds)):
-            key = (str(contestant.settings), mixture, seed, steps, BATCH)
-            if key in known:
-                outcomes.setdefault((contestant, mixture), []).append(known[key])
-            else:
-                future = pool.submit(play, contestant.settings, mixture, seed, steps, BATCH)
-                waiting[future] = contestant, mixture, key
+        waiting = {pool.submit(play, *words, BATCH): (run, words) for run, words in runs.items()}
         for done, future in enumerate(as_completed(waiting), 1):
-            contestant, mixture, key = waiting[future]
-            outcome = future.result()
-            outcomes.setdefault((contestant, mixture), []).append(outcome)
+            run, words = waiting[future]
+            outcome = outcomes[run] = future.result()
+            who = {"gan": run[0].gan, "remedy": run[0].remedy, "mixture": run[0].mixture, "seed": run[1]}
             if file is not None:
                 with file.open("a") as lines:
-                    row = {"gan": contestant.gan, "remedy": contestant.remedy, "key": key, "outcome": asdict(outcome)}
-                    lines.write(json.dumps(row) + "\n")
-            found = f"{outcome.modes} of {MODES[mixture]}, {outcome.good:.0%} good, {outcome.seconds:.0f} s"
-            said = f"{contestant.gan}, {contestant.remedy}, {mixture}: {found} {outcome.failed}"
+                    lines.write(json.dumps({**who, "key": key(words), "outcome": asdict(outcome)}) + "\n")
+            found = f"{outcome.modes} modes, {outcome.good:.0%} good, {outcome.seconds:.0f} s"
+            said = f"{', '.join(map(str, who.values()))}: {found} {outcome.failed}"
             print(f"[{done}/{len(waiting)}] {said}", file=sys.stderr, flush=True)
     return outcomes
 
 
 def markdown(
     contestants: list[Contestant],
-    outcomes: dict[tuple[Contestant, str], list[Outcome]],
-    mixtures: tuple[str, ...],
+    outcomes: dict[tuple[Contestant, int], Outcome],
+    seeds: int,
     refused: dict[str, list[str]],
 ) -> str:
     """Return the table: mean over seeds, with the least and the most where they differ."""
-    heads = [f"{name}: modes of {MODES[name]} | {name}: near | {name}: good" for name in mixtures]
+    mixtures = list(dict.fromkeys(contestant.mixture for contestant in contestants))
+    heads = [f"{name}: modes of {COURSES[name].modes} | {name}: near | {name}: good" for name in mixtures]
     lines = [f"| GAN | remedy | {' | '.join(heads)} |", "|---|---|" + "---:|---:|---:|" * len(mixtures)]
-    for contestant in contestants:
+    for gan, remedy in dict.fromkeys((contestant.gan, contestant.remedy) for contestant in contestants):
         cells = []
         for mixture in mixtures:
-            runs = outcomes[contestant, mixture]
-            cells.append(_spread([run.modes for run in runs], "{:.1f}", "{:.0f}"))
-            cells.append(_spread([run.near for run in runs], "{:.1f}", "{:.0f}"))
-            cells.append(_spread([100 * run.good for run in runs], "{:.0f} %", "{:.0f}"))
-            if failed := sum(bool(run.failed) for run in runs):
-                cells[-1] += f" ({failed} stopped)"
-        lines.append(f"| {contestant.gan} | {contestant.remedy} | {' | '.join(cells)} |")
+            here = [c for c in contestants if (c.gan, c.remedy, c.mixture) == (gan, remedy, mixture)]
+            runs = [outcomes[c, seed] for c in here for seed in range(seeds) if (c, seed) in outcomes]
+            cells += _cells(runs) if runs else ["", "", ""]
+        lines.append(f"| {gan} | {remedy} | {' | '.join(cells)} |")
     if refused:
         lines += ["", "Not there, with the reason that the library gives:", ""]
         lines += [f"- {', '.join(names)}: {reason}" for reason, names in refused.items()]
     return "\n".join(lines)
+
+
+def _cells(runs: list[Outcome]) -> list[str]:
+    """Return modes, modes near and the share of good samples."""
+    cells = [_spread([run.modes for run in runs], "{:.1f}", "{:.0f}")]
+    cells.append(_spread([run.near for run in runs], "{:.1f}", "{:.0f}"))
+    cells.append(_spread([100 * run.good for run in runs], "{:.0f} %", "{:.0f}"))
+    if failed := sum(bool(run.failed) for run in runs):
+        cells[-1] += f" ({failed} stopped)"
+    return cells
 
 
 def _spread(values: list[float] | list[int], mean: str, end: str) -> str:

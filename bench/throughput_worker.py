@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from typing import Any
@@ -27,7 +28,7 @@ from morphospace.randomness import stream
 from morphospace.training.engine import Engine
 from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
 
-SECONDS = 1.0  # of one side's turn
+SECONDS = 0.5  # of one side's turn
 SOURCE = "toyfaces:2048"
 
 
@@ -70,11 +71,12 @@ def turn(engine: Engine, steps: int) -> float:
 
 
 def counted(engine: Engine) -> float:
-    """Return the operations of one step, over 16 for phases that are not taken on every one."""
+    """Return the operations of one step, a mean over as many as it takes until every phase has had its turn."""
+    steps = math.lcm(*(phase.every for phases in engine.rounds for phase in phases))
     with Flops() as counter:
-        for _ in range(16):
+        for _ in range(steps):
             engine.step()
-    return counter.total / 16
+    return counter.total / steps
 
 
 def beside(name: str, size: int, quick: bool) -> dict[str, Any]:
@@ -101,7 +103,7 @@ def beside(name: str, size: int, quick: bool) -> dict[str, Any]:
 def alone(name: str, size: int, quick: bool) -> dict[str, Any]:
     """Train a model alone, and say what memory it took."""
     engine = make_engine(name, size, prepared(size))
-    turn(engine, 1 if quick else 8)
+    turn(engine, 1 if quick else 3)
     return {"peak_mib": peak_mib()}
 
 
