@@ -2,9 +2,9 @@
 
 Each model is trained at its defaults, on drawn faces of 32x32 and 64x64 in colour, beside the model that it is built
 on: `vae` for those with an encoder, `dcgan` for the GANs. Both stand in one process and take turns of half a second
-each, two steps at least; the ratio is that of the medians. Operations are counted (matrix products and convolutions, backward pass
-included), so that a model which must compute more is not called slow for it: what is compared is how fast it
-computes. Peak memory is that of a process that trains this model alone.
+each, two steps at least; the ratio is that of the medians. Operations are counted (matrix products and convolutions,
+backward pass included), so that a model which must compute more is not called slow for it: what is compared is how
+fast it computes. Peak memory is that of a process that trains this model alone.
 """
 
 from __future__ import annotations
