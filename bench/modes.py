@@ -59,7 +59,7 @@ class Course:
 COURSES = {
     # The momentum that DCGAN was published with, under which the plain one collapses.
     "ring": Course(8, 1500, {"lr": 1e-3, "betas": (0.5, 0.999)}),
-    # With it nobody finds the grid: after 1,500 updates all spread evenly over the square. This is where one does.
+    # After 1,500 updates samples still lie almost evenly over the grid's square.
     "grid": Course(25, 5000, {"lr": 3e-3, "betas": (0.0, 0.99)}),
 }
 GANS = ("dcgan", "wgan", "wgan-gp", "sngan", "lsgan", "r3gan", "cgan")
