@@ -67,7 +67,7 @@ class Decoder:
     """A run's decoder for interactive use: codes in, uint8 frames out.
 
     Args:
-        run: A loaded run or its folder.
+        run: A loaded run or its folder; its weights are taken as they stand.
 
     Attributes:
         flop: Floating-point operations of one image in its linear and convolutional layers; a multiplication and an
