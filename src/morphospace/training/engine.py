@@ -17,7 +17,6 @@ What a reader should know:
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -26,7 +25,6 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch, Batches
-from morphospace.errors import TrainingError
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.phase import Phase, Trainable
 from morphospace.objectives.terms import Terms
@@ -43,8 +41,8 @@ from morphospace.training.events import (
     Resumed,
     Scored,
     State,
-    Validated,
 )
+from morphospace.training.guard import Guard, not_finite
 from morphospace.training.optim import learning_rate
 from morphospace.training.players import check_phases, optimizers_for, parameters_of
 from morphospace.training.precision import autocast
@@ -52,6 +50,7 @@ from morphospace.training.selection import LOSS, Score, Selection
 from morphospace.training.settings import TrainingSettings
 from morphospace.training.snapshot import restore, state_of
 from morphospace.training.turn import EngineTurn
+from morphospace.training.validation import validated
 
 __all__ = ["Engine"]
 
@@ -116,8 +115,7 @@ class Engine:
         self.memo: dict[str, tuple[object, frozenset[nn.Module]]] = {}
         self.sums: dict[str, list[Tensor]] = {}
         self.stop = ""
-        self.reads_every_step = self.device.type == "cpu"
-        self.found_inf = torch.zeros((), device=self.device)
+        self.guard = Guard(self.device)
 
     # -- one step --------------------------------------------------------------------------------------------
 
@@ -168,7 +166,8 @@ class Engine:
                 terms = phase.loss(batch, turn)
             loss = terms.total()
             self.log(phase.name, terms, loss)
-            self.guard(phase, loss, clock)
+            if not self.guard.passes(loss, self.optimizers[phase.optimizer or phase.name]):
+                raise not_finite(self.sums, clock)
             # Phases of a tuple may share a forward pass, whose graph the last of them may free.
             retain = bool(self.memo) and phase is not phases[-1]
             (loss * phase.every).backward(inputs=self.learned[phase.name], retain_graph=retain)
@@ -202,40 +201,6 @@ class Engine:
         torch.autograd.graph.increment_version(learned)
         moved = set(phase.learns)
         self.memo = {key: made for key, made in self.memo.items() if not made[1] & moved}
-
-    def guard(self, phase: Phase, loss: Tensor, clock: Clock) -> None:
-        """Stop before the step where a loss is not finite.
-
-        Reading a number from an accelerator would make each step wait for it. There a flag stays on the device, the
-        fused optimizers skip every step from then on, and the next report raises. Those that are not fused (RMSprop)
-        know no such flag and would step: for them the number is read.
-        """
-        if self.reads_every_step:
-            if not math.isfinite(loss.item()):
-                self.refuse_non_finite(clock)
-            return
-        self.found_inf = torch.maximum(self.found_inf, (~torch.isfinite(loss)).float())
-        optimizer = self.optimizers[phase.optimizer or phase.name]
-        if optimizer.defaults.get("fused"):
-            optimizer.found_inf = self.found_inf  # type: ignore[attr-defined]
-        else:
-            self.check_finite()
-
-    def check_finite(self) -> None:
-        """Raise where the flag on an accelerator says that a loss was not finite."""
-        if not self.reads_every_step and self.found_inf:
-            self.refuse_non_finite(self.clock)
-
-    def refuse_non_finite(self, clock: Clock) -> None:
-        """Raise with the name of the term that was the first not to be finite."""
-        bad = {name: (~torch.isfinite(torch.stack(values))).nonzero() for name, values in self.sums.items()}
-        # A player's loss is named only where none of its terms is to blame.
-        guilty = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))
-        index, _, name = guilty[0]
-        raise TrainingError(
-            f"{name} is {float(self.sums[name][index])} at step {clock.step} (image {clock.images}): stopped before "
-            "the update, the last checkpoint is as it was; try a lower --lr, --clip 1 or --precision fp32"
-        )
 
     def log(self, phase: str, terms: Terms, loss: Tensor) -> None:
         """Keep a turn's means, unread, for the next report."""
@@ -286,7 +251,8 @@ class Engine:
 
     def report(self, rate: float) -> None:
         """Read the numbers of the stretch that ends here, and tell them."""
-        self.check_finite()
+        if not self.guard.clean():
+            raise not_finite(self.sums, self.clock)
         terms = {name: float(torch.stack(values).float().mean()) for name, values in self.sums.items()}
         self.sums = {}
         self.emit(Reported(self.clock, self.seconds, rate, terms, self.total_images))
@@ -299,11 +265,12 @@ class Engine:
             due: Whether the moment follows from the settings, and not from a signal.
             scoring: Whether the scorer is asked.
         """
-        self.check_finite()
+        if not self.guard.clean():
+            raise not_finite(self.sums, self.clock)
         best = False
         if self.world.leads:
             scores: dict[str, Score] = {}
-            if judged := self.validate():
+            if judged := validated(self):
                 self.emit(judged)
                 scores[LOSS] = Score(judged.loss)
             if scoring and (scored := self.scored()):
@@ -332,33 +299,6 @@ class Engine:
                 yield
         finally:
             self.model.networks.train()
-
-    def validate(self) -> Validated | None:
-        """Judge the held-out images by the training objective, with the averaged weights where there are any."""
-        judging = [phase for phase in self.phases if phase.validates]
-        if not judging or self.valid is None:
-            return None
-        with self.judging():
-            totals, loss, count = self.judged(judging, self.valid.sequential())
-        return Validated(self.clock, {name: value / count for name, value in totals.items()}, loss / count)
-
-    def judged(self, phases: Sequence[Phase], batches: Iterator[Batch]) -> tuple[dict[str, float], float, int]:
-        """Sum every term over batches, weighted by their sizes."""
-        totals: dict[str, float] = {}
-        loss, count, clock = 0.0, 0, self.clock
-        for index, batch in enumerate(batches):
-            size = len(batch.images)
-            for phase in phases:
-                turn = EngineTurn(self, clock, phase.name, index, training=False)
-                turn.seed(f"{phase.name}/validation")
-                with self.autocast():
-                    terms = phase.loss(batch, turn)
-                loss += float(terms.total()) * size
-                for name, mean in terms.means.items():
-                    key = f"{phase.name}/{name}"
-                    totals[key] = totals.get(key, 0.0) + float(mean) * size
-            count += size
-        return totals, loss, count
 
     # -- state -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,64 @@
+"""Training stops before the step where a loss is not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from morphospace.errors import TrainingError
+from morphospace.objectives.clock import Clock
+
+__all__ = ["Guard", "not_finite"]
+
+
+class Guard:
+    """Watches losses; on an accelerator without waiting for them.
+
+    Reading a number from an accelerator would make each step wait for it. There a flag stays on the device, the fused
+    optimizers skip every step from then on, and who asks next (a report, a checkpoint) learns of it. Those that are
+    not fused (RMSprop) know no such flag and would step: for them the number is read.
+
+    Args:
+        device: Where losses are computed.
+
+    Attributes:
+        reads: Whether every loss is read at once.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.reads = device.type == "cpu"
+        self.flag = torch.zeros((), device=device)
+
+    def passes(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether the optimizer may step on a loss, as far as one can tell without waiting."""
+        if self.reads:
+            return math.isfinite(loss.item())
+        self.flag = torch.maximum(self.flag, (~torch.isfinite(loss)).float())
+        if optimizer.defaults.get("fused"):
+            optimizer.found_inf = self.flag  # type: ignore[attr-defined]
+            return True
+        return self.clean()
+
+    def clean(self) -> bool:
+        """Whether every loss so far was finite."""
+        return self.reads or not self.flag
+
+
+def not_finite(sums: Mapping[str, Sequence[Tensor]], clock: Clock) -> TrainingError:
+    """Return the error that names the term that was the first not to be finite.
+
+    Args:
+        sums: Values of each term since the last report, oldest first.
+        clock: Where training stands.
+    """
+    bad = {name: (~torch.isfinite(torch.stack([*values]))).nonzero() for name, values in sums.items()}
+    # A player's loss is named only where none of its terms is to blame.
+    guilty = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))
+    index, _, name = guilty[0]
+    return TrainingError(
+        f"{name} is {float(sums[name][index])} at step {clock.step} (image {clock.images}): stopped before "
+        "the update, the last checkpoint is as it was; try a lower --lr, --clip 1 or --precision fp32"
+    )
