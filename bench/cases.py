@@ -67,7 +67,7 @@ _EVERY = (
     ),
     Case(
         name="conv-vae",
-        recipe="celebamask-vae",
+        recipe="celebamask-vae-celeba",
         loop="conv_vae",
         input="files-64",
         pack="colour-64",
@@ -80,7 +80,7 @@ _EVERY = (
     ),
     Case(
         name="conv-vae-arrays",
-        recipe="celebamask-vae",
+        recipe="celebamask-vae-celeba",
         loop="conv_vae",
         input="colour-64",
         pack="colour-64",

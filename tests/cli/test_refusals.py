@@ -62,6 +62,12 @@ COMMAND_LINES = {
     "pack nothing": ("data pack mnits --out {t}/p", "mnits", "mnist"),
     "pack below a file": ("data pack digits --out /dev/null/p", "/dev/null", "not a folder"),
     "run below a file": ("train vae --out /dev/null/r", "/dev/null", "not a folder"),
+    "packing": (
+        "train dcgan --data digits --packing 3 --batch-size 32 --out {t}/r",
+        "packing = 3",
+        "32",
+        "--batch-size",
+    ),
     "no device": ("train vae --device tpu --out {t}/r", "--device = 'tpu'", "cuda"),
 }
 

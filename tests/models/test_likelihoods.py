@@ -158,6 +158,14 @@ def test_calibrated_variance_reaches_its_running_value_and_a_floor() -> None:
     assert torch.isfinite(exact).all()
 
 
+def test_a_short_training_is_judged_by_its_own_variance_not_by_the_one_it_began_with() -> None:
+    likelihood = Gaussian(False, "calibrated", 1.0).train()
+    raw, images = torch.zeros(4, 1, 8, 8), torch.full((4, 1, 8, 8), 0.6)
+    for _ in range(60):
+        trained = likelihood.log_prob(raw, images)
+    assert likelihood.eval().log_prob(raw, images).tolist() == pytest.approx(trained.tolist(), abs=0.01)
+
+
 def test_learned_variance_has_a_gradient_that_vanishes_at_the_mean_squared_error() -> None:
     likelihood = Gaussian(False, "learned", 0.1)
     raw, images = torch.zeros(4, 1, 8, 8), torch.full((4, 1, 8, 8), 0.6)

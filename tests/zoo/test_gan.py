@@ -118,6 +118,16 @@ def test_lazy_penalties_are_a_phase_of_their_own_on_the_critics_optimizer() -> N
     assert "penalty/r1" not in engine.sums
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_critics_rate_and_limit_hold_in_lazy_penalties_too(every: int) -> None:
+    settings = WGANSettings(**SMALL, critic_norm="none", r1=1.0, penalty_every=every, lr=1e-2, critic_lr=5e-2, turns=1)
+    engine = engine_of(settings)
+    rates = {name: optimizer.defaults["lr"] for name, optimizer in engine.optimizers.items()}
+    assert rates == {"critic": 5e-2, "generator": 1e-2}
+    engine.step()
+    assert max(float(p.detach().abs().max()) for p in engine.model.critic.parameters()) <= settings.weight_clip
+
+
 # -- remedies ------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +179,9 @@ def test_packing_halves_the_judgements_and_doubles_the_channels() -> None:
     assert shown.shape == (4, 6, 16, 16) and engine.model.judge(shown).shape == (4,)
     with pytest.raises(SettingError, match="none has a score of its own"):
         engine.model.score(engine.data.batch(0).images)
+    coupled = engine_of(DCGANSettings(**SMALL, minibatch_discrimination=4))
+    with pytest.raises(SettingError, match=r"minibatch_discrimination = 4: .* no image has a score of its own"):
+        coupled.model.score(coupled.data.batch(0).images)
     with pytest.raises(SettingError, match=r"packing = 3: a batch of 8 images"):
         engine_of(DCGANSettings(**SMALL, packing=3)).step()
 
@@ -234,6 +247,12 @@ REFUSED = {
     ),
     "spectral norm with batch norm": (DCGANSettings, {"spectral_norm": True}, "spectral_norm.*--critic-norm none"),
     "two limits": (SNGANSettings, {"weight_clip": 0.01}, "spectral_norm.*weight_clip = 0.01.*one of them"),
+    "penalty with clipping": (
+        WGANSettings,
+        {"gradient_penalty": 10.0, "critic_norm": "none"},
+        "gradient_penalty = 10.0.*weight_clip = 0.01.*one of them",
+    ),
+    "spectral norm of residual blocks": (R3GANSettings, {"spectral_norm": True}, "spectral_norm.*add --tower conv"),
     "two ways to see a batch": (DCGANSettings, {"packing": 2, "minibatch_discrimination": 4}, "packing = 2.*one of"),
     "unrolled with penalty": (WGANGPSettings, {"unrolled": 1}, "unrolled = 1.*gradient penalty"),
     "unrolled with clipping": (WGANSettings, {"unrolled": 1}, "unrolled = 1.*clipped"),

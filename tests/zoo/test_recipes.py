@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import fields
+from pathlib import Path
+
 import pytest
 
 from morphospace.artifacts.configuration import recipes, resolve
 from morphospace.cli.opening import beta_line, parameter_counts
+from morphospace.zoo.settings import ZOO, BetaTCVAESettings
 
 FACES, DIGITS = (64, 64, 3), (28, 28, 1)
 
@@ -26,7 +31,21 @@ def test_published_parameter_counts(name: str) -> None:
 def test_every_recipe_resolves_and_says_what_to_expect() -> None:
     for name, recipe in recipes().items():
         assert resolve(recipe=name).model.name
-        assert {"title", "source", "expect"} <= set(recipe.about), name
+        assert {"title", "source", "year", "data", "minutes", "expect"} <= set(recipe.about), name
+
+
+def test_the_table_of_models_names_settings_that_they_have() -> None:
+    page = Path(__file__).parents[2] / "docs" / "models.md"
+    rows = [line.split("|") for line in page.read_text().replace(r"\|", "/").splitlines() if line.startswith("| `")]
+    named = 0
+    for _, models, _, told, *_ in (row for row in rows if len(row) > 4):
+        for model in re.findall(r"`([a-z-]+)`", models):
+            if model not in ZOO:
+                continue
+            for setting in re.findall(r"`([a-z][a-z_]*)(?: = [^`]*)?`", told):
+                named += 1
+                assert setting in {field.name.rstrip("_") for field in fields(ZOO[model])}, (model, setting)
+    assert named > 8
 
 
 def test_what_the_published_betas_amount_to() -> None:
@@ -35,3 +54,5 @@ def test_what_the_published_betas_amount_to() -> None:
     assert "beta 30.72 in nats" in said["celeba-vae-averaged"]
     assert beta_line(resolve(recipe="celeba-vae-well").model, FACES) == ""
     assert "beta 0.5 in nats" in beta_line(resolve(recipe="vae-mlp").model, DIGITS)
+    assert "beta 6 with reduction=mean amounts to beta 4,704" in beta_line(BetaTCVAESettings(reduction="mean"), DIGITS)
+    assert beta_line(BetaTCVAESettings(), DIGITS) == ""

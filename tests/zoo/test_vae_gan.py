@@ -57,8 +57,9 @@ def test_at_lambda_0_it_is_the_plain_vae_step_for_step(precision: str, mixing: s
         assert all(torch.equal(wanted[name], found[name]) for name in wanted)  # weights and buffers, before each step
         plain.step()
         engine.step()
-    critic = engine.model.networks["critic"]
-    assert any(p.abs().sum() > 0 for p in critic.parameters())
+    critic = engine.model.networks["critic"].state_dict()
+    fresh = engine_of(both, precision=precision, clip=3.0).model.networks["critic"].state_dict()
+    assert any(not torch.equal(value, fresh[name]) for name, value in critic.items())  # it watches, and learns
 
 
 def test_the_critic_only_watches_at_lambda_0_and_matters_above() -> None:
@@ -131,6 +132,18 @@ def test_what_batch_norm_keeps_is_of_all_that_is_decoded_at_a_step(space: str) -
     mean, log_variance = model.encoder(batch.images).chunk(2, 1)
     model.decoder(torch.cat([mean + (0.5 * log_variance).exp() * noise, prior]))
     assert all(torch.allclose(a, n.running_mean, atol=1e-5) for a, n in zip(kept, norms))
+
+
+def test_what_lambda_weighs_follows_the_reduction() -> None:
+    units = {
+        (unit, reduction): engine_of(
+            VAEGANSettings(**SMALL, **CRITIC, adversarial_unit=unit, reduction=reduction)
+        ).model.unit  # type: ignore[arg-type]
+        for unit in ("image", "value")
+        for reduction in ("sum", "mean")
+    }
+    values = engine_of(VAEGANSettings(**SMALL, **CRITIC)).data.batch(0).images[0].numel()
+    assert units == {("image", "sum"): 1, ("image", "mean"): 1, ("value", "sum"): values, ("value", "mean"): 1}
 
 
 def test_features_are_compared_at_unit_variance() -> None:

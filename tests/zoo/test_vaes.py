@@ -293,6 +293,19 @@ def test_pixels_outside_the_mask_count_nothing() -> None:
     assert float(terms.means["mask"]) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
+def test_a_mean_over_pixels_leaves_image_and_mask_beside_each_other_as_they_were() -> None:
+    batch, summed = batch_of(), model_of(MaskVAESettings(**MLP))
+    meant = model_of(MaskVAESettings(**MLP, reduction="mean"))
+    meant.networks.load_state_dict(summed.networks.state_dict())
+    posterior = summed.encode(batch.images)
+    raw = summed.decoder(posterior.mean)
+    weights = []
+    for model in (summed, meant):
+        terms = model.negative_bound(batch, posterior, posterior.mean, raw, FakeTurn())
+        weights.append([weight for _, weight in terms.weighted][:2])
+    assert weights[1] == pytest.approx([weights[0][0] / 64, weights[0][1] / 64])
+
+
 def test_several_masks_count_as_their_union() -> None:
     model, batch = model_of(MaskVAESettings(**MLP)), batch_of()
     left, right = batch.masks.clone(), batch.masks.clone()
@@ -349,6 +362,8 @@ def test_masks_are_learned_from_drawn_shapes_and_missed_where_there_are_none(tmp
         (VAESettings, {"capacity": 5.0, "beta": 4.0}, "takes the place of the weighted KL"),
         (VAESettings, {"free_bits": 0.1, "kl": "sampled"}, "needs the KL of each unit"),
         (VAESettings, {"draws": 0}, "draws = 0"),
+        (VAESettings, {"sigma": 0.2}, "sigma = 0.2: only a Gaussian has one"),
+        (VAESettings, {"capacity_images": 1000}, "capacity_images = 1000.*add --capacity"),
         (IWAESettings, {"samples": 0}, "samples = 0"),
         (IWAESettings, {"reduction": "mean"}, "importance weights need"),
         (BetaTCVAESettings, {"beta": -1.0}, "beta = -1"),

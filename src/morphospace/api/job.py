@@ -87,6 +87,7 @@ class Job:
         torch.manual_seed(stream(s.seed, "weights"))
         model = self.configuration.model.build(pack.shape, self.parts, self.conditioning(pack))
         check_needs(model, pack)
+        check_packing(model, s.batch_size, world)
         check_collapses(model, s.stop_on_collapse)
         if start_from is not None and existing is None:
             take_weights(model, start_from)
@@ -240,6 +241,17 @@ def check_needs(model: Model, pack: Pack) -> None:
         if getattr(pack.split("train"), kind) is None:
             name = model.settings.name
             raise SettingError(f"data = {pack.name!r}: has no {kind}, which {name} learns from; take data that have")
+
+
+def check_packing(model: Model, batch_size: int, world: World) -> None:
+    """Refuse batches that cannot be judged by so many images at once.
+
+    Raises:
+        SettingError: A process's share of a batch does not divide by the packing.
+    """
+    packing, share = getattr(model.settings, "packing", 1), batch_size // world.size
+    why = f"the {share} images of a batch do not divide by it; take a --batch-size that does"
+    require(share % packing == 0, "packing", packing, why)
 
 
 def check_collapses(model: Model, threshold: float) -> None:

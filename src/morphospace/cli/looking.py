@@ -68,7 +68,7 @@ def _recipe(recipe: Recipe) -> Answer:
     }
     if "minutes" in about:
         share = about.get("share", 1)
-        words["minutes"] = _minutes(about) + (f"; {share:.0%} of it was run" if share < 1 else "")
+        words["minutes"] = _minutes(about) + (f"; {100 * share:.2g}% of it was run" if share < 1 else "")
     lines = [f"{key:8}{text}" for key, text in words.items()]
     for section, settings in recipe.sections.items():
         lines += ["", f"[{section}]", *(f"{key} = {dumps(value)}" for key, value in settings.items())]

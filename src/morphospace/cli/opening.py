@@ -10,7 +10,7 @@ from morphospace.artifacts.configuration import Configuration
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.training.settings import TrainingSettings
-from morphospace.zoo.settings import ModelSettings, VAESettings
+from morphospace.zoo.settings import BetaTCVAESettings, ModelSettings, VAESettings
 
 if TYPE_CHECKING:
     from morphospace.models.conditioning import Conditioning
@@ -82,12 +82,12 @@ def parameter_counts(model: ModelSettings, shape: Shape, told: Conditioning | No
 
 def beta_line(model: ModelSettings, shape: Shape) -> str:
     """Return what a VAE's beta amounts to in nats, where its reductions make it something else; else nothing."""
-    if not isinstance(model, VAESettings):
+    if not isinstance(model, VAESettings | BetaTCVAESettings):
         return ""
     nats = model.beta_in_nats(math.prod(shape))
     if math.isclose(nats, model.beta):
         return ""
-    plain = {"reduction": "sum", "kl_reduction": "sum"}
+    plain = {"reduction": "sum", "kl_reduction": "sum"} if isinstance(model, VAESettings) else {"reduction": "sum"}
     why = [f"{name}={getattr(model, name)}" for name, usual in plain.items() if getattr(model, name) != usual]
     why += ["likelihood=squared-error"] if model.likelihood == "squared-error" else []
     return f"beta {model.beta:g} with {', '.join(why)} amounts to beta {nats:,.6g} in nats"

@@ -150,7 +150,7 @@ class Gaussian(BoundedMean):
 
     # Finer than the step between two of 256 levels the density would only fit the rounding of the data.
     finest = 1 / (255 * math.sqrt(12))
-    momentum = 0.01
+    momentum = 0.1  # of the running variance, as of batch norm's: what it began with is forgotten within 60 steps
 
     def __init__(self, signed: bool, variance: str, sigma: float) -> None:
         super().__init__(signed)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, require
 from morphospace.objectives.phase import Phase
 from morphospace.training.optim import make_optimizer
 
@@ -54,6 +54,9 @@ def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> 
         phases: All phases.
         learned: What each learns, by its name.
         settings: The model's: kind of optimizer, rate, betas, weight decay.
+
+    Raises:
+        SettingError: Phases that share an optimizer give it different rates.
     """
     s = settings
     groups: dict[str, dict[nn.Parameter, None]] = {}
@@ -61,7 +64,10 @@ def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> 
     for phase in phases:
         name = phase.optimizer or phase.name
         groups.setdefault(name, {}).update(dict.fromkeys(learned[phase.name]))
-        rates[name] = phase.lr or s.lr
+        rate = phase.lr or s.lr
+        known = rates.setdefault(name, rate)
+        why = f"the optimizer {name!r} has the rate {known:g} by another phase; phases that share one name one rate"
+        require(rate == known, f"lr of phase {phase.name!r}", rate, why)
     return {
         name: make_optimizer(list(group), s.optimizer, rates[name], s.betas, s.weight_decay)
         for name, group in groups.items()

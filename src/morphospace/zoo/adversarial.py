@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -89,7 +90,9 @@ class GAN(Model):
         Raises:
             SettingError: The critic judges several images at once, or needs to be told a condition.
         """
-        m = self.settings.packing
+        m, kernels = self.settings.packing, self.settings.minibatch_discrimination
+        why = "this critic looks at the rest of the batch too, so no image has a score of its own"
+        require(not kernels, "minibatch_discrimination", kernels, why)
         require(m == 1, "packing", m, "this critic judges several images at once, so none has a score of its own")
         told = self.conditioning is None or condition is not None
         require(told, "condition", condition, "this critic must be told what an image is meant to show")
@@ -200,12 +203,17 @@ class GAN(Model):
         return terms
 
     @torch.no_grad()
+    def clip_weights(self, batch: Batch, turn: Turn) -> None:
+        """Keep the critic's weights within their limit, if they have one."""
+        if most := self.settings.weight_clip:
+            for parameter in self.critic.parameters():
+                parameter.clamp_(-most, most)
+
+    @torch.no_grad()
     def after_critic(self, batch: Batch, turn: Turn) -> None:
         """Clip the critic's weights, and let the memory have some of the fakes."""
         s = self.settings
-        if s.weight_clip:
-            for parameter in self.critic.parameters():
-                parameter.clamp_(-s.weight_clip, s.weight_clip)
+        self.clip_weights(batch, turn)
         if s.replay:
             fakes = self.fresh_fakes(turn, batch)
             fakes = fakes[: math.ceil(len(fakes) / KEPT)]
@@ -259,13 +267,11 @@ class GAN(Model):
 
     def rounds(self) -> Sequence[Round]:
         """The critic's turns, with gradient penalties of its own where they are lazy, then the generator's."""
-        s = self.settings
+        s, learns = self.settings, (self.critic,)
         after = self.after_critic if s.weight_clip or s.replay else None
-        phases = [
-            Phase("critic", (self.critic,), self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after),
-            Phase("generator", (self.generator,), self.generator_loss),
-        ]
+        phases = [Phase("critic", learns, self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after)]
         if s.penalised and s.penalty_every > 1:
-            lazy = Phase("penalty", (self.critic,), self.penalty_loss, every=s.penalty_every, optimizer="critic")
-            phases.insert(1, lazy)
-        return phases
+            clip = self.clip_weights if s.weight_clip else None
+            penalty = Phase("penalty", learns, self.penalty_loss, optimizer="critic", lr=s.critic_lr, after=clip)
+            phases.append(replace(penalty, every=s.penalty_every))
+        return [*phases, Phase("generator", (self.generator,), self.generator_loss)]

@@ -73,7 +73,10 @@ class MaskVAE(VAE):
         mask = batch.masks.amax(1, keepdim=True).to(batch.images.dtype)
         terms = self.reconstruction(Terms(), raw, batch.images, turn, mask)
         told = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask
-        terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), told), self.settings.mask_weight)
+        weight = (
+            self.settings.mask_weight * self.weight
+        )  # a mean over pixels divides both losses, not the image's alone
+        terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), told), weight)
         return self.add_kl(terms, posterior, z, turn)
 
     def rounds(self) -> Sequence[Round]:

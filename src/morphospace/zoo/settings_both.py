@@ -22,7 +22,7 @@ class VAEGANSettings(VAESettings):
         mixing: `sum` for VAE + lambda GAN, or `mix` for (1 - lambda) VAE + lambda GAN, of which 1 is the GAN alone.
         adversarial_unit: What lambda weighs: one nat a judged `image`, or one for each `value` of it (height x width x
             channels), as where a published VAE loss is a mean over pixels; beside a likelihood summed over pixels the
-            former is next to nothing.
+            former is next to nothing. With `--reduction mean` both are the same.
         judged: What the critic tells from real images: `reconstructions`, `samples` from the prior, or `both`.
         reconstruction_space: Where an image and its reconstruction are compared: their `pixels`, or the `features`
             of the critic's last layer as published (encoder, decoder and critic then learn at the same time).

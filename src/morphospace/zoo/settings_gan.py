@@ -140,6 +140,10 @@ class GANSettings(ModelSettings):
         require(not (on and batch_norm), "spectral_norm", on, why)
         why = f"limits the weights already, and so does weight_clip = {self.weight_clip}; take one of them"
         require(not (on and self.weight_clip), "spectral_norm", on, why)
+        why = "divides by the norm of every layer, and residual blocks begin at 0; add --tower conv"
+        require(not (on and self.tower == "residual"), "spectral_norm", on, why)
+        why = f"holds the critic's slope already, and so does weight_clip = {self.weight_clip}; take one of them"
+        require(not (self.gradient_penalty and self.weight_clip), "gradient_penalty", self.gradient_penalty, why)
         kernels = self.minibatch_discrimination
         why = f"packing = {self.packing} shows the critic several images at once as well; take one of them"
         require(not (kernels and self.packing > 1), "minibatch_discrimination", kernels, why)

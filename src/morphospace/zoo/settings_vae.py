@@ -78,11 +78,26 @@ class AESettings(ModelSettings):
             f"only a Gaussian has a variance, and likelihood is {self.likelihood!r}; add --likelihood gaussian",
         )
         require(
+            self.likelihood == "gaussian" or self.sigma == 1.0,
+            "sigma",
+            self.sigma,
+            f"only a Gaussian has one, and likelihood is {self.likelihood!r}; add --likelihood gaussian",
+        )
+        require(
             not self.dequantise or self.likelihood in ("gaussian", "continuous-bernoulli"),
             "dequantise",
             self.dequantise,
             f"{self.likelihood!r} is no continuous density; take gaussian or continuous-bernoulli, or --no-dequantise",
         )
+
+    def in_nats(self, weight: float, values: int) -> float:
+        """Return what a weight beside the reconstruction is beside one in nats, for images of `values` numbers.
+
+        A mean over pixels divides the reconstruction, and squared error without its half is twice a unit-variance
+        Gaussian's; both are undone here.
+        """
+        weight *= values if self.reduction == "mean" else 1
+        return weight / 2 if self.likelihood == "squared-error" else weight
 
 
 @member("vae", "morphospace.zoo.vae:VAE", "Kingma & Welling 2014; Higgins et al. 2017 (beta)")
@@ -137,18 +152,20 @@ class VAESettings(AESettings):
             "takes the place of the weighted KL; leave out --beta, --kl-warmup-images and --kl-reduction",
         )
 
+        require(
+            bool(self.capacity) or not self.capacity_images,
+            "capacity_images",
+            self.capacity_images,
+            "there is no capacity that could rise; add --capacity",
+        )
+
     def beta_in_nats(self, values: int) -> float:
         """Return the beta of the equivalent bound in nats, for images of `values` numbers.
 
-        A mean over pixels divides the reconstruction, a mean over latents divides the KL, and squared error
-        without its half is twice a unit-variance Gaussian's; each is undone here.
+        A mean over latents divides the KL; what else stands beside it, see `in_nats`.
         """
-        beta = self.beta
-        if self.reduction == "mean":
-            beta *= values
-        if self.kl_reduction == "mean":
-            beta /= self.latent_dim
-        return beta / 2 if self.likelihood == "squared-error" else beta
+        beta = self.in_nats(self.beta, values)
+        return beta / self.latent_dim if self.kl_reduction == "mean" else beta
 
 
 @member("iwae", "morphospace.zoo.iwae:IWAE", "Burda et al. 2016; Tucker et al. 2019 (DReG)")
@@ -239,6 +256,10 @@ class BetaTCVAESettings(AESettings):
         super().__post_init__()
         for name in ("alpha", "beta", "gamma"):
             require(0 <= getattr(self, name) < 1e6, name, getattr(self, name), "must be in [0, 1e6)")
+
+    def beta_in_nats(self, values: int) -> float:
+        """Return the weight of the total correlation in nats, see `in_nats`; alpha's and gamma's go the same way."""
+        return self.in_nats(self.beta, values)
 
 
 @member("mask-vae", "morphospace.zoo.mask_vae:MaskVAE", "Kingma & Welling 2014, with a second decoder")

@@ -105,7 +105,7 @@ class VAEGAN(VAE):
         self.critic = self.part(parts, "critic", image, (2, 1), self.make_critic)
         self.networks["critic"] = self.critic
         # What a judgement weighs, see `VAEGANSettings.adversarial_unit`.
-        self.unit = math.prod(shape) if settings.adversarial_unit == "value" else 1
+        self.unit = math.prod(shape) * self.weight if settings.adversarial_unit == "value" else 1.0
         # What reconstruction and KL weigh, see `VAEGANSettings.mixing`.
         self.share = 1 - settings.lambda_ if settings.mixing == "mix" else 1.0
         # At lambda = 0 nothing may be decoded that the plain VAE does not: batch norm would take note of it.
