@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 
 import morphospace as ms
 from morphospace.api.diagnosing import guessing
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, TrainingError
+from morphospace.models.likelihoods import Bernoulli
 
 SMALL = {"data": "digits", "size": "8", "latent_dim": 4, "device": "cpu", "batch_size": 64}
 MLP = {**SMALL, "tower": "mlp", "widths": (64,), "lr": 3e-3, "report_images": 2000, "checkpoint_images": 10**6}
@@ -97,13 +99,21 @@ def test_classes_that_samples_do_not_show_are_named(runs: dict[str, ms.Run], mon
     assert "modes" not in ms.diagnose(runs["gan"], n=200, classes=False).measured
 
 
-def test_a_history_that_is_broken_is_a_fault(runs: dict[str, ms.Run], tmp_path: Path) -> None:
-    import shutil
+def test_a_run_that_was_stopped_by_a_loss_that_is_none_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, calls = Bernoulli.log_prob, iter(range(1000))
 
-    path = shutil.copytree(runs["gan"].path, tmp_path / "gan")
-    with (path / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 99, "images": 9999, "generator/loss": float("nan")}) + "\n")
-    assert "numbers not finite" in [finding.name for finding in ms.diagnose(path, n=50).findings]
+    def broken(self: Bernoulli, *images: torch.Tensor) -> torch.Tensor:
+        return plain(self, *images) * (math.nan if next(calls) > 12 else 1.0)
+
+    settings = {**MLP, "report_images": 64, "checkpoint_images": 128, "images": 6_000}
+    with monkeypatch.context() as patch:
+        patch.setattr(Bernoulli, "log_prob", broken)
+        with pytest.raises(TrainingError, match="vae/reconstruction is nan"):
+            ms.train("vae", out=tmp_path / "r", **settings)
+    found = {finding.name: finding for finding in ms.diagnose(tmp_path / "r", n=50).findings}
+    assert "vae/reconstruction is nan" in found["numbers not finite"].says
+    again = ms.train("vae", out=tmp_path / "r", **settings)  # gone on with, the line is forgotten
+    assert "numbers not finite" not in {finding.name for finding in ms.diagnose(again, n=50).findings}
 
 
 def test_what_a_guessing_critic_loses() -> None:

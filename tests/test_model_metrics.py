@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import morphospace as ms
-from morphospace.api import model_metrics
+from morphospace.api import model_metrics, sampling
 from morphospace.api.evaluating import METRICS, evaluate
 from morphospace.api.explaining import Explained, annealed, elbo, iwae
 from morphospace.api.model_metrics import MODEL_METRICS, coded
 from morphospace.artifacts.comparison import better
+from morphospace.data.batches import held_out
+from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError
 from morphospace.evaluation.annealed import Annealing
 
@@ -92,10 +95,40 @@ def test_a_run_is_judged_by_all_that_it_can_do(runs: dict[str, ms.Run]) -> None:
     assert found["MSE"].conditions["split"] == "test" and 0 < found["MSE"].value < 0.3
     assert found["MSE"].value == pytest.approx(rebuilt.mse, rel=0.3)  # other rows of the same split
     assert found["SSIM"].conditions["window"].startswith("7 x 7")
-    assert found["novelty, unseen 1"].conditions["training_images"] == len(runs["vae"].pack.split("train"))
+    (_, trained), _ = held_out(runs["vae"].pack, runs["vae"].configuration.data.valid)
+    new = found["novelty, unseen 1"]
+    assert new.conditions["training_images"] == len(trained) < len(runs["vae"].pack.split("train"))
+    assert (new.conditions["n_real"], new.conditions["n_fake"]) == (60, 60) and new.low <= new.value <= new.high
     assert found["path length"].value > 0 and found["detour"].value >= 1 and found["jump"].value >= 1
     for name in ("gan", "ae", "cvae"):
         assert evaluate(runs[name], metrics=("sharpness", "novelty", "smoothness"), n=30).results
+
+
+def test_images_that_are_sorted_by_class_are_taken_from_all_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dark ones and then bright ones: the prior, the yardstick of novelty and what is rebuilt know both."""
+    rng = np.random.default_rng(0)
+
+    def halves() -> Split:
+        far, near = rng.integers(0, 40, (420, 8, 8, 1)), rng.integers(200, 210, (180, 8, 8, 1))
+        return Split(np.concatenate([far, near]).astype(np.uint8))
+
+    pack = in_memory_pack("halves", train=halves(), test=halves())
+    run = ms.train("ae", data=pack, out=tmp_path / "r", images=600, **{**SMALL, "latent_dim": 2, "widths": (8,)})
+    run.__dict__["pack"] = pack  # of a run on a Python object it would have to be handed over again
+    monkeypatch.setattr(sampling, "FITTED_ON", 100)
+    seen: list[np.ndarray] = []
+    told = sampling.told_of
+    monkeypatch.setattr(sampling, "told_of", lambda model, split, rows: seen.append(rows) or told(model, split, rows))
+    sampling.codes_to_fit(run)
+    rows, (_, trained) = np.concatenate(seen), held_out(pack, run.configuration.data.valid)[0]
+    assert 55 < (rows < 420).sum() < 85 and set(rows) <= set(trained)
+    monkeypatch.setattr(model_metrics, "NEW", 50)
+    fake = in_memory_pack("fakes", train=Split(halves().images[::-1].copy()))
+    new = ms.evaluate(real=pack, fake=fake, metrics=("novelty",), n=600).results[0]
+    assert new.value == pytest.approx(1, abs=0.1)
+    assert (ms.reconstruct(run, 20).originals.mean((1, 2, 3)) < 128).sum() in range(8, 19)
 
 
 def test_the_table_marks_as_best_what_selection_would_choose(runs: dict[str, ms.Run]) -> None:

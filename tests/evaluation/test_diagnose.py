@@ -90,6 +90,8 @@ def test_a_critic_that_has_won_and_one_that_tells_nothing() -> None:
 
 def test_players_that_chase_each_other() -> None:
     swings = 2 + 1.8 * np.sin(STEPS / 5) + 0.1 * RNG.normal(size=200)
+    for player in ("decoder__adversarial", "vae__adversarial"):
+        assert oscillation(lines(**{player: swings})) is not None
     found = oscillation(lines(generator__adversarial=swings))
     assert found is not None and found.evidence["crossings"] >= 4 and "roughness" in found.evidence
     assert oscillation(lines(generator__adversarial=2 + 1.8 * RNG.normal(size=200))) is None  # noise, no swing

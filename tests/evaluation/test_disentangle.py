@@ -105,6 +105,25 @@ def test_an_unsure_unit_knows_less_by_its_posteriors_than_by_its_means() -> None
         mig_posterior(Coded(means, states, ("side",), (False,)))
 
 
+@pytest.mark.parametrize("deviation", [0.01, 0.003, 0.001])
+def test_noise_with_sharp_posteriors_knows_nothing(deviation: float) -> None:
+    noise = np.random.default_rng(1).normal(size=(COUNT, 4))
+    assert mig_posterior(coded(noise, 2 * math.log(deviation)), draws=1000) == pytest.approx(0, abs=0.05)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_one_large_unit_does_not_silence_the_others(name: str) -> None:
+    large = Coded(PERFECT * [12, 1, 1, 1], STATES, NAMES, ORDERED)
+    if name != "mig-posterior":
+        assert METRICS[name](large) == pytest.approx(1, abs=0.03)
+    assert METRICS[name](coded(PERFECT * [12, 1, 1, 1])) == pytest.approx(1, abs=0.05)
+
+
+def test_one_living_unit_of_noise_is_not_complete() -> None:
+    found = dci(coded(np.random.default_rng(1).normal(size=(COUNT, 1))))
+    assert (found.disentanglement, found.completeness) == (0, 0) and found.informativeness < 0.05
+
+
 def test_the_importances_say_which_unit_holds_what() -> None:
     found = dci(coded(PERFECT[:, [2, 0, 3, 1]]))
     assert found.importance.argmax(0).tolist() == [1, 3, 0, 2]
@@ -131,4 +150,6 @@ def test_states_of_factors() -> None:
     assert (states[:, 1] == values[:, 1]).all() and set(states[:, 2]) == {0, 1}
     with pytest.raises(SettingError, match="none of them varies"):
         states_of(np.ones((5, 2)), ("a", "b"))
-    assert alive(np.c_[values[:, 0], 0.01 * values[:, 0], np.ones(1000)]).tolist() == [True, False, False]
+    each = np.c_[values[:, 0], 0.01 * values[:, 0], np.ones(1000)]
+    assert alive(each, points=True).tolist() == [True, True, False]
+    assert alive(each, points=False).tolist() == [True, False, False]

@@ -171,6 +171,22 @@ def test_a_fake_on_the_edge_of_a_ball() -> None:
     assert (outside.density, outside.coverage) == (0, 0)
 
 
+def test_equal_distances_of_black_and_white_images_are_equal() -> None:
+    """Against whole numbers, in which nothing is rounded."""
+    rng = np.random.default_rng(4)
+    real, fake = (rng.random((120, 24)) < 0.3 for _ in range(2))
+    apart = [(a[:, None] != b[None]).sum(2) for a, b in ((real, real), (fake, fake), (fake, real))]
+    np.fill_diagonal(apart[0], 99)
+    np.fill_diagonal(apart[1], 99)
+    of_real, of_fake = (np.sort(each, 1)[:, 2] for each in apart[:2])
+    found = precision_recall(real=real.astype(np.float32), fake=fake.astype(np.float32), k=3)
+    assert found.precision == (apart[2] <= of_real).any(1).mean()
+    assert found.recall == (apart[2] <= of_fake[:, None]).any(0).mean()
+    told = density_coverage(real=real.astype(np.float32), fake=fake.astype(np.float32), k=3)
+    assert told.density == pytest.approx((apart[2] < of_real).sum() / 3 / 120)
+    assert told.coverage == (apart[2] < of_real).any(0).mean()
+
+
 @pytest.mark.parametrize("entries", [64, 1 << 23])
 def test_nearest_is_exact_and_a_copy_is_at_zero(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "ENTRIES", entries)

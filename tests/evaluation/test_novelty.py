@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 from morphospace.errors import SettingError
-from morphospace.evaluation.novelty import nearest, novelty, shrunk
+from morphospace.evaluation.novelty import median_ratio, nearest, novelty, shrunk
 
 RNG = np.random.default_rng(0)
 TRAINING = RNG.integers(0, 256, (300, 4, 5, 1)).astype(np.uint8)
@@ -63,3 +63,15 @@ def test_refusals() -> None:
     with pytest.raises(SettingError, match="too few rows"):
         nearest(QUERIES[:1], QUERIES[:1], skip_self=True)
     assert nearest(QUERIES, TRAINING[:1]).ratio.tolist() == [1.0] * 40
+
+
+def test_the_interval_of_a_ratio_of_medians_covers_it() -> None:
+    """Of two samples of one skewed distribution the ratio of medians is 1, which 95 % intervals cover."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(100):
+        values, of = rng.lognormal(size=200), rng.lognormal(size=200)
+        ratio, low, high = median_ratio(values, of, seed=seed)
+        assert low <= ratio <= high and ratio == np.median(values) / np.median(of)
+        covered += low <= 1 <= high
+    assert covered >= 90

@@ -175,7 +175,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(reads: bool, kind: str)
     with pytest.raises(TrainingError, match="one/bad is nan at step"):
         made.run()
     assert value(toy.players["a"]) == pytest.approx(1.0 - 2 * 0.1)
-    assert not events
+    (told,) = events  # what happened is in the log; nothing was saved
+    assert (
+        isinstance(told, Reported)
+        and math.isnan(told.terms["one/bad"])
+        and told.terms["one/good"] == pytest.approx(0.9, abs=0.1)
+    )
 
 
 def test_a_state_from_before_there_were_metrics_keeps_its_best_loss() -> None:

@@ -146,13 +146,15 @@ class Evidence:
 
     def conditions(self, **more: Any) -> dict[str, Any]:
         """Return what a number of the two sets hangs on."""
-        about: dict[str, Any] = {"data": self.real.pack.name, "split": self.real.name, "n_real": len(self.real.rows)}
+        pack, size = self.real.pack, "x".join(map(str, self.real.pack.shape))
+        about: dict[str, Any] = {"data": pack.name, "size": size, "data_hash": pack.hash[:8], "split": self.real.name}
+        about["n_real"] = len(self.real.rows)
         if self.fake is not None:
-            about |= {"fake": self.fake.pack.name, "fake_split": self.fake.name}
+            about |= {"fake": self.fake.pack.name, "fake_hash": self.fake.pack.hash[:8], "fake_split": self.fake.name}
         elif self.run is not None:
             about |= {"checkpoint": self.run.images, "raw": self.run.raw, "prior": self.prior}
             about |= {"condition": "every one in turn"} if self.run.model.conditioning is not None else {}
-        return {**about, "n_fake": self.n, "seed": self.seed, **more}
+        return about | {"n_fake": self.n, "seed": self.seed} | more
 
     def feature_conditions(self, **more: Any) -> dict[str, Any]:
         """Return `conditions`, with what the features are."""
@@ -164,8 +166,12 @@ class Evidence:
 def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) -> tuple[Extracted, Statistics]:
     """Return features and statistics of a set, from the cache if they are there.
 
-    They are kept by a hash of data, split, rows, extractor (its weights) and resize rule.
+    They are kept by a hash of data, split, rows, extractor (its weights) and resize rule; those of a caller's own
+    module are not, see `Extractor.key`.
     """
+    if not extractor.key:
+        found = extracted(extractor, side.images())
+        return found, statistics_of(found.features)
     text = f"{side.key} {extractor.key} {extractor.resize}"
     name = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     file = make_folder(cache_folder() / "features") / f"{name}.safetensors"

@@ -17,11 +17,12 @@ from morphospace.api.loading import Run
 from morphospace.api.posteriors import posteriors, some_of
 from morphospace.api.sampling import condition_for, decode, prior_for
 from morphospace.api.set_metrics import Metric
+from morphospace.data.batches import held_out
 from morphospace.errors import RunError
 from morphospace.evaluation.disentangle import dci, mig_binned, mig_posterior, sap
 from morphospace.evaluation.factors import Coded, states_of
 from morphospace.evaluation.likelihood import mean_interval
-from morphospace.evaluation.novelty import COPY, SEEN, nearest, shrunk
+from morphospace.evaluation.novelty import COPY, SEEN, median_ratio, nearest, shrunk
 from morphospace.evaluation.picture_quality import mean_squared_error, psnr, sharpness, ssim, ssim_window
 from morphospace.evaluation.results import Result
 from morphospace.evaluation.smoothness import smoothness
@@ -37,7 +38,7 @@ ANNEALED, NEW, ARCS, CODED = 16, 500, 100, 10_000
 def _explained(evidence: Evidence, most: int | None = None) -> Explained:
     assert evidence.run is not None
     side = evidence.real
-    return Explained(evidence.run, side.split, side.rows[:most], side.name, evidence.seed)
+    return Explained(evidence.run, side.split, some_of(side.rows, most, 0, "explained"), side.name, evidence.seed)
 
 
 def _unexplained(evidence: Evidence) -> str:
@@ -99,18 +100,21 @@ def _too_small(evidence: Evidence) -> str:
 
 def new(evidence: Evidence) -> list[Result]:
     """Measure how far fakes are from the nearest training image, beside images that training did not see."""
-    side, train = evidence.real, evidence.real.pack.split("train")
-    inside = np.setdiff1d(np.arange(len(train)), side.rows) if side.split is train else None
+    side = evidence.real
+    (train, trained), _ = held_out(side.pack, evidence.run.configuration.data.valid if evidence.run else 0.0)
+    inside = np.setdiff1d(trained, side.rows) if side.split is train else trained
     known = shrunk(train.images, inside)
-    fakes, unseen = shrunk(evidence.fake_images[:NEW]), shrunk(evidence.real_images[:NEW])
+    unseen = shrunk(side.split.images, some_of(side.rows, NEW, 0, "novelty"))
+    fakes = shrunk(evidence.fake_images, some_of(np.arange(evidence.n), NEW, 0, "novelty"))
     made, real = nearest(fakes, known), nearest(unseen, known)
-    own = float(np.median(real.distance))
-    about: dict[str, Any] = {"training_images": len(known), "judged": len(fakes)}
-    distance: dict[str, Any] = {"of_unseen": own / 255, "distance": f"RMS of pixels, {SEEN} a side at most"}
+    used: dict[str, Any] = {"training_images": len(known), "n_real": len(unseen), "n_fake": len(fakes)}
     copied = (made.ratio < COPY).astype(float)
+    about = used | {"of_unseen": float(np.median(real.distance)) / 255, "interval": "95 % bootstrap over images"}
+    about["distance"] = f"median RMS of pixels, {SEEN} a side at most"
+    ratio = median_ratio(made.distance, real.distance, seed=evidence.seed)
     return [
-        _averaged(evidence, "novelty, unseen 1", made.distance / max(own, 1e-12), **about, **distance),
-        _averaged(evidence, "copies", copied, of_unseen=real.copies, **about),
+        Result("novelty, unseen 1", *ratio, "", evidence.conditions() | about),
+        _averaged(evidence, "copies", copied, of_unseen=real.copies, **used),
     ]
 
 

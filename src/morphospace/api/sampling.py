@@ -12,8 +12,10 @@ from torch import Tensor
 
 from morphospace.api.codes import AT_ONCE, chunks, codes_of, encoder_of, judged_rows, told_of
 from morphospace.api.loading import Run, loaded
+from morphospace.api.posteriors import some_of
 from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.artifacts.files import atomic
+from morphospace.data.batches import held_out
 from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
@@ -217,21 +219,24 @@ def prior_for(run: Run, kind: str) -> Prior:
 def codes_to_fit(run: Run) -> Tensor:
     """Return codes (N, D) of training images, drawn where the encoder gives a distribution.
 
-    Draws, not means: a unit that says nothing has means that do not vary, but the decoder knows it as N(0, 1).
+    Draws, not means: a unit that says nothing has means that do not vary, but the decoder knows it as N(0, 1). The
+    images are spread over all that were trained on, which may be sorted by class; none is held out.
 
     Raises:
         SettingError: The model has no encoder.
     """
-    model, split = run.model, run.pack.split("train")
+    model = run.model
+    (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
     if not isinstance(model, Encodes):
         name = run.configuration.model.name
         raise SettingError(f"prior: {name} has no encoder to fit a prior to the codes of; use 'model' or 'normal'")
-    images = torch.from_numpy(np.array(split.images[:FITTED_ON]))
+    chosen = some_of(trained, FITTED_ON, 0, "prior")
+    images = torch.from_numpy(np.array(split.images[chosen]))
     noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
     codes = []
     for start in range(0, len(images), AT_ONCE):
         rows = slice(start, min(start + AT_ONCE, len(images)))
-        posterior = model.encode(model.from_uint8(images[rows]), told_of(model, split, rows))
+        posterior = model.encode(model.from_uint8(images[rows]), told_of(model, split, chosen[rows]))
         codes.append(posterior.sample(noise[rows].to(posterior.mean)).cpu().float())
     return torch.cat(codes)
 
@@ -241,7 +246,7 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
 
     Args:
         run: A loaded run or its folder.
-        n: How many images: the first of the test split, else of the held-out ones.
+        n: How many images, spread over the test split, else over the held-out ones; the same in every run.
         data: The pack to take them from, in place of the run's own.
 
     Raises:
@@ -253,7 +258,7 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
     split, rows, label = judged_rows(data or run.pack, run.configuration.data.valid)
     if not 1 <= n <= len(rows):
         raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
-    chosen = np.sort(rows[:n])
+    chosen = some_of(rows, n, 0, "reconstruct")
     originals, condition = np.asarray(split.images[chosen]), told_of(run.model, split, chosen)
     codes = codes_of(run, originals, condition)
     rebuilt, masks = decode(run.model, codes, condition), decode_masks(run.model, codes)

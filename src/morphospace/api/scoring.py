@@ -14,6 +14,7 @@ from torch import Tensor
 
 from morphospace.api.codes import AT_ONCE, each_code, encoder_of, judged_rows
 from morphospace.api.loading import Run, loaded
+from morphospace.api.posteriors import some_of
 from morphospace.artifacts.files import atomic
 from morphospace.data.batches import Batch, Batches, held_out
 from morphospace.data.pack import Pack, Split
@@ -314,6 +315,6 @@ def _training_codes(run: Run) -> CodeStatistics:
     """Gather mean and covariance of the codes of training images."""
     (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
     statistics = CodeStatistics(run.model.latent_dim)
-    for codes, _ in each_code(run, split, rows[:CODES_FITTED]):
+    for codes, _ in each_code(run, split, some_of(rows, CODES_FITTED, 0, "codes")):
         statistics.add(codes)
     return statistics

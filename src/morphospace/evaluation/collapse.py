@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from morphospace.evaluation.diagnose import Finding
-from morphospace.evaluation.factors import alive
+from morphospace.evaluation.factors import ACTIVE, alive
 from morphospace.evaluation.novelty import Novelty
 from morphospace.models.distributions import DiagonalGaussian
 
@@ -26,7 +26,6 @@ __all__ = [
     "two_sample_ks",
 ]
 
-ACTIVE = 0.01  # variance of a unit's means over images, above which it is active (Burda et al. 2016)
 EMPTY = 0.5  # nats an image
 # Of the data's own spread. A decoder of means leaves out what its codes do not say, and still is no collapse.
 ALIKE, ALIKE_MEANS = 0.3, 0.1
@@ -105,7 +104,7 @@ def code_facts(
     means, prior = means.double(), prior.double()
     if log_variances is None:
         drawn, kl_per_unit = means, None
-        active = int(alive(means.numpy()).sum())
+        active = int(alive(means.numpy(), points=True).sum())
     else:
         posterior = DiagonalGaussian(means, log_variances.double())
         drawn, kl_per_unit = posterior.sample(noise.double()), posterior.kl_per_unit().mean(0)

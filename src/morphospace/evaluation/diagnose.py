@@ -191,7 +191,9 @@ def oscillation(lines: Lines) -> Finding | None:
     Swings are slow where neighbouring reports are alike (correlation above a half), large where their spread is over
     half of the mean, and swings where the mean is crossed four times or more.
     """
-    values = curve(lines, "generator/adversarial") or curve(lines, "decoder/adversarial")
+    # By whoever learns from the critic: a GAN's generator, a VAE-GAN's decoder, or its whole VAE.
+    players = (f"{player}/adversarial" for player in ("generator", "decoder", "vae"))
+    values = next((values for player in players if (values := curve(lines, player))), [])
     late = [v for v in values[len(values) // 2 :] if math.isfinite(v)]
     if len(late) < 2 * LEAST:
         return None

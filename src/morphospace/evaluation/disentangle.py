@@ -72,7 +72,8 @@ def mig_posterior(coded: Coded, *, draws: int = 2_000, seed: int = 0) -> float:
 
     I(z_j; v_k) = E[log q(z_j | v_k) - log q(z_j)], where q(z_j) is the mean of q(z_j | x) over the whole set and
     q(z_j | v_k) that over the images of this state, the expectation over codes drawn from the posteriors of random
-    images. No bins; a unit that is unsure of itself knows less here than `mig_binned` says.
+    images. No bins; a unit that is unsure of itself knows less here than `mig_binned` says. The image that a code was
+    drawn from is left out of both: kept in, posteriors narrower than the codes are apart would make noise know it.
 
     Args:
         coded: Codes with the variances of their posteriors.
@@ -99,9 +100,10 @@ def mig_posterior(coded: Coded, *, draws: int = 2_000, seed: int = 0) -> float:
         z = mean[chosen] + np.exp(0.5 * log_variance[chosen]) * noise[:, j].astype(np.float32)
         for rows in np.array_split(np.arange(len(chosen)), max(1, len(chosen) * count // (1 << 22))):
             exponent = -0.5 * ((z[rows, None] - mean) ** 2 * np.exp(-log_variance) + log_variance)
+            exponent[np.arange(len(rows)), chosen[rows]] = -np.inf
             density = np.exp(exponent - exponent.max(1, keepdims=True))
-            by_state = np.take_along_axis(density @ member, own[rows], 1) / sizes[own[rows]]
-            overall = density.mean(1, dtype=np.float64, keepdims=True)
+            by_state = np.take_along_axis(density @ member, own[rows], 1) / np.maximum(sizes[own[rows]] - 1, 1)
+            overall = density.sum(1, dtype=np.float64, keepdims=True) / (count - 1)
             scores[j] += np.log(np.maximum(by_state, 1e-30) / overall).sum(0)
     return gap(np.maximum(scores / len(chosen), 0) / entropies(states))
 
@@ -172,6 +174,7 @@ def dci(coded: Coded, *, seed: int = 0) -> DCI:
     for k, states in enumerate(living.states.T):
         importance[:, k], score = _forest(living.means, states, living.ordered[k], fit, judge)
         told.append(score)
+    importance[:, np.asarray(told) == 0] = 0  # what a forest leans on that predicts nothing says nothing
     total = importance.sum()
     if total <= 0:
         return DCI(0.0, 0.0, float(np.mean(told)), importance)
@@ -199,7 +202,7 @@ def _forest(
 def _focus(rows: np.ndarray) -> np.ndarray:
     """Return 1 less the entropy of each row over its largest, (R,): 1 where one entry has all, 0 where all are even."""
     if rows.shape[1] < 2:
-        return np.ones(len(rows))
+        return (rows.sum(1) > 0).astype(np.float64)
     total = rows.sum(1, keepdims=True)
     shares = np.divide(rows, total, out=np.full_like(rows, 1 / rows.shape[1]), where=total > 0)
     plogp = shares * np.log(np.where(shares > 0, shares, 1.0))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from morphospace.errors import SettingError, require
-from morphospace.evaluation.neighbours import squared_blocks, squared_radii
+from morphospace.evaluation.neighbours import rounding, squared_blocks, squared_radii
 from morphospace.evaluation.statistics import Features, Statistics, matrix, statistics_of
 from morphospace.randomness import stream
 
@@ -228,7 +228,7 @@ def precision_recall(*, real: Features, fake: Features, k: int = 3) -> Precision
         k: Which neighbour.
     """
     a, b = _pair(real, fake)
-    real_radii, fake_radii = squared_radii(a, k), squared_radii(b, k)
+    real_radii, fake_radii = (radii + rounding(rows, radii) for rows in (a, b) for radii in [squared_radii(rows, k)])
     recalled = torch.zeros(len(a), dtype=torch.bool, device=a.device)
     precise = 0
     for taken, squared in squared_blocks(b, a):
@@ -251,6 +251,7 @@ def density_coverage(*, real: Features, fake: Features, k: int = 5) -> DensityCo
     """
     a, b = _pair(real, fake)
     radii = squared_radii(a, k)
+    radii -= rounding(a, radii)
     covered = torch.zeros(len(a), dtype=torch.bool, device=a.device)
     inside = 0
     for _, squared in squared_blocks(b, a):

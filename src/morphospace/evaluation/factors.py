@@ -9,9 +9,10 @@ import numpy as np
 
 from morphospace.errors import require
 
-__all__ = ["Coded", "alive", "states_of"]
+__all__ = ["ACTIVE", "Coded", "alive", "states_of"]
 
-DEAD = 0.01  # of the largest variance: Burda et al. 2016 call a unit of N(0, 1) inactive below 0.01
+ACTIVE = 0.01  # variance of a unit's means over images, above which it is active (Burda et al. 2016)
+STILL = 1e-5  # of the largest variance of points, a three-hundredth of its spread: a unit that does not move
 # A factor keeps its values where they are so few, or each is seen so often; else it is continuous, cut into bins.
 FEW, SEEN = 12, 10
 
@@ -48,15 +49,24 @@ class Coded:
 
     def living(self) -> Coded:
         """Return the same without the units that say nothing, so that no metric can be won or changed by them."""
-        kept = alive(self.means)
+        kept = alive(self.means, points=self.log_variances is None)
         variances = None if self.log_variances is None else self.log_variances[:, kept]
         return Coded(self.means[:, kept], self.states, self.names, self.ordered, variances)
 
 
-def alive(means: np.ndarray) -> np.ndarray:
-    """Return which units vary, bool (D,): by more than a hundredth of the variance of the one that varies most."""
+def alive(means: np.ndarray, *, points: bool) -> np.ndarray:
+    """Return which units vary, bool (D,).
+
+    Beside a prior of variance 1 a unit says nothing whose means vary by less than a hundredth (Burda et al. 2016).
+    Points have no such yardstick, and one unit may well be ten times as large as another: of them only those are
+    dead whose spread is below a three-hundredth of the largest.
+
+    Args:
+        means: (N, D).
+        points: Whether they are codes without a posterior.
+    """
     variance = means.astype(np.float64).var(0)
-    return variance > max(DEAD * variance.max(initial=0.0), 1e-12)
+    return variance > (max(STILL * variance.max(initial=0.0), 1e-12) if points else ACTIVE)
 
 
 def states_of(

@@ -27,7 +27,7 @@ class Extractor:
 
     Attributes:
         name: What is printed with a distance: `classifier:fashion-mnist@3f2a`, the last the hash of the weights.
-        key: The same with the whole hash: equal key, equal features.
+        key: The same with the whole hash: equal key, equal features. Empty where nothing tells: such are not kept.
         resize: What is done to an image before the network sees it.
         at_once: Images that are taken together.
         extract: uint8 images (B, H, W, C) to features (B, D), and to class probabilities (B, K) where there are any.
@@ -148,5 +148,5 @@ def module_features(module: nn.Module, device: str = "cpu") -> Extractor:
     def extract(images: Tensor) -> tuple[Tensor, None]:
         return module(unit(images.to(device))).flatten(1), None
 
-    name = f"{type(module).__name__}@"
-    return Extractor(name + digest[:4], name + digest, "the module's own", 256, extract)
+    # No key: the weights of a module do not tell what its `forward` does with them.
+    return Extractor(f"{type(module).__name__}@{digest[:4]}", "", "the module's own", 256, extract)

@@ -11,7 +11,7 @@ from torch import Tensor
 from morphospace.errors import require
 from morphospace.evaluation.statistics import Features, matrix
 
-__all__ = ["Nearest", "nearest", "squared_blocks", "squared_radii"]
+__all__ = ["Nearest", "nearest", "rounding", "squared_blocks", "squared_radii"]
 
 ENTRIES = 1 << 23
 """Distances in memory at once: 64 MiB in float64."""
@@ -60,6 +60,14 @@ def squared_radii(features: Tensor, k: int) -> Tensor:
         squared[own - taken.start, own] = torch.inf
         radii[taken] = squared.topk(k, largest=False).values[:, -1]
     return radii
+
+
+def rounding(references: Tensor, radii: Tensor) -> Tensor:
+    """Return how far off a squared distance to each reference (N,) may be that is as large as its squared radius.
+
+    Black and white images have few distances, and many that are equal: by more than this one is larger.
+    """
+    return 1e-12 * (references.to(torch.float64).square().sum(1) + radii)
 
 
 def nearest(queries: Features, references: Features, k: int = 1) -> Nearest:

@@ -10,12 +10,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from morphospace.errors import require
+from morphospace.randomness import stream
 
-__all__ = ["COPY", "SEEN", "Neighbours", "Novelty", "nearest", "novelty", "shrunk"]
+__all__ = ["COPY", "SEEN", "Neighbours", "Novelty", "nearest", "median_ratio", "novelty", "shrunk"]
 
 COPY = 1 / 3  # a picture so much nearer to one training image than to the next ones is a copy
 SEEN = 32  # longest side at which pictures are held against each other: a copy is one at that size too
 KEPT = 5
+RESAMPLES = 1000
+TINY = 1e-12
 SPARE = 3  # candidates beyond those kept, whose order the quick distances may have wrong
 
 
@@ -143,6 +146,21 @@ class Novelty:
         Blurred pictures lie nearer to everything, so below 1 alone is no sign of memory; copies are.
         """
         return self.distance / self.unseen_distance if self.unseen_distance else float("nan")
+
+
+def median_ratio(values: np.ndarray, of: np.ndarray, *, seed: int = 0) -> tuple[float, float, float]:
+    """Return the median of some values over that of others, and its 95 % interval by bootstrap of both.
+
+    Args:
+        values: (N,).
+        of: (M,).
+        seed: Of the resamples.
+    """
+    rng = np.random.default_rng(stream(seed, "median ratio"))
+    drawn = (np.median(side[rng.integers(len(side), size=(RESAMPLES, len(side)))], axis=1) for side in (values, of))
+    above, below = (np.maximum(medians, TINY) for medians in drawn)
+    low, high = np.quantile(above / below, (0.025, 0.975))
+    return float(np.median(values) / max(float(np.median(of)), TINY)), float(low), float(high)
 
 
 def novelty(*, samples: np.ndarray, training: np.ndarray, unseen: np.ndarray, block: int = 4096) -> Novelty:

@@ -20,6 +20,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -167,7 +168,7 @@ class Engine:
             loss = terms.total()
             self.log(phase.name, terms, loss)
             if not self.guard.passes(loss, self.optimizers[phase.optimizer or phase.name]):
-                raise not_finite(self.sums, clock)
+                self.refuse()
             # Phases of a tuple may share a forward pass, whose graph the last of them may free.
             retain = bool(self.memo) and phase is not phases[-1]
             (loss * phase.every).backward(inputs=self.learned[phase.name], retain_graph=retain)
@@ -252,7 +253,17 @@ class Engine:
     def report(self, rate: float) -> None:
         """Read the numbers of the stretch that ends here, and tell them."""
         if not self.guard.clean():
-            raise not_finite(self.sums, self.clock)
+            self.refuse()
+        self.tell(rate)
+
+    def refuse(self) -> NoReturn:
+        """Stop at a loss that is not finite; who reads the log afterwards is to find it there."""
+        error = not_finite(self.sums, self.clock)
+        self.tell(self.clock.images / self.seconds if self.seconds else 0.0)
+        raise error
+
+    def tell(self, rate: float) -> None:
+        """Tell the means of the numbers kept since the last report."""
         terms = {name: float(torch.stack(values).float().mean()) for name, values in self.sums.items()}
         self.sums = {}
         self.emit(Reported(self.clock, self.seconds, rate, terms, self.total_images))
@@ -266,7 +277,7 @@ class Engine:
             scoring: Whether the scorer is asked.
         """
         if not self.guard.clean():
-            raise not_finite(self.sums, self.clock)
+            self.refuse()
         best = False
         if self.world.leads:
             scores: dict[str, Score] = {}
