@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import morphospace as ms
-from morphospace.api import evaluating
+from morphospace.api import evaluating, evidence
 from morphospace.api.evidence import Evidence, chosen
 from morphospace.api.extracting import extractor_for, kind_of
 from morphospace.data.cache import cache_folder
@@ -63,9 +64,24 @@ def test_each_number_has_its_conditions_and_is_kept(runs: dict[str, ms.Run]) -> 
     assert ms.evaluate(run, metrics=("fd",), n=120, seed=1).results[0].value != done.results[0].value
 
 
-def test_a_conditional_model_draws_every_class_in_turn(runs: dict[str, ms.Run]) -> None:
-    (result,) = ms.evaluate(runs["cgan"], metrics=("fd",), n=50, features="pixels").results
-    assert result.name == "FD[pixels]" and result.conditions["condition"] == "every one in turn"
+def test_a_conditional_model_is_asked_for_what_real_images_show(
+    runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = runs["cgan"], []
+    plain = evidence.decode
+
+    def decode(model: Any, codes: Any, condition: torch.Tensor) -> np.ndarray:
+        asked.append(condition.argmax(1))
+        return plain(model, codes, condition)
+
+    monkeypatch.setattr(evidence, "decode", decode)
+    split = run.pack.split("test")
+    (result,) = ms.evaluate(run, metrics=("fd",), n=len(split), features="pixels").results
+    assert result.name == "FD[pixels]" and result.conditions["condition"] == "those of real images"
+    assert torch.cat(asked).bincount().tolist() == np.bincount(split.labels).tolist()  # its classes in their shares
+    other = np.zeros((60, *run.pack.shape), np.uint8)
+    (result,) = ms.evaluate(run, real=other, metrics=("fd",), n=50, features="pixels").results
+    assert result.conditions["condition"] == "every one in turn"
 
 
 def test_real_images_are_nearer_than_samples_and_samples_than_noise(runs: dict[str, ms.Run]) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from morphospace.api.codes import told_of
 from morphospace.api.extracting import extractor_for, kind_of
 from morphospace.api.loading import Run
-from morphospace.api.sampling import sample
+from morphospace.api.sampling import decode, prior_for, sample
 from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.artifacts.files import atomic
 from morphospace.data.batches import permutation
@@ -21,6 +22,7 @@ from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.pack import Pack, Split
 from morphospace.evaluation.features import Extracted, Extractor, extracted
 from morphospace.evaluation.statistics import Statistics, statistics_of
+from morphospace.models.contract import seeded_noise
 
 __all__ = ["Evidence", "Side", "chosen"]
 
@@ -113,14 +115,30 @@ class Evidence:
         return np.concatenate(list(self.fakes()))
 
     def fakes(self) -> Iterator[np.ndarray]:
-        """Yield the fakes in blocks; fake i of a run depends on (seed, i) only."""
+        """Yield the fakes in blocks; fake i of a run depends on (seed, i) and the real split only."""
         if self.fake is not None:
             yield from self.fake.images()
             return
         assert self.run is not None
         for first in range(0, self.n, BLOCK):
-            count = min(BLOCK, self.n - first)
-            yield sample(self.run, count, self.seed, prior=self.prior, start=first)
+            yield self.drawn(self.run, first, min(BLOCK, self.n - first))
+
+    def drawn(self, run: Run, first: int, count: int) -> np.ndarray:
+        """Draw fakes; a conditional model is asked for what real images show, in their shares."""
+        if not self.asks_for_real:
+            return sample(run, count, self.seed, prior=self.prior, start=first)
+        split, model = self.real.split, run.model
+        rows = permutation(len(split), "asked for")[np.arange(first, first + count) % len(split)]
+        noise = seeded_noise(count, model.latent_dim, self.seed, start=first)
+        return decode(model, prior_for(run, self.prior).from_noise(noise), told_of(model, split, rows))
+
+    @property
+    def asks_for_real(self) -> bool:
+        """Whether a conditional model draws the fakes, and the real images are of the data whose classes it knows."""
+        run = self.run
+        if self.fake is not None or run is None or run.model.conditioning is None:
+            return False
+        return self.real.pack.hash == run.folder.facts.get("data_hash")
 
     @cached_property
     def _real(self) -> tuple[Extracted, Statistics]:
@@ -153,7 +171,8 @@ class Evidence:
             about |= {"fake": self.fake.pack.name, "fake_hash": self.fake.pack.hash[:8], "fake_split": self.fake.name}
         elif self.run is not None:
             about |= {"checkpoint": self.run.images, "raw": self.run.raw, "prior": self.prior}
-            about |= {"condition": "every one in turn"} if self.run.model.conditioning is not None else {}
+            if self.run.model.conditioning is not None:
+                about["condition"] = "those of real images" if self.asks_for_real else "every one in turn"
         return about | {"n_fake": self.n, "seed": self.seed} | more
 
     def feature_conditions(self, **more: Any) -> dict[str, Any]:
