@@ -63,6 +63,18 @@ def test_bounds_order_themselves_and_say_what_they_are_of(runs: dict[str, ms.Run
     assert json.loads(json.dumps(gap.as_dict()))["conditions"]["of"] == "images simulated from the model"
 
 
+def test_bounds_are_the_same_however_many_images_stand_in_memory(
+    runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured() -> list[float]:
+        pixels = explained(runs["cvae"], 11)
+        return [result.value for result in elbo(pixels) + iwae(pixels, k=20)]
+
+    together = measured()
+    monkeypatch.setattr("morphospace.api.explaining.TOGETHER", 4)
+    assert measured() == pytest.approx(together, rel=1e-6)
+
+
 def test_what_is_no_density_is_not_called_one(runs: dict[str, ms.Run]) -> None:
     grey = elbo(explained(runs["vae"], binarise="none"))
     assert grey[0].name == "ELBO, no density" and "cross-entropy" in grey[0].conditions["of"] and len(grey) == 3

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from morphospace.randomness import stream
 
 __all__ = ["BINARISE", "Explained", "annealed", "elbo", "iwae", "unexplained"]
 
+TOGETHER = 1000
 BINARISE = ("none", "threshold", "fixed", "dynamic")
 
 
@@ -116,6 +118,11 @@ class Explained:
             images = dequantised(images, torch.stack(uniform).to(images), signed=model.signed)
         return images
 
+    def parts(self) -> Iterator[tuple[int, Explained]]:
+        """Yield the number of the first image and some at once: never all of them stand in memory."""
+        for first in range(0, len(self.rows), TOGETHER):
+            yield first, replace(self, rows=self.rows[first : first + TOGETHER])
+
     def conditions(self, **more: Any) -> dict[str, Any]:
         """Return what a bound hangs on."""
         told = {} if self.run.model.conditioning is None else {"given": "each image's own condition"}
@@ -141,11 +148,13 @@ class Explained:
 
 def elbo(explained: Explained, *, draws: int = 16) -> list[Result]:
     """Measure the ELBO and its terms."""
-    bound = evidence_bound(
-        explained.model, explained.images(), condition=explained.condition, draws=draws, seed=explained.seed
-    )
-    found = explained.results("ELBO", bound.values, draws=draws)
-    for name, values in (("E log p(x|z)", bound.log_likelihood), ("KL", bound.kl)):
+    bounds = [
+        evidence_bound(p.model, p.images(), condition=p.condition, draws=draws, seed=p.seed, start=start)
+        for start, p in explained.parts()
+    ]
+    likely, kl = torch.cat([b.log_likelihood for b in bounds]), torch.cat([b.kl for b in bounds])
+    found = explained.results("ELBO", likely - kl, draws=draws)
+    for name, values in (("E log p(x|z)", likely), ("KL", kl)):
         mean, low, high = mean_interval(values)
         found.append(Result(name, mean, low, high, "nats", explained.conditions(draws=draws)))
     return found
@@ -153,9 +162,14 @@ def elbo(explained: Explained, *, draws: int = 16) -> list[Result]:
 
 def iwae(explained: Explained, *, k: int = 5000) -> list[Result]:
     """Measure the importance-weighted bound of k draws, and how many of them count."""
-    bound = importance_bound(explained.model, explained.images(), k, condition=explained.condition, seed=explained.seed)
-    effective = float(bound.effective_samples.median())
-    return explained.results(f"IWAE-{k}", bound.values, k=k, effective_samples_median=effective)
+    bounds = [
+        importance_bound(p.model, p.images(), k, condition=p.condition, seed=p.seed, start=start)
+        for start, p in explained.parts()
+    ]
+    effective = float(torch.cat([b.effective_samples for b in bounds]).median())
+    return explained.results(
+        f"IWAE-{k}", torch.cat([b.values for b in bounds]), k=k, effective_samples_median=effective
+    )
 
 
 def annealed(explained: Explained, *, settings: Annealing | None = None) -> list[Result]:
