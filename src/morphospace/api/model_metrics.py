@@ -147,6 +147,7 @@ def smooth(evidence: Evidence) -> list[Result]:
     about = evidence.conditions(arcs=ARCS, distance="RMS of pixels in [0, 1]")
     mean, low, high = mean_interval(found.path_lengths)
     length = Result("path length", mean, low, high, conditions={**about, "interval": "95 % over arcs"})
+    about["interval"] = "none"
     return [length, Result("detour", found.detour, conditions=about), Result("jump", found.jump, conditions=about)]
 
 
@@ -197,6 +198,7 @@ def disentangled(evidence: Evidence) -> list[Result]:
         "states": list(codes.counts),
         "units": codes.means.shape[1],
         "living": codes.living().means.shape[1],
+        "interval": "none",
     }
 
     found = []

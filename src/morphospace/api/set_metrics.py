@@ -19,6 +19,7 @@ from morphospace.evaluation.distances import (
     kernel_distance_subsets,
     precision_recall,
 )
+from morphospace.evaluation.intervals import student
 from morphospace.evaluation.results import Result
 
 __all__ = ["SET_METRICS", "Better", "Metric"]
@@ -28,7 +29,6 @@ Better = Literal["lower", "higher", ""]
 RESAMPLES = {"frechet": 20, "neighbours": 10}
 SUBSETS, SUBSET = 100, 1000
 SPLITS = 10
-NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ def frechet(evidence: Evidence) -> list[Result]:
     """Measure the Frechet distance; it is called FID in the features that FID is defined in only."""
     fake = evidence.fake_features.features
     value = frechet_distance(real=evidence.real_statistics, fake=fake)
-    errors, how = _errors(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
+    widths, how = _widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
     name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
-    return [_with_error(evidence, name, value, errors[0], how, least=0)]
+    return [_within(evidence, name, value, widths[0], how, least=0)]
 
 
 def kernel(evidence: Evidence) -> list[Result]:
@@ -65,12 +65,12 @@ def kernel(evidence: Evidence) -> list[Result]:
     value, fewest = kernel_distance(real=real, fake=fake), min(len(real), len(fake))
     size = min(SUBSET, fewest // 2)
     if size < 2:
-        return [_with_error(evidence, "KID", value, None, "none: too few images")]
+        return [_within(evidence, "KID", value, None, "none: too few images")]
     subsets = kernel_distance_subsets(real=real, fake=fake, subsets=SUBSETS, size=size, seed=evidence.seed)
     # The spread of subsets is that of smaller sets, and of sets that overlap: the delete-d jackknife.
-    error = float(subsets.std()) * (size / (fewest - size)) ** 0.5
+    width = student(SUBSETS - 1) * float(subsets.std()) * (size / (fewest - size)) ** 0.5
     how = f"95 %, {SUBSETS} subsets of {size:,}"
-    return [_with_error(evidence, "KID", value, error, how)]
+    return [_within(evidence, "KID", value, width, how)]
 
 
 def inception(evidence: Evidence) -> list[Result]:
@@ -79,10 +79,10 @@ def inception(evidence: Evidence) -> list[Result]:
     assert told is not None and of_real is not None
     splits = min(SPLITS, len(told), len(of_real))
     score = inception_score(told, splits=splits, seed=evidence.seed)
-    error = score.deviation / splits**0.5 if splits > 1 else None
+    width = student(splits - 1) * score.deviation / splits**0.5 if splits > 1 else None
     how = f"95 % of the mean of {splits} shuffled splits" if splits > 1 else "none: one image"
     real = inception_score(of_real, splits=splits, seed=evidence.seed).mean
-    return [_with_error(evidence, "IS", score.mean, error, how, least=1, value_of_real=real)]
+    return [_within(evidence, "IS", score.mean, width, how, least=1, value_of_real=real)]
 
 
 def manifolds(evidence: Evidence) -> list[Result]:
@@ -113,39 +113,40 @@ def _neighbours(
     most: tuple[float | None, float | None],
 ) -> list[Result]:
     values = measure(evidence.real_features.features, evidence.fake_features.features)
-    errors, how = _errors(evidence, k + 1, RESAMPLES["neighbours"], measure)
+    widths, how = _widths(evidence, k + 1, RESAMPLES["neighbours"], measure)
     return [
-        _with_error(evidence, name, value, error, how, least=0, most=top, k=k)
-        for name, value, error, top in zip(names, values, errors, most)
+        _within(evidence, name, value, width, how, least=0, most=top, k=k)
+        for name, value, width, top in zip(names, values, widths, most)
     ]
 
 
-def _errors(
+def _widths(
     evidence: Evidence, fewest: int, resamples: int, measure: Callable[[Tensor, Tensor], tuple[float, ...]]
 ) -> tuple[tuple[float | None, ...], str]:
-    """Return standard errors, and how they were found; a half must hold `fewest` images."""
+    """Return half the widths of 95 % intervals, and how they were found; a half must hold `fewest` images."""
     real, fake = evidence.real_features.features, evidence.fake_features.features
     if min(len(real), len(fake)) // 2 < fewest:
         return (None, None), "none: too few images"
     errors = half_samples_error(measure, real=real, fake=fake, resamples=resamples, seed=evidence.seed)
-    return errors, f"95 %, {resamples} half samples of both sets"
+    widths = tuple(student(resamples - 1) * error for error in errors)  # few resamples: not 1.96
+    return widths, f"95 %, {resamples} half samples of both sets"
 
 
-def _with_error(
+def _within(
     evidence: Evidence,
     name: str,
     value: float,
-    error: float | None,
+    width: float | None,
     how: str,
     *,
     least: float | None = None,
     most: float | None = None,
     **more: float,
 ) -> Result:
-    """Return a result with the interval that a standard error makes, within what the number can be."""
+    """Return a result with the interval of half a width to each side, within what the number can be."""
     low = high = None
-    if error is not None:
-        low, high = value - NORMAL_95 * error, value + NORMAL_95 * error
+    if width is not None:
+        low, high = value - width, value + width
         low, high = low if least is None else max(least, low), high if most is None else min(most, high)
     conditions = evidence.feature_conditions(interval=how, **more)
     return Result(f"{name}[{evidence.extractor.name}]", value, low, high, conditions=conditions)
