@@ -84,7 +84,9 @@ def beta_line(model: ModelSettings, shape: Shape) -> str:
     """Return what a VAE's beta amounts to in nats, where its reductions make it something else; else nothing."""
     if not isinstance(model, VAESettings | BetaTCVAESettings):
         return ""
-    nats = model.beta_in_nats(math.prod(shape))
+    values = math.prod(shape)
+    # In beta-tcvae it is the total correlation's weight, and the KL has none of its own.
+    nats = model.beta_in_nats(values) if isinstance(model, VAESettings) else model.in_nats(model.beta, values)
     if math.isclose(nats, model.beta):
         return ""
     plain = {"reduction": "sum", "kl_reduction": "sum"} if isinstance(model, VAESettings) else {"reduction": "sum"}

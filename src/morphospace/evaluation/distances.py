@@ -228,13 +228,19 @@ def precision_recall(*, real: Features, fake: Features, k: int = 3) -> Precision
         k: Which neighbour.
     """
     a, b = _pair(real, fake)
-    real_radii, fake_radii = (radii + rounding(rows, radii) for rows in (a, b) for radii in [squared_radii(rows, k)])
+    real_radii, fake_radii = (_edges(rows, k, 1) for rows in (a, b))
     recalled = torch.zeros(len(a), dtype=torch.bool, device=a.device)
     precise = 0
     for taken, squared in squared_blocks(b, a):
         precise += int((squared <= real_radii).any(1).sum())
         recalled |= (squared <= fake_radii[taken, None]).any(0)
     return PrecisionRecall(precise / len(b), float(recalled.double().mean()))
+
+
+def _edges(rows: Tensor, k: int, side: int) -> Tensor:
+    """Return squared radii (N,): a rounding further out (1) where what lies on them counts, further in (-1) where not."""
+    radii = squared_radii(rows, k)
+    return radii + side * rounding(rows, radii)
 
 
 def density_coverage(*, real: Features, fake: Features, k: int = 5) -> DensityCoverage:
@@ -250,8 +256,7 @@ def density_coverage(*, real: Features, fake: Features, k: int = 5) -> DensityCo
         k: Which neighbour.
     """
     a, b = _pair(real, fake)
-    radii = squared_radii(a, k)
-    radii -= rounding(a, radii)
+    radii = _edges(a, k, -1)
     covered = torch.zeros(len(a), dtype=torch.bool, device=a.device)
     inside = 0
     for _, squared in squared_blocks(b, a):

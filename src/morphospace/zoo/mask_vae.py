@@ -73,9 +73,8 @@ class MaskVAE(VAE):
         mask = batch.masks.amax(1, keepdim=True).to(batch.images.dtype)
         terms = self.reconstruction(Terms(), raw, batch.images, turn, mask)
         told = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask
-        weight = (
-            self.settings.mask_weight * self.weight
-        )  # a mean over pixels divides both losses, not the image's alone
+        # A mean over pixels divides both losses, not the image's alone.
+        weight = self.settings.mask_weight * self.weight
         terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), told), weight)
         return self.add_kl(terms, posterior, z, turn)
 

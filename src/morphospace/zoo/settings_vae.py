@@ -257,10 +257,6 @@ class BetaTCVAESettings(AESettings):
         for name in ("alpha", "beta", "gamma"):
             require(0 <= getattr(self, name) < 1e6, name, getattr(self, name), "must be in [0, 1e6)")
 
-    def beta_in_nats(self, values: int) -> float:
-        """Return the weight of the total correlation in nats, see `in_nats`; alpha's and gamma's go the same way."""
-        return self.in_nats(self.beta, values)
-
 
 @member("mask-vae", "morphospace.zoo.mask_vae:MaskVAE", "Kingma & Welling 2014, with a second decoder")
 @dataclass(frozen=True, kw_only=True)
