@@ -238,7 +238,7 @@ def precision_recall(*, real: Features, fake: Features, k: int = 3) -> Precision
 
 
 def _edges(rows: Tensor, k: int, side: int) -> Tensor:
-    """Return squared radii (N,): a rounding further out (1) where what lies on them counts, further in (-1) where not."""
+    """Return squared radii (N,), a rounding further out (1) where what lies on them counts, further in (-1) else."""
     radii = squared_radii(rows, k)
     return radii + side * rounding(rows, radii)
 
