@@ -119,7 +119,7 @@ def test_a_run_is_judged_by_all_that_it_can_do(runs: dict[str, ms.Run]) -> None:
 def test_images_that_are_sorted_by_class_are_taken_from_all_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dark ones and then bright ones: the prior, the yardstick of novelty and what is rebuilt know both."""
+    """Dark ones and then bright ones: the prior and the yardstick of novelty know both."""
     rng = np.random.default_rng(0)
 
     def halves() -> Split:
@@ -140,7 +140,6 @@ def test_images_that_are_sorted_by_class_are_taken_from_all_of_them(
     fake = in_memory_pack("fakes", train=Split(halves().images[::-1].copy()))
     new = ms.evaluate(real=pack, fake=fake, metrics=("novelty",), n=600).results[0]
     assert new.value == pytest.approx(1, abs=0.1)
-    assert (ms.reconstruct(run, 20).originals.mean((1, 2, 3)) < 128).sum() in range(8, 19)
 
 
 def test_the_table_marks_as_best_what_selection_would_choose(runs: dict[str, ms.Run]) -> None:

@@ -246,7 +246,7 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
 
     Args:
         run: A loaded run or its folder.
-        n: How many images, spread over the test split, else over the held-out ones; the same in every run.
+        n: How many images: the first of the test split, else of the held-out ones.
         data: The pack to take them from, in place of the run's own.
 
     Raises:
@@ -258,7 +258,7 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
     split, rows, label = judged_rows(data or run.pack, run.configuration.data.valid)
     if not 1 <= n <= len(rows):
         raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
-    chosen = some_of(rows, n, 0, "reconstruct")
+    chosen = np.sort(rows[:n])
     originals, condition = np.asarray(split.images[chosen]), told_of(run.model, split, chosen)
     codes = codes_of(run, originals, condition)
     rebuilt, masks = decode(run.model, codes, condition), decode_masks(run.model, codes)
