@@ -68,13 +68,13 @@ def test_a_conditional_model_is_asked_for_what_real_images_show(
     runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = runs["cgan"], []
-    plain = evidence.decode
+    plain = evidence.drawn
 
-    def decode(model: Any, codes: Any, condition: torch.Tensor) -> np.ndarray:
+    def drawn(run: ms.Run, n: int, seed: int, condition: Tensor, **more: Any) -> np.ndarray:
         asked.append(condition.argmax(1))
-        return plain(model, codes, condition)
+        return plain(run, n, seed, condition, **more)
 
-    monkeypatch.setattr(evidence, "decode", decode)
+    monkeypatch.setattr(evidence, "drawn", drawn)
     split = run.pack.split("test")
     (result,) = ms.evaluate(run, metrics=("fd",), n=len(split), features="pixels").results
     assert result.name == "FD[pixels]" and result.conditions["condition"] == "those of real images"
@@ -82,6 +82,15 @@ def test_a_conditional_model_is_asked_for_what_real_images_show(
     other = np.zeros((60, *run.pack.shape), np.uint8)
     (result,) = ms.evaluate(run, real=other, metrics=("fd",), n=50, features="pixels").results
     assert result.conditions["condition"] == "every one in turn"
+
+
+def test_two_sets_brought_to_another_size_are_another_number() -> None:
+    found = []
+    for size in ("8", "12"):
+        told = ms.evaluate(real="digits", fake="digits", metrics=("fd",), size=size, n=60, features="pixels")
+        found.append(told.results[0].conditions)
+    assert [about["size"] for about in found] == ["8x8x1", "12x12x1"]
+    assert found[0]["data_hash"] == found[0]["fake_hash"] != found[1]["data_hash"]
 
 
 def test_real_images_are_nearer_than_samples_and_samples_than_noise(runs: dict[str, ms.Run]) -> None:

@@ -13,6 +13,7 @@ import torch
 import morphospace as ms
 from morphospace.api import model_metrics, sampling
 from morphospace.api.evaluating import METRICS, evaluate
+from morphospace.api.evidence import Evidence, chosen
 from morphospace.api.explaining import Explained, annealed, elbo, iwae
 from morphospace.api.model_metrics import MODEL_METRICS, coded
 from morphospace.artifacts.comparison import better
@@ -140,6 +141,14 @@ def test_images_that_are_sorted_by_class_are_taken_from_all_of_them(
     fake = in_memory_pack("fakes", train=Split(halves().images[::-1].copy()))
     new = ms.evaluate(real=pack, fake=fake, metrics=("novelty",), n=600).results[0]
     assert new.value == pytest.approx(1, abs=0.1)
+
+
+def test_images_to_anneal_are_spread_over_the_split(runs: dict[str, ms.Run]) -> None:
+    run = runs["vae"]
+    split = run.pack.split("test")
+    side = chosen(run.pack, split, np.arange(len(split)), "test", None)
+    rows = model_metrics._explained(Evidence(side, None, run, 10, 0), 16).rows
+    assert len(rows) == 16 and rows.max() > len(split) / 2
 
 
 def test_the_table_marks_as_best_what_selection_would_choose(runs: dict[str, ms.Run]) -> None:

@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from morphospace.api.codes import told_of
 from morphospace.api.extracting import extractor_for, kind_of
 from morphospace.api.loading import Run
-from morphospace.api.sampling import decode, prior_for, sample
+from morphospace.api.sampling import condition_for, drawn
 from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.artifacts.files import atomic
 from morphospace.data.batches import permutation
@@ -22,7 +22,6 @@ from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.pack import Pack, Split
 from morphospace.evaluation.features import Extracted, Extractor, extracted
 from morphospace.evaluation.statistics import Statistics, statistics_of
-from morphospace.models.contract import seeded_noise
 
 __all__ = ["Evidence", "Side", "chosen"]
 
@@ -121,24 +120,27 @@ class Evidence:
             return
         assert self.run is not None
         for first in range(0, self.n, BLOCK):
-            yield self.drawn(self.run, first, min(BLOCK, self.n - first))
+            count = min(BLOCK, self.n - first)
+            asked = self.asked(self.run, first, count)
+            yield drawn(self.run, count, self.seed, asked, prior=self.prior, start=first)
 
-    def drawn(self, run: Run, first: int, count: int) -> np.ndarray:
-        """Draw fakes; a conditional model is asked for what real images show, in their shares."""
+    def asked(self, run: Run, first: int, count: int) -> Tensor | None:
+        """Return what a conditional model is asked for: what real images show, in their shares, if they tell."""
         if not self.asks_for_real:
-            return sample(run, count, self.seed, prior=self.prior, start=first)
-        split, model = self.real.split, run.model
+            return condition_for(run.model, count, start=first)
+        split = self.real.split
         rows = permutation(len(split), "asked for")[np.arange(first, first + count) % len(split)]
-        noise = seeded_noise(count, model.latent_dim, self.seed, start=first)
-        return decode(model, prior_for(run, self.prior).from_noise(noise), told_of(model, split, rows))
+        return told_of(run.model, split, rows)
 
     @property
     def asks_for_real(self) -> bool:
-        """Whether a conditional model draws the fakes, and the real images are of the data whose classes it knows."""
+        """Whether a conditional model draws the fakes, and the real images tell what it knows, in its own numbers."""
         run = self.run
         if self.fake is not None or run is None or run.model.conditioning is None:
             return False
-        return self.real.pack.hash == run.folder.facts.get("data_hash")
+        split, label = self.real.split, run.model.conditioning.kind == "label"
+        told = split.labels if label else split.attributes
+        return told is not None and self.real.pack.hash == run.folder.facts.get("data_hash")
 
     @cached_property
     def _real(self) -> tuple[Extracted, Statistics]:

@@ -131,10 +131,13 @@ def sample(
     run = loaded(run)
     if n < 1:
         raise SettingError(f"n = {n}: must be at least 1")
-    condition = condition_for(run.model, n, label, attributes, start)
-    chosen = prior_for(run, prior)
+    return drawn(run, n, seed, condition_for(run.model, n, label, attributes, start), prior=prior, start=start)
+
+
+def drawn(run: Run, n: int, seed: int, condition: Tensor | None, *, prior: str = "model", start: int = 0) -> np.ndarray:
+    """Draw images of conditions (n, K), one each, as `sample` does."""
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode(run.model, chosen.from_noise(noise), condition)
+    return decode(run.model, prior_for(run, prior).from_noise(noise), condition)
 
 
 def sample_grid(run: Run | str | Path, columns: int = 8, seed: int = 0, *, prior: str = "model") -> SampleGrid:

@@ -6,7 +6,6 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -272,6 +271,8 @@ class GAN(Model):
         phases = [Phase("critic", learns, self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after)]
         if s.penalised and s.penalty_every > 1:
             clip = self.clip_weights if s.weight_clip else None
-            penalty = Phase("penalty", learns, self.penalty_loss, optimizer="critic", lr=s.critic_lr, after=clip)
-            phases.append(replace(penalty, every=s.penalty_every))
+            every, rate = s.penalty_every, s.critic_lr
+            phases.append(
+                Phase("penalty", learns, self.penalty_loss, every=every, optimizer="critic", lr=rate, after=clip)
+            )
         return [*phases, Phase("generator", (self.generator,), self.generator_loss)]

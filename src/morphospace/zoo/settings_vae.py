@@ -151,7 +151,6 @@ class VAESettings(AESettings):
             self.capacity,
             "takes the place of the weighted KL; leave out --beta, --kl-warmup-images and --kl-reduction",
         )
-
         require(
             bool(self.capacity) or not self.capacity_images,
             "capacity_images",
