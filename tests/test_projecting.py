@@ -82,6 +82,8 @@ def test_a_conditional_model_is_told_what_pictures_show(runs: dict[str, ms.Run],
         ms.project(run, [photo], refine=5)
     told = ms.project(run, [photo], refine=5, condition=run.model.conditioning.label(3))
     assert told.conditions is not None and told.conditions.argmax().item() == 3
+    both = ms.project(run, [0, photo], refine=2, starts=1, condition=run.model.conditioning.label((labels[0] + 1) % 10))
+    assert both.conditions is not None and both.conditions.argmax(1).tolist() == [labels[0], (labels[0] + 1) % 10]
 
 
 def test_a_code_kept_in_a_file_is_picked_again(runs: dict[str, ms.Run], tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,15 @@ import torch
 from PIL import Image
 
 import morphospace as ms
+from morphospace.api.codes import each_code
+from morphospace.api.posteriors import posteriors
 from morphospace.api.scoring import write_scores
+from morphospace.data.augment import binarised
+from morphospace.data.batches import Batches, held_out
 from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.errors import DataError, RunError, SettingError
 from morphospace.latent.anomaly import complexity, negative_bounds
+from morphospace.models.conditioning import Conditioning
 from tests.conftest import draw_blobs
 
 SMALL = {"images": 1280, "batch_size": 32, "latent_dim": 4, "device": "cpu"}
@@ -88,8 +94,58 @@ def test_a_conditional_model_is_told_the_label(runs: dict[str, ms.Run]) -> None:
     assert not np.allclose(ms.score(runs["cvae"], wrong, by="elbo").scores, scored.scores)
     with pytest.raises(SettingError, match="these images have no labels"):
         ms.score(runs["cvae"], in_memory_pack("w", Split(pack.images[:50])), by="elbo")
-    with pytest.raises(SettingError, match="a label that the model was never told"):
+    with pytest.raises(SettingError, match="label = 10: never told to the model, which knows 0, 1"):
         ms.score(runs["cvae"], in_memory_pack("w", Split(pack.images[:50], labels=pack.labels[:50] + 5)), by="elbo")
+    # Classes are those of the same name, whatever their numbers in other data.
+    names = tuple(str(9 - number) for number in range(10))
+    turned = in_memory_pack("t", Split(pack.images[:50], labels=9 - pack.labels[:50]), label_names=names)
+    assert np.allclose(ms.score(runs["cvae"], turned, by="elbo").scores, scored.scores)
+
+
+def test_attributes_go_by_name() -> None:
+    known = Conditioning.of("attributes:b,a", (), ("a", "b", "c"))
+    assert known is not None
+    told = torch.tensor([[1, 0, 1]])
+    other = in_memory_pack("o", Split(np.zeros((1, 8, 8, 1), np.uint8), attributes=np.array([[1, 0, 1]], np.uint8)))
+    other = replace(other, attribute_names=("c", "b", "a"))
+    assert known.vectors(None, told).tolist() == [[0, 1]] and known.read_from(other).vectors(None, told).tolist() == [
+        [0, 1]
+    ]
+    other = replace(other, attribute_names=("b", "a", "c"))
+    assert known.read_from(other).vectors(None, told).tolist() == [[1, 0]]
+    with pytest.raises(SettingError, match="o does not tell b"):
+        known.read_from(replace(other, attribute_names=("a", "c", "d")))
+
+
+def test_a_folders_own_classes_are_those_of_the_held_out_images(tmp_path: Path) -> None:
+    for number, image in enumerate(draw_blobs(60, (8, 8, 1))):
+        path = tmp_path / "photos" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0]).save(path)
+    source = f"folder:{tmp_path / 'photos'}"
+    run = ms.train("vae", data=source, out=tmp_path / "run", tower="mlp", widths=(8,), **SMALL, **QUIET, valid=0.2)
+    plain = ms.score(run, source, by="elbo")
+    assert plain.sources == ("12 of photos (held-out)",) and set(plain.labels) == {-1}
+    for same in (source, source.replace("photos", "./photos")):
+        scored = ms.score(run, same, by="elbo", strange=["b"])
+        assert scored.sources == plain.sources and np.array_equal(scored.scores, plain.scores)
+        assert scored.strange is not None and scored.strange.tolist() == (scored.rows >= 30).tolist()
+
+
+def test_codes_are_those_of_images_as_the_model_was_trained_on_them(runs: dict[str, ms.Run]) -> None:
+    run = runs["binary"]
+    (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
+    batches = Batches(split, rows=rows, batch_size=100, seed=0, signed=run.model.signed, binarise="fixed")
+    with torch.no_grad():
+        wanted = torch.cat([run.model.encode(batch.images).mean for batch in batches.sequential()])  # type: ignore[attr-defined]
+    assert torch.allclose(torch.cat([codes for codes, _ in each_code(run, split, rows)]), wanted, atol=1e-5)
+    assert torch.allclose(posteriors(run, split, rows).means, wanted, atol=1e-5)
+    assert set(np.unique(ms.reconstruct(run, 8).originals)) == {0, 255}
+    assert set(np.unique(ms.project(run, [0]).originals)) == {0, 255}
+    # The training images' own distances from their codes' mean: their squares are as many as the codes' dimensions.
+    bits = binarised(np.array(split.images[rows]), "fixed", rows)
+    own = ms.score(run, in_memory_pack("own", bits), by="latent")
+    assert np.mean(own.scores**2) == pytest.approx(run.model.latent_dim, rel=0.02)
 
 
 def test_images_are_binarised_as_in_training_by_one_draw_each(runs: dict[str, ms.Run]) -> None:

@@ -16,8 +16,10 @@ import morphospace as ms
 from morphospace.api.codes import codes_of
 from morphospace.api.morphing import draw_pairs, frames_of
 from morphospace.api.path_study import path_study
+from morphospace.api.picking import picked
 from morphospace.api.sampling import decode
 from morphospace.api.walking import follow, pace, save_walk
+from morphospace.data.batches import held_out
 from morphospace.errors import DataError, MorphospaceError, RunError, SettingError
 from morphospace.evaluation.features import Extractor
 from morphospace.latent.paths import along
@@ -44,6 +46,11 @@ def test_a_walk_goes_from_one_images_mean_to_anothers(runs: dict[str, ms.Run], n
     splits = run.pack.split("test"), run.pack.split("train")
     ends = [codes_of(run, np.asarray(split.images[[i]]))[0] for split, i in zip(splits, (3, 5))]
     assert torch.equal(walk.codes[0], ends[0]) and torch.equal(walk.codes[-1], ends[1])
+    (_, trained), _ = held_out(run.pack, run.configuration.data.valid)
+    out = next(row for row in range(1437) if row not in trained)
+    assert [picked(run, f"train:{row}").words for row in (trained[0], out)] == [
+        f"train image {trained[0]}", f"train image {out}, held out"
+    ]  # fmt: skip
     assert torch.equal(walk.codes, along(ends[0], ends[1], 7, how))
     assert np.array_equal(walk.images, decode(run.model, walk.codes))
     assert walk.ends == ("test image 3", "train image 5") and walk.conditions is None
@@ -84,6 +91,12 @@ def test_a_conditional_model_is_told_each_ends_own_class_mixed_between(runs: dic
     middle = np.eye(10)[labels[[first, second]]].mean(0)
     assert np.array_equal(walk.conditions[1].numpy(), middle.astype(np.float32))
     assert np.array_equal(walk.images, decode(runs["cvae"].model, walk.codes, walk.conditions))
+    # Whatever is to be drawn, the encoder is told what an image shows.
+    asked = ms.interpolate(runs["cvae"], first, second, steps=3, label=(labels[first] + 1) % 10)
+    assert torch.equal(asked.codes, walk.codes) and not np.array_equal(asked.images, walk.images)
+    pairs = draw_pairs(runs["cvae"], 3, 0), draw_pairs(runs["cvae"], 3, 0, label=5)
+    assert torch.equal(pairs[0].starts, pairs[1].starts) and pairs[1].conditions is not None
+    assert pairs[1].conditions[0].argmax(1).tolist() == [5, 5, 5]
     asked = ms.interpolate(runs["cgan"], "seed:1", "seed:2", steps=3, label=4)
     assert asked.conditions is not None and asked.conditions.argmax(1).tolist() == [4, 4, 4]
     with pytest.raises(SettingError, match=r"label = None: cgan must be told what 'seed:1' is of"):
@@ -220,8 +233,9 @@ def test_the_study_holds_middles_against_the_nearest_training_image(runs: dict[s
     found = path_study(run, 12, 2, features=extractor)
     assert (found.pairs, found.seeds, found.ends, found.features) == (12, 2, "images", "bright")
     assert [row.name for row in found.rows] == ["images", "ends", "linear", "slerp", "rotate"]
-    assert found.references == len(run.pack.split("train"))
-    known = bright(np.asarray(run.pack.split("train").images))[:, 0]
+    (train, rows), held = held_out(run.pack, run.configuration.data.valid)
+    assert held is not None and found.references == len(rows) == len(train) - len(held[1])
+    known = bright(np.asarray(train.images)[rows])[:, 0]
     for seed in range(2):
         pairs = draw_pairs(run, 12, seed)
         middle = decode(run.model, (pairs.starts + pairs.ends) / 2)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
 import morphospace as ms
+from morphospace.data.batches import held_out
 from morphospace.errors import DataError
 from morphospace.studio import requests as ask
 from morphospace.studio import session as sessions
@@ -228,10 +229,11 @@ def test_neighbours_are_the_nearest(asked: Asked, runs: dict[str, ms.Run]) -> No
     test = runs["r0"].pack.split("test").images
     assert np.array_equal(reply.blocks[0].images, np.stack([test[row] for row in reply.facts["rows"]]))
     drawn = asked("decode", run="r0", codes=[code]).blocks[0].images[0].astype(float)
-    train = np.asarray(runs["r0"].pack.split("train").images[:]).astype(float)
+    (split, rows), held = held_out(runs["r0"].pack, runs["r0"].configuration.data.valid)
+    train = np.asarray(split.images[rows]).astype(float)
     away = np.sqrt(((train - drawn) ** 2).reshape(len(train), -1).mean(1)) / 255
     reply = asked("neighbours", run="r0", code=code, count=4, among="train")
-    assert reply.facts["rows"] == np.argsort(away, kind="stable")[:4].tolist()
+    assert held is not None and reply.facts["rows"] == rows[np.argsort(away, kind="stable")[:4]].tolist()
     assert reply.facts["distances"] == pytest.approx(np.sort(away)[:4], rel=1e-5)
 
 

@@ -221,6 +221,10 @@ def test_learning_rate_clipping_and_their_schedules() -> None:
     made.listeners.append(lambda e: norms.append(e.terms["one/gradient_norm"]) if isinstance(e, Reported) else None)
     made.run()
     assert norms == [100.0]
+    made = engine(Toy({"a": Point()}, rounds), total=4)  # not clipped, but looked at in the first step
+    made.listeners.append(lambda e: norms.append(e.terms["one/gradient_norm"]) if isinstance(e, Reported) else None)
+    made.run()
+    assert norms == [100.0, 100.0]
 
 
 def test_the_average_halves_its_distance_in_a_halflife() -> None:

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from morphospace.api.encoders import kept_encoder
 from morphospace.api.loading import Run
+from morphospace.data.augment import binarised
 from morphospace.data.batches import held_out
 from morphospace.data.pack import Pack, Split
 from morphospace.errors import RunError
 from morphospace.models.contract import Encodes, Model, seeded_noise
 from morphospace.randomness import stream
 
-__all__ = ["AT_ONCE", "chunks", "codes_of", "each_code", "encoder_of", "encodes", "judged_rows", "told_of"]
+__all__ = ["AT_ONCE", "as_seen", "chunks", "codes_of", "each_code", "encoder_of", "encodes", "judged_rows", "told_of"]
 
 AT_ONCE = 256
 
@@ -53,16 +54,33 @@ def chunks(values: Tensor, condition: Tensor | None) -> Iterator[tuple[Tensor, .
     return zip(*(tensor.split(AT_ONCE) for tensor in several))
 
 
+def as_seen(run: Run, images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return uint8 images (N, H, W, C) as the run's model was trained on them: of 0 and 255 only, where it binarises.
+
+    Of a dynamic binarisation it is one draw an image, always the same, by its row in the split. Images that are
+    binary already stay as they are.
+    """
+    return binarised(images, run.configuration.data.binarise, np.arange(len(images)) if rows is None else rows)
+
+
 @torch.no_grad()
 def codes_of(
-    run: Run, images: np.ndarray, condition: Tensor | None = None, *, drawn: bool = False, seed: int = 0, start: int = 0
+    run: Run,
+    images: np.ndarray,
+    condition: Tensor | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    drawn: bool = False,
+    seed: int = 0,
+    start: int = 0,
 ) -> Tensor:
-    """Encode uint8 images (N, H, W, C) in chunks.
+    """Encode uint8 images (N, H, W, C) in chunks, binarised as the model was trained on them.
 
     Args:
         run: A loaded run.
         images: The images.
         condition: (N, K), where the model is conditional.
+        rows: (N,), their rows in the split, by which they are binarised.
         drawn: Draw each code from its posterior in place of taking its mean.
         seed: Which draws; row i depends on (seed, start + i) only.
         start: Number of the first image.
@@ -73,10 +91,10 @@ def codes_of(
     encoder, model = encoder_of(run), run.model
     noise = seeded_noise(len(images), model.latent_dim, stream(seed, "posterior"), start=start) if drawn else None
     found, first = [], 0
-    for part, *told in chunks(torch.from_numpy(np.array(images)), condition):
+    for part, *told in chunks(torch.from_numpy(as_seen(run, np.array(images), rows)), condition):
         posterior = encoder.encode(model.from_uint8(part), *(c.to(model.device, model.dtype) for c in told))
-        rows = slice(first, first + len(part))
-        found.append((posterior.mean if noise is None else posterior.sample(noise[rows].to(posterior.mean))).cpu())
+        own = None if noise is None else noise[first : first + len(part)].to(posterior.mean)
+        found.append((posterior.mean if own is None else posterior.sample(own)).cpu())
         first += len(part)
     return torch.cat(found).float()
 
@@ -93,15 +111,20 @@ def each_code(
     for start in range(0, len(rows), block):
         taken = rows[start : start + block]
         images = np.asarray(split.images[taken])
-        yield codes_of(run, images, told_of(run.model, split, taken), drawn=drawn, seed=seed, start=start), taken
+        told = told_of(run.model, split, taken)
+        yield codes_of(run, images, told, rows=taken, drawn=drawn, seed=seed, start=start), taken
 
 
-def told_of(model: Model, split: Split, rows: slice | np.ndarray) -> Tensor | None:
-    """Return what a conditional model is told of some rows of a split; None for the others."""
+def told_of(model: Model, split: Split, rows: slice | np.ndarray, pack: Pack | None = None) -> Tensor | None:
+    """Return what a conditional model is told of some rows of a split; None for the others.
+
+    The split is of the run's own data, or of a pack whose classes and attributes are taken by name.
+    """
     if model.conditioning is None:
         return None
+    known = model.conditioning if pack is None else model.conditioning.read_from(pack)
     told = (None if c is None else torch.from_numpy(np.array(c[rows])) for c in (split.labels, split.attributes))
-    return model.conditioning.vectors(*told).to(model.device, model.dtype)
+    return known.vectors(*told).to(model.device, model.dtype)
 
 
 def judged_rows(pack: Pack, fraction: float) -> tuple[Split, np.ndarray, str]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from morphospace.api.codes import told_of
 from morphospace.api.loading import Run
-from morphospace.data.augment import binary, row_keys
-from morphospace.data.pack import Split
+from morphospace.data.augment import binarised
+from morphospace.data.pack import Pack, Split
 from morphospace.errors import require
 from morphospace.evaluation.annealed import Annealing, annealed_bounds
 from morphospace.evaluation.likelihood import (
@@ -63,6 +63,7 @@ class Explained:
         seed: Of binarisation, dequantisation and draws.
         binarise: `none`, `threshold`, `fixed` (one draw an image, the same in every run) or `dynamic` (by the seed);
             as the run was trained when empty.
+        pack: The data the split is of; the run's own when None.
     """
 
     run: Run
@@ -71,6 +72,7 @@ class Explained:
     name: str
     seed: int = 0
     binarise: str = ""
+    pack: Pack | None = None
 
     def __post_init__(self) -> None:
         reason = unexplained(self.run)
@@ -96,21 +98,14 @@ class Explained:
     @property
     def condition(self) -> Tensor | None:
         """What a conditional model is told of them."""
-        return told_of(self.run.model, self.split, self.rows)
+        return told_of(self.run.model, self.split, self.rows, self.pack)
 
     def images(self) -> Tensor:
         """Return the images (N, C, H, W) in the model's range, binarised and dequantised."""
-        model, raw = self.run.model, torch.from_numpy(np.array(self.split.images[self.rows]))
-        if self.binarised == "none":
-            images = model.from_uint8(raw)
-        else:
-            planes = raw.permute(0, 3, 1, 2).float()
-            if self.binarised == "threshold":
-                bits = (planes >= 127.5).float()
-            else:
-                salt = stream(self.seed, "binarise") % 2**32 if self.binarised == "dynamic" else 0
-                bits = binary(planes, row_keys((self.rows % 2**32) ^ salt))
-            images = (bits * 2 - 1 if model.signed else bits).to(model.device, model.dtype)
+        model = self.run.model
+        salt = stream(self.seed, "binarise") % 2**32 if self.binarised == "dynamic" else 0
+        raw = binarised(np.array(self.split.images[self.rows]), self.binarised, self.rows, salt=salt)
+        images = model.from_uint8(torch.from_numpy(raw))
         if self.density.dequantised:
             generator = torch.Generator()
             seeds = (stream(self.seed, "dequantise", int(row)) for row in self.rows)
@@ -126,7 +121,8 @@ class Explained:
     def conditions(self, **more: Any) -> dict[str, Any]:
         """Return what a bound hangs on."""
         told = {} if self.run.model.conditioning is None else {"given": "each image's own condition"}
-        about = {"data": self.run.pack.name, "split": self.name, "n_real": len(self.rows), "seed": self.seed}
+        data = (self.pack or self.run.pack).name
+        about = {"data": data, "split": self.name, "n_real": len(self.rows), "seed": self.seed}
         about |= {"checkpoint": self.run.images, "raw": self.run.raw, "binarise": self.binarised, **told}
         return {**about, "of": self.density.words, "interval": "95 % over images", **more}
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import codes_of, encoder_of, told_of
+from morphospace.api.codes import as_seen, codes_of, encoder_of, told_of
 from morphospace.api.evidence import Evidence
 from morphospace.api.explaining import Explained, annealed, elbo, iwae, unexplained
 from morphospace.api.loading import Run
@@ -38,7 +38,8 @@ ANNEALED, NEW, ARCS, CODED = 16, 500, 100, 10_000
 def _explained(evidence: Evidence, most: int | None = None) -> Explained:
     assert evidence.run is not None
     side = evidence.real
-    return Explained(evidence.run, side.split, some_of(side.rows, most, 0, "explained"), side.name, evidence.seed)
+    rows = some_of(side.rows, most, 0, "explained")
+    return Explained(evidence.run, side.split, rows, side.name, evidence.seed, pack=side.pack)
 
 
 def _unexplained(evidence: Evidence) -> str:
@@ -73,11 +74,14 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
         assert run is not None
         for first in range(0, len(side.rows), 1024):
             rows = side.rows[first : first + 1024]
-            images, told = np.asarray(side.split.images[rows]), told_of(run.model, side.split, rows)
+            images = as_seen(run, np.asarray(side.split.images[rows]), rows)
+            told = told_of(run.model, side.split, rows, side.pack)
             parts.append(measure(real=images, fake=decode(run.model, codes_of(run, images, told), told)).clip(max=top))
         side_of = ssim_window(*run.model.shape[:2])
         more: dict[str, Any] = {"window": f"{side_of} x {side_of} Gaussian, sigma 1.5"} if measure is ssim else {}
         more |= {"at_most": round(top, 2)} if measure is psnr else {}
+        how = run.configuration.data.binarise
+        more |= {} if how == "none" else {"binarise": how}
         return [_averaged(evidence, name, np.concatenate(parts), unit, fake_is="reconstructions of the means", **more)]
 
     return metric

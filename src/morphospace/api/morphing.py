@@ -160,10 +160,10 @@ def draw_pairs(
         require(1 <= count <= len(rows) // 2, "pairs", count, most)
         numbers = np.random.default_rng(stream(seed, "pairs")).permutation(len(rows))[: 2 * count]
         taken = rows[numbers]
-        if label is None and attributes is None:
-            told = told_of(model, split, taken)
+        own = told_of(model, split, taken)  # an encoder is told what an image shows, whatever is to be drawn
+        told = own if label is None and attributes is None else told
         pictures = np.stack([np.asarray(split.images[row]) for row in taken])
-        codes, words = codes_of(run, pictures, told), [f"{name} image {number}" for number in numbers]
+        codes, words = codes_of(run, pictures, own, rows=taken), [f"{name} image {number}" for number in numbers]
     else:
         codes = prior_for(run, "model").from_noise(seeded_noise(2 * count, model.latent_dim, seed)).float()
         words = [f"sample {i} of seed {seed}" for i in range(2 * count)]

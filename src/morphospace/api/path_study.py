@@ -16,6 +16,7 @@ from morphospace.api.extracting import extractor_for, kind_of
 from morphospace.api.loading import Run, loaded
 from morphospace.api.morphing import Pairs, draw_pairs, frames_of
 from morphospace.api.walking import unit_range
+from morphospace.data.batches import held_out
 from morphospace.errors import require
 from morphospace.evaluation.features import Extractor, extracted
 from morphospace.evaluation.neighbours import nearest
@@ -132,9 +133,9 @@ def path_study(
 
 def some_images(run: Run, most: int) -> np.ndarray:
     """Return at most so many training images, uint8 (M, H, W, C)."""
-    images = run.pack.split("train").images
-    rows = np.random.default_rng(stream(0, "references")).permutation(len(images))[:most]
-    return np.asarray(images[np.sort(rows)])
+    (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
+    chosen = np.random.default_rng(stream(0, "references")).permutation(len(rows))[:most]
+    return np.asarray(split.images[np.sort(rows[chosen])])
 
 
 def held_out_images(run: Run, most: int, seed: int) -> np.ndarray:

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import codes_of, judged_rows, told_of
+from morphospace.api.codes import as_seen, codes_of, judged_rows, told_of
 from morphospace.api.loading import Run
 from morphospace.api.sampling import prior_for
+from morphospace.data.batches import held_out
 from morphospace.data.decode import Rule, decode
 from morphospace.errors import DataError, SettingError, require
 from morphospace.models.contract import seeded_noise
@@ -58,11 +59,12 @@ def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None)
 
     Args:
         run: A loaded run.
-        what: `12`: the image of that number among those that training did not see; `train:12`: among the training
-            images; `seed:7`: a draw from the prior, that of sample 0 of `morpho sample --seed 7`; `code.json`: the
+        what: `12`: the image of that number among those that training did not see; `train:12`: in the training
+            split; `seed:7`: a draw from the prior, that of sample 0 of `morpho sample --seed 7`; `code.json`: the
             first code in a file that `morpho project --code` wrote, and `code.json#3` the fourth; anything else is
             the path of a picture, cropped and resized by the run's own rule.
-        condition: What a conditional model is told, (K,), where the image does not say it itself.
+        condition: What a conditional model is to draw, (K,), in place of what the image shows. Its encoder is told what
+            the image shows, where that is known.
 
     Raises:
         SettingError: No such image, or a seed that is none.
@@ -79,11 +81,14 @@ def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None)
         return _kept(run, text, condition)
     found = shown(run, text, condition=condition)
     told = None if found.condition is None else found.condition[None]
-    return Pick(codes_of(run, found.image[None], told)[0], found.image, found.words, found.condition)
+    code = codes_of(run, found.image[None], told)[0]
+    return Pick(code, found.image, found.words, found.condition if condition is None else condition)
 
 
 def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) -> Shown:
     """Return the picture that someone means: `12`, `train:12` or a file, as for `picked`, without encoding it.
+
+    A numbered image has a condition of its own; the one given is for a file.
 
     Raises:
         SettingError: No such image.
@@ -91,19 +96,21 @@ def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) 
     """
     kind, _, number = str(what).partition(":")
     if not (str(what).isdecimal() or (kind == "train" and number.isdecimal())):
-        return Shown(picture_for(run, what), Path(what).name, condition)  # type: ignore[arg-type]
+        image = picture_for(run, str(what))
+        return Shown(as_seen(run, image[None])[0], Path(str(what)).name, condition)
     if kind == "train":
-        split, label = run.pack.split("train"), "train"
-        rows = np.arange(len(split))
+        (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
+        rows, label = np.arange(len(split)), "train"
     else:
         split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
     index = int(number or kind)
     require(index < len(rows), "image", index, f"must be from 0 to {len(rows) - 1}, the images in the {label} split")
     taken = rows[[index]]
-    if condition is None:
-        told = told_of(run.model, split, taken)
-        condition = None if told is None else told[0].cpu().float()
-    return Shown(np.asarray(split.images[taken])[0], f"{label} image {index}", condition)
+    told = told_of(run.model, split, taken)
+    condition = None if told is None else told[0].cpu().float()
+    words = f"{label} image {index}"
+    words += ", held out" if kind == "train" and index not in trained else ""
+    return Shown(as_seen(run, np.asarray(split.images[taken]), taken)[0], words, condition)
 
 
 def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:

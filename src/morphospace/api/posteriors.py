@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import AT_ONCE, told_of
+from morphospace.api.codes import AT_ONCE, as_seen, told_of
 from morphospace.api.loading import Run
 from morphospace.data.batches import permutation
 from morphospace.data.pack import Split
@@ -54,7 +54,7 @@ def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
     variances: list[Tensor] = []
     for first in range(0, len(rows), AT_ONCE):
         part = rows[first : first + AT_ONCE]
-        images = model.from_uint8(torch.from_numpy(np.array(split.images[part])))
+        images = model.from_uint8(torch.from_numpy(as_seen(run, np.array(split.images[part]), part)))
         posterior = model.encode(images, told_of(model, split, part))
         means.append(posterior.mean.float().cpu())
         if isinstance(posterior, DiagonalGaussian):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import codes_of, told_of
+from morphospace.api.codes import as_seen, codes_of, told_of
 from morphospace.api.encoders import check_place, keep_encoder, kept_encoder
 from morphospace.api.loading import Run, loaded
 from morphospace.api.picking import Shown, shown
@@ -91,7 +91,7 @@ def project(
         starts: From how many codes to search; the encoder's is the first. 1 with an encoder and 8 without when None.
         keep: What keeps codes plausible, see `latent.project`; the prior's term where the model's prior is N(0, I),
             else nothing, when None.
-        condition: What a conditional model is told of the pictures that do not say it themselves, (K,).
+        condition: What a conditional model is told of the pictures that do not say it themselves, (K,): files, arrays.
         seed: Of the starts. The code of picture i depends on (seed, i) and the picture only.
 
     Raises:
@@ -128,7 +128,7 @@ def _given(run: Run, pictures: Sequence[int | str | Path] | np.ndarray, conditio
         right = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[1:] == run.model.shape
         rule = f"must be uint8 (N, {', '.join(map(str, run.model.shape))}), this run's images"
         require(right, "pictures", f"{pictures.dtype} {pictures.shape}", rule)
-        given = [Shown(image, f"image {i}", condition) for i, image in enumerate(pictures)]
+        given = [Shown(image, f"image {i}", condition) for i, image in enumerate(as_seen(run, pictures))]
     else:
         given = [shown(run, one, condition=condition) for one in pictures]
     require(bool(given), "pictures", list(pictures), "name one at least")
@@ -204,7 +204,7 @@ def _real_images(run: Run, seed: int) -> RealImages:
             orders.clear()
             orders[epoch] = permutation(len(rows), seed, "encoder", epoch)
         taken = np.sort(rows[orders[epoch][at * count : (at + 1) * count]])
-        images = model.from_uint8(torch.from_numpy(np.array(split.images[taken])))
+        images = model.from_uint8(torch.from_numpy(as_seen(run, np.array(split.images[taken]), taken)))
         return images, told_of(model, split, taken)
 
     return drawn

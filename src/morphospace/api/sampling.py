@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import AT_ONCE, chunks, codes_of, encoder_of, judged_rows, told_of
+from morphospace.api.codes import AT_ONCE, as_seen, chunks, codes_of, encoder_of, judged_rows, told_of
 from morphospace.api.loading import Run, loaded
 from morphospace.api.posteriors import some_of
 from morphospace.artifacts.checkpoints import load_tensors, save_tensors
@@ -234,7 +234,7 @@ def codes_to_fit(run: Run) -> Tensor:
         name = run.configuration.model.name
         raise SettingError(f"prior: {name} has no encoder to fit a prior to the codes of; use 'model' or 'normal'")
     chosen = some_of(trained, FITTED_ON, 0, "prior")
-    images = torch.from_numpy(np.array(split.images[chosen]))
+    images = torch.from_numpy(as_seen(run, np.array(split.images[chosen]), chosen))
     noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
     codes = []
     for start in range(0, len(images), AT_ONCE):
@@ -262,7 +262,8 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
     if not 1 <= n <= len(rows):
         raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])
-    originals, condition = np.asarray(split.images[chosen]), told_of(run.model, split, chosen)
+    originals = as_seen(run, np.asarray(split.images[chosen]), chosen)
+    condition = told_of(run.model, split, chosen)
     codes = codes_of(run, originals, condition)
     rebuilt, masks = decode(run.model, codes, condition), decode_masks(run.model, codes)
     squares = ((originals.astype(np.float64) - rebuilt) / 255) ** 2

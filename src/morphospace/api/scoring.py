@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from morphospace.api.loading import Run, loaded
 from morphospace.api.posteriors import some_of
 from morphospace.artifacts.files import atomic
 from morphospace.data.batches import Batch, Batches, held_out
-from morphospace.data.pack import Pack, Split
+from morphospace.data.pack import Pack, Split, digest
 from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, nearest, require
@@ -41,17 +41,17 @@ BYS: tuple[By, ...] = ("elbo", "iwae", "reconstruction", "critic", "latent")
 DRAWS = {"elbo": 8, "iwae": 64}
 CODES_FITTED = 10_000
 
-Judge = Callable[[Batch, int], Tensor]
+Judge = Callable[[Batch, int, Tensor | None], Tensor]
 
 
 @dataclass(frozen=True)
 class Source:
-    """Images to be scored: rows of a split."""
+    """Images to be scored: rows of a split of a pack."""
 
+    pack: Pack
     split: Split
     rows: np.ndarray
     words: str
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def score(
         by: `elbo` and `iwae`, minus a bound on log p(x); `reconstruction`, the squared error; `critic`, minus the
             critic's judgement; `latent`, the Mahalanobis distance of the code's mean from the training codes.
         strange: Labels, by number or name, of the images that are strange; adds the area under the ROC curve. Those of
-            a folder are its subfolders.
+            a folder are its subfolders. What a conditional model is told goes by name, not by number.
         against_own: All of the source is strange, and the run's own held-out images are put beside it as usual ones.
         correct: By `complexity` the length of the image as a PNG is taken off a bound (Serra et al. 2020).
         draws: Codes drawn for each image in a bound; 8 for elbo and 64 for iwae when None.
@@ -185,8 +185,12 @@ def _unit(run: Run, by: By, correct: str) -> str:
 
 
 def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Source:
-    """Return the images of a source in the run's shape."""
-    own = run.configuration.data
+    """Return the images of a source in the run's shape, with their classes where these are wanted.
+
+    A model that is told the class wants them too.
+    """
+    own, told = run.configuration.data, run.model.conditioning
+    classes = classes or (told is not None and told.kind == "label")
     height, width, channels = run.model.shape
     if isinstance(source, Pack):
         pack = source
@@ -194,30 +198,43 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
         require(pack.shape == run.model.shape, "source", pack.name, rule)
     elif source == own.data:
         pack = run.pack
+        if classes and not own.classes and pack.split("train").labels is None:
+            pack = prepare(replace(own, classes=True))
     else:
         colours: Literal[1, 3] = 1 if channels == 1 else 3
         size = f"{height}x{width}"
         pack = prepare(
             DataSettings(data=source, root=own.root, size=size, channels=colours, crop=own.crop, classes=classes)
         )
-    if pack.hash == run.folder.facts.get("data_hash"):
+    if pack.hash == run.folder.facts.get("data_hash") or _same_images(run, pack):
         split, rows, label = judged_rows(pack, own.valid)
     else:
         label = "test" if "test" in pack.splits else next(iter(pack.splits))
         split = pack.split(label)
         rows = np.arange(len(split))
-    return _first(split, rows, f"{pack.name} ({label})", pack.label_names, n)
+    return _first(pack, split, rows, label, n)
+
+
+def _same_images(run: Run, pack: Pack) -> bool:
+    """Return whether a pack holds the images that a run was trained on, with other labels or under another name."""
+    if run.folder.facts.get("data_given"):
+        return False
+    own = run.pack
+    lengths = [{name: len(split) for name, split in each.splits.items()} for each in (own, pack)]
+    if own.shape != pack.shape or lengths[0] != lengths[1]:
+        return False
+    return all(digest(split.images) == digest(pack.split(name).images) for name, split in own.splits.items())
 
 
 def _own(run: Run, n: int | None) -> Source:
     """Return the run's own held-out images."""
     split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
-    return _first(split, rows, f"{run.pack.name} ({label})", run.pack.label_names, n)
+    return _first(run.pack, split, rows, label, n)
 
 
-def _first(split: Split, rows: np.ndarray, words: str, names: tuple[str, ...], n: int | None) -> Source:
+def _first(pack: Pack, split: Split, rows: np.ndarray, label: str, n: int | None) -> Source:
     rows = rows[:n]
-    return Source(split, rows, f"{len(rows):,} of {words}", names)
+    return Source(pack, split, rows, f"{len(rows):,} of {pack.name} ({label})")
 
 
 def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
@@ -228,14 +245,14 @@ def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
     """
     if not strange:
         return []
-    labels = source.split.labels
+    labels, names = source.split.labels, source.pack.label_names
     if labels is None:
         raise SettingError(f"strange = {list(strange)!r}: {source.words} have no labels; take a labelled source")
     there, numbers = set(np.unique(np.asarray(labels)[source.rows]).tolist()), []
     for label in strange:
         text = str(label)
-        number = source.names.index(text) if text in source.names else int(text) if text.isdecimal() else -1
-        known = nearest(text, source.names or [str(each) for each in sorted(there)][:40])
+        number = names.index(text) if text in names else int(text) if text.isdecimal() else -1
+        known = nearest(text, names or [str(each) for each in sorted(there)][:40])
         require(number in there, "strange", text, f"no image of {source.words} has this label{known}")
         numbers.append(number)
     return numbers
@@ -261,9 +278,12 @@ def _scores(run: Run, source: Source, judge: Judge, correct: str) -> np.ndarray:
         binarise="fixed" if run.configuration.data.binarise == "dynamic" else run.configuration.data.binarise,
         resident=False,
     )
+    known = run.model.conditioning
+    known = None if known is None else known.read_from(source.pack)
     done = 0
     for batch in batches.sequential():
-        values = judge(batch, done).numpy()
+        told = None if known is None else known.from_batch(batch).to(run.model.dtype)
+        values = judge(batch, done, told).numpy()
         if correct == "complexity":
             values = values - complexity(_as_seen(run, batch))
         found[done : done + len(values)] = values
@@ -277,36 +297,27 @@ def _as_seen(run: Run, batch: Batch) -> np.ndarray:
 
 
 def _judge(run: Run, by: By, draws: int, seed: int) -> Judge:
-    """Return what scores a batch, given the number of its first image."""
+    """Return what scores a batch, given the number of its first image and what a conditional model is told."""
     model = run.model
-
-    def told(batch: Batch) -> Tensor | None:
-        known = model.conditioning
-        if known is None:
-            return None
-        if known.kind == "label" and batch.labels is not None:
-            most = int(batch.labels.max())
-            require(most < known.size, "source", most, f"a label that the model was never told; it knows {known.size}")
-        return known.from_batch(batch).to(model.dtype)
 
     def images(batch: Batch) -> Tensor:
         return batch.images.to(model.dtype)
 
     if by == "elbo" or by == "iwae":
         kind = by == "iwae"
-        return lambda batch, start: negative_bounds(
-            model, images(batch), told(batch), draws=draws, importance=kind, seed=seed, start=start
+        return lambda batch, start, told: negative_bounds(
+            model, images(batch), told, draws=draws, importance=kind, seed=seed, start=start
         )
     if by == "critic":
-        return lambda batch, start: critic_scores(model, images(batch), told(batch))
+        return lambda batch, start, told: critic_scores(model, images(batch), told)
     encoder = encoder_of(run)
     if by == "reconstruction":
-        return lambda batch, start: reconstruction_errors(model, encoder, images(batch), told(batch))
+        return lambda batch, start, told: reconstruction_errors(model, encoder, images(batch), told)
     statistics = _training_codes(run)
 
     @torch.no_grad()
-    def distances(batch: Batch, start: int) -> Tensor:
-        return statistics.distances(encoder.encode(images(batch), told(batch)).mean)
+    def distances(batch: Batch, start: int, told: Tensor | None) -> Tensor:
+        return statistics.distances(encoder.encode(images(batch), told).mean)
 
     return distances
 

@@ -1,7 +1,7 @@
-"""Films: frames as GIF, animated WebP or MP4 files that loop, carry their parameters, and appear whole or not at all.
+"""Films: frames as GIF, animated WebP or MP4 files that carry their parameters and appear whole or not at all.
 
-Frames come one at a time and are not kept: a film may be longer than memory. Their parameters stand as JSON in the
-comment of a GIF or MP4, and as the image description (Exif) of a WebP.
+GIF and WebP loop; of an MP4 the player decides. Frames come one at a time and are not kept: a film may be longer than
+memory. Their parameters stand as JSON in the comment of a GIF or MP4, and as the image description (Exif) of a WebP.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def save_film(
     *,
     colours: Sequence[Image.Image] = (),
 ) -> Film:
-    """Write a film that loops, whole or not at all, with what made it.
+    """Write a film, whole or not at all, with what made it.
 
     Args:
         path: Ends in .gif, .webp or .mp4.

@@ -304,7 +304,8 @@ def _summed(run: str, formula: str, path: Path, found: dict[str, Any], how: dict
     made = ms.combine(loaded, formula, **found)
     images = np.concatenate([made.images, made.image[None]])
     heads = [made.terms[0].removeprefix("+ "), *made.terms[1:], "="]
-    facts = {"run": str(loaded.path), "images": loaded.images, "raw": how["raw"], "formula": formula, **found}
+    facts = {"run": str(loaded.path), "images": loaded.images, "raw": how["raw"], "formula": formula}
+    facts |= {"directions_from" if key == "images" else key: value for key, value in found.items()}
     save_picture(path, labelled(images, len(images), headings=heads), facts)
     lines = [*map(_judgement, made.directions), f"{formula} at {loaded.images:,} images: {path}"]
     directions = [_direction_facts(one) for one in made.directions]

@@ -292,19 +292,20 @@ def _studied(run: str, settings: dict[str, Any], how_to_load: dict[str, Any], ta
         for row in found.rows
     ]
     heads = ("middle of", "distance to data", "norm / sqrt(z)", "change a step", "its spread")
+    seeds = "of one seed" if found.seeds == 1 else f"with each of {found.seeds} seeds (mean, +- between seeds)"
     from_where = "codes of held-out images" if found.ends == "images" else "draws from the prior"
     line = (
-        f"{found.pairs} pairs of {from_where} with each of {found.seeds} seeds (mean, +- between seeds); distance to "
+        f"{found.pairs} pairs of {from_where} {seeds}; distance to "
         f"the nearest of {found.references:,} training images in {found.features}; {found.steps} steps"
     )
     return Answer({"run": str(loaded.path), **dataclasses.asdict(found)}, [line], Table(heads, rows))
 
 
 def _spread(values: tuple[float, ...]) -> str:
-    """Return a mean and the standard deviation between seeds; nothing of nothing."""
+    """Return a mean and the standard deviation between seeds, of one seed the value alone; nothing of nothing."""
     import statistics
 
     if not values:
         return ""
-    spread = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values):.4f} +- {spread:.4f}"
+    mean = f"{statistics.fmean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} +- {statistics.stdev(values):.4f}"

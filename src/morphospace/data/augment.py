@@ -19,7 +19,7 @@ from torch import Tensor
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 
-__all__ = ["Augment", "binary", "check_binarise", "mirrored", "row_keys", "visit_keys"]
+__all__ = ["Augment", "binarised", "binary", "check_binarise", "mirrored", "row_keys", "visit_keys"]
 
 _BINARISE = ("none", "threshold", "fixed", "dynamic")
 _SALT = 0x5EED
@@ -126,6 +126,24 @@ def check_binarise(how: str) -> None:
     """
     if how not in _BINARISE:
         raise SettingError(f"binarise={how!r}: must be one of {', '.join(_BINARISE)}; dynamic is usual for likelihoods")
+
+
+def binarised(images: np.ndarray, how: str, rows: np.ndarray, *, salt: int = 0) -> np.ndarray:
+    """Return uint8 images (N, H, W, C) with every pixel 0 or 255, or as they are.
+
+    Args:
+        images: uint8 images (N, H, W, C).
+        how: `none`; `threshold`, at one half; else drawn, each pixel's grey value its chance of 255.
+        rows: Number of each image in its split, (N,): an image's draw depends on it and the salt only.
+        salt: Other draws of the same images.
+    """
+    if how == "none":
+        return images
+    if how == "threshold":
+        return np.where(images >= 128, np.uint8(255), np.uint8(0))
+    planes = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float()
+    bits = binary(planes, row_keys((rows % 2**32) ^ salt))
+    return (bits.to(torch.uint8) * 255).permute(0, 2, 3, 1).numpy()
 
 
 def row_keys(rows: np.ndarray) -> np.ndarray:

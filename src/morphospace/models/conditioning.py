@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,11 +47,13 @@ class Conditioning:
         kind: `label` (one-hot of a class) or `attributes` (a 0/1 vector).
         names: The classes, or the chosen attributes in order.
         columns: Where the chosen attributes stand among the pack's.
+        classes: Of each label of other data the class here, -1 for one never told; empty where labels are classes.
     """
 
     kind: str
     names: tuple[str, ...]
     columns: tuple[int, ...] = ()
+    classes: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, text: str, labels: Sequence[str], attributes: Sequence[str]) -> Conditioning | None:
@@ -84,6 +86,20 @@ class Conditioning:
         """Read a condition against a pack, as `of` does."""
         return cls.of(text, class_names(pack) if text == "label" else (), pack.attribute_names)
 
+    def read_from(self, pack: Pack) -> Conditioning:
+        """Return the same condition as other data tell it: a class or attribute is the one of that name.
+
+        Raises:
+            SettingError: The data lack an attribute.
+        """
+        if self.kind == "label":
+            places = {name: number for number, name in enumerate(self.names)}
+            return replace(self, classes=tuple(places.get(name, -1) for name in class_names(pack)))
+        lacking = ", ".join(name for name in self.names if name not in pack.attribute_names)
+        rule = f"{pack.name} does not tell {lacking}; take data that do"
+        require(not lacking, "condition", ", ".join(self.names), rule)
+        return replace(self, columns=tuple(pack.attribute_names.index(name) for name in self.names))
+
     @property
     def size(self) -> int:
         """Length of a condition's vector."""
@@ -94,7 +110,14 @@ class Conditioning:
         if self.kind == "label":
             if labels is None:
                 raise SettingError("condition = 'label': these images have no labels")
-            return functional.one_hot(labels.long(), self.size).float()
+            numbers = labels.long()
+            if self.classes:
+                numbers = torch.tensor(self.classes, device=labels.device)[numbers]
+                strange = labels[numbers < 0].unique().tolist()
+                known = f"{', '.join(self.names[:SHOWN])}{', ...' if self.size > SHOWN else ''}"
+                rule = f"never told to the model, which knows {known}; take images of these"
+                require(not strange, "label", strange[0] if strange else None, rule)
+            return functional.one_hot(numbers, self.size).float()
         if attributes is None:
             raise SettingError(f"condition = {', '.join(self.names)}: these images have no attributes")
         return attributes[:, list(self.columns)].float()

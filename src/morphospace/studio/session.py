@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from morphospace.api.cards import card
-from morphospace.api.codes import codes_of
+from morphospace.api.codes import as_seen, codes_of
 from morphospace.api.picking import picked
 from morphospace.api.projecting import project
 from morphospace.api.walking import pace
@@ -199,7 +199,8 @@ class Session:
             data = self._pictures.get(name)
         if data is None:
             raise SettingError(f"picture = {name!r}: was not sent, or is forgotten by now; send it again")
-        return decode_picture(data, Rule(*space.model.shape, space.run.configuration.data.crop))
+        image = decode_picture(data, Rule(*space.model.shape, space.run.configuration.data.crop))
+        return as_seen(space.run, image[None])[0]
 
     def project(self, request: ask.Project) -> Reply:
         """Find a picture in the space."""

@@ -16,7 +16,9 @@ from morphospace.api.decoding import Decoder
 from morphospace.api.directions import directions
 from morphospace.api.loading import Run
 from morphospace.api.mapping import check_by, framed, placed, plane, told_apart
+from morphospace.api.posteriors import some_of
 from morphospace.artifacts.checkpoints import pointed
+from morphospace.data.batches import held_out
 from morphospace.data.decode import Rule, fit
 from morphospace.data.pack import Split
 from morphospace.errors import MorphospaceError, SettingError, require
@@ -315,16 +317,16 @@ class Space:
 
     def nearest_training(self, image: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the training images nearest to one in pixels: rows, root mean square distances, images."""
-        split = self.run.pack.split("train")
+        (split, trained), _ = held_out(self.run.pack, self.run.configuration.data.valid)
+        known = some_of(trained, TRAINING_IMAGES, 0, "nearest training")
         target = image.astype(np.float32).reshape(-1)
-        limit = min(len(split), TRAINING_IMAGES)
-        far = np.empty(limit)
+        far = np.empty(len(known))
         each = max(1, AT_ONCE_NUMBERS // target.size)
-        for first in range(0, limit, each):
-            block = np.asarray(split.images[first : min(first + each, limit)]).reshape(-1, target.size)
+        for first in range(0, len(known), each):
+            block = np.asarray(split.images[known[first : first + each]]).reshape(-1, target.size)
             far[first : first + len(block)] = ((block.astype(np.float32) - target) ** 2).mean(1)
-        rows = np.argsort(far, kind="stable")[:count]
-        return rows, np.sqrt(far[rows]) / 255, np.stack([np.asarray(split.images[row]) for row in rows])
+        near = np.argsort(far, kind="stable")[:count]
+        return known[near], np.sqrt(far[near]) / 255, np.asarray(split.images[known[near]])
 
     def frames(self, codes: Tensor, condition: Tensor | None) -> np.ndarray:
         """Decode codes (N, D); uint8 (N, H, W, C).

@@ -56,6 +56,7 @@ from morphospace.training.validation import validated
 __all__ = ["Engine"]
 
 PROGRESS_SECONDS = 1.0  # between two signs of life; a slow model may be minutes from its first report
+NORM_STEPS = 16  # between two looks at a gradient's norm, so that a small model does not pay for it
 
 
 class Engine:
@@ -182,9 +183,12 @@ class Engine:
     def update(self, phase: Phase, clock: Clock) -> None:
         """Move what a phase learns by its gradients."""
         learned, name, s = self.learned[phase.name], phase.optimizer or phase.name, self.settings
-        self.world.average([p.grad for p in learned if p.grad is not None])
-        if s.clip:
-            norm = nn.utils.clip_grad_norm_(learned, s.clip, foreach=True)
+        gradients = [p.grad for p in learned if p.grad is not None]
+        self.world.average(gradients)
+        if s.clip or clock.step % NORM_STEPS == 0:
+            norm = nn.utils.get_total_norm(gradients, foreach=True)
+            if s.clip:
+                nn.utils.clip_grads_with_norm_(learned, s.clip, norm, foreach=True)
             self.sums.setdefault(f"{phase.name}/gradient_norm", []).append(norm.detach())
         optimizer = self.optimizers[name]
         rate = learning_rate(
