@@ -15,10 +15,11 @@ import pytest
 from scipy import stats
 
 import morphospace as ms
-from morphospace.api.comparing import _in_order
+from morphospace.api.comparing import _in_order, _row_names, _rows
 from morphospace.api.comparing_numbers import STEMS
 from morphospace.api.evaluating import METRICS
 from morphospace.artifacts.comparison_page import page_of
+from morphospace.artifacts.run import RunFolder
 from morphospace.data.pack import in_memory_pack
 from morphospace.errors import RunError, SettingError
 from tests.conftest import draw_blobs
@@ -187,6 +188,17 @@ def test_other_data_is_said_aloud_and_measured_apart(runs: dict[str, Path], tmp_
     measure = column(made.sampling, "MSE")
     assert all(cell.value is not None for cell in measure.cells)
     assert "16x16x1" in ms.save_comparison(made, tmp_path / "p.html").read_text()
+
+
+def test_a_copy_of_a_run_is_no_other_seed(runs: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("first_seed0", "first_seed1"):
+        shutil.copytree(runs["first"], tmp_path / name)
+    folders = [RunFolder.open(path) for path in (tmp_path / "first_seed0", tmp_path / "first_seed1", runs["second"])]
+    assert _rows(folders) == [0, 1, 0]
+    assert _row_names(["a_seed0", "b", "a_seed1"], [0, 1, 0]) == ("a", "b")
+    assert _row_names(["a", "a_seed1", "a_seed2"], [0, 1, 1]) == ("a", "a_seed1 and its like")
+    fine = ms.train("vae", out=tmp_path / "fine", start_from=runs["first"], **{**SMALL, "tower": "mlp", "seed": 5})
+    assert _rows([*folders, fine.folder]) == [0, 1, 0, 2]  # begun from other weights: no seed of theirs
 
 
 def test_refusals_before_any_work(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 import morphospace as ms
 from morphospace.api.diagnosing import guessing
+from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError, TrainingError
 from morphospace.models.likelihoods import Bernoulli
 
@@ -97,6 +98,16 @@ def test_classes_that_samples_do_not_show_are_named(runs: dict[str, ms.Run], mon
     assert drawn_from(1)["missing modes"].severity == "fault"
     assert "modes" not in ms.diagnose(runs["gan"], n=199).measured  # too few of each to say
     assert "modes" not in ms.diagnose(runs["gan"], n=200, classes=False).measured
+
+
+def test_a_class_that_no_test_image_shows_is_no_reason_to_stop(runs: dict[str, ms.Run]) -> None:
+    whole = runs["gan"].pack
+    kept = np.flatnonzero(np.asarray(whole.split("test").labels) < 9)
+    test = Split(whole.split("test").images[kept], labels=whole.split("test").labels[kept])
+    lacking = in_memory_pack("nine", whole.split("train"), label_names=whole.label_names, test=test)
+    run = ms.load(runs["gan"].path, device="cpu")
+    vars(run)["pack"] = lacking
+    assert ms.diagnose(run, n=200).measured["modes_of_real"] in (9, 10)  # as the classifier sees them
 
 
 def test_a_run_that_was_stopped_by_a_loss_that_is_none_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy import stats
 
 import morphospace as ms
+from morphospace.api.sampling import drawn
 from morphospace.artifacts.judgement import sealed
+from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import DataError, SettingError
+from tests.conftest import draw_blobs
 from tests.studio.browser import CHROMIUM, QUIET, needed
 
 
@@ -54,6 +58,25 @@ def test_the_page_holds_real_and_generated_images_half_each(run: ms.Run, tmp_pat
     again = ms.judge(run, tmp_path / "again.html", trials=20, practice=4, seed=3)
     assert again.path.read_bytes() == made.path.read_bytes()
     assert ms.judge(run, tmp_path / "other.html", trials=20, seed=4).page != made.page
+
+
+def test_a_conditional_model_shows_classes_in_the_shares_of_the_real_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = draw_blobs(400, (8, 8, 1)), (np.arange(400) % 20 == 0).astype(int)
+    pack = in_memory_pack("few", Split(images, labels=labels), label_names=("common", "rare"))
+    how: dict[str, Any] = {"images": 64, "batch_size": 32, "tower": "mlp", "widths": (8,), "latent_dim": 4}
+    run = ms.train("cvae", data=pack, out=tmp_path / "run", valid=0.5, device="cpu", **how)
+    asked: list[np.ndarray] = []
+
+    def seen(run: ms.Run, n: int, seed: int, told: torch.Tensor) -> np.ndarray:
+        asked.append(told.argmax(1).numpy())
+        return drawn(run, n, seed, told)
+
+    monkeypatch.setattr("morphospace.api.judging.drawn", seen)
+    vars(run)["pack"] = pack
+    ms.judge(run, tmp_path / "page.html", trials=200, practice=0)
+    assert len(asked[0]) == 100 and 0 < asked[0].sum() <= 15  # half of the held-out 200, of which about 10 are rare
 
 
 def test_the_answers_do_not_stand_there_to_be_read() -> None:

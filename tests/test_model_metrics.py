@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 
 import morphospace as ms
 from morphospace.api import model_metrics, sampling
-from morphospace.api.evaluating import METRICS, evaluate
+from morphospace.api.evaluating import FILE, METRICS, evaluate, keep
 from morphospace.api.evidence import Evidence, chosen
 from morphospace.api.explaining import Explained, annealed, elbo, iwae
 from morphospace.api.model_metrics import MODEL_METRICS, coded
@@ -21,6 +23,7 @@ from morphospace.data.batches import held_out
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError
 from morphospace.evaluation.annealed import Annealing
+from morphospace.evaluation.results import Result
 
 SMALL = {"batch_size": 64, "report_images": 2000, "checkpoint_images": 10**6, "device": "cpu", "tower": "mlp"}
 DIGITS = {**SMALL, "data": "digits", "size": "8", "latent_dim": 3, "widths": (32,), "lr": 3e-3}
@@ -115,6 +118,31 @@ def test_a_run_is_judged_by_all_that_it_can_do(runs: dict[str, ms.Run]) -> None:
     assert found["path length"].value > 0 and found["detour"].value >= 1 and found["jump"].value >= 1
     for name in ("gan", "ae", "cvae"):
         assert evaluate(runs[name], metrics=("sharpness", "novelty", "smoothness"), n=30).results
+
+
+def test_numbers_of_other_images_stand_beside_those_of_the_runs_own(runs: dict[str, ms.Run], tmp_path: Path) -> None:
+    run = ms.load(shutil.copytree(runs["vae"].path, tmp_path / "r"), device="cpu")
+    train = run.pack.split("train")
+    other = in_memory_pack("digits", np.asarray(train.images[:80]), test=np.asarray(train.images[80:140]))
+    known = []
+    for real in (None, other):
+        found = {r.name: r for r in evaluate(run, real=real, metrics=("elbo", "novelty"), n=60).results}
+        known.append(found["copies"].conditions["training_images"])
+    # It can have copied only what it was trained on, whatever it is held against.
+    assert known[0] == known[1]
+    assert found["copies"].conditions["of_unseen"] > 0.8 and found["copies"].low >= 0
+    kept = [entry["conditions"] for entry in json.loads((run.path / FILE).read_text())["results"]]
+    assert len({(about["data_hash"], about["images"]) for about in kept}) == 2
+
+
+def test_two_evaluations_at_once_keep_both(tmp_path: Path) -> None:
+    def keeps(who: str) -> None:
+        for number in range(20):
+            keep(tmp_path / FILE, [Result(f"{who} {number}", 1.0, None, None, "", {})])
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(keeps, "ab"))
+    assert len(json.loads((tmp_path / FILE).read_text())["results"]) == 40
 
 
 def test_images_that_are_sorted_by_class_are_taken_from_all_of_them(

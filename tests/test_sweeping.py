@@ -108,6 +108,16 @@ def test_a_run_that_breaks_is_noted_and_the_others_go_on(tmp_path: Path, monkeyp
     assert done.table.columns[-1] == "note" and done.picture is not None
 
 
+def test_a_combination_that_cannot_be_is_noted_and_the_others_go_on(tmp_path: Path) -> None:
+    shared = {key: value for key, value in SMALL.items() if key != "batch_size"}
+    done = ms.sweep("vae", out=tmp_path / "s", grid={"batch_size": [32, 5000, 64]}, **shared)
+    notes = [row.note for row in done.table.rows]
+    assert notes[0] == notes[2] == "" and notes[1].startswith("batch_size=5000")
+    assert done.page is not None and done.picture is not None
+    with pytest.raises(SettingError, match="batch_size=5000"):
+        ms.sweep("vae", out=tmp_path / "t", grid={"batch_size": [5000, 32]}, **shared)
+
+
 def test_models_without_an_encoder_and_datasets_of_ones_own(tmp_path: Path) -> None:
     gan = ms.sweep("dcgan", out=tmp_path / "g", grid={"lr": [1e-4, 1e-3]}, **SMALL)
     assert gan.table.rows[0].mse is None and "kl" not in gan.table.columns and gan.picture is not None

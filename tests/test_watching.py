@@ -302,6 +302,9 @@ def test_a_finished_run_is_not_scored_again(straight: Path, tmp_path: Path) -> N
     said: list[str] = []
     ms.train("dcgan", out=tmp_path / "r", best="fd", hooks=Hooks(say=said.append), **WATCHED)
     assert not [line for line in said if "scoring" in line]
+    # Over already, its best stays what the former choice took, and is said to be that.
+    ms.train("dcgan", out=tmp_path / "r", best="recall", **WATCHED)
+    assert json.loads((tmp_path / "r" / "best.json").read_text())["by"] == "fd"
     # Taken on by another number, the choice begins anew and is said of that.
     ms.train("dcgan", out=tmp_path / "r", best="recall", **{**WATCHED, "images": 1120})
     assert json.loads((tmp_path / "r" / "best.json").read_text())["by"] == "recall"

@@ -11,6 +11,7 @@ import torch
 
 from morphospace.artifacts import checkpoints
 from morphospace.artifacts.checkpoints import load_checkpoint, pointed, save_checkpoint
+from morphospace.artifacts.files import write_text
 from morphospace.errors import RunError
 from morphospace.training.events import State
 
@@ -26,6 +27,23 @@ def test_round_trip_of_any_layout(tmp_path: Path) -> None:
     assert torch.equal(loaded.tensors["model"]["kernel"], state(10).tensors["model"]["kernel"])
     assert loaded.numbers["step"] == 1
     assert pointed(tmp_path, "last") == pointed(tmp_path, "best") == pointed(tmp_path, "10") == path
+
+
+def test_a_kill_between_its_two_names_leaves_the_one_before_to_go_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, state(10), best=True, keep=1)
+    from morphospace.artifacts import checkpoints
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "last":
+            raise KeyboardInterrupt
+        write_text(path, text)
+
+    monkeypatch.setattr(checkpoints, "write_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path, state(20), best=True, keep=1)
+    assert [pointed(tmp_path, name).name for name in ("last", "best")] == [f"{10:012d}", f"{20:012d}"]
 
 
 def test_the_latest_and_the_best_stay(tmp_path: Path) -> None:

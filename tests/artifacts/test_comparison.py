@@ -27,6 +27,8 @@ def cell(value: float, half: float | None, **conditions: Any) -> Cell:
         ("FD[a]", [cell(5, 0.4), cell(5.7, 0.4)], None),  # the intervals meet
         ("recall[a]", [cell(0.5, 0.05), cell(0.7, 0.05), Cell(note="none")], 1),
         ("FD[a]", [cell(5, 0.4), cell(6, 0.4, n_real=50)], None),  # measured on other images
+        ("FD[a]", [cell(5, 0.4, data_hash="a"), cell(6, 0.4, data_hash="b")], None),  # of one name only
+        ("FD[a]", [cell(5, 0.4, images="a"), cell(6, 0.4, images="b")], None),
         ("FD[a]", [cell(5, 0.4), cell(6, None)], None),
         ("FD[a]", [cell(5, 0.4), Cell(note="none")], None),  # alone
         ("path length", [cell(5, 0.1), cell(6, 0.1)], None),  # neither way is better

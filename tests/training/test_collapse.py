@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,9 @@ def test_it_counts_reports_in_a_row() -> None:
         watch(report(value))
         assert engine.stop == ""
     watch(Finished(Clock(1, 10, 0.1), ""))
+    for _ in range(3):  # reports that signals call for are no more evidence than one
+        watch(replace(report(0.1), due=False))
+        assert engine.stop == ""
     watch(report(0.1))
     assert "KL was below 0.5 nats in 3 reports in a row, 0.1 in the last" in engine.stop
 

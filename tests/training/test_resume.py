@@ -96,6 +96,27 @@ def test_killed_while_a_checkpoint_is_written(tmp_path: Path) -> None:
     assert not list((out / "checkpoints").glob(".partial-*"))
 
 
+def test_lines_of_a_run_killed_before_its_first_checkpoint_are_written_once(tmp_path: Path) -> None:
+    import json
+
+    import morphospace as ms
+    from morphospace.api.training import Hooks
+    from morphospace.training.events import Event, Reported
+
+    def killed(event: Event) -> None:
+        if isinstance(event, Reported) and event.clock.images >= 128:
+            raise RuntimeError
+
+    how = {"data": "digits", "images": 256, "batch_size": 32, "report_images": 32, "checkpoint_images": 10**6}
+    how |= {"tower": "mlp", "widths": (8,), "latent_dim": 2, "device": "cpu"}
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            ms.train("vae", out=tmp_path / "r", hooks=Hooks(listeners=[killed]), **how)
+    ms.train("vae", out=tmp_path / "r", **how)
+    lines = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in lines if "vae/loss" in line] == list(range(32, 257, 32))
+
+
 def test_metric_lines_of_repeated_steps_are_written_once(tmp_path: Path) -> None:
     import json
 

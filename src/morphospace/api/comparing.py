@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -102,11 +103,18 @@ def _in_order(path: Path) -> list[tuple[float, str]]:
 
 
 def _rows(folders: Sequence[RunFolder]) -> list[int]:
-    """Return the number of each run's row; runs whose settings and data differ in the seed alone share one."""
-    keys = [
-        str([sorted((k, str(v)) for k, v in settings_of(f).items() if k != "seed"), f.facts.get("data_hash")])
-        for f in folders
-    ]
+    """Return the number of each run's row; runs whose settings, data and beginning differ in the seed alone share one.
+
+    A seed counts once: a copy of a run says nothing of what training anew would give, and has a row of its own.
+    """
+    keys: list[tuple[str, int]] = []
+    copies: Counter[tuple[str, str]] = Counter()
+    for folder in folders:
+        settings = {name: str(value) for name, value in settings_of(folder).items()}
+        seed = settings.pop("seed", "")
+        key = str([sorted(settings.items()), folder.facts.get("data_hash"), folder.facts.get("start_from", "")])
+        keys.append((key, copies[key, seed]))
+        copies[key, seed] += 1
     order = list(dict.fromkeys(keys))
     return [order.index(key) for key in keys]
 
@@ -122,11 +130,13 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
 
 def _row_names(names: Sequence[str], rows: Sequence[int]) -> tuple[str, ...]:
     """Return a name for each row: that of its run, without the seed where there are several."""
-    found = []
+    found: list[str] = []
     for row in range(max(rows) + 1):
         mine = [name for name, of in zip(names, rows) if of == row]
         bare = {re.sub(r"[_-]?seed[=_-]?\d+", "", name) for name in mine}
-        found.append(mine[0] if len(mine) == 1 else bare.pop() if len(bare) == 1 else f"{mine[0]} and its like")
+        short = bare.pop() if len(bare) == 1 else ""
+        like = mine[0] if len(mine) == 1 else f"{mine[0]} and its like"
+        found.append(short if short and len(mine) > 1 and short not in (*found, *names) else like)
     return tuple(found)
 
 

@@ -120,8 +120,9 @@ def _cell(name: str, score: Scores) -> Cell:
     """Return a run's number by the name of a column, or why it has none there."""
     for result in score.results:
         if result.name == name:
-            count = result.conditions.get("n_fake", result.conditions.get("n_real"))
-            return Cell(result.value, result.low, result.high, count, conditions=dict(result.conditions))
+            about = dict(result.conditions)
+            of = "arcs" if "arcs" in about else "n_real" if "fake_is" in about or "n_fake" not in about else "n_fake"
+            return Cell(result.value, result.low, result.high, about.get(of), conditions=about)
     if score.trouble:
         return Cell(note=score.trouble)
     metric = _metric_of(name)
@@ -146,7 +147,7 @@ def _logged(members: Sequence[Member]) -> list[Measure]:
                 "from": "the run's log, at its end",
                 "of": "held-out images" if held_out else "training images",
             }
-            about |= {"checkpoint": member.cost.images}
+            about |= {"checkpoint": member.cost.images, "data_hash": member.data_hash}
             values.append(Cell(value, conditions=about))
             kinds.add((meaning(member, logged)[1], held_out))
         if len(kinds) == 1:

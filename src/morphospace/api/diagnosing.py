@@ -187,7 +187,7 @@ def _samples(
     found: list[Finding | None] = [same_samples(facts, encodes=codes is not None, codes=codes)]
     count = 0 if split.labels is None else int(split.labels.max()) + 1
     if classes and 2 <= count <= n // EACH:
-        there, missing = _modes(run, drawn, split.images[others], count)
+        there, missing = _modes(run, drawn, split.images[others])
         about, found = {**about, **there}, [*found, missing]
     if name != "train":
         inside = np.setdiff1d(np.arange(len(train)), rows) if split is train else np.arange(len(train))
@@ -199,12 +199,12 @@ def _samples(
     return about, found
 
 
-def _modes(run: Run, fakes: np.ndarray, real: np.ndarray, classes: int) -> tuple[dict[str, Any], Finding | None]:
+def _modes(run: Run, fakes: np.ndarray, real: np.ndarray) -> tuple[dict[str, Any], Finding | None]:
     """Count the classes that a classifier of the data sees in samples, real images seen by the same beside them."""
     judge = extractor_for("classifier", run.pack)
     told = [extracted(judge, np.asarray(images)).probabilities for images in (fakes, real)]
-    made, wanted = (torch.bincount(p.argmax(1), minlength=classes) for p in told if p is not None)
-    names = run.pack.label_names or tuple(str(label) for label in range(classes))
+    made, wanted = (torch.bincount(p.argmax(1), minlength=p.shape[1]) for p in told if p is not None)
+    names = run.pack.label_names or tuple(str(label) for label in range(len(wanted)))
     missing = missing_modes(made, wanted / wanted.sum(), names)
     found = missing.evidence["modes"] if missing else float((wanted > 0).sum())
     return {"modes": int(found), "modes_of_real": int((wanted > 0).sum())}, missing

@@ -18,6 +18,7 @@ from morphospace.api.loading import Run, loaded
 from morphospace.api.model_metrics import MODEL_METRICS
 from morphospace.api.set_metrics import SET_METRICS, Better, Metric
 from morphospace.artifacts.files import write_text
+from morphospace.data.cache import locked
 from morphospace.data.pack import Pack, in_memory_pack
 from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
@@ -216,9 +217,10 @@ def keep(file: Path, results: Sequence[Result]) -> Path:
     Raises:
         RunError: The file holds something else.
     """
-    kept = {_identity(entry): entry for entry in read(file)}
-    kept |= {_identity(entry): entry for entry in (result.as_dict() for result in results)}
-    write_text(file, json.dumps({"results": list(kept.values())}, indent=1) + "\n")
+    with locked(file):  # two evaluations of a run at once keep both
+        kept = {_identity(entry): entry for entry in read(file)}
+        kept |= {_identity(entry): entry for entry in (result.as_dict() for result in results)}
+        write_text(file, json.dumps({"results": list(kept.values())}, indent=1) + "\n")
     return file
 
 

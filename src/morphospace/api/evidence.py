@@ -19,7 +19,7 @@ from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.artifacts.files import atomic
 from morphospace.data.batches import permutation
 from morphospace.data.cache import cache_folder, locked, make_folder
-from morphospace.data.pack import Pack, Split
+from morphospace.data.pack import Pack, Split, rows_hash
 from morphospace.evaluation.features import Extracted, Extractor, extracted
 from morphospace.evaluation.statistics import Statistics, statistics_of
 
@@ -48,9 +48,7 @@ class Side:
     @property
     def key(self) -> str:
         """A hash of the images taken."""
-        state = hashlib.blake2b(f"{self.pack.hash} {self.name} ".encode(), digest_size=16)
-        state.update(np.ascontiguousarray(self.rows, dtype=np.int64).data)
-        return state.hexdigest()
+        return rows_hash(self.pack, self.name, self.rows)
 
     def images(self) -> Iterator[np.ndarray]:
         """Yield the images in blocks, uint8 (B, H, W, C)."""
@@ -168,7 +166,7 @@ class Evidence:
         """Return what a number of the two sets hangs on."""
         pack, size = self.real.pack, "x".join(map(str, self.real.pack.shape))
         about: dict[str, Any] = {"data": pack.name, "size": size, "data_hash": pack.hash[:8], "split": self.real.name}
-        about["n_real"] = len(self.real.rows)
+        about |= {"n_real": len(self.real.rows), "images": self.real.key[:8]}
         if self.fake is not None:
             about |= {"fake": self.fake.pack.name, "fake_hash": self.fake.pack.hash[:8], "fake_split": self.fake.name}
         elif self.run is not None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from morphospace.api.codes import told_of
 from morphospace.api.loading import Run
 from morphospace.data.augment import binarised
-from morphospace.data.pack import Pack, Split
+from morphospace.data.pack import Pack, Split, rows_hash
 from morphospace.errors import require
 from morphospace.evaluation.annealed import Annealing, annealed_bounds
 from morphospace.evaluation.likelihood import (
@@ -121,8 +121,9 @@ class Explained:
     def conditions(self, **more: Any) -> dict[str, Any]:
         """Return what a bound hangs on."""
         told = {} if self.run.model.conditioning is None else {"given": "each image's own condition"}
-        data = (self.pack or self.run.pack).name
-        about = {"data": data, "split": self.name, "n_real": len(self.rows), "seed": self.seed}
+        pack = self.pack or self.run.pack
+        about = {"data": pack.name, "data_hash": pack.hash[:8], "split": self.name, "n_real": len(self.rows)}
+        about |= {"images": rows_hash(pack, self.name, self.rows)[:8], "seed": self.seed}
         about |= {"checkpoint": self.run.images, "raw": self.run.raw, "binarise": self.binarised, **told}
         return {**about, "of": self.density.words, "interval": "95 % over images", **more}
 

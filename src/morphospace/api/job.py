@@ -93,7 +93,8 @@ class Job:
             take_weights(model, start_from)
         to_device(model.networks, device)
         model.memory.to(device)
-        folder = existing or RunFolder(self.path, self.configuration, self.facts(pack))
+        facts = self.facts(pack) | ({} if start_from is None else {"start_from": str(start_from)})
+        folder = existing or RunFolder(self.path, self.configuration, facts)
         say = self.hooks.say or (lambda line: None)
         scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
         engine = self.engine(model, pack, device, world)
@@ -103,7 +104,7 @@ class Job:
         if world.leads:
             if scorer is not None:
                 scorer.prepare()
-            folder = self.written(existing, pack)
+            folder = self.written(existing, facts)
             self.listen(engine, folder, scorer)
         world.wait()
         with folder.locked() if world.leads else contextlib.nullcontext():
@@ -112,14 +113,18 @@ class Job:
             last = pointed(folder.checkpoints, "last")
             if last is not None:
                 engine.load_state(load_checkpoint(last))
+            elif world.leads:
+                folder.forget_after(-1)  # killed before its first checkpoint: what it told comes again
             with stops_on_signals(engine):
-                engine.run()
+                ended = engine.run()
+            if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
+                raise KeyboardInterrupt
         return load(self.path, parts=self.parts)
 
-    def written(self, existing: RunFolder | None, pack: Pack) -> RunFolder:
+    def written(self, existing: RunFolder | None, facts: dict[str, Any]) -> RunFolder:
         """Return the run's folder with its settings written down."""
         if existing is None:
-            return RunFolder.create(self.path, self.configuration, self.facts(pack))
+            return RunFolder.create(self.path, self.configuration, facts)
         existing.write()  # a new length, say, must be known to the next who goes on
         return existing
 

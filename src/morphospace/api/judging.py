@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from morphospace.api.codes import judged_rows
+from morphospace.api.codes import judged_rows, told_of
 from morphospace.api.loading import Run, loaded
-from morphospace.api.sampling import sample
+from morphospace.api.sampling import drawn, sample
 from morphospace.artifacts.judgement import Answers, BlindTest, check_page_path, read_answers, save_test
 from morphospace.errors import require
 from morphospace.evaluation.intervals import mean_over, wilson
@@ -129,7 +129,12 @@ def judge(
     chosen = rows[rng.permutation(len(rows))[:half]]
     order = np.sort(chosen)  # packs are read in order
     real = np.asarray(split.images[order])[np.searchsorted(order, chosen)]
-    images, truth = _mixed(real, sample(run, half, stream(seed, "judge", "samples")), practice, rng)
+    # A conditional model is told what other real images show: its classes in turn would give it away by their shares.
+    others = rng.permutation(len(rows))[:half]
+    told = told_of(run.model, split, rows[others])
+    fakes = stream(seed, "judge", "samples")
+    fake = sample(run, half, fakes) if told is None else drawn(run, half, fakes, told)
+    images, truth = _mixed(real, fake, practice, rng)
     test = BlindTest(run.path.resolve().name, images, truth, practice, float(seconds))
     return Judged(save_test(test, path), test.hash, trials, practice, label)
 

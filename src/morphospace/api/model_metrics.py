@@ -21,6 +21,7 @@ from morphospace.data.batches import held_out
 from morphospace.errors import RunError
 from morphospace.evaluation.disentangle import dci, mig_binned, mig_posterior, sap
 from morphospace.evaluation.factors import Coded, states_of
+from morphospace.evaluation.intervals import wilson
 from morphospace.evaluation.likelihood import mean_interval
 from morphospace.evaluation.novelty import COPY, SEEN, median_ratio, nearest, shrunk
 from morphospace.evaluation.picture_quality import mean_squared_error, psnr, sharpness, ssim, ssim_window
@@ -104,28 +105,32 @@ def _too_small(evidence: Evidence) -> str:
 
 def new(evidence: Evidence) -> list[Result]:
     """Measure how far fakes are from the nearest training image, beside images that training did not see."""
-    side = evidence.real
-    (train, trained), _ = held_out(side.pack, evidence.run.configuration.data.valid if evidence.run else 0.0)
+    side, run = evidence.real, evidence.run
+    known_to = side.pack if run is None else run.pack  # whatever is real here, a run can have copied its own data only
+    (train, trained), _ = held_out(known_to, 0.0 if run is None else run.configuration.data.valid)
     inside = np.setdiff1d(trained, side.rows) if side.split is train else trained
     known = shrunk(train.images, inside)
     unseen = shrunk(side.split.images, some_of(side.rows, NEW, 0, "novelty"))
     fakes = shrunk(evidence.fake_images, some_of(np.arange(evidence.n), NEW, 0, "novelty"))
     made, real = nearest(fakes, known), nearest(unseen, known)
     used: dict[str, Any] = {"training_images": len(known), "n_real": len(unseen), "n_fake": len(fakes)}
-    copied = (made.ratio < COPY).astype(float)
+    copied = made.ratio < COPY
+    copies = evidence.conditions(interval="95 % over images (Wilson)", of_unseen=real.copies) | used
     about = used | {"of_unseen": float(np.median(real.distance)) / 255, "interval": "95 % bootstrap over images"}
     about["distance"] = f"median RMS of pixels, {SEEN} a side at most"
     ratio = median_ratio(made.distance, real.distance, seed=evidence.seed)
     return [
         Result("novelty, unseen 1", *ratio, "", evidence.conditions() | about),
-        _averaged(evidence, "copies", copied, of_unseen=real.copies, **used),
+        Result("copies", float(copied.mean()), *wilson(int(copied.sum()), len(copied)), "", copies),
     ]
 
 
 def _nothing_unseen(evidence: Evidence) -> str:
-    if "train" not in evidence.real.pack.splits:
+    side, pack = evidence.real, evidence.real.pack if evidence.run is None else evidence.run.pack
+    if "train" not in pack.splits:
         return "needs training images, and the data have no split of that name"
-    return "needs images that training did not see; train with --valid 0.1" if evidence.real.name == "train" else ""
+    seen = side.name == "train" and side.pack.hash == pack.hash
+    return "needs images that training did not see; train with --valid 0.1" if seen else ""
 
 
 def smooth(evidence: Evidence) -> list[Result]:

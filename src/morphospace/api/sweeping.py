@@ -72,7 +72,8 @@ def sweep(
     """Train every combination of a grid as a run of its own, then leave one table, one picture and one page.
 
     Runs that `out` holds already go on or are done: the same call takes a stopped sweep up again, and more values in
-    the grid add runs. A run whose loss is not finite is noted in the table, and the next one is trained.
+    the grid add runs. A run whose loss is not finite, or whose settings do not go with the data, is noted in the table,
+    and the next one is trained.
 
     Args:
         model: Zoo member; may be left to the recipe.
@@ -103,7 +104,12 @@ def sweep(
     stopped = ""
     for number, run in enumerate(runs, 1):
         hooks = each(run, number, len(runs)) if each else Hooks()
-        row, stopped = carried_out(run, path / run.name, hooks, data=given, recipe=recipe, start_from=start_from)
+        try:
+            row, stopped = carried_out(run, path / run.name, hooks, data=given, recipe=recipe, start_from=start_from)
+        except SettingError as error:
+            if number == 1:  # as like as not a mistake that all runs share
+                raise
+            row = row_of(run.name, run.settings, (), str(error))
         rows.append(row)
         csv, page = SweepTable(rows).save(path)
         if stopped:
@@ -120,10 +126,11 @@ def compared(path: Path, runs: Sequence[Combination], wanted: Sequence[str] | No
     """Write compare.html, of the first combinations where there are more than a page holds."""
     combined = [str({name: value for name, value in run.settings.items() if name != "seed"}) for run in runs]
     first = list(dict.fromkeys(combined))[:MOST]
-    kept = [run for run, of in zip(runs, combined) if of in first]
+    there = [(path / run.name / "run.toml").is_file() for run in runs]
+    kept = [run for run, of, is_there in zip(runs, combined, there, strict=True) if of in first and is_there]
     made = gather([RunFolder.open(path / run.name) for run in kept], wanted, **how)
-    if len(kept) < len(runs):
-        left = f"The first {MOST} combinations alone are here, {len(kept)} of {len(runs)} runs."
+    if len(kept) < sum(there):
+        left = f"The first {MOST} combinations alone are here, {len(kept)} of {sum(there)} runs."
         made = replace(made, warnings=(f"{left} The others: `morpho compare RUN RUN ...`.", *made.warnings))
     return save_comparison(made, path / "compare.html")
 

@@ -248,10 +248,13 @@ class Scorer:
         taken = best or pointed(folder.checkpoints, "last")
         if taken is None:
             return
+        assert self.engine is not None
+        # A run that was over when another choice was asked for keeps the checkpoint that the former one took.
+        anew = self.engine.selection.former if self.engine.selection.best is None else None
         about: dict[str, Any] = {
             "checkpoint": int(taken.name),
-            "by": self.plan.by if best else "last",
-            "better": "lower" if self.plan.lower else "higher",
+            "by": "last" if best is None else self.plan.by if anew is None else anew,
+            "better": "lower" if self.plan.lower or anew == LOSS else "higher",
             "metrics": list(self.plan.metrics),
             "n": s.metrics_n,
             "features": s.metrics_features,

@@ -51,9 +51,10 @@ def save_checkpoint(folder: Path, state: State, *, best: bool, keep: int) -> Pat
             shutil.rmtree(partial, ignore_errors=True)
             raise
         sync_folder(folder)
-    write_text(folder / "last", final.name)
+    # A kill between the two leaves a run that goes on from the checkpoint before, and finds the best one again.
     if best:
         write_text(folder / "best", final.name)
+    write_text(folder / "last", final.name)
     prune(folder, keep)
     return final
 

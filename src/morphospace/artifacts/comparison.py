@@ -21,7 +21,7 @@ BETTER = {
     **dict.fromkeys(("ELBO", "IWAE", "AIS", "MIG", "SAP", "DCI", "beta-VAE metric", "FactorVAE metric"), "higher"),
 }
 # What must be the same for two numbers of one name to be held against each other.
-HELD_FAST = ("data", "size", "split", "n_real", "n_fake", "features", "resize", "binarise", "of")
+HELD_FAST = ("data", "data_hash", "images", "size", "split", "n_real", "n_fake", "features", "resize", "binarise", "of")
 
 
 def better(name: str, unit: str = "") -> str:

@@ -138,7 +138,8 @@ class SweepTable:
 
 
 EXPLAINED = """All numbers are of the run's last moment. The held-out loss is each run's own objective, which compares
-only where the settings that vary do not change it; mse (a pixel) and kl (nats an image) always compare. Roughness is
+only where the settings that vary do not change it; kl (nats an image) and mse (a pixel, in the model's own range: of
+values from -1 to 1 it is four times as large) always compare else. Roughness is
 the standard deviation of a loss's increments from report to report over its fall: the smaller, the smoother training.
 """
 

@@ -31,6 +31,7 @@ __all__ = [
     "Split",
     "array_name",
     "content_hash",
+    "rows_hash",
     "digest",
     "in_memory_pack",
     "open_pack",
@@ -122,6 +123,13 @@ def digest(array: np.ndarray) -> str:
     rows = max(1, (8 << 20) // max(1, array.nbytes // max(1, len(array))))
     for first in range(0, len(array), rows):
         state.update(np.ascontiguousarray(array[first : first + rows]).data)
+    return state.hexdigest()
+
+
+def rows_hash(pack: Pack, split: str, rows: np.ndarray) -> str:
+    """The hash of some images of a pack: of its own hash, the split's name and the rows."""
+    state = hashlib.blake2b(f"{pack.hash} {split} ".encode(), digest_size=16)
+    state.update(np.ascontiguousarray(rows, dtype=np.int64).data)
     return state.hexdigest()
 
 

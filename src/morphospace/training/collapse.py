@@ -24,8 +24,9 @@ class Stoppable(Protocol):
 class CollapseStop:
     """A listener that ends training when the KL stays below a threshold for several reports in a row.
 
-    It counts reports, which come at fixed numbers of images, and its count is part of every checkpoint: a resumed run
-    ends where the straight one does, and one that has ended so ends at once when it is taken up again.
+    It counts reports that come at fixed numbers of images, not those that a signal calls for, and its count is part of
+    every checkpoint: a resumed run ends where the straight one does, and one that has ended so ends at once when it is
+    taken up again. (The report after an interruption is the mean of what came after it.)
 
     Args:
         engine: Asked to stop.
@@ -41,7 +42,7 @@ class CollapseStop:
 
     def __call__(self, event: Event) -> None:
         """Look at the KL of a report; a model that reports none never stops."""
-        if isinstance(event, Reported):
+        if isinstance(event, Reported) and event.due:
             found = [value for name, value in event.terms.items() if name.endswith("/kl")]
             if found:
                 self.kl = min(found)

@@ -215,8 +215,8 @@ class Engine:
 
     # -- a run -----------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Train to the end, reporting, validating, scoring and checkpointing on the way."""
+    def run(self) -> str:
+        """Train to the end, reporting, validating, scoring and checkpointing on the way; return why it ended early."""
         s = self.settings
         report, checkpoint = s.pauses(self.total_images, self.data.images)
         scores = (s.metrics_every_images or checkpoint) if s.scores else 0
@@ -231,9 +231,10 @@ class Engine:
             stopping = self.world.any(bool(self.stop))
             now, done = self.clock.images, self.clock.images >= self.total_images
             spent += time.perf_counter() - began
-            if stopping or done or before // report != now // report:
+            reporting = done or before // report != now // report
+            if stopping or reporting:
                 self.seconds += spent
-                self.report((now - since) / spent)
+                self.report((now - since) / spent, due=reporting)
                 spent, since, told = 0.0, now, time.monotonic()
             elif time.monotonic() - told >= PROGRESS_SECONDS:
                 self.emit(Progressed(self.clock, (now - since) / spent, self.total_images))
@@ -247,18 +248,20 @@ class Engine:
         if spent:
             self.seconds += spent
             self.report((self.clock.images - since) / spent)
-        self.emit(Finished(self.clock, self.stop))
+        ended = self.stop
+        self.emit(Finished(self.clock, ended))
+        return ended
 
     def emit(self, event: Event) -> None:
         """Tell every listener."""
         for listener in self.listeners:
             listener(event)
 
-    def report(self, rate: float) -> None:
+    def report(self, rate: float, *, due: bool = True) -> None:
         """Read the numbers of the stretch that ends here, and tell them."""
         if not self.guard.clean():
             self.refuse()
-        self.tell(rate)
+        self.tell(rate, due=due)
 
     def refuse(self) -> NoReturn:
         """Stop at a loss that is not finite; who reads the log afterwards is to find it there."""
@@ -266,11 +269,11 @@ class Engine:
         self.tell(self.clock.images / self.seconds if self.seconds else 0.0)
         raise error
 
-    def tell(self, rate: float) -> None:
+    def tell(self, rate: float, *, due: bool = True) -> None:
         """Tell the means of the numbers kept since the last report."""
         terms = {name: float(torch.stack(values).float().mean()) for name, values in self.sums.items()}
         self.sums = {}
-        self.emit(Reported(self.clock, self.seconds, rate, terms, self.total_images))
+        self.emit(Reported(self.clock, self.seconds, rate, terms, self.total_images, due))
 
     def checkpoint(self, spent: float, *, due: bool, scoring: bool) -> None:
         """Judge the model, then tell that it is time to save.

@@ -75,12 +75,14 @@ class Reported(Event):
         rate: Images/s over the stretch.
         terms: Mean of every term over the stretch, named "phase/term".
         total_images: Where the run ends.
+        due: Whether it is told because it is time to, and not because a signal has ended the stretch.
     """
 
     seconds: float
     rate: float
     terms: Mapping[str, float]
     total_images: int
+    due: bool = True
 
 
 @dataclass(frozen=True)

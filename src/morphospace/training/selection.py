@@ -46,6 +46,7 @@ class Selection:
         best: The best value so far, and at how many images it came.
         reference: The score that patience counts from.
         waited: Scorings since.
+        former: By what a saved run chose, where the choice has begun anew.
     """
 
     by: str = LOSS
@@ -56,6 +57,7 @@ class Selection:
     best: tuple[float, int] | None = field(default=None, init=False)
     reference: Score | None = field(default=None, init=False)
     waited: int = field(default=0, init=False)
+    former: str = field(default="", init=False)
 
     def take(self, scores: Mapping[str, Score], images: int, *, due: bool = True) -> bool:
         """Take note of a checkpoint's scores; return whether it is the best so far.
@@ -63,16 +65,16 @@ class Selection:
         Args:
             scores: By name; without the number that is chosen by, nothing is noted.
             images: Images seen.
-            due: Whether the moment follows from the settings. One where a signal fell does not, and must not wear out
-                the patience: interrupted or not, a run ends at the same image.
+            due: Whether the moment follows from the settings. One where a signal fell does not, and changes nothing:
+                interrupted or not, a run has the same best and ends at the same image.
         """
         score = scores.get(self.by)
-        if score is None:
+        if score is None or not due:
             return False
         finite = math.isfinite(score.value)
-        if due and finite and (self.reference is None or self.gain(score.value, self.reference.value) > self.needed):
+        if finite and (self.reference is None or self.gain(score.value, self.reference.value) > self.needed):
             self.reference, self.waited = score, 0
-        elif due:
+        else:
             self.waited += 1
         better = finite and (self.best is None or self.gain(score.value, self.best[0]) > 0)
         if better:
@@ -108,6 +110,7 @@ class Selection:
         """Go on where a saved run stood; a choice by something else begins anew."""
         self.best, self.reference, self.waited = None, None, 0
         if (state["by"], state["conditions"]) != (self.by, self.conditions):
+            self.former = str(state["by"])
             return
         if state["best"] is not None:
             self.best = (float(state["best"][0]), int(state["best"][1]))
