@@ -20,7 +20,7 @@ from morphospace.data.batches import Batch, Batches, held_out
 from morphospace.data.pack import Pack, Split, digest
 from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
-from morphospace.errors import SettingError, nearest, require
+from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.latent.anomaly import (
     Auroc,
     CodeStatistics,
@@ -206,7 +206,9 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
         pack = prepare(
             DataSettings(data=source, root=own.root, size=size, channels=colours, crop=own.crop, classes=classes)
         )
-    if pack.hash == run.folder.facts.get("data_hash") or _same_images(run, pack):
+    kind = own.data.partition(":")[0]
+    alike = isinstance(source, str) and source.partition(":")[0] == kind  # the run's own under another name, perhaps
+    if pack.hash == run.folder.facts.get("data_hash") or (alike and _same_images(run, pack)):
         split, rows, label = judged_rows(pack, own.valid)
     else:
         label = "test" if "test" in pack.splits else next(iter(pack.splits))
@@ -217,9 +219,10 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
 
 def _same_images(run: Run, pack: Pack) -> bool:
     """Return whether a pack holds the images that a run was trained on, with other labels or under another name."""
-    if run.folder.facts.get("data_given"):
+    try:
+        own = run.pack
+    except MorphospaceError:  # not at hand any more
         return False
-    own = run.pack
     lengths = [{name: len(split) for name, split in each.splits.items()} for each in (own, pack)]
     if own.shape != pack.shape or lengths[0] != lengths[1]:
         return False
