@@ -16,7 +16,10 @@ import morphospace as ms
 from morphospace.api.training import Hooks
 from morphospace.artifacts import recorder
 from morphospace.data.pack import Split, in_memory_pack
+from morphospace.data.prepare import prepare
+from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, RunError, SettingError
+from morphospace.training.events import Reported
 from tests.conftest import draw_blobs
 
 SMALL = {"images": 256, "batch_size": 32, "widths": (8,), "latent_dim": 4, "device": "cpu"}
@@ -132,6 +135,41 @@ def test_fine_tuning_starts_from_another_runs_weights(runs: dict[str, ms.Run], t
     assert not (tmp_path / "g").exists()
 
 
+def test_fine_tuning_that_was_killed_before_its_first_checkpoint_begins_from_the_same_weights(
+    runs: dict[str, ms.Run], tmp_path: Path
+) -> None:
+    def killed(event: object) -> None:
+        if isinstance(event, Reported):
+            raise RuntimeError
+
+    how = {"start_from": runs["vae"].path, **SMALL, "report_images": 64, "seed": 3}
+    straight = ms.train("vae", data="digits", out=tmp_path / "a", **how)
+    with pytest.raises(RuntimeError):
+        ms.train("vae", data="digits", out=tmp_path / "b", hooks=Hooks(listeners=[killed]), **how)
+    again = ms.resume(tmp_path / "b")
+    weights = [run.model.networks.state_dict() for run in (straight, again)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    with pytest.raises(RunError, match="began from"):
+        ms.train("vae", data="digits", out=tmp_path / "b", **{**how, "start_from": runs["ae"].path})
+    with pytest.raises(RunError, match="began from new weights"):
+        ms.train("vae", data="digits", out=runs["vae"].path, start_from=tmp_path / "a", **SMALL)
+
+
+def test_pictures_meet_a_packs_shape_as_its_images_did(tmp_path: Path) -> None:
+    folder = tmp_path / "wide"
+    folder.mkdir()
+    for number, image in enumerate(draw_blobs(40, (8, 16, 1))):
+        Image.fromarray(image[..., 0]).save(folder / f"{number:02}.png")
+    pack = prepare(DataSettings(data=f"folder:{folder}", size="8", crop="pad"), out=tmp_path / "pack")
+    run = ms.train("vae", data=str(tmp_path / "pack"), out=tmp_path / "r", **SMALL)
+    made = ms.project(run, [folder / "03.png"])
+    assert np.array_equal(made.originals[0], pack.split("train").images[3])
+    scored = ms.score(run, f"folder:{folder}", by="reconstruction")
+    assert len(scored.scores) == 2  # known as its own data, of which two are held out
+    with pytest.raises(SettingError, match="size='32'"):
+        ms.train("vae", data=in_memory_pack("d", draw_blobs(40, (8, 8, 1))), out=tmp_path / "s", size="32", **SMALL)
+
+
 def test_own_parts_and_any_dataset(tmp_path: Path) -> None:
     images = draw_blobs(48, (8, 8, 1))
 
@@ -181,8 +219,12 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_two_processes_cannot_train_one_run(runs: dict[str, ms.Run]) -> None:
+    told = (runs["vae"].path / "run.toml").read_bytes()
     with runs["vae"].folder.locked(), pytest.raises(RunError, match="another process"):
         ms.resume(runs["vae"].path, images=512)
+    with pytest.raises(RunError, match="has seen 256 already"):
+        ms.resume(runs["vae"].path, images=64)
+    assert (runs["vae"].path / "run.toml").read_bytes() == told
 
 
 def test_a_signal_while_saving_still_leaves_the_last_steps_saved(tmp_path: Path) -> None:
@@ -205,7 +247,8 @@ def test_a_signal_while_saving_still_leaves_the_last_steps_saved(tmp_path: Path)
     run = ms.train(
         "vae", data="digits", out=tmp_path / "r", checkpoint_images=64, hooks=Hooks(listeners=[told]), **SMALL
     )
-    assert run.images == saved[-1] == 96
+    assert ms.load(run.path, checkpoint="last").images == saved[-1] == 96
+    assert run.images == 64  # the best is of those that an uninterrupted run has too
 
 
 def test_averaged_weights_are_loaded_unless_raw(tmp_path: Path) -> None:

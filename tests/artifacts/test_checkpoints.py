@@ -103,3 +103,9 @@ def test_nothing_in_a_checkpoint_is_code(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path, state(10), best=False, keep=1)
     assert {file.suffix for file in path.iterdir()} == {".safetensors", ".json"}
     assert json.loads((path / "state.json").read_text())["files"]["model.safetensors"] > 0
+
+
+@pytest.mark.parametrize("which", ["²", "soon", "-1"])
+def test_a_checkpoint_that_nobody_can_mean(which: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="must be 'last', 'best' or a number of images"):
+        pointed(tmp_path, which)

@@ -174,7 +174,9 @@ def test_a_pack_is_opened_as_it_is(tree: Tree, tmp_path: Path) -> None:
     made = prepare(of(tree("a")), out=tmp_path / "p")
     opened = prepare(DataSettings(data=str(tmp_path / "p"), size="20x16", channels=3))
     assert opened.hash == made.hash
-    for more, word in (({"size": "8"}, "size="), ({"channels": 1}, "channels=")):
+    refused = ({"size": "8"}, {"channels": 1}, {"crop": "pad"}, {"classes": True}, {"parts": ("hair",)})
+    for more in refused:
+        word = f"{next(iter(more))}="
         with pytest.raises(SettingError, match=word) as caught:
             prepare(DataSettings(data=str(tmp_path / "p"), **more))  # type: ignore[arg-type]
         one_line(caught.value)
@@ -199,6 +201,11 @@ def test_a_spoiled_cached_pack_is_packed_again(tree: Tree) -> None:
         DataSettings(data="digits", size="4"),
         DataSettings(data="digits", channels=2),  # type: ignore[arg-type]
         DataSettings(data="digits", crop="middle"),  # type: ignore[arg-type]
+        DataSettings(data="digits:3"),
+        DataSettings(data="digits", classes=True),
+        DataSettings(data="digits", parts=("hair",)),
+        DataSettings(data="digits", background="white"),
+        DataSettings(data="toyfaces:20", classes=True),
         DataSettings(data="."),
         DataSettings(data=""),
     ],
@@ -235,7 +242,8 @@ from morphospace.data.settings import DataSettings
 def slowly(done, total):
     print(done, flush=True)
     time.sleep(float(sys.argv[3]))
-prepare(DataSettings(data="folder:" + sys.argv[1]), out=Path(sys.argv[2]), workers=1, progress=slowly, say=print)
+workers = int(sys.argv[4]) if len(sys.argv) > 4 else 1
+prepare(DataSettings(data="folder:" + sys.argv[1]), out=Path(sys.argv[2]), workers=workers, progress=slowly, say=print)
 """
 
 
@@ -253,6 +261,17 @@ def test_a_killed_run_leaves_nothing_a_later_one_uses(tree: Tree, tmp_path: Path
     assert sorted(f.name for f in out.parent.iterdir()) == ["p"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned and inherit no lock")
+def test_a_killed_packings_workers_end_with_it_and_give_the_lock_back(tree: Tree, tmp_path: Path) -> None:
+    base, out = tree(*(f"{i:03}" for i in range(300))), tmp_path / "out" / "p"
+    child = subprocess.Popen([sys.executable, "-c", SCRIPT, base, out, "60", "2"], stdout=subprocess.PIPE)
+    assert child.stdout is not None and child.stdout.readline()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    again = subprocess.run([sys.executable, "-c", SCRIPT, base, out, "0", "2"], capture_output=True, timeout=100)
+    assert b"packed 300" in again.stdout
+
+
 def test_two_at_once_pack_once(tree: Tree, tmp_path: Path) -> None:
     base, out = tree(*(f"{i:03}" for i in range(200))), tmp_path / "p"
     command = [sys.executable, "-c", SCRIPT, base, out, "0.3"]
@@ -260,6 +279,7 @@ def test_two_at_once_pack_once(tree: Tree, tmp_path: Path) -> None:
     assert first.stdout is not None and first.stdout.readline()
     began = time.perf_counter()
     second = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert "waiting for another process" in second.stdout
     assert "reusing" in second.stdout and time.perf_counter() - began > 0.3
     assert "packed 200" in first.communicate()[0]
 

@@ -16,11 +16,12 @@ from PIL import Image
 
 import morphospace as ms
 from morphospace.data.batches import held_out
-from morphospace.errors import DataError
+from morphospace.errors import DataError, SettingError
 from morphospace.studio import requests as ask
 from morphospace.studio import session as sessions
 from morphospace.studio.lanes import packed
 from morphospace.studio.session import Session
+from morphospace.studio.space import Space
 from tests.studio.conftest import Asked
 from tests.studio.test_requests import messages
 
@@ -354,3 +355,15 @@ def test_quick_is_what_needs_nothing_made_first(tiny: dict[str, Path]) -> None:
     for kind in ("runs", "map", "project", "diagnosis", "card", "film"):
         fields = {"run": "r0", "picture": "p1", "ends": [[0.0] * 8] * 2, "hows": ["slerp"]}
         assert not quick(kind=kind, **fields)
+
+
+def test_two_images_held_out_make_no_map_and_break_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for number in range(40):
+        Image.fromarray(np.full((8, 8), 6 * number, np.uint8)).save(folder / f"{number:02}.png")
+    how: dict[str, Any] = {"images": 64, "batch_size": 32, "tower": "mlp", "widths": (8,), "latent_dim": 4}
+    run = ms.train("vae", data=f"folder:{folder}", out=tmp_path / "r", device="cpu", **how)
+    space = Space(run)
+    with pytest.raises(SettingError, match="map = 2: images held out make no map"):
+        space.chart()

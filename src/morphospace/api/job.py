@@ -21,7 +21,7 @@ from morphospace.artifacts.run import RunFolder
 from morphospace.data.augment import Augment
 from morphospace.data.batches import Batches, from_dataset, held_out
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import prepare
+from morphospace.data.prepare import check_given, prepare
 from morphospace.errors import RunError, SettingError, require
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
@@ -89,11 +89,14 @@ class Job:
         check_needs(model, pack)
         check_packing(model, s.batch_size, world)
         check_collapses(model, s.stop_on_collapse)
-        if start_from is not None and existing is None:
-            take_weights(model, start_from)
+        facts = self.facts(pack)
+        start_from = begun_from(existing, start_from)
+        if start_from is not None:
+            facts["start_from"] = str(start_from)
+            if existing is None or pointed(existing.checkpoints, "last") is None:
+                take_weights(model, start_from)
         to_device(model.networks, device)
         model.memory.to(device)
-        facts = self.facts(pack) | ({} if start_from is None else {"start_from": str(start_from)})
         folder = existing or RunFolder(self.path, self.configuration, facts)
         say = self.hooks.say or (lambda line: None)
         scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
@@ -104,29 +107,26 @@ class Job:
         if world.leads:
             if scorer is not None:
                 scorer.prepare()
-            folder = self.written(existing, facts)
+            folder = existing or RunFolder.create(self.path, self.configuration, facts)
             self.listen(engine, folder, scorer)
         world.wait()
         with folder.locked() if world.leads else contextlib.nullcontext():
             if world.leads:
-                clean(folder.checkpoints)
+                for place in (folder.checkpoints, folder.path / "samples", folder.path / "reconstructions"):
+                    clean(place)
             last = pointed(folder.checkpoints, "last")
             if last is not None:
                 engine.load_state(load_checkpoint(last))
-            elif world.leads:
-                folder.forget_after(-1)  # killed before its first checkpoint: what it told comes again
+                check_length(engine)
+            if world.leads:
+                folder.write()  # a new length, say, must be known to the next who goes on
+                if last is None:
+                    folder.forget_after(-1)  # killed before its first checkpoint: what it told comes again
             with stops_on_signals(engine):
                 ended = engine.run()
             if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
                 raise KeyboardInterrupt
         return load(self.path, parts=self.parts)
-
-    def written(self, existing: RunFolder | None, facts: dict[str, Any]) -> RunFolder:
-        """Return the run's folder with its settings written down."""
-        if existing is None:
-            return RunFolder.create(self.path, self.configuration, facts)
-        existing.write()  # a new length, say, must be known to the next who goes on
-        return existing
 
     def listen(self, engine: Engine, folder: RunFolder, scorer: Scorer | None) -> None:
         """Let everyone listen who has to do with the run: its recorder first, so that others find what it saved."""
@@ -171,10 +171,10 @@ class Job:
 
     def pack(self, world: World) -> Pack:
         """Return the data as a pack; the leading process prepares it, the others then open it."""
-        if isinstance(self.given, Pack):
-            return self.given
         if self.given is not None:
-            return from_dataset(self.given)
+            pack = self.given if isinstance(self.given, Pack) else from_dataset(self.given)
+            check_given(self.configuration.data, pack)
+            return pack
         if not world.leads:
             world.wait()
             return prepare(self.configuration.data)
@@ -190,6 +190,7 @@ class Job:
             "data_hash": pack.hash,
             "data_given": self.given is not None,
             "shape": list(pack.shape),
+            "crop": pack.manifest.get("rule", {}).get("crop", self.configuration.data.crop),
             "custom": sorted(self.parts),
             "labels": list(told.names if told is not None and told.kind == "label" else pack.label_names),
             "attributes": list(pack.attribute_names),
@@ -293,6 +294,33 @@ def take_weights(model: Model, source: Path) -> None:
         load_weights(model.networks, run.model.networks.state_dict(), "model")
     except RunError as error:
         raise RunError(f"from = {str(source)!r}: its weights do not fit the model to train ({error})") from error
+
+
+def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | None:
+    """Return the run whose weights a run begins with; one that is there already says it itself.
+
+    Raises:
+        RunError: It began otherwise than it is asked to.
+    """
+    if existing is None:
+        return None if start_from is None else start_from.resolve()
+    before = str(existing.facts.get("start_from", ""))
+    if start_from is not None and str(start_from.resolve()) != before:
+        how = f"from {before!r}" if before else "from new weights"
+        where = f"the run in {str(existing.path)!r} began {how}"
+        raise RunError(f"from = {str(start_from)!r}: {where}; leave it out, or choose another path")
+    return Path(before) if before else None
+
+
+def check_length(engine: Engine) -> None:
+    """Refuse an end that lies behind.
+
+    Raises:
+        RunError: The run is longer already.
+    """
+    done, total = engine.clock.images, engine.total_images
+    if done - total >= engine.images_per_step:
+        raise RunError(f"images = {total}: the run has seen {done:,} already; give more, or leave its length as it is")
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from torch import nn
 
@@ -56,6 +57,12 @@ class Run:
     def configuration(self) -> Configuration:
         """All its settings."""
         return self.folder.configuration
+
+    @property
+    def crop(self) -> Literal["center", "stretch", "pad"]:
+        """How a picture meets the run's shape, as its own data did; a pack's own way where it was trained on one."""
+        crop: Literal["center", "stretch", "pad"] = self.folder.facts.get("crop", self.configuration.data.crop)
+        return crop
 
     def prior_file(self, kind: str = "gaussian") -> Path:
         """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""

@@ -156,7 +156,7 @@ def picture_for(run: Run, path: str | Path) -> np.ndarray:
             f"image = {str(path)!r}: no such file; give a picture, the number of an image, train:NUMBER or seed:NUMBER"
         )
     height, width, channels = run.model.shape
-    rule = Rule(height, width, channels, run.configuration.data.crop)
+    rule = Rule(height, width, channels, run.crop)
     try:
         return decode(str(path), rule)
     except DataError as error:

@@ -18,7 +18,7 @@ from morphospace.api.posteriors import some_of
 from morphospace.artifacts.files import atomic
 from morphospace.data.batches import Batch, Batches, held_out
 from morphospace.data.pack import Pack, Split, digest
-from morphospace.data.prepare import prepare
+from morphospace.data.prepare import prepare, takes
 from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.latent.anomaly import (
@@ -198,13 +198,14 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
         require(pack.shape == run.model.shape, "source", pack.name, rule)
     elif source == own.data:
         pack = run.pack
-        if classes and not own.classes and pack.split("train").labels is None:
+        if classes and takes(source, "classes") and pack.split("train").labels is None:
             pack = prepare(replace(own, classes=True))
     else:
+        classes = classes and takes(source, "classes")
         colours: Literal[1, 3] = 1 if channels == 1 else 3
         size = f"{height}x{width}"
         pack = prepare(
-            DataSettings(data=source, root=own.root, size=size, channels=colours, crop=own.crop, classes=classes)
+            DataSettings(data=source, root=own.root, size=size, channels=colours, crop=run.crop, classes=classes)
         )
     kind = own.data.partition(":")[0]
     alike = isinstance(source, str) and source.partition(":")[0] == kind  # the run's own under another name, perhaps

@@ -93,14 +93,15 @@ def pointed(folder: Path, which: str) -> Path | None:
     Raises:
         RunError: It is named but not there.
     """
-    if not which.isdigit() and which not in ("last", "best"):
+    number = which.isascii() and which.isdigit()
+    if not number and which not in ("last", "best"):
         raise RunError(f"checkpoint = {which!r}: must be 'last', 'best' or a number of images")
-    if which.isdigit():
+    if number:
         named = f"{int(which):012d}"
     elif not (folder / which).is_file():
         return None
     else:
-        named = (folder / which).read_text(encoding="utf-8").strip()
+        named = (folder / which).read_text(encoding="utf-8", errors="replace").strip()
     if not named.isdigit() or not (folder / named / "state.json").is_file():
         there = ", ".join(sorted(str(int(p.name)) for p in folder.glob("[0-9]*"))) or "none"
         raise RunError(f"checkpoint = {which!r}: not in {folder} (there: {there})")

@@ -16,9 +16,11 @@ from typing import Any
 
 from morphospace.artifacts.configuration import Configuration, resolve, toml_of
 from morphospace.artifacts.files import write_text, writing
-from morphospace.errors import RunError, SettingError
+from morphospace.errors import RunError, SettingError, require
 
 __all__ = ["RunFolder", "find_runs"]
+
+NEEDED = ("data", "data_hash", "data_given", "shape", "custom")  # in [run] of run.toml
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,8 @@ class RunFolder:
             raise RunError(f"run = {str(path)!r}: no run.toml there{f' (runs nearby: {near})' if near else ''}")
         try:
             facts = tomllib.loads(file.read_text(encoding="utf-8"))["run"]
+            missing = [name for name in NEEDED if name not in facts]
+            require(not missing, "run", "", f"lacks {', '.join(missing)}")
             return cls(path, resolve(recipe=str(file)), facts)
         except (SettingError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise RunError(f"run = {str(path)!r}: run.toml is broken ({error})") from error
@@ -110,11 +114,14 @@ class RunFolder:
         """Return the lines of metrics.jsonl; a last line that a kill cut short is left out."""
         lines: list[dict[str, Any]] = []
         if self.metrics.is_file():
-            for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            for text in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
-                    lines.append(json.loads(line))
+                    line = json.loads(text)
                 except ValueError:
                     break
+                if not isinstance(line, dict) or "step" not in line:
+                    break
+                lines.append(line)
         return lines
 
     def forget_after(self, step: int) -> None:

@@ -53,6 +53,12 @@ class Answer:
     code: int = 0
 
 
+def sayable(text: str, stream: TextIO) -> str:
+    """Return a text as a stream can write it: a file's name may be bytes that are no text."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 class Talk:
     """Speaks to the user; under `--json` everything but the one object goes to standard error.
 
@@ -77,7 +83,7 @@ class Talk:
     def say(self, line: str) -> None:
         """Say a line."""
         if not self.quiet:
-            print(line, file=self.stream, flush=True)
+            print(sayable(line, self.stream), file=self.stream, flush=True)
 
     def answer(self, answer: Answer) -> int:
         """Give a verb's answer; returns the exit status."""
@@ -97,7 +103,7 @@ class Talk:
         line = " ".join(message.split())
         if self.as_json and not self.quiet:
             print(json.dumps({"error": line}), flush=True)
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        print(sayable(f"error: {line}", sys.stderr), file=sys.stderr, flush=True)
         return 2
 
     def _show(self, table: Table) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,8 @@ def make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold `<out>.lock`; a second process waits here until the first is done.
+def locked(out: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold `<out>.lock`; a second process waits here until the first is done, and calls `waiting` before it does.
 
     The lock is the kernel's, so it goes with its process even when that is killed. The file is removed at the
     end; who waited on a removed file tries again on the new one.
@@ -54,7 +54,11 @@ def locked(out: Path) -> Iterator[None]:
             raise DataError(
                 f"{path}: cannot be written ({error.strerror}); set MORPHOSPACE_CACHE, or pass out="
             ) from None
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         try:
             if os.path.samestat(os.fstat(handle), path.stat()):
                 break

@@ -71,11 +71,12 @@ def prepare(
     size = _check_settings(settings)
     if settings.data.partition(":")[0] not in SOURCES:
         return _existing(settings, size, out)
+    check_taken(settings)
     source = _source(settings, say)
     key = _key(settings, source, size)
     target = Path(out) if out is not None else cache_folder() / "packs" / _folder_name(settings, source, size, key)
     make_folder(target.parent)
-    with locked(target):
+    with locked(target, lambda: say(f"waiting for another process that packs {target}")):
         inputs = source.inputs()
         found = _reusable(target, key, inputs, settings.strict, own=out is None, say=say)
         if found is not None:
@@ -102,7 +103,63 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
         raise SettingError(
             f"channels={settings.channels!r}: the pack {path} has {channels}; leave it out or pack again"
         )
+    crop = pack.manifest.get("rule", {}).get("crop", settings.crop)
+    if settings.crop not in (DataSettings.crop, crop):
+        raise SettingError(f"crop={settings.crop!r}: the pack {path} was made by {crop!r}; leave it out or pack again")
+    check_made(settings, pack)
     return pack
+
+
+def check_made(settings: DataSettings, pack: Pack) -> None:
+    """Refuse what can be said only of images that are still to be packed.
+
+    Raises:
+        SettingError: Names the setting.
+    """
+    for name in ("classes", "parts", "background"):
+        value = getattr(settings, name)
+        if value != getattr(DataSettings, name) and not (name == "classes" and pack.split("train").labels is not None):
+            raise SettingError(
+                f"{name}={value!r}: {pack.name} is packed already, without it; leave it out or pack again"
+            )
+
+
+def check_given(settings: DataSettings, pack: Pack) -> None:
+    """Refuse what would have to be done to images that were handed over as they are.
+
+    Raises:
+        SettingError: Names the setting.
+    """
+    height, width, channels = pack.shape
+    shape = f"the images handed over are {height}x{width}x{channels}, and stay so"
+    if _check_settings(settings) not in (None, (height, width)):
+        raise SettingError(f"size={settings.size!r}: {shape}; leave it out")
+    if settings.channels not in (None, channels):
+        raise SettingError(f"channels={settings.channels!r}: {shape}; leave it out")
+    check_made(settings, pack)
+
+
+def takes(data: str, name: str) -> bool:
+    """Return whether a source can be told a setting: `classes`, `parts` or `background`."""
+    kind = SOURCES.get(data.partition(":")[0])
+    return kind is not None and name in kind.takes
+
+
+def check_taken(settings: DataSettings) -> None:
+    """Refuse what a source would pass over.
+
+    Raises:
+        SettingError: Names the setting and the sources that take it.
+    """
+    name, colon, more = settings.data.partition(":")
+    kind = SOURCES[name]
+    if colon and not (kind.needs_path or kind.variants):
+        raise SettingError(f"data={settings.data!r}: {name} takes nothing after its name, and here is {more!r}")
+    for each in ("classes", "parts", "background"):
+        value = getattr(settings, each)
+        if value != getattr(DataSettings, each) and each not in kind.takes:
+            others = ", ".join(other for other, source in SOURCES.items() if each in source.takes)
+            raise SettingError(f"{each}={value!r}: {name} does not take it, but {others}; leave it out")
 
 
 def _key(settings: DataSettings, source: Source, size: tuple[int, int] | None) -> str:

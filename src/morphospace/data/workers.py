@@ -6,8 +6,10 @@ back in order. Memory stays flat: only a few chunks are in flight at once.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -86,7 +88,7 @@ def _decoded(
             yield len(chunk), decode(chunk, rule)
         return
     context = multiprocessing.get_context(start or ("fork" if sys.platform == "linux" else "spawn"))
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_dies_with, initargs=(os.getpid(),)) as pool:
         try:
             yield from _in_order(pool, chunks, rule, decode, ahead=2 * workers)
         except BrokenProcessPool:
@@ -95,6 +97,18 @@ def _decoded(
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _dies_with(parent: int) -> None:
+    """End this process when its parent ends, even by kill -9.
+
+    It would wait for work for ever, and hold what a fork inherits: the lock of the pack that is being made.
+    """
+    if sys.platform != "linux":
+        return  # spawned, so that it inherits nothing
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it had ended before
+        os._exit(1)
 
 
 def _in_order(

@@ -7,6 +7,7 @@ are kept apart by a lock, see `cache.py`) clears away.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -179,7 +180,8 @@ class PackWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for file in self.files.values():
-            file.stream.close()
+            with contextlib.suppress(OSError):  # closing flushes, which a full disk refuses once more
+                file.stream.close()
         if self.partial.exists():
             shutil.rmtree(self.partial, ignore_errors=True)
 

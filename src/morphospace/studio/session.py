@@ -199,7 +199,7 @@ class Session:
             data = self._pictures.get(name)
         if data is None:
             raise SettingError(f"picture = {name!r}: was not sent, or is forgotten by now; send it again")
-        image = decode_picture(data, Rule(*space.model.shape, space.run.configuration.data.crop))
+        image = decode_picture(data, Rule(*space.model.shape, space.run.crop))
         return as_seen(space.run, image[None])[0]
 
     def project(self, request: ask.Project) -> Reply:
@@ -269,7 +269,7 @@ class Session:
         near = distance.argsort(stable=True)[: request.count].numpy()
         facts = {"rows": known.rows[near].tolist(), "distances": distance[near].tolist()}
         facts |= {"codes": known.codes[near].tolist()}
-        if space.model.latent_dim >= 2:
+        if space.model.latent_dim >= 2 and len(known.rows) >= 3:
             facts |= {"points": space.chart().points[near].tolist()}
         return Reply(facts, (Block("images", np.stack(list(known.each(near)))),))
 

@@ -234,6 +234,9 @@ class Space:
         check_by(by)
         require(dim >= 2, "map", dim, NO_MAP)
         known = self.gathered()
+        require(
+            len(known.rows) >= 3, "map", len(known.rows), "images held out make no map; train with a larger --valid"
+        )
         flat = by == "pca" or dim == 2
         components = self.axes() if flat and dim > 2 else None
         points = placed(known.codes, components, by, 0)

@@ -200,6 +200,19 @@ def test_other_top_folders_are_classes_not_splits(tree: Tree) -> None:
     assert list(pack.splits) == ["train"] and pack.label_names == ("cats", "test", "train")
 
 
+def test_what_stands_beside_splits_is_told_or_refused(tree: Tree) -> None:
+    base = tree("train/1", "validation/2", "test/3")
+    assert list(prepare(of(base)).splits) == ["train", "valid", "test"]
+    said: list[str] = []
+    assert len(prepare(of(tree("train/1", "test/3", "more/4", name="b")), say=said.append).split("train")) == 3
+    assert any("test, train are no splits with more/ beside them; all are for training" in line for line in said)
+    with pytest.raises(DataError, match="move it into one, or away") as caught:
+        prepare(of(tree("train/1", "test/3", "preview", name="c")))
+    one_line(caught.value)
+    with pytest.raises(DataError, match="more than one of val, valid and validation"):
+        prepare(of(tree("train/1", "val/2", "validation/3", name="d")))
+
+
 def test_links_in_a_circle_end(tree: Tree) -> None:
     base = tree("a/1", "b/2")
     (base / "a" / "loop").symlink_to(base)

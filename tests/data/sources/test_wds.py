@@ -327,3 +327,12 @@ def test_memory_is_flat_in_the_number_of_samples(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) / 1024)
     assert peaks[1] - peaks[0] < 4, peaks  # the headers alone would be 8 MB if they were kept
+
+
+def test_colour_behind_grey_images_is_not_lost(tmp_path: Path) -> None:
+    grey = [{f"{i:04}.png": encoded(picture(i)[..., :1])} for i in range(256)]
+    tar(tmp_path / "a.tar", joined(*grey, {"0256.png": encoded(picture(256))}))
+    with pytest.raises(DataError, match="give --channels 3"):
+        packed(tmp_path / "a.tar")
+    assert packed(tmp_path / "a.tar", channels=3).shape == (20, 16, 3)
+    assert packed(tmp_path / "a.tar", channels=1).shape == (20, 16, 1)

@@ -144,6 +144,10 @@ class Source(ABC):
     info: ClassVar[SourceInfo]
     needs_path: ClassVar[bool] = False
     """Whether `data` must say more than the name, as in `folder:PATH`."""
+    variants: ClassVar[bool] = False
+    """Whether `data` may say more than the name, as in `toyfaces:200`."""
+    takes: ClassVar[tuple[str, ...]] = ()
+    """Which of the settings `classes`, `parts` and `background` mean something here."""
 
     def __init__(self, settings: DataSettings, root: Path | None, cache: Path, say: Say) -> None:
         self.settings, self.root, self.cache, self.say = settings, root, cache, say

@@ -140,6 +140,7 @@ class CelebAMaskHQ(Source):
         where=_HOME,
         size="3.2 GB",
     )
+    takes = ("parts", "background")
 
     def _places(self) -> tuple[Path, Path] | None:
         """The set's folder and that of its images."""

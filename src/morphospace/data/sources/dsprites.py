@@ -57,6 +57,7 @@ class DSprites(Source):
     )
 
     classes: ClassVar[tuple[str, ...]] = ("square", "ellipse", "heart")
+    variants = True
 
     def _folders(self) -> list[Path]:
         return [*([self.root / "dsprites", self.root] if self.root else []), self.cache]

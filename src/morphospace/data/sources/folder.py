@@ -16,15 +16,16 @@ from morphospace.errors import DataError, SettingError
 __all__ = ["ENDINGS", "Folder"]
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+_NAMED = frozenset(f"{name}/" for name in _SPLITS)
 
 
 class Folder(Source):
     """`folder:PATH`: the images below PATH in the order of their names.
 
-    Top-level folders `train`, `valid` (or `val`) and `test` are splits when there is a `train` and no other;
-    else everything is `train`. With `classes`, the first folder below (the split) is the class. Hidden files
-    are passed over.
+    Top-level folders `train`, `valid` (or `val`, `validation`) and `test` are splits when there is a `train` and
+    nothing else; other folders beside them make them classes, or parts of one set. With `classes`, the first folder
+    below (the split) is the class. Hidden files are passed over.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(
@@ -35,6 +36,7 @@ class Folder(Source):
         where="your own files",
     )
     needs_path = True
+    takes = ("classes",)
 
     def _base(self) -> Path:
         text = self.settings.data.partition(":")[2]
@@ -89,7 +91,19 @@ class Folder(Source):
         for split, mine in splits.items():
             labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
             parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
-        return Contents(base.resolve().name or "folder", parts, self._shape(base, names), label_names=classes)
+        tops = _tops(names)
+        others, mixed = sorted(tops - _NAMED), [top.rstrip("/") for top in sorted(tops & _NAMED)]
+        no_splits = len(mixed) > 1 and bool(others)
+        note = (
+            f"{', '.join(mixed)} are no splits with {others[0]} beside them; all are for training" if no_splits else ""
+        )
+        return Contents(
+            base.resolve().name or "folder",
+            parts,
+            self._shape(base, names),
+            label_names=tuple(map(_readable, classes)),
+            notes=(note,) if note else (),
+        )
 
     def _shape(self, base: Path, names: Sequence[str]) -> tuple[int, int, int]:
         """The images' own shape, from their headers; what the user gave is not looked for."""
@@ -132,6 +146,11 @@ class _Blobs(Sequence[Blob]):
         return self.make(self.base, self.names[at])
 
 
+def _readable(name: str) -> str:
+    """Return a file's name as text that can be written; bytes that are none become marks of replacement."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _tops(names: Sequence[str]) -> set[str]:
     """First part of every name, with a slash when it is a folder."""
     return {n.split("/")[0] + "/" if "/" in n else n for n in names}
@@ -140,10 +159,17 @@ def _tops(names: Sequence[str]) -> set[str]:
 def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int]:
     """Names by split, and which part of a name is then its class folder."""
     tops = _tops(names)
-    if "train/" not in tops or not tops <= {name + "/" for name in _SPLITS}:
+    known = _NAMED
+    loose = sorted(top for top in tops if not top.endswith("/"))
+    if "train/" in tops and len(tops & known) > 1 and loose:
+        raise DataError(
+            f"{base}: has the splits {', '.join(sorted(tops & known))} and {loose[0]} beside them, of which no split is"
+            " told; move it into one, or away"
+        )
+    if "train/" not in tops or not tops <= known:
         return {"train": list(names)}, 0
-    if {"val/", "valid/"} <= tops:
-        raise DataError(f"{base}: has both val and valid; keep one of them")
+    if len({name for name in _SPLITS if _SPLITS[name] == "valid"} & {top.rstrip("/") for top in tops}) > 1:
+        raise DataError(f"{base}: has more than one of val, valid and validation; keep one of them")
     by_split = {split: [n for n in names if _SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")}
     return {split: mine for split, mine in by_split.items() if mine}, 1
 

@@ -72,6 +72,7 @@ class Hub(Folder):
         where="https://huggingface.co/datasets",
     )
     needs_path = True
+    takes = ("classes",)
 
     def _named(self) -> str:
         text = self.settings.data.partition(":")[2]

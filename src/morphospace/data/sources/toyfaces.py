@@ -138,6 +138,8 @@ class ToyFaces(Source):
     )
 
     classes: ClassVar[tuple[str, ...]] = HAIR_STYLES
+    variants = True
+    takes = ("parts", "background")
 
     def _asked(self) -> tuple[int, int]:
         words = self.settings.data.split(":")[1:]

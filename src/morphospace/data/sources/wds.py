@@ -193,15 +193,19 @@ def _grouped(stream: Any, called: str) -> Iterator[tuple[str, dict[str, bytes | 
         yield name, files
 
 
-def _decode(blobs: Sequence[Blob], rule: Rule, *, one_size: tuple[int, int] | None) -> Chunk:
-    """Decode; where the user gave no size, all must be of the first one's."""
-    for blob in blobs if one_size is not None else ():
+def _decode(blobs: Sequence[Blob], rule: Rule, *, one_size: tuple[int, int] | None, grey: bool) -> Chunk:
+    """Decode; where the user gave no size, all must be of the first one's, and without `channels` all as grey."""
+    for blob in blobs if one_size is not None or grey else ():
         try:
             header = read_header(blob)
         except DataError:
             continue  # decoding will count it
         size = header.height, header.width
-        if size != one_size:
+        if grey and not header.grey:
+            raise DataError(
+                "wds: the first images are grey and others are not; give --channels 3, or 1 to make all grey"
+            )
+        if one_size is not None and size != one_size:
             both = " and ".join(f"{height}x{width}" for height, width in (one_size or size, size))
             raise DataError(f"wds: images differ in size ({both}); give one for all, such as --size 64")
     return decode_chunk(blobs, rule)
@@ -224,6 +228,7 @@ class Wds(Source):
         where="your own files, or any server",
     )
     needs_path = True
+    takes = ("classes",)
 
     def _shards(self) -> list[Path | str]:
         text = self.settings.data.partition(":")[2]
@@ -276,7 +281,7 @@ class Wds(Source):
         shape, one_size = self._shape(whole)
         label = whole[0].label
         like = _Like(None if label is None else type(label), tuple(whole[0].attributes))
-        chunk = partial(_decode, one_size=one_size)
+        chunk = partial(_decode, one_size=one_size, grey=self.settings.channels is None and shape[2] == 1)
         parts = {split: Part(samples=_Samples(mine, classes, like), chunk=chunk) for split, mine in splits.items()}
         shards = sum(map(len, splits.values()))
         return Contents(
