@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import morphospace as ms
 from morphospace.api.diagnosing import guessing
@@ -146,3 +147,13 @@ def test_what_a_guessing_critic_loses() -> None:
 def test_refusals(runs: dict[str, ms.Run]) -> None:
     with pytest.raises(SettingError, match="n = 3: must be from 16"):
         ms.diagnose(runs["gan"], n=3)
+
+
+def test_a_run_with_one_image_held_out_can_be_looked_over(tmp_path: Path) -> None:
+    folder = tmp_path / "few"
+    folder.mkdir()
+    for number in range(20):
+        Image.fromarray(np.full((8, 8), 12 * number, np.uint8)).save(folder / f"{number:02}.png")
+    how: dict[str, Any] = {"images": 64, "batch_size": 8, "tower": "mlp", "widths": (8,), "latent_dim": 2}
+    run = ms.train("vae", data=f"folder:{folder}", out=tmp_path / "r", device="cpu", **how)
+    assert "duplicates" in ms.diagnose(run, n=32).measured

@@ -16,6 +16,8 @@ from morphospace.api.loading import Run, loaded
 from morphospace.api.posteriors import posteriors, some_of
 from morphospace.api.sampling import prior_for, sample
 from morphospace.artifacts.stability import roughness_of
+from morphospace.data.batches import held_out
+from morphospace.data.pack import Split
 from morphospace.errors import require
 from morphospace.evaluation.collapse import (
     CodeFacts,
@@ -108,7 +110,7 @@ def diagnose(run: Run | str | Path, *, n: int = SAMPLES, seed: int = 0, classes:
         findings.append(critic_balance(lines, chance))
     findings.append(oscillation(lines))
     conditions: dict[str, Any] = {"samples": n, "seed": seed, "checkpoint": run.images}
-    _, rows, name = judged_rows(run.pack, run.configuration.data.valid)
+    _, rows, name = _looked_at(run)
     findings.append(barely_trained(run.images, len(run.pack.split("train"))))
     facts: CodeFacts | None = None
     if isinstance(run.model, Encodes):
@@ -145,7 +147,7 @@ def guessing(model: Model) -> float:
 
 def _codes(run: Run, seed: int) -> CodeFacts:
     """Encode held-out images and measure their codes against the prior."""
-    split, rows, _ = judged_rows(run.pack, run.configuration.data.valid)
+    split, rows, _ = _looked_at(run)
     chosen = some_of(rows, CODES, seed, "diagnose")
     found = posteriors(run, split, chosen)
     noise = seeded_noise(len(chosen), run.model.latent_dim, stream(seed, "diagnose codes"))
@@ -167,6 +169,15 @@ def _measured(facts: CodeFacts) -> dict[str, Any]:
     }
 
 
+def _looked_at(run: Run) -> tuple[Split, np.ndarray, str]:
+    """Return images that training did not see; those it saw where there is but one, which has no spread."""
+    split, rows, name = judged_rows(run.pack, run.configuration.data.valid)
+    if len(rows) > 1:
+        return split, rows, name
+    (train, trained), _ = held_out(run.pack, run.configuration.data.valid)
+    return train, trained, "train"
+
+
 def _doubles(pictures: np.ndarray, usual: float) -> float:
     """Return the share of pictures with another one nearer than a tenth of what is usual."""
     return float((nearest(pictures, pictures, skip_self=True).distance < 0.1 * usual).mean())
@@ -176,8 +187,8 @@ def _samples(
     run: Run, n: int, seed: int, codes: CodeFacts | None, classes: bool
 ) -> tuple[dict[str, Any], list[Finding | None]]:
     """Draw samples and hold them against each other, training images and unseen ones."""
-    split, rows, name = judged_rows(run.pack, run.configuration.data.valid)
-    train = run.pack.split("train")
+    split, rows, name = _looked_at(run)
+    (train, trained), _ = held_out(run.pack, run.configuration.data.valid)
     drawn, others = sample(run, n, seed), some_of(rows, n, seed, "diagnose unseen")
     fakes, unseen = shrunk(drawn), shrunk(split.images, others)
     usual = float(np.median(nearest(unseen, unseen, skip_self=True).distance))
@@ -190,7 +201,7 @@ def _samples(
         there, missing = _modes(run, drawn, split.images[others])
         about, found = {**about, **there}, [*found, missing]
     if name != "train":
-        inside = np.setdiff1d(np.arange(len(train)), rows) if split is train else np.arange(len(train))
+        inside = np.setdiff1d(trained, rows) if split is train else trained
         known = shrunk(train.images, some_of(inside, TRAINING, seed, "diagnose training"))
         new = novelty(samples=fakes, training=known, unseen=unseen)
         about |= {"nearest_training": new.distance / 255, "nearest_training_of_unseen": new.unseen_distance / 255}
