@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from morphospace.api.beginning import begun_from, check_length, take_weights
 from morphospace.api.loading import Run, load
 from morphospace.api.watching import Scorer, planned
 from morphospace.artifacts.checkpoints import clean, load_checkpoint, pointed
@@ -32,7 +33,6 @@ from morphospace.training.engine import Engine
 from morphospace.training.events import Listener
 from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
 from morphospace.training.selection import LOSS
-from morphospace.training.weights import load_weights
 from morphospace.zoo.vae import Variational
 
 __all__ = ["Hooks", "Job"]
@@ -281,46 +281,6 @@ def check_patience(engine: Engine) -> None:
     if s.patience and s.best == LOSS and (engine.valid is None or not judging):
         why = "no images are held out; add --valid 0.05" if judging else "the model has no loss on held-out images"
         raise SettingError(f"patience = {s.patience}: {why}{'' if judging else '; choose by a metric, as --best fd'}")
-
-
-def take_weights(model: Model, source: Path) -> None:
-    """Copy the weights of a finished run into a new model.
-
-    Raises:
-        RunError: They do not fit.
-    """
-    run = load(source)
-    try:
-        load_weights(model.networks, run.model.networks.state_dict(), "model")
-    except RunError as error:
-        raise RunError(f"from = {str(source)!r}: its weights do not fit the model to train ({error})") from error
-
-
-def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | None:
-    """Return the run whose weights a run begins with; one that is there already says it itself.
-
-    Raises:
-        RunError: It began otherwise than it is asked to.
-    """
-    if existing is None:
-        return None if start_from is None else start_from.resolve()
-    before = str(existing.facts.get("start_from", ""))
-    if start_from is not None and str(start_from.resolve()) != before:
-        how = f"from {before!r}" if before else "from new weights"
-        where = f"the run in {str(existing.path)!r} began {how}"
-        raise RunError(f"from = {str(start_from)!r}: {where}; leave it out, or choose another path")
-    return Path(before) if before else None
-
-
-def check_length(engine: Engine) -> None:
-    """Refuse an end that lies behind.
-
-    Raises:
-        RunError: The run is longer already.
-    """
-    done, total = engine.clock.images, engine.total_images
-    if done - total >= engine.images_per_step:
-        raise RunError(f"images = {total}: the run has seen {done:,} already; give more, or leave its length as it is")
 
 
 @contextlib.contextmanager
