@@ -91,19 +91,8 @@ class Folder(Source):
         for split, mine in splits.items():
             labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
             parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
-        tops = _tops(names)
-        others, mixed = sorted(tops - _NAMED), [top.rstrip("/") for top in sorted(tops & _NAMED)]
-        no_splits = len(mixed) > 1 and bool(others)
-        note = (
-            f"{', '.join(mixed)} are no splits with {others[0]} beside them; all are for training" if no_splits else ""
-        )
-        return Contents(
-            base.resolve().name or "folder",
-            parts,
-            self._shape(base, names),
-            label_names=tuple(map(_readable, classes)),
-            notes=(note,) if note else (),
-        )
+        called, words = base.resolve().name or "folder", tuple(map(_readable, classes))
+        return Contents(called, parts, self._shape(base, names), label_names=words, notes=_notes(names))
 
     def _shape(self, base: Path, names: Sequence[str]) -> tuple[int, int, int]:
         """The images' own shape, from their headers; what the user gave is not looked for."""
@@ -172,6 +161,15 @@ def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int
         raise DataError(f"{base}: has more than one of val, valid and validation; keep one of them")
     by_split = {split: [n for n in names if _SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")}
     return {split: mine for split, mine in by_split.items() if mine}, 1
+
+
+def _notes(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what a person should know who has named folders as splits are, with others beside them."""
+    tops = _tops(names)
+    named, others = sorted(top.rstrip("/") for top in tops & _NAMED), sorted(tops - _NAMED)
+    if len(named) < 2 or not others:
+        return ()
+    return (f"{', '.join(named)} are no splits with {others[0]} beside them; all are for training",)
 
 
 def _classes(base: Path, names: Sequence[str], at: int) -> tuple[str, ...]:
