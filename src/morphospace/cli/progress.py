@@ -126,7 +126,9 @@ class Watch:
         pause: float = SECONDS_BETWEEN_LINES,
     ) -> None:
         left = clock_time(max(0, total - done) / rate) if rate > 0 else "?"
-        told = "  ".join(f"{name} {value:.4g}" for name, value in terms.items())
+        # Norms are for the log: looked at now and then only, they would come and go on the line.
+        shown = {name: value for name, value in terms.items() if not name.endswith("/gradient_norm")}
+        told = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
         if self.talk.on_terminal:
             self._move_bar(kind, done, total, {"rate": f"{rate:,.0f}/s", "left": left, "told": told})
             return
