@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from bench.cases import Case
-from morphospace.artifacts.configuration import resolve
 from morphospace.data.batches import Batches, held_out
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.models.contract import Model
 from morphospace.randomness import stream
+from morphospace.runs.configuration import resolve
 from morphospace.training.engine import Engine
 from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
 

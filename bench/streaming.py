@@ -151,10 +151,10 @@ def train(pack: Path, side: str, steps: int) -> dict[str, Any]:
 
     import torch
 
-    from morphospace.artifacts.configuration import resolve
     from morphospace.data.batches import Batches
     from morphospace.data.pack import open_pack
     from morphospace.randomness import stream
+    from morphospace.runs.configuration import resolve
     from morphospace.training.engine import Engine
     from morphospace.training.precision import choose_precision, keep_freed_blocks, to_device
 

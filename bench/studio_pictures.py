@@ -51,7 +51,7 @@ def take(page: Any, address: str, run: str, room: str, more: dict[str, str], out
 def main(runs: list[Path]) -> None:
     """Take them all, at a desk's width, and two at a phone's."""
     from morphospace import load
-    from morphospace.artifacts.pictures import save_picture
+    from morphospace.pictures.sheet import save_picture
 
     loaded = load(runs[0])
     face = Image.fromarray(np.asarray(loaded.pack.split("valid").images[3]))

@@ -19,12 +19,12 @@ import torch
 from bench.flops import Flops
 from bench.throughput import ALTERNATIONS, BASES, BATCH, EXTRAS
 from bench.worker import matmul, peak_mib
-from morphospace.artifacts.configuration import resolve
 from morphospace.data.batches import Batches
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
 from morphospace.models.conditioning import Conditioning
 from morphospace.randomness import stream
+from morphospace.runs.configuration import resolve
 from morphospace.training.engine import Engine
 from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
 

@@ -12,7 +12,8 @@ import pytest
 import morphospace
 
 ROOT = Path(morphospace.__file__).parent
-ORDER = ["data", "models", "objectives", "zoo", "training", "artifacts", "latent", "evaluation", "api", "studio", "cli"]
+LOWER = ["files", "data", "models", "objectives", "zoo", "training", "latent", "evaluation"]
+ORDER = [*LOWER, "pictures", "runs", "tools", "studio", "cli"]
 LEAVES = {"errors", "randomness"}  # imported by all, import nothing
 FILES = sorted(ROOT.rglob("*.py"))
 

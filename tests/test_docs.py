@@ -100,7 +100,7 @@ def test_python_examples_run(page: Path, stand_ins: None, monkeypatch: pytest.Mo
         settings.pop("epochs", None)
         return train(*arguments, **{**settings, "images": 64, "batch_size": 32})
 
-    monkeypatch.setattr("morphospace.api.training.train", briefly)
+    monkeypatch.setattr("morphospace.tools.train.train.train", briefly)
     program: dict[str, Any] = {"__name__": page.stem}
     for code in blocks(page, "python"):
         exec(code, program)

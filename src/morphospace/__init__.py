@@ -14,86 +14,86 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from morphospace.api.arithmetic import Combined, combine
-    from morphospace.api.cards import card
-    from morphospace.api.comparing import compare
-    from morphospace.api.components import ComponentPlane, components, pca
-    from morphospace.api.decoding import Decoder
-    from morphospace.api.diagnosing import Diagnosis, diagnose
-    from morphospace.api.directions import AttributeWalk, attribute, direction
-    from morphospace.api.evaluating import Evaluation, evaluate
-    from morphospace.api.exporting import Exported, Networks, export, load_exported
-    from morphospace.api.judging import judge, pool_answers
-    from morphospace.api.loading import Run, load
-    from morphospace.api.mapping import latent_map
-    from morphospace.api.morphing import Morph, morph
-    from morphospace.api.projecting import Projections, project, train_encoder
-    from morphospace.api.sampling import Reconstructions, SampleGrid, reconstruct, sample, sample_grid, sample_masks
-    from morphospace.api.scoring import Scored, score
-    from morphospace.api.sweeping import Sweep, sweep
-    from morphospace.api.training import resume, train
-    from morphospace.api.traversing import Traversal, traverse
-    from morphospace.api.walking import Walk, interpolate
-    from morphospace.artifacts.comparison import Comparison
-    from morphospace.artifacts.comparison_page import save_comparison
-    from morphospace.artifacts.configuration import Configuration
-    from morphospace.artifacts.maps import LatentMap
     from morphospace.data.pack import Pack, open_pack
     from morphospace.data.settings import DataSettings
     from morphospace.errors import MorphospaceError
+    from morphospace.pictures.maps import LatentMap
+    from morphospace.runs.configuration import Configuration
+    from morphospace.runs.decoder import Decoder
+    from morphospace.runs.run import Run, load
+    from morphospace.tools.card import card
+    from morphospace.tools.compare.compare import compare
+    from morphospace.tools.compare.comparison import Comparison
+    from morphospace.tools.compare.page import save_comparison
+    from morphospace.tools.diagnose import Diagnosis, diagnose
+    from morphospace.tools.directions.arithmetic import Combined, combine
+    from morphospace.tools.directions.attribute import AttributeWalk, attribute, direction
+    from morphospace.tools.directions.components import ComponentPlane, components, pca
+    from morphospace.tools.directions.traverse import Traversal, traverse
+    from morphospace.tools.evaluate.evaluate import Evaluation, evaluate
+    from morphospace.tools.export.export import Exported, Networks, export, load_exported
+    from morphospace.tools.judge.judge import judge, pool_answers
+    from morphospace.tools.map import latent_map
+    from morphospace.tools.project import Projections, project, train_encoder
+    from morphospace.tools.sample import Reconstructions, SampleGrid, reconstruct, sample, sample_grid, sample_masks
+    from morphospace.tools.score import Scored, score
+    from morphospace.tools.sweep.sweep import Sweep, sweep
+    from morphospace.tools.train.train import resume, train
+    from morphospace.tools.walk.interpolate import Walk, interpolate
+    from morphospace.tools.walk.morph import Morph, morph
     from morphospace.training.settings import TrainingSettings
     from morphospace.zoo.settings import AESettings, DCGANSettings, VAESettings
 
 _HOMES = {
-    "train": "api.training",
-    "resume": "api.training",
-    "sweep": "api.sweeping",
-    "Sweep": "api.sweeping",
-    "load": "api.loading",
-    "sample": "api.sampling",
-    "sample_grid": "api.sampling",
-    "sample_masks": "api.sampling",
-    "reconstruct": "api.sampling",
-    "project": "api.projecting",
-    "train_encoder": "api.projecting",
-    "score": "api.scoring",
-    "Projections": "api.projecting",
-    "Scored": "api.scoring",
-    "interpolate": "api.walking",
-    "morph": "api.morphing",
-    "components": "api.components",
-    "pca": "api.components",
-    "traverse": "api.traversing",
-    "attribute": "api.directions",
-    "direction": "api.directions",
-    "combine": "api.arithmetic",
-    "diagnose": "api.diagnosing",
-    "Diagnosis": "api.diagnosing",
-    "evaluate": "api.evaluating",
-    "Evaluation": "api.evaluating",
-    "compare": "api.comparing",
-    "Comparison": "artifacts.comparison",
-    "save_comparison": "artifacts.comparison_page",
-    "judge": "api.judging",
-    "pool_answers": "api.judging",
-    "latent_map": "api.mapping",
-    "export": "api.exporting",
-    "load_exported": "api.exporting",
-    "card": "api.cards",
-    "Decoder": "api.decoding",
-    "Exported": "api.exporting",
-    "Networks": "api.exporting",
-    "LatentMap": "artifacts.maps",
-    "Run": "api.loading",
-    "Reconstructions": "api.sampling",
-    "SampleGrid": "api.sampling",
-    "Walk": "api.walking",
-    "Morph": "api.morphing",
-    "ComponentPlane": "api.components",
-    "Traversal": "api.traversing",
-    "AttributeWalk": "api.directions",
-    "Combined": "api.arithmetic",
-    "Configuration": "artifacts.configuration",
+    "train": "tools.train.train",
+    "resume": "tools.train.train",
+    "sweep": "tools.sweep.sweep",
+    "Sweep": "tools.sweep.sweep",
+    "load": "runs.run",
+    "sample": "tools.sample",
+    "sample_grid": "tools.sample",
+    "sample_masks": "tools.sample",
+    "reconstruct": "tools.sample",
+    "project": "tools.project",
+    "train_encoder": "tools.project",
+    "score": "tools.score",
+    "Projections": "tools.project",
+    "Scored": "tools.score",
+    "interpolate": "tools.walk.interpolate",
+    "morph": "tools.walk.morph",
+    "components": "tools.directions.components",
+    "pca": "tools.directions.components",
+    "traverse": "tools.directions.traverse",
+    "attribute": "tools.directions.attribute",
+    "direction": "tools.directions.attribute",
+    "combine": "tools.directions.arithmetic",
+    "diagnose": "tools.diagnose",
+    "Diagnosis": "tools.diagnose",
+    "evaluate": "tools.evaluate.evaluate",
+    "Evaluation": "tools.evaluate.evaluate",
+    "compare": "tools.compare.compare",
+    "Comparison": "tools.compare.comparison",
+    "save_comparison": "tools.compare.page",
+    "judge": "tools.judge.judge",
+    "pool_answers": "tools.judge.judge",
+    "latent_map": "tools.map",
+    "export": "tools.export.export",
+    "load_exported": "tools.export.export",
+    "card": "tools.card",
+    "Decoder": "runs.decoder",
+    "Exported": "tools.export.export",
+    "Networks": "tools.export.export",
+    "LatentMap": "pictures.maps",
+    "Run": "runs.run",
+    "Reconstructions": "tools.sample",
+    "SampleGrid": "tools.sample",
+    "Walk": "tools.walk.interpolate",
+    "Morph": "tools.walk.morph",
+    "ComponentPlane": "tools.directions.components",
+    "Traversal": "tools.directions.traverse",
+    "AttributeWalk": "tools.directions.attribute",
+    "Combined": "tools.directions.arithmetic",
+    "Configuration": "runs.configuration",
     "DataSettings": "data.settings",
     "TrainingSettings": "training.settings",
     "AESettings": "zoo.settings",

@@ -5,17 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = [
-    "MorphospaceError",
-    "SettingError",
-    "DataError",
-    "RunError",
-    "TrainingError",
-    "MissingExtra",
-    "nearest",
-    "require",
-]
-
 
 class MorphospaceError(Exception):
     """Base of every error this library raises on purpose; the command line prints it and exits with 2."""

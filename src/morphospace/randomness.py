@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-__all__ = ["stream"]
-
 
 def stream(*parts: int | str) -> int:
     """Return a 63-bit seed for the random stream that `parts` name.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morphospace.artifacts.configuration import resolve
 from morphospace.cli.flags import split_lists
-from morphospace.cli.opening import foretold
+from morphospace.cli.preview import foretold
+from morphospace.runs.configuration import resolve
 from tests.conftest import draw_blobs
 
 from .conftest import TINY, Morpho

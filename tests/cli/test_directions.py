@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from morphospace.api.components import load_components
-from morphospace.api.directions import load_direction
+from morphospace.tools.directions.attribute import load_direction
+from morphospace.tools.directions.components import load_components
 
 from .conftest import Morpho
 

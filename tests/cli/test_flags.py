@@ -5,11 +5,11 @@ import typing
 
 import pytest
 
-from morphospace.artifacts.configuration import fields_of
 from morphospace.cli.flags import documentation, flag_for, split_lists
 from morphospace.cli.training import model_of, train_command
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
+from morphospace.runs.configuration import fields_of
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 

@@ -206,7 +206,7 @@ def test_interrupt_elsewhere_is_quiet(monkeypatch: pytest.MonkeyPatch, capfd: py
     def find(folder: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("morphospace.cli.looking.find_runs", find)
+    monkeypatch.setattr("morphospace.cli.lists.find_runs", find)
     assert main(["runs", "."]) == 130
     assert capfd.readouterr() == ("", "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
-from morphospace.artifacts.configuration import resolve
+from morphospace.runs.configuration import resolve
 
 from .conftest import TINY, Morpho
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morphospace.artifacts.configuration import recipes, resolve
-from morphospace.cli.opening import beta_line, opening, parameter_counts
+from morphospace.cli.preview import beta_line, opening, parameter_counts
+from morphospace.runs.configuration import recipes, resolve
 from morphospace.zoo.settings import ZOO, VAESettings
 
 from .conftest import TINY, VAE, Morpho
@@ -176,7 +176,7 @@ def test_runs_names_what_is_unfinished_and_what_is_broken(
 
 
 def test_a_run_in_training_is_seen(morpho: Morpho, runs: dict[str, Path]) -> None:
-    from morphospace.artifacts.run import RunFolder
+    from morphospace.runs.folder import RunFolder
 
     if not Path("/proc/locks").is_file():
         pytest.skip("the kernel tells no locks")
@@ -240,9 +240,9 @@ def test_beta_is_said_in_nats() -> None:
 
 def test_demo_is_an_ordinary_use(morpho: Morpho, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With its recipes made tiny, the whole demo: both acts, pictures that are there, a second time at once."""
-    import morphospace.artifacts.configuration as configuration
-    from morphospace.artifacts.configuration import Recipe
+    import morphospace.runs.configuration as configuration
     from morphospace.cli.demo import ACTS
+    from morphospace.runs.configuration import Recipe
 
     real = dict(recipes())
     tiny = {"model": {"widths": [4]}, "data": {"size": "8"}, "training": {"epochs": 0.2}}

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import morphospace.zoo
-from morphospace.artifacts.checkpoints import load_checkpoint, save_checkpoint
 from morphospace.models.contract import Decodes, Encodes, seeded_noise
 from morphospace.objectives.phase import Phase
+from morphospace.runs.checkpoints import load_checkpoint, save_checkpoint
 from morphospace.training.engine import Engine
 from morphospace.training.events import State
 from morphospace.training.turn import EngineTurn

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from morphospace.artifacts.checkpoints import load_tensors, save_tensors
 from morphospace.errors import SettingError
 from morphospace.evaluation.statistics import Statistics, statistics_of
+from morphospace.runs.checkpoints import load_tensors, save_tensors
 
 
 def same(statistics: Statistics, values: np.ndarray) -> None:

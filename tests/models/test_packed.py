@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from morphospace.artifacts.configuration import resolve
 from morphospace.models import packed as module
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.models.packed import PackedTransposed, packed, packed_bytes
 from morphospace.models.towers import ConvDecoder
+from morphospace.runs.configuration import resolve
 
 CASES = {
     "dcgan": ("dcgan", (64, 64, 3), {}),

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load as read_tensors
 
 import morphospace as ms
-from morphospace.artifacts.configuration import resolve
 from morphospace.errors import RunError, SettingError
+from morphospace.runs.configuration import resolve
 from morphospace.studio import faces
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import morphospace as ms
-from morphospace.api.loading import Run, load
 from morphospace.errors import RunError, SettingError
+from morphospace.runs.run import Run, load
 from morphospace.studio.shelf import Shelf, run_folders
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import morphospace as ms
-from morphospace.api.training import Hooks
-from morphospace.artifacts.checkpoints import load_checkpoint
 from morphospace.errors import SettingError
 from morphospace.objectives.clock import Clock
+from morphospace.runs.checkpoints import load_checkpoint
+from morphospace.tools.train.train import Hooks
 from morphospace.training.collapse import CollapseStop
 from morphospace.training.events import Finished, Reported, remembered, reminded
 from tests.cli.conftest import TINY, Morpho, morpho, quiet_place  # noqa: F401

@@ -17,7 +17,7 @@ STEPS = 200
 SCRIPT = """
 import sys, time
 import morphospace as ms
-from morphospace.api.training import Hooks
+from morphospace.tools.train.train import Hooks
 from morphospace.training.events import Resumed, Reported
 model, out, precision, pause = sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])
 def told(event):
@@ -31,7 +31,7 @@ ms.train(model, data="digits", out=out, images=200 * 16, batch_size=16, checkpoi
 """
 KILLED_WHILE_WRITING = """
 import os, signal, sys
-import morphospace.artifacts.checkpoints as checkpoints
+import morphospace.runs.checkpoints as checkpoints
 real = checkpoints.save_file
 def dies(tensors, path):
     real(tensors, path)
@@ -100,7 +100,7 @@ def test_lines_of_a_run_killed_before_its_first_checkpoint_are_written_once(tmp_
     import json
 
     import morphospace as ms
-    from morphospace.api.training import Hooks
+    from morphospace.tools.train.train import Hooks
     from morphospace.training.events import Event, Reported
 
     def killed(event: Event) -> None:

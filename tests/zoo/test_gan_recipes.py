@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from morphospace.artifacts.configuration import resolve
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
+from morphospace.runs.configuration import resolve
 
 # Image shape, and numbers by network: those of recipes.md where it has them, else counted by hand from the layers.
 COUNTS = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from morphospace.artifacts.configuration import recipes, resolve
-from morphospace.cli.opening import beta_line, parameter_counts
+from morphospace.cli.preview import beta_line, parameter_counts
+from morphospace.runs.configuration import recipes, resolve
 from morphospace.zoo.settings import ZOO, BetaTCVAESettings
 
 FACES, DIGITS = (64, 64, 3), (28, 28, 1)

@@ -14,12 +14,10 @@ from typing import Any
 from cyclopts import App, CycloptsError, Group
 
 from morphospace import __version__
-from morphospace.cli.complaints import explain
+from morphospace.cli.errors import explain
 from morphospace.cli.flags import split_lists
 from morphospace.cli.talk import Answer, Talk
 from morphospace.errors import MorphospaceError
-
-__all__ = ["build", "main"]
 
 HELP = """Train, explore and judge latent-variable image models: autoencoders, VAEs and GANs.
 

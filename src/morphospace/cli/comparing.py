@@ -17,7 +17,6 @@ from morphospace.errors import require
 if TYPE_CHECKING:
     from morphospace import Comparison
 
-__all__ = ["METRICS_HELP", "compare", "named_metrics"]
 
 METRICS_HELP = "Which numbers, as fd,pr,mse of `morpho evaluate`; those usual for each run if left out, or none."
 FILES = {"out": ".html", "csv": ".csv", "latex": ".tex"}
@@ -44,7 +43,7 @@ def compare(
         if file is not None:
             check_parent(Path(file), name)
     import morphospace as ms
-    from morphospace.artifacts.comparison_page import check_comparison_path
+    from morphospace.tools.compare.page import check_comparison_path
 
     for name, file in given.items():
         if file is not None:
@@ -63,7 +62,7 @@ def named_metrics(text: str) -> list[str] | str:
 
 def _answer(made: Comparison, given: dict[str, str | None]) -> Answer:
     """Return the numbers as tables, and what was written."""
-    from morphospace.artifacts.comparison_tables import SPREADS, json_data, plain
+    from morphospace.tools.compare.tables import SPREADS, json_data, plain
 
     found = made.training or made.sampling
     lines = [f"intervals: {SPREADS[found.spread]}"] if found.measures else []

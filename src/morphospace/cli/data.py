@@ -6,19 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from morphospace.artifacts.configuration import fields_of
 from morphospace.cli.flags import Json, flags_of, with_flags
 from morphospace.cli.paths import check_folder, check_picture
 from morphospace.cli.talk import Answer, Spoken, Table, Talk
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
+from morphospace.runs.configuration import fields_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from morphospace.data.pack import Pack
 
-__all__ = ["check", "fetch", "list_sources", "pack", "show"]
 
 SHOWN, MOST_SHOWN = 64, 10_000
 
@@ -66,7 +65,7 @@ def fetch(
 
 def _settings(data: str, given: dict[str, Any]) -> DataSettings:
     """Return data settings of flags, checked as a configuration's are."""
-    from morphospace.artifacts.configuration import resolve
+    from morphospace.runs.configuration import resolve
 
     chosen = {name: value for name, value in given.items() if value is not None}
     return resolve("vae", None, {"data": data, **chosen}).data
@@ -131,8 +130,8 @@ def show(
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     path = check_picture(out)
     chosen = _settings(source, settings)
-    from morphospace.artifacts.labelled import draw_split
-    from morphospace.artifacts.pictures import save_picture
+    from morphospace.pictures.captions import draw_split
+    from morphospace.pictures.sheet import save_picture
 
     found = _prepared(chosen, talk)
     part = found.split(split)

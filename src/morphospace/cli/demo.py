@@ -11,8 +11,6 @@ from cyclopts import Parameter
 from morphospace.cli.flags import Json
 from morphospace.cli.talk import Answer, Spoken
 
-__all__ = ["demo"]
-
 ACTS = {
     "faces-vae": ("demo-faces-vae", "a variational autoencoder learns to draw faces from faces that the library drew"),
     "digits-vae": ("demo-digits-vae", "a variational autoencoder learns to compress digits and to draw new ones"),
@@ -54,7 +52,7 @@ def demo(
 
 
 def _model_and_recipe(recipe: str) -> tuple[str, str]:
-    from morphospace.artifacts.configuration import recipe_named
+    from morphospace.runs.configuration import recipe_named
 
     return recipe_named(recipe).sections["model"]["name"], recipe
 

@@ -11,9 +11,7 @@ from morphospace.cli.flags import Json
 from morphospace.cli.talk import Answer, Spoken, Table
 
 if TYPE_CHECKING:
-    from morphospace.api.diagnosing import Diagnosis
-
-__all__ = ["diagnose"]
+    from morphospace.tools.diagnose import Diagnosis
 
 
 def diagnose(

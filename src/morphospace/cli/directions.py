@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from morphospace import ComponentPlane
     from morphospace.latent.directions import Direction, Held
 
-__all__ = ["attribute", "pca", "traverse"]
 
 STEPS = 9
 STRENGTH = "-3:3:7"
@@ -113,7 +112,7 @@ def pca(
     path, kept = check_picture(out), _check_save(save)
     plot_path = path.with_suffix(".variance.png")
     import morphospace as ms
-    from morphospace.api.components import save_components
+    from morphospace.tools.directions.components import save_components
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     how: dict[str, Any] = {"grid": grid, "range": reach, "units": units, "as_published": as_published}
@@ -136,8 +135,8 @@ def _draw_plane(
     path: Path, plot_path: Path, found: ComponentPlane, share: list[float], facts: dict[str, Any], title: str
 ) -> None:
     """Write the plane of the two leading components, and beside it how much each explains."""
-    from morphospace.artifacts.pictures import save_picture
-    from morphospace.artifacts.plots import labelled, signed, variance_plot
+    from morphospace.pictures.plots import labelled, signed, variance_plot
+    from morphospace.pictures.sheet import save_picture
 
     unit = "standard deviations" if found.units == "std" else "raw units"
     across, up = (f"component {i + 1} ({share[i]:.1%}), {unit}" for i in (0, 1))
@@ -185,8 +184,8 @@ def traverse(
     told = told_of_flags(label, attributes)
     path = check_picture(out)
     import morphospace as ms
-    from morphospace.artifacts.pictures import save_picture
-    from morphospace.artifacts.plots import labelled, signed
+    from morphospace.pictures.plots import labelled, signed
+    from morphospace.pictures.sheet import save_picture
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     how: dict[str, Any] = {"by": by, "range": reach, "steps": steps, "image": image, "seed": seed}
@@ -235,9 +234,9 @@ def attribute(
             require(value is None, flag, value, "does not go with --formula; find the direction with --name")
         return _summed(run, formula, path, {"by": by, "images": images, "seed": seed}, how)
     import morphospace as ms
-    from morphospace.api.directions import save_direction
-    from morphospace.artifacts.pictures import save_picture
-    from morphospace.artifacts.plots import labelled, signed
+    from morphospace.pictures.plots import labelled, signed
+    from morphospace.pictures.sheet import save_picture
+    from morphospace.tools.directions.attribute import save_direction
 
     loaded = ms.load(run, **how)  # type: ignore[arg-type]
     starts = [image] if Path(image).is_file() else [word.strip() for word in image.split(",") if word.strip()]
@@ -295,9 +294,9 @@ def _summed(run: str, formula: str, path: Path, found: dict[str, Any], how: dict
     import numpy as np
 
     import morphospace as ms
-    from morphospace.artifacts.pictures import save_picture
-    from morphospace.artifacts.plots import labelled
     from morphospace.latent.formula import parse_formula
+    from morphospace.pictures.plots import labelled
+    from morphospace.pictures.sheet import save_picture
 
     parse_formula(formula)  # before anything is read
     loaded = ms.load(run, **how)

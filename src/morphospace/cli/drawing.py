@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from morphospace import Run
 
-__all__ = ["reconstruct", "sample"]
 
 SAMPLES, COLUMNS = 64, 8
 MOST = 65_536
@@ -68,8 +67,8 @@ def sample(
     wanted = None if attributes is None else parse_attributes(attributes)
     path = check_picture(out)
     import morphospace as ms
-    from morphospace.api.sampling import sample_masks
-    from morphospace.artifacts.pictures import grid, grid_of_pairs, save_picture
+    from morphospace.pictures.sheet import grid, grid_of_pairs, save_picture
+    from morphospace.tools.sample import sample_masks
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     images, columns, told = drawn(loaded, n, seed, prior, label, wanted)
@@ -93,7 +92,7 @@ def drawn(
     A conditional model that is asked for nothing draws the same codes in every row, a class a row.
     """
     import morphospace as ms
-    from morphospace.api.sampling import condition_for
+    from morphospace.runs.codes import condition_for
 
     known = run.model.conditioning
     if known is not None and label is None and attributes is None:
@@ -157,7 +156,7 @@ def reconstruct(
     import numpy as np
 
     import morphospace as ms
-    from morphospace.artifacts.pictures import grid, grid_of_pairs, interleave, save_picture
+    from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     made = ms.reconstruct(loaded, n)

@@ -15,8 +15,6 @@ from morphospace.errors import require
 if TYPE_CHECKING:
     from morphospace import Evaluation
 
-__all__ = ["evaluate"]
-
 
 RunOrNone = Annotated[str | None, Parameter(help="The run's folder; leave it out to compare two sets.")]
 Real = Annotated[

@@ -16,23 +16,11 @@ from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
-from morphospace.artifacts.configuration import as_written, fields_of
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
+from morphospace.runs.configuration import as_written, fields_of
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
-
-__all__ = [
-    "Json",
-    "documentation",
-    "flag_for",
-    "flags_of",
-    "given_of",
-    "list_flags",
-    "split_lists",
-    "switches",
-    "with_flags",
-]
 
 Json = Annotated[
     bool, Parameter(help="Print one JSON object on standard output, nothing else.", negative=(), show_default=False)

@@ -15,9 +15,7 @@ from morphospace.cli.talk import Answer, Spoken, Table
 from morphospace.errors import require
 
 if TYPE_CHECKING:
-    from morphospace.api.judging import Rate
-
-__all__ = ["judge"]
+    from morphospace.tools.judge.judge import Rate
 
 
 def judge(
@@ -48,7 +46,7 @@ def judge(
     assert run is not None and out is not None
     check_parent(Path(out))
     import morphospace as ms
-    from morphospace.artifacts.judgement import check_page_path
+    from morphospace.tools.judge.blind_test import check_page_path
 
     check_page_path(out)
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)

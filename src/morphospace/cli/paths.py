@@ -7,8 +7,6 @@ from pathlib import Path
 
 from morphospace.errors import RunError, SettingError
 
-__all__ = ["check_drawing", "check_folder", "check_parent", "check_picture"]
-
 
 def check_picture(out: str) -> Path:
     """Return the path of a picture to write.
@@ -16,7 +14,7 @@ def check_picture(out: str) -> Path:
     Raises:
         SettingError: It is no .png, or lies where nothing can be written.
     """
-    from morphospace.artifacts.pictures import check_picture_path
+    from morphospace.pictures.sheet import check_picture_path
 
     path = Path(out)
     check_picture_path(path)
@@ -31,7 +29,7 @@ def check_drawing(out: str) -> Path:
         SettingError: It is none of .png, .gif, .webp and .mp4, or lies where nothing can be written.
         MissingExtra: An MP4 without its encoder.
     """
-    from morphospace.artifacts.films import FILMS, check_film_path
+    from morphospace.pictures.films import FILMS, check_film_path
 
     path = Path(out)
     if path.suffix.lower() not in (".png", *FILMS) or path.is_dir():

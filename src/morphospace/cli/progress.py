@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from morphospace.training.events import Event
     from morphospace.training.selection import Score
 
-__all__ = ["Watch", "clock_time"]
 
 SECONDS_BETWEEN_LINES = 1.0
 SECONDS_BETWEEN_SAME = 10.0  # of lines that tell no new numbers

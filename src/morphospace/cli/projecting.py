@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from morphospace import Run
-    from morphospace.api.scoring import Scored
+    from morphospace.tools.score import Scored
 
-__all__ = ["project", "score", "train_encoder"]
 
 SHOWN, COLUMNS = 32, 8
 
@@ -115,8 +114,8 @@ def project(
     import json as encoding
 
     import morphospace as ms
-    from morphospace.artifacts.files import write_text
-    from morphospace.artifacts.pictures import grid, save_picture
+    from morphospace.files import write_text
+    from morphospace.pictures.sheet import grid, save_picture
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     condition = _condition(loaded, label, wanted)
@@ -140,7 +139,7 @@ def _beside(originals: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, int]
     """Return one picture beside its projection, or rows of several over theirs, and how many are in a row."""
     import numpy as np
 
-    from morphospace.artifacts.pictures import interleave
+    from morphospace.pictures.sheet import interleave
 
     if len(images) == 1:
         return np.concatenate([originals, images]), 2
@@ -151,7 +150,7 @@ def _beside(originals: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, int]
 
 def _condition(run: Run, label: str | None, attributes: dict[str, float] | None) -> Tensor | None:
     """Return what a conditional model is told of files."""
-    from morphospace.api.sampling import condition_for
+    from morphospace.runs.codes import condition_for
 
     if label is None and attributes is None:
         return None
@@ -185,8 +184,8 @@ def train_encoder(
     """
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     import morphospace as ms
-    from morphospace.api.encoders import encoder_file
     from morphospace.models.contract import Encodes
+    from morphospace.runs.encoder import encoder_file
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     if not isinstance(loaded.model, Encodes):  # with one of its own it is refused below
@@ -236,7 +235,7 @@ def score(
     table = check_file("out", out, ".csv")
     picture = None if gallery is None else check_picture(gallery)
     import morphospace as ms
-    from morphospace.api.scoring import write_scores
+    from morphospace.tools.score import write_scores
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     how: dict[str, Any] = {"by": by, "correct": correct, "draws": draws, "n": n, "seed": seed}
@@ -253,7 +252,7 @@ def _gallery(path: Path, made: Scored, facts: dict[str, Any]) -> None:
     """Draw the strangest images over the most usual ones, a white row between."""
     import numpy as np
 
-    from morphospace.artifacts.pictures import grid, save_picture
+    from morphospace.pictures.sheet import grid, save_picture
 
     shown = min(SHOWN, len(made.scores) // 2 or 1)
     halves = [made.strangest(shown), made.strangest(shown, least=True)]

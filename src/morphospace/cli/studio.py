@@ -17,8 +17,6 @@ from morphospace.cli.flags import Json
 from morphospace.cli.talk import Answer, Spoken
 from morphospace.errors import MissingExtra, SettingError, require
 
-__all__ = ["studio"]
-
 NEEDED = ("starlette", "uvicorn", "websockets")
 
 

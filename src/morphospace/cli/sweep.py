@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from morphospace.artifacts.configuration import resolve
 from morphospace.cli.comparing import METRICS_HELP, named_metrics
 from morphospace.cli.flags import SECTIONS, Json, flags_of, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Table
 from morphospace.cli.training import STOPPED, model_of
+from morphospace.runs.configuration import resolve
 from morphospace.zoo.settings import settings_class
 
 if TYPE_CHECKING:
-    from morphospace.api.training import Hooks
-    from morphospace.artifacts.sweeps import Combination
-
-__all__ = ["sweep", "sweep_command"]
+    from morphospace.tools.sweep.grid import Combination
+    from morphospace.tools.train.train import Hooks
 
 
 def sweep_command(tokens: Sequence[str]) -> tuple[Callable[..., Answer], str]:
@@ -62,8 +60,8 @@ def sweep(
     **settings: Any,
 ) -> Answer:
     """Train every combination of a grid of settings, then set the runs side by side."""
-    from morphospace.artifacts.sweeps import combinations, parse_grid
-    from morphospace.cli.opening import checked_start
+    from morphospace.cli.preview import checked_start
+    from morphospace.tools.sweep.grid import combinations, parse_grid
 
     wanted = named_metrics(compare)
     given = {name: value for name, value in settings.items() if value is not None}
@@ -80,9 +78,9 @@ def sweep(
 
 def _swept(model: str, grid: dict[str, list[str]], path: Path, talk: Spoken, **how: Any) -> Answer:
     """Train, with all that is shown on the way, and say what came of it."""
-    from morphospace.api.sweeping import sweep as carry_out
-    from morphospace.api.training import Hooks
     from morphospace.cli.progress import Watch
+    from morphospace.tools.sweep.sweep import sweep as carry_out
+    from morphospace.tools.train.train import Hooks
 
     watches: list[Watch] = []
 

@@ -13,8 +13,6 @@ from morphospace.cli.paths import check_parent, check_picture
 from morphospace.cli.talk import Answer, Spoken
 from morphospace.errors import require
 
-__all__ = ["card", "export", "map_codes"]
-
 MOST_RUNS = 6
 
 
@@ -48,9 +46,9 @@ def map_codes(
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     path = check_picture(out)
     import morphospace as ms
-    from morphospace.api.mapping import check_by
-    from morphospace.artifacts.maps import draw_maps
-    from morphospace.artifacts.pictures import save_picture
+    from morphospace.pictures.maps import draw_maps
+    from morphospace.pictures.sheet import save_picture
+    from morphospace.tools.map import check_by
 
     check_by(by)
     loaded = [ms.load(run, checkpoint=checkpoint, raw=raw, device=device) for run in runs]
@@ -99,8 +97,8 @@ def export(
     """Write a run's decoder or encoder to a file that needs no run, checked against the run's own."""
     check_parent(Path(out))
     import morphospace as ms
-    from morphospace.api.exporting import check_export_path
-    from morphospace.artifacts.export import check_extra
+    from morphospace.tools.export.export import check_export_path
+    from morphospace.tools.export.formats import check_extra
 
     check_export_path(out, format)
     check_extra(format)
@@ -131,7 +129,7 @@ def card(
     if out is not None:
         check_parent(Path(out))
     import morphospace as ms
-    from morphospace.api.cards import check_card_path
+    from morphospace.tools.card import check_card_path
 
     if out is not None:
         check_card_path(out)

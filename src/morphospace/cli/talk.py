@@ -10,8 +10,6 @@ from typing import Annotated, Any, TextIO
 
 from cyclopts import Parameter
 
-__all__ = ["Answer", "Spoken", "Table", "Talk"]
-
 
 @dataclass(frozen=True)
 class Table:

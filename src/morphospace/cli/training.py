@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from morphospace.artifacts.configuration import Configuration, recipe_named, resolve
 from morphospace.cli.flags import SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
+from morphospace.runs.configuration import Configuration, recipe_named, resolve
 from morphospace.training.settings import CHANGEABLE, TrainingSettings
 from morphospace.zoo.settings import ZOO, settings_class
 
 if TYPE_CHECKING:
     from morphospace import Run
-    from morphospace.api.training import Hooks
     from morphospace.cli.progress import Watch
+    from morphospace.tools.train.train import Hooks
 
-__all__ = ["carried_out", "model_of", "resume", "train", "train_command"]
 
 STOPPED = {"SIGINT": 130, "SIGTERM": 143}
 
@@ -86,7 +85,7 @@ def train(
     if out is None and not dry_run:
         raise SettingError("out: none given; name the run's folder, for instance --out runs/first")
     path = None if out is None else check_folder(out, holds="run.toml", what="run")
-    from morphospace.cli.opening import checked_start
+    from morphospace.cli.preview import checked_start
 
     checked_start(start_from)
     if dry_run:
@@ -97,9 +96,9 @@ def train(
 
 def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     """Check what can be checked without the data, and print every setting."""
-    from morphospace.artifacts.run import RunFolder
-    from morphospace.cli.opening import foretold, opening, shape_of
+    from morphospace.cli.preview import foretold, opening, shape_of
     from morphospace.errors import RunError
+    from morphospace.runs.folder import RunFolder
 
     lines = opening(configuration, shape_of(configuration.data), foretold(configuration))
     if path is not None and (path / "run.toml").is_file():
@@ -124,7 +123,7 @@ def carried_out(
 ) -> Answer:
     """Train with all that is shown on the way."""
     import morphospace as ms
-    from morphospace.cli.opening import foretold, opening, shape_of
+    from morphospace.cli.preview import foretold, opening, shape_of
     from morphospace.cli.progress import Watch
 
     configuration = resolve(model, recipe, given)
@@ -166,10 +165,10 @@ def resume(
 ) -> Answer:
     """Go on with a run from its last checkpoint, with the settings it has."""
     import morphospace as ms
-    from morphospace.artifacts.run import RunFolder
-    from morphospace.cli.opening import opening
+    from morphospace.cli.preview import opening
     from morphospace.cli.progress import Watch
     from morphospace.models.conditioning import Conditioning
+    from morphospace.runs.folder import RunFolder
 
     given = given_of(settings)
     folder = RunFolder.open(Path(run))
@@ -191,7 +190,7 @@ resume = with_flags(
 
 
 def _hooks(watch: Watch) -> Hooks:
-    from morphospace.api.training import Hooks
+    from morphospace.tools.train.train import Hooks
 
     return Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
 

@@ -16,11 +16,10 @@ from morphospace.errors import SettingError, require
 
 if TYPE_CHECKING:
     from morphospace import Run
-    from morphospace.api.path_study import PathStudy
-    from morphospace.api.walking import Walk
-    from morphospace.artifacts.films import Film
+    from morphospace.pictures.films import Film
+    from morphospace.tools.walk.interpolate import Walk
+    from morphospace.tools.walk.study import PathStudy
 
-__all__ = ["interpolate", "morph"]
 
 ALL = ("linear", "slerp", "rotate")
 ENDS = "the number of a held-out image, train:NUMBER, seed:NUMBER, or a picture"
@@ -96,7 +95,7 @@ def interpolate(
     require(2 <= steps <= MOST_STEPS, "steps", steps, f"must be from 2, the two ends, to {MOST_STEPS}")
     file = None if out is None else check_drawing(out)
     if file is not None and file.suffix.lower() != ".png":
-        from morphospace.artifacts.films import playable
+        from morphospace.pictures.films import playable
 
         playable(file, fps)
     import morphospace as ms
@@ -117,7 +116,7 @@ def _walks(
 ) -> list[Walk]:
     """Return the path between the ends, saved where that is asked for, or all three, or one from a file."""
     import morphospace as ms
-    from morphospace.api.walking import follow, save_walk
+    from morphospace.tools.walk.interpolate import follow, save_walk
 
     if start is None or end is None:
         return [follow(run, str(path))]
@@ -162,12 +161,12 @@ def morph(
     shape = None if pairs is None else parse_pairs(pairs)
     told = told_of_flags(label, attributes)
     starts, ends = (() if side is None else tuple(word.strip() for word in side.split(",")) for side in (start, end))
-    from morphospace.artifacts.films import check_film_path
+    from morphospace.pictures.films import check_film_path
 
     check_film_path(Path(out))
     check_parent(Path(out))
     import morphospace as ms
-    from morphospace.api.morphing import check_pairs, frames_in
+    from morphospace.tools.walk.morph import check_pairs, frames_in
 
     check_pairs(shape, starts, ends)
     frames_in(Path(out), fps, seconds)
@@ -217,9 +216,9 @@ def _draw(file: Path, walks: list[Walk], fps: float, facts: dict[str, Any]) -> F
     """Write a strip, or a film of it; several paths stand beneath each other under their names."""
     import numpy as np
 
-    from morphospace.artifacts.films import save_film
-    from morphospace.artifacts.pictures import grid, save_picture
-    from morphospace.artifacts.strips import labelled
+    from morphospace.pictures.films import save_film
+    from morphospace.pictures.sheet import grid, save_picture
+    from morphospace.pictures.strips import labelled
 
     names, steps = [walk.how for walk in walks], len(walks[0].images)
     if file.suffix.lower() == ".png":
@@ -283,7 +282,7 @@ def _studied(run: str, settings: dict[str, Any], how_to_load: dict[str, Any], ta
     import dataclasses
 
     import morphospace as ms
-    from morphospace.api.path_study import path_study
+    from morphospace.tools.walk.study import path_study
 
     loaded: Run = ms.load(run, **how_to_load)
     found: PathStudy = path_study(loaded, **settings, say=talk.say)

@@ -11,8 +11,6 @@ from morphospace.data.decode import to_uint8_image
 from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.errors import DataError
 
-__all__ = ["from_dataset"]
-
 
 def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
     """Take over a dataset with `len` and `[i]`, such as a torch or torchvision one.

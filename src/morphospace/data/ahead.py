@@ -11,8 +11,6 @@ import numpy as np
 
 from morphospace.data.shards import Sharded
 
-__all__ = ["Announcer"]
-
 
 class Announcer:
     """Announces rows of mapped arrays before they are read.

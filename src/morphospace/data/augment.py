@@ -19,8 +19,6 @@ from torch import Tensor
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 
-__all__ = ["Augment", "binarised", "binary", "check_binarise", "mirrored", "row_keys", "visit_keys"]
-
 _BINARISE = ("none", "threshold", "fixed", "dynamic")
 _SALT = 0x5EED
 

@@ -18,15 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.data.adopt import from_dataset
 from morphospace.data.ahead import Announcer
 from morphospace.data.augment import Augment, binary, check_binarise, row_keys, visit_keys
 from morphospace.data.memory import free_bytes, shared_tensor
 from morphospace.data.pack import Pack, Split
 from morphospace.data.shards import on_disk
 from morphospace.errors import SettingError
-
-__all__ = ["Batch", "Batches", "from_dataset", "held_out", "permutation"]
 
 _ANNOUNCED = 8  # batches, where the pack is larger than memory
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from morphospace.errors import DataError
 
-__all__ = ["cache_folder", "locked", "make_folder"]
-
 
 def cache_folder() -> Path:
     """`$MORPHOSPACE_CACHE`, or `~/.cache/morphospace`."""

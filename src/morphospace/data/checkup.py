@@ -12,8 +12,6 @@ import numpy as np
 
 from morphospace.data.pack import Pack, Split, open_pack
 
-__all__ = ["Checkup", "SplitCheckup", "check_pack"]
-
 _BYTES = 32 << 20
 _SHOWN = 20
 

@@ -39,19 +39,6 @@ from PIL import (
 
 from morphospace.errors import DataError
 
-__all__ = [
-    "Blob",
-    "Chunk",
-    "Header",
-    "Rule",
-    "decode",
-    "decode_chunk",
-    "fit",
-    "fit_mask",
-    "read_header",
-    "to_uint8_image",
-]
-
 Blob = Union[str, bytes, Callable[[], bytes]]  # noqa: UP007 - a Callable inside `|` is an error at run time on 3.11
 """What can be decoded: a path, the encoded bytes, or a picklable callable giving them (as for an archive)."""
 

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from morphospace.data.shards import on_disk
 
-__all__ = ["free_bytes", "shared_tensor"]
-
 # Training and validation rows of one split must not hold it twice. Whoever holds the tensor holds the array
 # as well, so an id is not used again while its entry lives.
 _HELD: weakref.WeakValueDictionary[tuple[int, str], Tensor] = weakref.WeakValueDictionary()

@@ -23,20 +23,6 @@ import numpy as np
 from morphospace.data.shards import Sharded
 from morphospace.errors import DataError
 
-__all__ = [
-    "FORMAT",
-    "FORMAT_OF_SEVERAL",
-    "KINDS",
-    "Pack",
-    "Split",
-    "array_name",
-    "content_hash",
-    "rows_hash",
-    "digest",
-    "in_memory_pack",
-    "open_pack",
-]
-
 FORMAT = 1
 FORMAT_OF_SEVERAL = 2  # of a pack with an array in several files, so that earlier versions say that they cannot read it
 KINDS: Mapping[str, np.dtype[Any]] = {

@@ -17,8 +17,6 @@ from morphospace.data.workers import CHUNK_BYTES, chunk_images, decode_all, deco
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError
 
-__all__ = ["Packer", "Progress"]
-
 Progress = Callable[[int, int], None]
 _ROWS_AT_ONCE = 1024
 

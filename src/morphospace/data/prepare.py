@@ -21,8 +21,6 @@ from morphospace.data.sources import SOURCES, Source, SourceInfo, open_source
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError, nearest
 
-__all__ = ["data_list", "fetch", "parse_size", "prepare"]
-
 Say = Callable[[str], None]
 _SHOWN = 20
 

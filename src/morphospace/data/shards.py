@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Sharded", "on_disk"]
-
 
 class Sharded:
     """Rows of several mapped arrays, one after another, as if they were one array.

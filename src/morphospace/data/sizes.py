@@ -6,8 +6,6 @@ import re
 
 from morphospace.errors import SettingError
 
-__all__ = ["parse_background", "parse_size"]
-
 _LEAST, _MOST = 8, 4096
 _COLOURS = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
 

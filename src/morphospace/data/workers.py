@@ -20,8 +20,6 @@ from typing import Any
 from morphospace.data.decode import Chunk, Rule, decode_chunk
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["CHUNK_BYTES", "chunk_images", "decode_all", "decode_stream"]
-
 CHUNK_BYTES = 8 << 20  # of a chunk, before and after decoding
 _WORTH_A_POOL = 256
 

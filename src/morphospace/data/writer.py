@@ -22,8 +22,6 @@ import PIL
 
 from morphospace.data.pack import FORMAT, FORMAT_OF_SEVERAL, KINDS, array_name, content_hash
 
-__all__ = ["MOST_BYTES", "PackWriter", "clear_leftovers"]
-
 MOST_BYTES = 2 << 30  # of one file of a pack: what every file system takes, and a copy that breaks off is begun again
 _HEADER_BYTES = 128
 

@@ -19,8 +19,6 @@ from morphospace.models.likelihoods import Likelihood
 from morphospace.objectives.elbo import prior_log_prob
 from morphospace.randomness import stream
 
-__all__ = ["Annealed", "Annealing", "annealed_bounds", "sigmoid_schedule"]
-
 Decoder = Callable[[Tensor, Tensor | None], Tensor]
 """Codes (B, D) and conditions (B, K) or None -> the raw outputs of which the likelihood is."""
 

@@ -13,19 +13,6 @@ from morphospace.evaluation.factors import ACTIVE, alive
 from morphospace.evaluation.novelty import Novelty
 from morphospace.models.distributions import DiagonalGaussian
 
-__all__ = [
-    "CodeFacts",
-    "SampleFacts",
-    "code_facts",
-    "memorised",
-    "missing_modes",
-    "mmd",
-    "off_prior",
-    "posterior_collapse",
-    "same_samples",
-    "two_sample_ks",
-]
-
 EMPTY = 0.5  # nats an image
 # Of the data's own spread. A decoder of means leaves out what its codes do not say, and still is no collapse.
 ALIKE, ALIKE_MEANS = 0.3, 0.1

@@ -12,19 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from morphospace.artifacts.stability import roughness
-
-__all__ = [
-    "Finding",
-    "barely_trained",
-    "critic_balance",
-    "curve",
-    "diverging",
-    "exploding",
-    "not_finite",
-    "oscillation",
-    "worst",
-]
+from morphospace.evaluation.roughness import roughness
 
 Severity = Literal["note", "warning", "fault"]
 Lines = Sequence[Mapping[str, Any]]

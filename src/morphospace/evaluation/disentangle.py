@@ -14,8 +14,6 @@ from morphospace.errors import require
 from morphospace.evaluation.factors import Coded
 from morphospace.randomness import stream
 
-__all__ = ["DCI", "dci", "entropies", "gap", "mig_binned", "mig_posterior", "mutual_information", "sap"]
-
 BINS = 20
 TREES, DEPTH, ROWS = 30, 12, 5_000
 

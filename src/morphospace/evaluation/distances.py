@@ -17,19 +17,6 @@ from morphospace.evaluation.neighbours import rounding, squared_blocks, squared_
 from morphospace.evaluation.statistics import Features, Statistics, matrix, statistics_of
 from morphospace.randomness import stream
 
-__all__ = [
-    "DensityCoverage",
-    "InceptionScore",
-    "PrecisionRecall",
-    "density_coverage",
-    "frechet_distance",
-    "half_samples_error",
-    "inception_score",
-    "kernel_distance",
-    "kernel_distance_subsets",
-    "precision_recall",
-]
-
 KERNEL_BLOCK = 2048
 
 

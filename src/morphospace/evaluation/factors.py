@@ -9,8 +9,6 @@ import numpy as np
 
 from morphospace.errors import require
 
-__all__ = ["ACTIVE", "Coded", "alive", "states_of"]
-
 ACTIVE = 0.01  # variance of a unit's means over images, above which it is active (Burda et al. 2016)
 STILL = 1e-5  # of the largest variance of points, a three-hundredth of its spread: a unit that does not move
 # A factor keeps its values where they are so few, or each is seen so often; else it is continuous, cut into bins.

@@ -15,8 +15,6 @@ from morphospace.errors import SettingError
 from morphospace.evaluation.learned import Autoencoder, Classifier, unit
 from morphospace.evaluation.statistics import matrix
 
-__all__ = ["Extractor", "extracted", "module_features", "pixel_features", "trained_features", "weights_hash"]
-
 MOST_PIXELS = 1024
 """Numbers that `pixels` keeps of an image: a covariance of more would not fit."""
 

@@ -17,8 +17,6 @@ from torch.nn import functional
 from morphospace.errors import SettingError
 from morphospace.evaluation.features import Extractor
 
-__all__ = ["SHA256", "WEIGHTS", "Inception", "inception_features", "resized_as_tensorflow", "resized_smoothly"]
-
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 SIZE = 299

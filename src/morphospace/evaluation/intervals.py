@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from morphospace.errors import require
 
-__all__ = ["mean_over", "student", "wilson"]
-
 NORMAL_95 = statistics.NormalDist().inv_cdf(0.975)
 
 

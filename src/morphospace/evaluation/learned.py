@@ -19,8 +19,6 @@ from morphospace.data.pack import Split
 from morphospace.errors import require
 from morphospace.randomness import stream
 
-__all__ = ["FEATURES", "Autoencoder", "Classifier", "Trained", "shrunk_to", "train_autoencoder", "train_classifier"]
-
 FEATURES = 128
 LARGEST = 64
 """Longest side that the networks look at; larger images are averaged down to it first."""

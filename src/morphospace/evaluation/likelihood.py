@@ -20,19 +20,6 @@ from morphospace.models.likelihoods import Bernoulli, Likelihood
 from morphospace.objectives.elbo import prior_log_prob
 from morphospace.randomness import stream
 
-__all__ = [
-    "Density",
-    "EvidenceBound",
-    "Explains",
-    "ImportanceBound",
-    "RunningLogSumExp",
-    "density_of",
-    "evidence_bound",
-    "importance_bound",
-    "log_likelihood",
-    "mean_interval",
-]
-
 # Numbers decoded at once, of which a network's inner layers hold several times as many.
 VALUES_AT_ONCE = 1 << 20
 MOST_DRAWS = 1_000_000

@@ -11,8 +11,6 @@ from torch import Tensor
 from morphospace.errors import require
 from morphospace.evaluation.statistics import Features, matrix
 
-__all__ = ["Nearest", "nearest", "rounding", "squared_blocks", "squared_radii"]
-
 ENTRIES = 1 << 23
 """Distances in memory at once: 64 MiB in float64."""
 CENTRED_ON = 1024

@@ -12,8 +12,6 @@ from torch.nn import functional
 from morphospace.errors import require
 from morphospace.randomness import stream
 
-__all__ = ["COPY", "SEEN", "Neighbours", "Novelty", "nearest", "median_ratio", "novelty", "shrunk"]
-
 COPY = 1 / 3  # a picture so much nearer to one training image than to the next ones is a copy
 SEEN = 32  # longest side at which pictures are held against each other: a copy is one at that size too
 KEPT = 5

@@ -11,8 +11,6 @@ from torch.nn import functional
 
 from morphospace.errors import require
 
-__all__ = ["mean_squared_error", "psnr", "sharpness", "ssim", "ssim_window"]
-
 AT_ONCE = 64
 WINDOW, SIGMA = 11, 1.5
 LUMA = (0.299, 0.587, 0.114)

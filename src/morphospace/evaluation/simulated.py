@@ -21,8 +21,6 @@ from morphospace.models.likelihoods import (
 )
 from morphospace.randomness import stream
 
-__all__ = ["Simulated", "drawn_images", "simulate"]
-
 
 @dataclass(frozen=True)
 class Simulated:

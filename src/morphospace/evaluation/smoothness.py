@@ -10,8 +10,6 @@ from torch import Tensor
 
 from morphospace.errors import require
 
-__all__ = ["Smoothness", "between", "smoothness"]
-
 
 @dataclass(frozen=True)
 class Smoothness:

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from morphospace.errors import SettingError
 
-__all__ = ["BLOCK", "Features", "Statistics", "matrix", "statistics_of"]
-
 BLOCK = 4096
 
 Features = Tensor | np.ndarray

@@ -13,8 +13,6 @@ from morphospace.errors import require
 from morphospace.evaluation.factors import Coded
 from morphospace.randomness import stream
 
-__all__ = ["Accuracy", "beta_vae_metric", "factor_vae_metric"]
-
 TRAIN, TEST, AVERAGED = 10_000, 5_000, 64
 
 

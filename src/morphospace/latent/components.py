@@ -15,8 +15,6 @@ from torch import Tensor
 
 from morphospace.errors import require
 
-__all__ = ["ACTIVE", "Components", "Moments", "active_units", "factorised", "regressed"]
-
 # A unit whose posterior mean varies by more than this over the data says something (Burda et al. 2016).
 ACTIVE = 0.01
 

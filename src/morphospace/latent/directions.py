@@ -11,8 +11,6 @@ from torch import Tensor
 
 from morphospace.errors import require
 
-__all__ = ["WAYS", "Direction", "Held", "judged", "normal_of", "orthogonal", "parting"]
-
 WAYS = ("means", "classifier")
 # Of a direction that lies within the span of others nothing but rounding is left.
 NOTHING = 1e-6

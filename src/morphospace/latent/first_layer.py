@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FirstLayer"]
-
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 Decode = Callable[[Tensor, Tensor | None], Tensor]
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from morphospace.errors import SettingError, require
 
-__all__ = ["Part", "parse_formula"]
-
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<quoted>"[^"]*"|'[^']*')

@@ -18,8 +18,6 @@ from morphospace.models.distributions import Point, full
 from morphospace.models.towers import ConvEncoder, Look, auto_widths
 from morphospace.randomness import stream
 
-__all__ = ["Fitted", "GeneratorInverse", "Told", "train_inverse"]
-
 # Errors of images are some hundredths where those of codes are about one: brought to one scale.
 IMAGE_WEIGHT = 10.0
 BATCH = 64

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from morphospace.errors import SettingError, nearest, require
 
-__all__ = ["HOWS", "along", "linear", "rotate", "slerp"]
-
 # Below this sine of the angle between two ends there is no plane to speak of, and the path is straight.
 STRAIGHT = 1e-6
 

@@ -18,8 +18,6 @@ from morphospace.models.distributions import full, per_image
 from morphospace.objectives.clock import cosine
 from morphospace.randomness import stream
 
-__all__ = ["Keep", "Projection", "at_rest", "critic_features", "mean_squared", "project", "pyramid_error"]
-
 Keep = Literal["prior", "sphere", "free"]
 
 ROWS_AT_ONCE = 256

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Change", "changes", "plane", "walked"]
-
 AT_ONCE = 8  # directions decoded together
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from morphospace.data.batches import Batch
     from morphospace.data.pack import Pack
 
-__all__ = ["Conditioning", "class_names"]
 
 MOST_CLASSES = 65_536
 SHOWN = 40  # a message lists no more names than this

@@ -14,8 +14,6 @@ from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.priors import Normal, Prior
 from morphospace.randomness import stream
 
-__all__ = ["Decodes", "DecodesMasks", "Encodes", "Scores", "Model", "each_condition", "masks_uint8", "seeded_noise"]
-
 
 @runtime_checkable
 class Decodes(Protocol):

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["DiagonalGaussian", "Point", "full", "per_image"]
-
 # A predicted log variance beyond this is nonsense that would overflow exp() before it could be unlearned.
 LOG_VARIANCE_BOUND = 30.0
 

@@ -13,8 +13,6 @@ from torch.nn.utils import parametrize
 
 from morphospace.models.distributions import full
 
-__all__ = ["SpectralNorm", "limit_spectrum", "MinibatchDiscrimination", "ConditionalGenerator", "Judge", "pack"]
-
 
 class SpectralNorm(nn.Module):
     """W -> W / sigma(W), sigma the largest singular value of W as a matrix (outputs, rest) (Miyato et al. 2018).

@@ -13,17 +13,6 @@ from torch.nn import functional
 
 from morphospace.models.distributions import full, per_image
 
-__all__ = [
-    "Likelihood",
-    "Bernoulli",
-    "ContinuousBernoulli",
-    "Gaussian",
-    "SquaredError",
-    "DiscretisedLogistic",
-    "Categorical",
-    "likelihood_for",
-]
-
 LEVELS = 256
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ReplayMemory"]
-
 
 class ReplayMemory(nn.Module):
     """Some of the images generated so far, for the critic not to forget (Shrivastava et al. 2017).

@@ -16,8 +16,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from morphospace.models.contract import Model
 from morphospace.models.towers import ConvDecoder
 
-__all__ = ["packed", "packed_bytes"]
-
 
 class PackedTransposed(nn.Module):
     """A transposed convolution whose weights are in the kernel's own order; it learns no more.

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from morphospace.errors import SettingError
 
-__all__ = ["Prior", "Normal", "FittedGaussian", "FittedMixture", "FITTED", "fit_prior", "prior_of"]
-
 # A product of rows with a factor takes rows x D x D numbers; so many rows at once.
 ROWS = 512
 

@@ -19,8 +19,6 @@ from torch.nn import functional
 
 from morphospace.models.towers import Shape, pyramid
 
-__all__ = ["ResidualBlock", "ResidualDecoder", "ResidualEncoder"]
-
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through a leaky ReLU
 EXPANSION = 2

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 
 from morphospace.errors import SettingError
 
-__all__ = ["Look", "MLP", "ConvEncoder", "ConvDecoder", "auto_widths", "pyramid", "initialise"]
-
 Shape = tuple[int, int, int]
 
 

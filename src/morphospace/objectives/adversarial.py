@@ -9,17 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = [
-    "AdversarialLoss",
-    "NONSATURATING",
-    "WASSERSTEIN",
-    "HINGE",
-    "LEAST_SQUARES",
-    "RELATIVISTIC",
-    "feature_distance",
-    "unrolled",
-]
-
 
 @dataclass(frozen=True)
 class AdversarialLoss:

@@ -12,21 +12,6 @@ from torch.nn import functional
 
 from morphospace.models.distributions import DiagonalGaussian
 
-__all__ = [
-    "KLParts",
-    "bits_per_dim",
-    "capacity_gap",
-    "critic_of_codes",
-    "decomposed_kl",
-    "dequantised",
-    "doubly_reparameterised",
-    "importance_bound",
-    "permuted",
-    "prior_log_prob",
-    "sampled_kl",
-    "with_free_bits",
-]
-
 N = TypeVar("N", Tensor, float)
 
 

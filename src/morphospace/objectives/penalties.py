@@ -9,8 +9,6 @@ from torch import Tensor
 
 from morphospace.models.distributions import full, per_image
 
-__all__ = ["differentiable", "squared_gradient", "zero_centred", "one_centred", "between"]
-
 
 def differentiable(images: Tensor) -> Tensor:
     """Return images at which a gradient can be taken.

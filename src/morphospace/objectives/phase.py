@@ -14,7 +14,6 @@ from morphospace.objectives.terms import Terms
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["Phase", "Round", "Turn", "Trainable"]
 
 T = TypeVar("T")
 

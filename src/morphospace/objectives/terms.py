@@ -6,8 +6,6 @@ from torch import Tensor
 
 from morphospace.models.distributions import full
 
-__all__ = ["Terms"]
-
 
 class Terms:
     """Named per-image values with weights; the loss is the weighted sum of their means.

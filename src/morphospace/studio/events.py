@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Callable
 
 from morphospace.studio.news import News
 
-__all__ = ["Board"]
-
 EVERY = 1.0  # seconds between looks
 MOST_UNREAD = 1000  # events that wait for a page that does not read them; it misses those that come then
 

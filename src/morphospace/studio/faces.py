@@ -13,17 +13,15 @@ import torch
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 
-from morphospace.api.loading import load
-from morphospace.artifacts.configuration import resolve
-from morphospace.artifacts.files import atomic
-from morphospace.artifacts.run import RunFolder
 from morphospace.data.cache import cache_folder
 from morphospace.data.prepare import prepare
 from morphospace.errors import RunError, require
+from morphospace.files import atomic
+from morphospace.runs.configuration import resolve
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.run import load
 from morphospace.studio.shelf import Shelf
 from morphospace.training.events import State
-
-__all__ = ["FILE", "MOST_BYTES", "embedded", "pack_weights"]
 
 RECIPE = "studio-faces-vae"
 FILE = "faces.safetensors"
@@ -74,7 +72,7 @@ def laid_out(weights: bytes) -> Path:
 
 def keep_checkpoint(folder: Path, state: State) -> None:
     """Write a checkpoint of weights alone."""
-    from morphospace.artifacts.checkpoints import save_checkpoint
+    from morphospace.runs.checkpoints import save_checkpoint
 
     save_checkpoint(folder / "checkpoints", state, best=False, keep=1)
 

@@ -15,8 +15,6 @@ from morphospace.errors import SettingError
 from morphospace.studio import requests as ask
 from morphospace.studio.session import Reply, Session, refusal
 
-__all__ = ["Client", "packed"]
-
 MOST_WAITING = 64
 MOST_CHANNELS = 64
 FAST_SECONDS, SLOW_SECONDS = 20.0, 180.0

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from morphospace.artifacts.checkpoints import pointed
 from morphospace.errors import RunError
+from morphospace.runs.checkpoints import pointed
 from morphospace.studio.records import plainly
 from morphospace.studio.shelf import Shelf
-
-__all__ = ["News"]
 
 READ_BYTES = 1 << 20  # of one run's curves at a look
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from morphospace.errors import require
 
-__all__ = ["MOST_DIMS", "TEXT", "Reader", "number", "shown"]
-
 MOST_DIMS = 65_536
 LARGEST = 1e3  # of a number in a code: far outside of any prior, and still finite after a network
 TEXT = 400

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from morphospace.api.diagnosing import diagnose
-from morphospace.api.loading import Run
-from morphospace.artifacts.run import RunFolder
 from morphospace.errors import MorphospaceError, SettingError
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.run import Run
 from morphospace.studio.shelf import Shelf
-
-__all__ = ["described", "diagnosed", "facts_of", "listed", "plain", "plainly", "snapshot", "trained"]
+from morphospace.tools.diagnose import diagnose
 
 MOST_LINES = 2000  # of a run's curves that a page is sent
 

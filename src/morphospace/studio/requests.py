@@ -9,27 +9,6 @@ from typing import Any
 from morphospace.errors import SettingError, nearest, require
 from morphospace.studio.reading import MOST_DIMS, TEXT, Reader, number, shown
 
-__all__ = [
-    "Card",
-    "Compare",
-    "Condition",
-    "Decode",
-    "Describe",
-    "Diagnosis",
-    "Encode",
-    "Film",
-    "MapOf",
-    "Neighbours",
-    "Project",
-    "Request",
-    "Runs",
-    "Sliders",
-    "Snapshot",
-    "Training",
-    "Walk",
-    "parse",
-]
-
 MOST_CODES = 256
 MOST_STEPS = 240
 MOST_ENDS = 8

@@ -29,8 +29,6 @@ from morphospace.studio.news import News
 from morphospace.studio.security import HEADERS, Gate
 from morphospace.studio.session import PICTURE_BYTES, Session
 
-__all__ = ["MOST_CLIENTS", "at_work", "configured", "make_app"]
-
 MOST_CLIENTS = 50
 MOST_UPLOADS = 8
 SEND_SECONDS = 20.0  # a client that takes no answer for so long is let go

@@ -18,20 +18,18 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from morphospace.api.cards import card
-from morphospace.api.codes import as_seen, codes_of
-from morphospace.api.picking import picked
-from morphospace.api.projecting import project
-from morphospace.api.walking import pace
 from morphospace.data.decode import Rule, read_header
 from morphospace.errors import DataError, MorphospaceError, SettingError
 from morphospace.latent.paths import along
+from morphospace.runs.codes import as_seen, codes_of
+from morphospace.runs.pick import picked
 from morphospace.studio import requests as ask
 from morphospace.studio.records import described, diagnosed, listed, plain, snapshot, trained
 from morphospace.studio.shelf import Shelf
 from morphospace.studio.space import Space
-
-__all__ = ["Block", "Reply", "Session", "refusal"]
+from morphospace.tools.card import card
+from morphospace.tools.project import project
+from morphospace.tools.walk.interpolate import pace
 
 LOG = logging.getLogger(__name__)
 PICTURES = 16
@@ -309,7 +307,7 @@ class Session:
 
     def film(self, request: ask.Film) -> Reply:
         """Make a walk into a GIF that goes forth and back."""
-        from morphospace.artifacts.films import save_film
+        from morphospace.pictures.films import save_film
 
         walk = request.walk
         (block,) = self.walk(walk).blocks

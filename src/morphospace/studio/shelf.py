@@ -8,12 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from morphospace.api.loading import Run, load
-from morphospace.artifacts.run import RunFolder, find_runs
 from morphospace.errors import RunError, SettingError, require
+from morphospace.runs.folder import RunFolder, find_runs
+from morphospace.runs.run import Run, load
 from morphospace.studio.space import Space
-
-__all__ = ["Shelf", "run_folders"]
 
 BYTES = 2 << 30  # of weights and codes that stay loaded
 MOST_RUNS = 500

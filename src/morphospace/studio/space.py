@@ -11,13 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.api.codes import each_code, encoder_of, judged_rows
-from morphospace.api.decoding import Decoder
-from morphospace.api.directions import directions
-from morphospace.api.loading import Run
-from morphospace.api.mapping import check_by, framed, placed, plane, told_apart
-from morphospace.api.posteriors import some_of
-from morphospace.artifacts.checkpoints import pointed
 from morphospace.data.batches import held_out
 from morphospace.data.decode import Rule, fit
 from morphospace.data.pack import Split
@@ -27,9 +20,13 @@ from morphospace.latent.directions import Direction
 from morphospace.latent.traverse import changes
 from morphospace.models.contract import seeded_noise
 from morphospace.randomness import stream
+from morphospace.runs.checkpoints import pointed
+from morphospace.runs.codes import each_code, encoder_of, judged_rows, some_of
+from morphospace.runs.decoder import Decoder
+from morphospace.runs.run import Run
 from morphospace.studio.requests import Condition
-
-__all__ = ["Chart", "Space", "small"]
+from morphospace.tools.directions.attribute import directions
+from morphospace.tools.map import check_by, framed, placed, plane, told_apart
 
 LOOKED_AT = 3000  # images whose codes are kept
 TRAINING_IMAGES = 10_000  # searched for the nearest one
@@ -178,7 +175,7 @@ class Space:
 
     def seeded(self, seeds: tuple[int, ...]) -> Tensor:
         """Return the codes that `morpho sample` draws first for each seed, (N, D)."""
-        from morphospace.api.sampling import prior_for
+        from morphospace.runs.codes import prior_for
 
         noise = torch.cat([seeded_noise(1, self.model.latent_dim, seed) for seed in seeds])
         return prior_for(self.run, "model").from_noise(noise).float()
@@ -268,7 +265,7 @@ class Space:
         """Return the leading directions: of the codes, or by the first layer where nothing can be encoded."""
 
         def made() -> Components:
-            from morphospace.api.components import components
+            from morphospace.tools.directions.components import components
 
             if self.can():
                 return components(self.run, space="weights")

@@ -7,8 +7,6 @@ from typing import Protocol
 
 from morphospace.training.events import Event, Reported
 
-__all__ = ["COLLAPSE", "CollapseStop", "REMEDIES"]
-
 COLLAPSE = "posterior collapse"
 
 # The settings that help against it, in the order to try them.

@@ -16,8 +16,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["World"]
-
 # The others wait while one packs the data, scores or writes; the libraries would give up after 10 or 30 minutes. A
 # process that dies is noticed by torchrun at once.
 PATIENCE = timedelta(hours=24)

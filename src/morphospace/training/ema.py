@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Ema"]
-
 # Until the run is 20 half-lives old, the half-life is a twentieth of its age (Karras et al. 2020): the random
 # weights of the beginning would otherwise weigh in for long.
 RAMP = 0.05

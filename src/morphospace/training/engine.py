@@ -53,8 +53,6 @@ from morphospace.training.snapshot import restore, state_of
 from morphospace.training.turn import EngineTurn
 from morphospace.training.validation import validated
 
-__all__ = ["Engine"]
-
 PROGRESS_SECONDS = 1.0  # between two signs of life; a slow model may be minutes from its first report
 NORM_STEPS = 16  # between two looks at a gradient's norm, so that a small model does not pay for it
 

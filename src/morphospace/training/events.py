@@ -11,22 +11,6 @@ from torch import Tensor
 from morphospace.objectives.clock import Clock
 from morphospace.training.selection import Score
 
-__all__ = [
-    "State",
-    "Event",
-    "Resumed",
-    "Progressed",
-    "Reported",
-    "Validated",
-    "Scored",
-    "Checkpointed",
-    "Finished",
-    "Listener",
-    "Remembers",
-    "remembered",
-    "reminded",
-]
-
 
 @dataclass(frozen=True)
 class State:

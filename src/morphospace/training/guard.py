@@ -11,8 +11,6 @@ from torch import Tensor
 from morphospace.errors import TrainingError
 from morphospace.objectives.clock import Clock
 
-__all__ = ["Guard", "not_finite"]
-
 
 class Guard:
     """Watches losses; on an accelerator without waiting for them.

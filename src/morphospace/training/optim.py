@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from morphospace.errors import RunError, SettingError
 from morphospace.objectives.clock import Clock, cosine, ramp
 
-__all__ = ["make_optimizer", "learning_rate", "optimizer_state", "load_optimizer_state"]
-
 
 def make_optimizer(
     parameters: list[nn.Parameter], kind: str, lr: float, betas: tuple[float, float], weight_decay: float

@@ -12,8 +12,6 @@ from morphospace.errors import SettingError, require
 from morphospace.objectives.phase import Phase
 from morphospace.training.optim import make_optimizer
 
-__all__ = ["check_phases", "optimizers_for", "parameters_of"]
-
 Learned = Mapping[str, Sequence[nn.Parameter]]
 
 

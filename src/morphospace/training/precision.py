@@ -12,8 +12,6 @@ from torch import nn
 
 from morphospace.errors import SettingError
 
-__all__ = ["choose_device", "choose_precision", "autocast", "keep_freed_blocks", "to_device"]
-
 
 def choose_device(name: str) -> torch.device:
     """Return the device that `name` means; `auto` takes cuda where there is one, else the CPU.

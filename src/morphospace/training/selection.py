@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["LOSS", "Score", "Selection"]
-
 LOSS = "loss"
 """What is chosen by unless told otherwise: the training objective on held-out images."""
 

@@ -8,8 +8,6 @@ from typing import Literal
 from morphospace.errors import require
 from morphospace.training.selection import LOSS
 
-__all__ = ["TrainingSettings", "CHANGEABLE"]
-
 # What may differ when a run goes on: how long, where, and what it tells; never what is computed at a step.
 CHANGEABLE = frozenset(
     {

@@ -16,8 +16,6 @@ from morphospace.training.weights import load_weights
 if TYPE_CHECKING:
     from morphospace.training.engine import Engine
 
-__all__ = ["restore", "state_of"]
-
 
 def state_of(engine: Engine, spent: float = 0.0) -> State:
     """Return all that exact resume needs; the tensors are the live ones, not copies.

@@ -13,7 +13,6 @@ from morphospace.objectives.clock import Clock
 if TYPE_CHECKING:
     from morphospace.training.engine import Engine
 
-__all__ = ["EngineTurn"]
 
 T = TypeVar("T")
 

@@ -13,8 +13,6 @@ from morphospace.training.turn import EngineTurn
 if TYPE_CHECKING:
     from morphospace.training.engine import Engine
 
-__all__ = ["validated"]
-
 
 def validated(engine: Engine) -> Validated | None:
     """Judge the held-out images by the phases that validate, with the averaged weights where there are any."""

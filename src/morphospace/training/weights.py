@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from morphospace.errors import RunError
 
-__all__ = ["load_weights"]
-
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     """Copy named weights into a network, in the layout that it has.

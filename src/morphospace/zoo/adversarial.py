@@ -30,7 +30,6 @@ from morphospace.zoo.settings_gan import GANSettings
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["GAN"]
 
 KEPT = 8  # one in so many of the critic's fakes goes into the replay memory
 

@@ -22,7 +22,6 @@ from morphospace.zoo.settings_vae import AESettings
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["AE"]
 
 WATCHED_EVERY = 16
 

@@ -13,8 +13,6 @@ from morphospace.zoo.vae import Variational
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["BetaTCVAE"]
-
 
 class BetaTCVAE(Variational):
     """Minimises -log p(x | z) + alpha information + beta total correlation + gamma distance of units from the prior.

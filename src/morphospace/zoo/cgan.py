@@ -13,8 +13,6 @@ from morphospace.objectives.adversarial import NONSATURATING
 from morphospace.zoo.adversarial import GAN
 from morphospace.zoo.settings_gan import CGANSettings
 
-__all__ = ["CGAN"]
-
 
 class CGAN(GAN):
     """An embedding of the condition joins the code; the critic judges whether an image is real and of that kind.

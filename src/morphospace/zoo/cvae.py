@@ -16,8 +16,6 @@ from morphospace.zoo.vae import VAE
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["CVAE"]
-
 
 class CVAE(VAE):
     """A VAE of p(x | z, c): the condition c is joined to the code, and to the image.

@@ -6,8 +6,6 @@ from morphospace.objectives.adversarial import NONSATURATING
 from morphospace.zoo.adversarial import GAN
 from morphospace.zoo.settings_gan import DCGANSettings
 
-__all__ = ["DCGAN"]
-
 
 class DCGAN(GAN):
     """Minimises -log D(x) - log(1 - D(G(z))) against -log D(G(z))."""

@@ -21,8 +21,6 @@ from morphospace.zoo.vae import VAE
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["FactorVAE"]
-
 
 class FactorVAE(VAE):
     """Minimises the VAE's loss + gamma KL(q(z) || prod_d q(z_d)), estimated by the density ratio trick.

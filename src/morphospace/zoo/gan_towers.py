@@ -12,8 +12,6 @@ from morphospace.models.residual import ResidualDecoder, ResidualEncoder
 from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, Shape, auto_widths, initialise
 from morphospace.zoo.settings_gan import GANSettings
 
-__all__ = ["critic_widths", "make_generator", "make_critic"]
-
 
 def critic_widths(settings: GANSettings, shape: Shape) -> tuple[int, ...]:
     """Return the critic's widths, as set or as chosen from the image's shape."""

@@ -13,8 +13,6 @@ from morphospace.zoo.vae import Variational
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["IWAE"]
-
 
 class IWAE(Variational):
     """Minimises -E[log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x)], the z_k drawn from q(z | x).

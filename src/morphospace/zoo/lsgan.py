@@ -6,8 +6,6 @@ from morphospace.objectives.adversarial import LEAST_SQUARES
 from morphospace.zoo.adversarial import GAN
 from morphospace.zoo.settings_gan import LSGANSettings
 
-__all__ = ["LSGAN"]
-
 
 class LSGAN(GAN):
     """Squared errors to the targets 1 for real and 0 for generated images, 1 for the generator."""

@@ -20,8 +20,6 @@ from morphospace.zoo.vae import VAE
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["MaskVAE"]
-
 
 class MaskVAE(VAE):
     """p(mask | z) p(image within the mask | z): pixels outside the true mask count nothing.

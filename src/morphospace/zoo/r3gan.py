@@ -6,8 +6,6 @@ from morphospace.objectives.adversarial import RELATIVISTIC
 from morphospace.zoo.adversarial import GAN
 from morphospace.zoo.settings_gan import R3GANSettings
 
-__all__ = ["R3GAN"]
-
 
 class R3GAN(GAN):
     """Each fake is compared with a real image; zero-centred penalties on both kinds make the game converge locally.

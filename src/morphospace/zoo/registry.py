@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from morphospace.models.conditioning import Conditioning
     from morphospace.models.contract import Model
 
-__all__ = ["ZOO", "ModelSettings", "member", "settings_class"]
 
 ZOO: dict[str, type[ModelSettings]] = {}
 

@@ -9,8 +9,6 @@ from morphospace.errors import require
 from morphospace.zoo.registry import member
 from morphospace.zoo.settings_vae import VAESettings
 
-__all__ = ["VAEGANSettings"]
-
 
 @member("vae-gan", "morphospace.zoo.vae_gan:VAEGAN", "Larsen et al. 2016")
 @dataclass(frozen=True, kw_only=True)

@@ -8,17 +8,6 @@ from typing import Literal
 from morphospace.errors import require
 from morphospace.zoo.registry import ModelSettings, member
 
-__all__ = [
-    "GANSettings",
-    "DCGANSettings",
-    "WGANSettings",
-    "WGANGPSettings",
-    "SNGANSettings",
-    "CGANSettings",
-    "LSGANSettings",
-    "R3GANSettings",
-]
-
 AUGMENTATIONS = ("colour", "translation", "cutout")
 
 

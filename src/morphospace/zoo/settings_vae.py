@@ -8,16 +8,6 @@ from typing import Literal
 from morphospace.errors import require
 from morphospace.zoo.registry import ModelSettings, member
 
-__all__ = [
-    "AESettings",
-    "VAESettings",
-    "IWAESettings",
-    "CVAESettings",
-    "FactorVAESettings",
-    "BetaTCVAESettings",
-    "MaskVAESettings",
-]
-
 Likelihoods = Literal[
     "bernoulli", "continuous-bernoulli", "gaussian", "squared-error", "discretised-logistic", "categorical"
 ]

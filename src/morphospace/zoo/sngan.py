@@ -6,8 +6,6 @@ from morphospace.objectives.adversarial import HINGE
 from morphospace.zoo.adversarial import GAN
 from morphospace.zoo.settings_gan import SNGANSettings
 
-__all__ = ["SNGAN"]
-
 
 class SNGAN(GAN):
     """Every layer of the critic has a largest singular value of 1, hence the critic a bounded slope."""

@@ -23,8 +23,6 @@ from morphospace.zoo.settings_vae import AESettings, VAESettings
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["VAE", "Variational"]
-
 
 class Variational(AE):
     """An autoencoder whose encoder gives a distribution, and whose codes have the prior N(0, I)."""

@@ -24,7 +24,6 @@ from morphospace.zoo.vae import VAE
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
-__all__ = ["VAEGAN"]
 
 PLAIN = "vae"  # the plain VAE's phase: what is drawn at a step depends on its name
 

@@ -6,8 +6,6 @@ from morphospace.objectives.adversarial import WASSERSTEIN
 from morphospace.zoo.adversarial import GAN
 from morphospace.zoo.settings_gan import WGANSettings
 
-__all__ = ["WGAN"]
-
 
 class WGAN(GAN):
     """The critic's lead on real images bounds a multiple of the earth mover's distance; clipping holds its slope."""

@@ -6,8 +6,6 @@ from morphospace.objectives.adversarial import WASSERSTEIN
 from morphospace.zoo.adversarial import GAN
 from morphospace.zoo.settings_gan import WGANGPSettings
 
-__all__ = ["WGANGP"]
-
 
 class WGANGP(GAN):
     """As WGAN, the critic held near slope 1 by 10 (|gradient| - 1)^2 at points between real and generated images.

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["Canvas", "Window"]
-
 Window = tuple[slice, slice]
 _WHOLE = np.float32(65536)
 _F = np.float32

@@ -10,8 +10,6 @@ import numpy as np
 from morphospace.data.faces.canvas import Window
 from morphospace.data.faces.traits import Traits
 
-__all__ = ["Frame", "head_frame", "window_of"]
-
 _F = np.float32
 
 

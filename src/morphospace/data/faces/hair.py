@@ -12,8 +12,6 @@ from morphospace.data.faces.palette import shade
 from morphospace.data.faces.shapes import cut, ellipse, join, ring
 from morphospace.data.faces.traits import HAIR_STYLES, Traits
 
-__all__ = ["paint_hair"]
-
 _F = np.float32
 _STYLE = {name: i for i, name in enumerate(HAIR_STYLES)}
 

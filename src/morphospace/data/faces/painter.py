@@ -18,8 +18,6 @@ from morphospace.data.faces.palette import FRAMES, HAIR, IRIS, SKIN, hue, ramp, 
 from morphospace.data.faces.shapes import bar, cut, ellipse, join, ring
 from morphospace.data.faces.traits import Traits
 
-__all__ = ["PARTS", "WHOLE", "paint"]
-
 _F = np.float32
 # Front to back.
 LAYERS = (

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["FRAMES", "HAIR", "hue", "ramp", "shade"]
-
 SKIN = np.array([(255, 226, 205), (246, 204, 168), (222, 168, 124), (172, 116, 80), (112, 72, 52)], np.float32)
 IRIS = np.array([(92, 58, 36), (122, 92, 48), (86, 128, 78), (72, 128, 172), (64, 92, 152)], np.float32)
 HAIR = np.array(

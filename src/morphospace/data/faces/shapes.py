@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["bar", "cut", "ellipse", "join", "ring"]
-
 _TINY = np.float32(1e-6)
 
 

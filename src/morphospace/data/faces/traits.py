@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["ATTRIBUTES", "FACTORS", "HAIR_COLOURS", "HAIR_STYLES", "Traits", "draw_traits"]
-
 HAIR_STYLES = ("bald", "short", "swept", "long", "bob", "bun", "curly")
 HAIR_COLOURS = ("black", "brown", "auburn", "blond", "silver", "pink", "teal")
 GLASSES_FROM, BEARD_FROM = 0.70, 0.75

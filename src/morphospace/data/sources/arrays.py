@@ -14,8 +14,6 @@ from morphospace.data.pack import KINDS
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["ArrayFile", "Npy", "Npz", "StreamedArray"]
-
 _IMAGES = ("images", "imgs", "x", "data", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "arr_1")
 _SPLITS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}

@@ -16,8 +16,6 @@ from morphospace.data.decode import Chunk, Rule, decode_chunk
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError
 
-__all__ = ["Contents", "Part", "Sample", "Samples", "Source", "SourceInfo", "fingerprint", "size_of_files"]
-
 Say = Callable[[str], None]
 
 

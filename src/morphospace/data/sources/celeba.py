@@ -12,8 +12,6 @@ import numpy as np
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
 from morphospace.errors import DataError
 
-__all__ = ["CelebA", "read_attributes"]
-
 _SPLITS = ("train", "valid", "test")
 _HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 _LISTS = ("list_attr_celeba", "list_eval_partition")

@@ -17,8 +17,6 @@ from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fi
 from morphospace.data.sources.celeba import read_attributes
 from morphospace.errors import DataError, SettingError, nearest
 
-__all__ = ["PARTS", "CelebAMaskHQ", "Face", "decode_faces"]
-
 # In the order of the class maps, whose 0 is background.
 PARTS = (
     "skin", "nose", "eye_g", "l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear",

@@ -10,8 +10,6 @@ import numpy as np
 
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo
 
-__all__ = ["Digits"]
-
 _TRAIN = 1437
 
 

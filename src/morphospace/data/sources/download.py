@@ -9,8 +9,6 @@ from pathlib import Path
 from morphospace.data.cache import locked, make_folder
 from morphospace.errors import DataError
 
-__all__ = ["download"]
-
 _TIMEOUT_SECONDS = 20
 _BLOCK = 1 << 18
 _LARGE = 1 << 20

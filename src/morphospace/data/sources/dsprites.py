@@ -12,8 +12,6 @@ from morphospace.data.sources.arrays import ArrayFile, StreamedArray
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["DSprites"]
-
 _FILES = {
     "full": "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
     "downsampled": "dsprites_downsampled.npz",

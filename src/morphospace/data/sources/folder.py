@@ -13,8 +13,6 @@ from morphospace.data.decode import Blob, read_header
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["ENDINGS", "Folder"]
-
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _NAMED = frozenset(f"{name}/" for name in _SPLITS)

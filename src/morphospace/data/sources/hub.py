@@ -15,8 +15,6 @@ from morphospace.data.sources.base import Contents, Part, SourceInfo, fingerprin
 from morphospace.data.sources.folder import Folder
 from morphospace.errors import DataError, MissingExtra, SettingError
 
-__all__ = ["Hub"]
-
 _SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
 _IMAGE, _LABEL = ("image", "img", "images", "jpg", "png"), ("label", "labels", "cls", "fine_label", "class")
 

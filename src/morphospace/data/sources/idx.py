@@ -14,8 +14,6 @@ from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fi
 from morphospace.data.sources.download import download
 from morphospace.errors import DataError
 
-__all__ = ["FashionMnist", "Kmnist", "Mnist", "read_idx"]
-
 _STEMS = {
     ("train", "images"): "train-images-idx3-ubyte",
     ("train", "labels"): "train-labels-idx1-ubyte",

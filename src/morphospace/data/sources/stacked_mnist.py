@@ -10,8 +10,6 @@ import numpy as np
 from morphospace.data.sources.base import Contents, Part, SourceInfo
 from morphospace.data.sources.idx import Mnist
 
-__all__ = ["StackedMnist"]
-
 _COUNT = {"train": 60_000, "test": 10_000}
 
 

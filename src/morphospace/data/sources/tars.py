@@ -12,8 +12,6 @@ from typing import IO, Any
 
 from morphospace.errors import DataError
 
-__all__ = ["BROKEN", "Forwards", "members", "opened"]
-
 MOST_BYTES = 256 << 20  # of one member, and of what is read at once, whatever a header claims
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS, _TRIES, _PAUSE_SECONDS = 20, 4, 1.0

@@ -17,8 +17,6 @@ from morphospace.data.sizes import parse_background, parse_size
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo
 from morphospace.errors import SettingError, nearest
 
-__all__ = ["ToyFaces", "draw_faces"]
-
 VERSION = 1  # raised whenever a face of a given seed and number comes to look different
 PAINTING = 2  # raised whenever it does where the background is painted over
 _SIDE = 64

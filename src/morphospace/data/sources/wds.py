@@ -22,8 +22,6 @@ from morphospace.data.sources.folder import ENDINGS
 from morphospace.data.sources.tars import BROKEN, MOST_BYTES, members, opened
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["Wds", "expand"]
-
 _IMAGES = tuple(ending[1:] for ending in ENDINGS)
 _TABLES = ("cls", "json", "txt")
 _MOST_TABLE_BYTES = 1 << 20

@@ -17,8 +17,6 @@ from morphospace.data.sources.base import SourceInfo, fingerprint
 from morphospace.data.sources.folder import ENDINGS, Folder
 from morphospace.errors import DataError, SettingError
 
-__all__ = ["Zipped"]
-
 _MOST_BYTES = 256 << 20  # of one image file, unpacked
 
 

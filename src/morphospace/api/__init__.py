@@ -1,1 +1,0 @@
-"""Train, resume, load, sample, reconstruct: the only place where the stages meet."""

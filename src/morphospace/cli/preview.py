@@ -1,0 +1,158 @@
+"""What can be said of a run before it begins: shape, parameters, precision, and what its beta amounts to."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from morphospace.data.settings import DataSettings
+from morphospace.errors import SettingError
+from morphospace.runs.configuration import Configuration
+from morphospace.training.settings import TrainingSettings
+from morphospace.zoo.settings import BetaTCVAESettings, ModelSettings, VAESettings
+
+if TYPE_CHECKING:
+    from morphospace.models.conditioning import Conditioning
+
+
+Shape = tuple[int, int, int]
+
+
+def shape_of(data: DataSettings) -> Shape | None:
+    """Return the (H, W, C) that data settings lead to, or None where only the files can tell.
+
+    Raises:
+        SettingError: A size that is none.
+        DataError: Neither a source nor a pack.
+    """
+    from morphospace.data.prepare import parse_size, prepare
+    from morphospace.data.sources import SOURCES
+
+    size, name = parse_size(data.size), data.data.partition(":")[0]
+    if name not in SOURCES:
+        return prepare(data).shape  # a pack, only opened; or the refusal
+    native = SOURCES[name].info.shape
+    if native is None:
+        return (*size, data.channels) if size and data.channels else None
+    return (*(size or native[:2]), data.channels or native[2])
+
+
+def foretold(configuration: Configuration) -> Conditioning | None:
+    """Return what a conditional model will be told, as far as it is known before the data are read.
+
+    Raises:
+        SettingError: A condition that is none, or that the pack given does not have.
+        DataError: Neither a source nor a pack.
+    """
+    from morphospace.data.prepare import prepare
+    from morphospace.data.sources import SOURCES
+    from morphospace.models.conditioning import Conditioning
+
+    text, name = configuration.condition, configuration.data.data.partition(":")[0]
+    if not text:
+        return None
+    if name not in SOURCES:
+        return Conditioning.for_pack(text, prepare(configuration.data))  # a pack, only opened
+    classes = getattr(SOURCES[name], "classes", ())
+    if text == "label" and not classes:
+        return None
+    return Conditioning.of(text, classes, [name.strip() for name in text.partition(":")[2].split(",")])
+
+
+def parameter_counts(model: ModelSettings, shape: Shape, told: Conditioning | None = None) -> dict[str, int]:
+    """Count a model's parameters, network by network, without making them.
+
+    Args:
+        model: The model's settings.
+        shape: (H, W, C) of its images.
+        told: What a conditional model is told.
+
+    Raises:
+        SettingError: The towers cannot make such images.
+    """
+    import torch
+
+    with torch.device("meta"):
+        networks = model.build(shape, None, told).networks
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in networks.named_children()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def beta_line(model: ModelSettings, shape: Shape) -> str:
+    """Return what a VAE's beta amounts to in nats, where its reductions make it something else; else nothing."""
+    if not isinstance(model, VAESettings | BetaTCVAESettings):
+        return ""
+    values = math.prod(shape)
+    # In beta-tcvae it is the total correlation's weight, and the KL has none of its own.
+    nats = model.beta_in_nats(values) if isinstance(model, VAESettings) else model.in_nats(model.beta, values)
+    if math.isclose(nats, model.beta):
+        return ""
+    plain = {"reduction": "sum", "kl_reduction": "sum"} if isinstance(model, VAESettings) else {"reduction": "sum"}
+    why = [f"{name}={getattr(model, name)}" for name, usual in plain.items() if getattr(model, name) != usual]
+    why += ["likelihood=squared-error"] if model.likelihood == "squared-error" else []
+    return f"beta {model.beta:g} with {', '.join(why)} amounts to beta {nats:,.6g} in nats"
+
+
+def counted(model: ModelSettings, shape: Shape, told: Conditioning | None) -> str:
+    """Return a line with a model's parameters; how many a conditional one has is known with its data only."""
+    condition = getattr(model, "condition", "")
+    if condition and told is None:
+        return f"{model.name}: told {condition}"
+    counts = parameter_counts(model, shape, told)
+    each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"{model.name}: {sum(counts.values()):,} parameters ({each})"
+
+
+def opening(configuration: Configuration, shape: Shape | None, told: Conditioning | None = None) -> list[str]:
+    """Return the lines that a run begins with; few where it is not known yet what the model will be like.
+
+    Args:
+        configuration: All settings.
+        shape: (H, W, C) of the images, if known.
+        told: What a conditional model is told, if known.
+
+    Raises:
+        SettingError: The towers cannot make such images, or there is no such device, precision or metric.
+    """
+    from morphospace.training.precision import choose_device, choose_precision
+
+    scored = scores_line(configuration.training)
+    model, s = configuration.model, configuration.training
+    device = choose_device(s.device)
+    precision = choose_precision(s.precision, device)
+    length = f"{s.images:,} images" if s.images else f"{s.epochs:g} epochs"
+    data = configuration.data.data
+    about = f"{length}, batch {s.batch_size}, {precision} on {device}, seed {s.seed}"
+    if shape is None:
+        return [f"{model.name} on {data}: {about}", *scored]
+    height, width, channels = shape
+    lines = [
+        counted(model, shape, told),
+        f"{data} at {height}x{width}x{channels}: {about}",
+    ]
+    return [*lines, *filter(None, [beta_line(model, shape)]), *scored]
+
+
+def scores_line(training: TrainingSettings) -> list[str]:
+    """Return a line with what is scored on the way; none where nothing is.
+
+    Raises:
+        SettingError: There is no such metric, or nothing can be chosen by it.
+    """
+    if not training.scores:
+        return []
+    from morphospace.tools.train.scoring import planned
+
+    plan = planned(training)
+    return [] if plan is None else [plan.words]
+
+
+def checked_start(start_from: str | None) -> None:
+    """Refuse a run to start from that is none.
+
+    Raises:
+        SettingError: There is no such run.
+    """
+    if start_from is not None and not (Path(start_from) / "run.toml").is_file():
+        raise SettingError(f"from = {start_from!r}: no run.toml there; give the folder of a finished run")

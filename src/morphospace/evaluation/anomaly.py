@@ -1,0 +1,239 @@
+"""How strange a model finds images, one number each, higher for stranger, and how well that tells strange ones."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from morphospace.errors import SettingError, require
+from morphospace.latent.project import mean_squared
+from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
+from morphospace.models.distributions import DiagonalGaussian, full
+from morphospace.models.likelihoods import Bernoulli, ContinuousBernoulli, Likelihood
+from morphospace.objectives.elbo import importance_bound, prior_log_prob
+from morphospace.randomness import stream
+
+CODES_AT_ONCE = 1024
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A model with a density of images given codes, and a posterior: what a bound on log p(x) is made of."""
+
+    likelihood: Likelihood
+
+    def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor: ...
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian: ...
+
+
+def bounded(model: Model, by: str) -> Bounded:
+    """Return the model as one that bounds log p(x).
+
+    Raises:
+        SettingError: It has no posterior or no density, or its bound is of more than the image.
+    """
+    name = model.settings.name
+    rule = f"{name} has no bound on log p(x); score it by reconstruction, latent or critic"
+    require(isinstance(model, Bounded) and model.prior is not None and not model.needs, "by", by, rule)
+    # An autoencoder that was given a prior still encodes to points.
+    require(getattr(model, "code_outputs", 2) == 2, "by", by, rule)
+    return model  # type: ignore[return-value]
+
+
+def density_words(model: Model, binary: bool) -> str:
+    """Return what a model's bound is of: nats, or something in their unit that is no likelihood."""
+    likelihood = bounded(model, "elbo").likelihood
+    plain = isinstance(likelihood, Bernoulli) and not isinstance(likelihood, ContinuousBernoulli)
+    if plain and not binary:
+        return "nats of a cross-entropy on grey pixels, which is no density"
+    return "nats" if likelihood.is_density else "nats up to a constant"
+
+
+@torch.no_grad()
+def negative_bounds(
+    model: Model,
+    images: Tensor,
+    condition: Tensor | None = None,
+    *,
+    draws: int = 8,
+    importance: bool = False,
+    seed: int = 0,
+    start: int = 0,
+) -> Tensor:
+    """Return minus a bound on log p(x) of images (B, C, H, W) in the model's range, in nats, (B,), float64.
+
+    The evidence lower bound, 1/K sum_k log p(x | z_k) - KL(q(z | x) || N(0, I)) with the KL in closed form, or where
+    `importance` the tighter log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) (Burda et al. 2016). beta, free bits and
+    other weights of the training loss do not enter: they are no part of a likelihood.
+
+    Args:
+        model: A VAE.
+        images: The images.
+        condition: (B, K), where the model is conditional.
+        draws: Codes z_k drawn from q(z | x) for each image.
+        importance: Which bound.
+        seed: Of the draws, which depend on (seed, start + i) only.
+        start: Number of the first image.
+    """
+    require(draws >= 1, "draws", draws, "must be at least 1")
+    able = bounded(model, "iwae" if importance else "elbo")
+    posterior = able.encode(images, condition)
+    noise = seeded_noise(len(images), draws * model.latent_dim, stream(seed, "score"), start=start)
+    noise = noise.view(len(images), draws, model.latent_dim)
+    at_once, found = max(1, CODES_AT_ONCE // draws), []
+    for first in range(0, len(images), at_once):
+        rows = slice(first, first + at_once)
+        each = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows]).repeated(draws)
+        z = each.sample(noise[rows].flatten(0, 1).to(each.mean))
+        told = None if condition is None else condition[rows].repeat_interleave(draws, 0)
+        likely = able.likelihood.log_prob(able.raw(z.to(model.dtype), told), images[rows].repeat_interleave(draws, 0))
+        likely = likely.double().view(-1, draws)
+        if importance:
+            ratio = (prior_log_prob(z) - each.log_prob(z)).double().view(-1, draws)
+            found.append(-importance_bound(likely + ratio))
+        else:
+            kl = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows]).kl().double()
+            found.append(kl - likely.mean(1))
+    return torch.cat(found).cpu()
+
+
+@torch.no_grad()
+def reconstruction_errors(model: Model, encoder: Encodes, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    """Return the mean squared error a pixel between images and what the means of their codes decode to, (B,).
+
+    Both in [0, 1], whatever the model's own range.
+    """
+    name = model.settings.name
+    if not isinstance(model, Decodes):
+        raise SettingError(f"by = 'reconstruction': {name} does not decode; score it by critic")
+    z = encoder.encode(images, condition).mean
+    return mean_squared(model.decode(z.to(model.dtype), condition), images, model.signed).double().cpu()
+
+
+@torch.no_grad()
+def critic_scores(model: Model, images: Tensor, condition: Tensor | None = None) -> Tensor:
+    """Return minus the critic's judgement of images, (B,): it rises as they look less real.
+
+    Raises:
+        SettingError: There is no critic of single images.
+    """
+    if not isinstance(model, Scores):
+        name = model.settings.name
+        raise SettingError(f"by = 'critic': {name} has no critic; score it by elbo, iwae, reconstruction or latent")
+    return -full(model.score(images, condition)).double().cpu()
+
+
+class CodeStatistics:
+    """Mean and covariance of codes (N, D), gathered a block at a time in float64.
+
+    Blocks are merged by their means and scatters, which keeps every digit however many there are (Chan, Golub &
+    LeVeque 1983).
+
+    Args:
+        dim: D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.mean = torch.zeros(dim, dtype=torch.float64)
+        self.scatter = torch.zeros(dim, dim, dtype=torch.float64)
+
+    def add(self, codes: Tensor) -> None:
+        """Take note of codes (B, D)."""
+        block = codes.detach().cpu().double()
+        mean = block.mean(0)
+        total, step = self.count + len(block), mean - self.mean
+        centred = block - mean
+        self.scatter += centred.T @ centred + torch.outer(step, step) * (self.count * len(block) / total)
+        self.mean += step * (len(block) / total)
+        self.count = total
+
+    def distances(self, codes: Tensor) -> Tensor:
+        """Return the Mahalanobis distances of codes (B, D), sqrt((z - m)^T C^-1 (z - m)), (B,), in float64.
+
+        C is the covariance of the N codes with N below the line. A ridge of 1e-6 of the mean variance keeps units
+        that do not vary from being divided by nothing.
+        """
+        require(self.count > 1, "codes", self.count, "at least 2 are needed for a covariance")
+        covariance = self.scatter / self.count
+        ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12)
+        factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance), dtype=torch.float64))
+        centred = (codes.detach().cpu().double() - self.mean).T
+        return torch.linalg.solve_triangular(factor, centred, upper=False).square().sum(0).sqrt()
+
+
+def complexity(images: np.ndarray) -> np.ndarray:
+    """Return the length of each uint8 image (B, H, W, C) as a PNG file, in nats, (B,).
+
+    Likelihood favours simple images, whatever was learned from: a lossless code's length says how simple one is.
+    Minus log p(x) minus this is a log ratio of the model to a general-purpose one (Serra et al. 2020, "Input
+    complexity and out-of-distribution detection with likelihood-based generative models").
+    """
+    nats = np.empty(len(images))
+    for i, image in enumerate(images):
+        held = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(held, format="PNG", optimize=True)
+        nats[i] = held.tell() * 8 * math.log(2)
+    return nats
+
+
+@dataclass(frozen=True)
+class Auroc:
+    """The area under the receiver operating characteristic: how often a strange image scores above a usual one.
+
+    Attributes:
+        value: 1 for always, 0.5 for a guess, below that the wrong way round.
+        low: Lower end of the 95 % bootstrap interval.
+        high: Its upper end.
+        strange: How many strange images.
+        usual: How many usual ones.
+    """
+
+    value: float
+    low: float
+    high: float
+    strange: int
+    usual: int
+
+
+def auroc(usual: np.ndarray, strange: np.ndarray, *, rounds: int = 500, seed: int = 0) -> Auroc:
+    """Return P(s > u) + P(s = u) / 2 for scores of strange and usual images, with a bootstrap interval.
+
+    Both kinds are drawn anew with replacement, each by itself, so that their numbers stay.
+
+    Args:
+        usual: Scores (N,).
+        strange: Scores (M,).
+        rounds: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        SettingError: One of them is empty, or a score is not a number.
+    """
+    require(len(strange) > 0, "strange", len(strange), "no image is strange; name labels that the images have")
+    require(len(usual) > 0, "strange", len(strange), "every image is strange; name fewer labels")
+    finite = bool(np.isfinite(usual).all() and np.isfinite(strange).all())
+    require(finite, "scores", "nan", "a score is not finite; take another --by")
+    rng = np.random.default_rng(stream(seed, "auroc"))
+    value, drawn = _above(usual, strange), np.empty(rounds)
+    for i in range(rounds):
+        drawn[i] = _above(
+            usual[rng.integers(len(usual), size=len(usual))], strange[rng.integers(len(strange), size=len(strange))]
+        )
+    low, high = np.quantile(drawn, (0.025, 0.975)) if rounds else (value, value)
+    return Auroc(value, float(low), float(high), len(strange), len(usual))
+
+
+def _above(usual: np.ndarray, strange: np.ndarray) -> float:
+    """Return how often a strange score is above a usual one, ties counting half."""
+    ordered = np.sort(usual)
+    below = np.searchsorted(ordered, strange, "left") + np.searchsorted(ordered, strange, "right")
+    return float(below.mean() / 2 / len(usual))

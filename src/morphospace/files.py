@@ -1,0 +1,53 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from morphospace.errors import RunError
+
+
+def sync_folder(path: Path) -> None:
+    """Make a folder's entries durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's refusals while writing `path` (no permission, a full disk) into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RunError(
+            f"out = {str(path)!r}: cannot be written ({reason}); free space or choose another path"
+        ) from error
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, synced and renamed to it when the block ends well, removed otherwise."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix stays, because writers choose the format by it.
+        partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+        try:
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text to a file that appears whole or not at all."""
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8")

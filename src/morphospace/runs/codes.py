@@ -1,0 +1,259 @@
+"""Codes of images, by whatever encoder a run has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from morphospace.runs.checkpoints import load_tensors, save_tensors
+from morphospace.files import atomic
+from morphospace.errors import SettingError, require
+from morphospace.models.contract import Decodes, DecodesMasks, masks_uint8
+from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
+from morphospace.data.batches import permutation
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.runs.encoder import kept_encoder
+from morphospace.runs.run import Run
+from morphospace.data.augment import binarised
+from morphospace.data.batches import held_out
+from morphospace.data.pack import Pack, Split
+from morphospace.errors import RunError
+from morphospace.models.contract import Encodes, Model, seeded_noise
+from morphospace.randomness import stream
+
+
+
+AT_ONCE = 256
+FITTED_ON = 10_000
+
+
+def encoder_of(run: Run) -> Encodes:
+    """Return what encodes a run's images: the model itself, or the encoder trained for it afterwards.
+
+    Raises:
+        RunError: There is neither.
+    """
+    if isinstance(run.model, Encodes):
+        return run.model
+    kept = kept_encoder(run)
+    if kept is not None:
+        return kept
+    name = run.configuration.model.name
+    raise RunError(
+        f"run = {str(run.path)!r}: {name} has no encoder: use `morpho project` or train one with `morpho train-encoder`"
+    )
+
+
+def encodes(run: Run) -> bool:
+    """Return whether a run has an encoder, its model's or one trained for it."""
+    try:
+        encoder_of(run)
+    except RunError:
+        return False
+    return True
+
+
+def chunks(values: Tensor, condition: Tensor | None) -> Iterator[tuple[Tensor, ...]]:
+    """Split values, and conditions where there are any, for networks that take so many at once."""
+    several = [values] if condition is None else [values, condition]
+    return zip(*(tensor.split(AT_ONCE) for tensor in several))
+
+
+def as_seen(run: Run, images: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Return uint8 images (N, H, W, C) as the run's model was trained on them: of 0 and 255 only, where it binarises.
+
+    Of a dynamic binarisation it is one draw an image, always the same, by its row in the split. Images that are
+    binary already stay as they are.
+    """
+    return binarised(images, run.configuration.data.binarise, np.arange(len(images)) if rows is None else rows)
+
+
+@torch.no_grad()
+def codes_of(
+    run: Run,
+    images: np.ndarray,
+    condition: Tensor | None = None,
+    *,
+    rows: np.ndarray | None = None,
+    drawn: bool = False,
+    seed: int = 0,
+    start: int = 0,
+) -> Tensor:
+    """Encode uint8 images (N, H, W, C) in chunks, binarised as the model was trained on them.
+
+    Args:
+        run: A loaded run.
+        images: The images.
+        condition: (N, K), where the model is conditional.
+        rows: (N,), their rows in the split, by which they are binarised.
+        drawn: Draw each code from its posterior in place of taking its mean.
+        seed: Which draws; row i depends on (seed, start + i) only.
+        start: Number of the first image.
+
+    Returns:
+        float32 codes (N, D) on the CPU.
+    """
+    encoder, model = encoder_of(run), run.model
+    noise = seeded_noise(len(images), model.latent_dim, stream(seed, "posterior"), start=start) if drawn else None
+    found, first = [], 0
+    for part, *told in chunks(torch.from_numpy(as_seen(run, np.array(images), rows)), condition):
+        posterior = encoder.encode(model.from_uint8(part), *(c.to(model.device, model.dtype) for c in told))
+        own = None if noise is None else noise[first : first + len(part)].to(posterior.mean)
+        found.append((posterior.mean if own is None else posterior.sample(own)).cpu())
+        first += len(part)
+    return torch.cat(found).float()
+
+
+def each_code(
+    run: Run, split: Split, rows: np.ndarray, *, drawn: bool = False, seed: int = 0
+) -> Iterator[tuple[Tensor, np.ndarray]]:
+    """Encode the images of some rows of a split, a block at a time: memory is flat in their number.
+
+    Yields:
+        Codes (B, D), and the rows (B,) they belong to.
+    """
+    block = 4 * AT_ONCE
+    for start in range(0, len(rows), block):
+        taken = rows[start : start + block]
+        images = np.asarray(split.images[taken])
+        told = told_of(run.model, split, taken)
+        yield codes_of(run, images, told, rows=taken, drawn=drawn, seed=seed, start=start), taken
+
+
+def told_of(model: Model, split: Split, rows: slice | np.ndarray, pack: Pack | None = None) -> Tensor | None:
+    """Return what a conditional model is told of some rows of a split; None for the others.
+
+    The split is of the run's own data, or of a pack whose classes and attributes are taken by name.
+    """
+    if model.conditioning is None:
+        return None
+    known = model.conditioning if pack is None else model.conditioning.read_from(pack)
+    told = (None if c is None else torch.from_numpy(np.array(c[rows])) for c in (split.labels, split.attributes))
+    return known.vectors(*told).to(model.device, model.dtype)
+
+
+def judged_rows(pack: Pack, fraction: float) -> tuple[Split, np.ndarray, str]:
+    """Return images that training did not see, if there are any: split, rows and its name."""
+    if "test" in pack.splits:
+        return pack.split("test"), np.arange(len(pack.split("test"))), "test"
+    _, valid = held_out(pack, fraction)
+    if valid is None:
+        return pack.split("train"), np.arange(len(pack.split("train"))), "train"
+    rows = np.arange(len(valid[0])) if valid[1] is None else valid[1]
+    return valid[0], rows, "held-out"
+
+
+@torch.no_grad()
+def decode(model: Model, z: Tensor, condition: Tensor | None = None) -> np.ndarray:
+    """Decode codes (N, D) in chunks, with conditions (N, K) where the model takes any; uint8 (N, H, W, C)."""
+    assert isinstance(model, Decodes)
+    drawn = (
+        model.to_uint8(model.decode(*(part.to(model.device, model.dtype) for part in parts))).numpy()
+        for parts in chunks(z, condition)
+    )
+    return np.concatenate(list(drawn))
+
+
+@torch.no_grad()
+def decode_masks(model: Model, z: Tensor) -> np.ndarray | None:
+    """Decode the masks of codes (N, D) in chunks; uint8 (N, H, W, 1), or None where the model has none."""
+    if not isinstance(model, DecodesMasks):
+        return None
+    drawn = (masks_uint8(model.decode_mask(part.to(model.device, model.dtype))) for (part,) in chunks(z, None))
+    return np.concatenate([mask.numpy() for mask in drawn])
+
+
+def drawn(run: Run, n: int, seed: int, condition: Tensor | None, *, prior: str = "model", start: int = 0) -> np.ndarray:
+    """Draw images of conditions (n, K), one each, as `sample` does."""
+    noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
+    return decode(run.model, prior_for(run, prior).from_noise(noise), condition)
+
+
+def condition_for(
+    model: Model,
+    n: int,
+    label: int | str | None = None,
+    attributes: Mapping[str, float] | None = None,
+    start: int = 0,
+) -> Tensor | None:
+    """Return conditions (n, K) for n samples: what is asked for, or every class in turn; None where there are none.
+
+    Sample start + i is of the same class at any n.
+
+    Raises:
+        SettingError: The model is not conditional or not on this, or both are asked for.
+    """
+    if label is not None and attributes is not None:
+        raise SettingError(f"label = {label!r}: does not go with attributes = {attributes!r}; ask for one of them")
+    if model.conditioning is None:
+        for name, asked in (("label", label), ("attributes", attributes)):
+            why = f"{model.settings.name} takes no condition; train a conditional model, cvae or cgan"
+            require(asked is None, name, asked, why)
+        return None
+    if label is not None:
+        return model.conditioning.label(label).expand(n, -1)
+    if attributes is not None:
+        return model.conditioning.attributes(attributes).expand(n, -1)
+    return model.conditioning.spread(start + n)[start:]
+
+
+def prior_for(run: Run, kind: str) -> Prior:
+    """Return the prior to sample a run from; a fitted one is kept with the checkpoint whose codes it was fitted to.
+
+    Raises:
+        SettingError: No such kind, or a prior is to be fitted to the codes of a model without an encoder.
+    """
+    if kind not in ("model", "normal", *FITTED):
+        raise SettingError(f"prior = {kind!r}: must be 'model', 'normal', 'gaussian' or 'mixture'")
+    if kind == "normal":
+        return Normal()
+    if kind == "model" and run.model.prior is not None:
+        return run.model.prior
+    fitted = "gaussian" if kind == "model" else kind
+    file = run.prior_file(fitted)
+    if file.is_file():
+        prior = prior_of(fitted, load_tensors(file))
+    else:
+        prior = fit_prior(fitted, codes_to_fit(run))
+        with atomic(file) as partial:
+            save_tensors(partial, prior.tensors())
+    if run.model.prior is None and fitted == "gaussian":
+        run.model.prior = prior
+    return prior
+
+
+@torch.no_grad()
+def codes_to_fit(run: Run) -> Tensor:
+    """Return codes (N, D) of training images, drawn where the encoder gives a distribution.
+
+    Draws, not means: a unit that says nothing has means that do not vary, but the decoder knows it as N(0, 1). The
+    images are spread over all that were trained on, which may be sorted by class; none is held out.
+
+    Raises:
+        SettingError: The model has no encoder.
+    """
+    model = run.model
+    (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
+    if not isinstance(model, Encodes):
+        name = run.configuration.model.name
+        raise SettingError(f"prior: {name} has no encoder to fit a prior to the codes of; use 'model' or 'normal'")
+    chosen = some_of(trained, FITTED_ON, 0, "prior")
+    images = torch.from_numpy(as_seen(run, np.array(split.images[chosen]), chosen))
+    noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
+    codes = []
+    for start in range(0, len(images), AT_ONCE):
+        rows = slice(start, min(start + AT_ONCE, len(images)))
+        posterior = model.encode(model.from_uint8(images[rows]), told_of(model, split, chosen[rows]))
+        codes.append(posterior.sample(noise[rows].to(posterior.mean)).cpu().float())
+    return torch.cat(codes)
+
+
+def some_of(rows: np.ndarray, n: int | None, seed: int, what: str) -> np.ndarray:
+    """Return n of the rows in order, chosen by the seed; all of them when there are no more or n is None."""
+    if n is None or n >= len(rows):
+        return rows
+    return np.sort(rows[permutation(len(rows), seed, what)[:n]])

@@ -1,0 +1,232 @@
+"""The whole configuration of a run: one source for API, flags, recipes, TOML files and run folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+import typing
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from morphospace.data.settings import DataSettings
+from morphospace.errors import SettingError, nearest
+from morphospace.training.settings import CHANGEABLE, TrainingSettings
+from morphospace.zoo.settings import ModelSettings, settings_class
+
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Model, data and training settings."""
+
+    model: ModelSettings
+    data: DataSettings
+    training: TrainingSettings
+
+    @property
+    def condition(self) -> str:
+        """What a conditional model is told (`label`, `attributes:...`); empty for the others."""
+        return getattr(self.model, "condition", "")
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the configuration as TOML sections, settings that are None left out."""
+        sections = {name: _plain(getattr(self, name)) for name in ("model", "data", "training")}
+        sections["model"] = {"name": self.model.name, **sections["model"]}
+        return sections
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML."""
+        return toml_of(self.to_dict())
+
+    def differences(self, other: Configuration) -> list[str]:
+        """Return, in words, what in `other` would make it another run than this."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        free = CHANGEABLE - ({"epochs", "images"} if self.training.schedule == "cosine" else set())
+        # Where the files lie is no part of what they hold: the pack's hash is compared instead.
+        free = free | {"root", "data"}
+        return [
+            f"{key} = {theirs[section].get(key)!r}, was {mine[section].get(key)!r}"
+            for section in mine
+            for key in dict.fromkeys([*mine[section], *theirs[section]])
+            if key not in free and mine[section].get(key) != theirs[section].get(key)
+        ]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published system, or a well-done twin of one.
+
+    Attributes:
+        name: The file's name.
+        about: The `[recipe]` table: title, source, year of the method's paper, minutes on CPU, what to expect.
+        sections: `[model]`, `[data]` and `[training]`, only what differs from the defaults.
+    """
+
+    name: str
+    about: Mapping[str, Any]
+    sections: Mapping[str, Mapping[str, Any]]
+
+
+@cache
+def recipes() -> dict[str, Recipe]:
+    """Return all recipes that come with the library, by name."""
+    folder = resources.files("morphospace") / "recipes"
+    found = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
+    return {f.name[:-5]: _recipe(f.name[:-5], f.read_text(encoding="utf-8")) for f in found}
+
+
+def recipe_named(name: str) -> Recipe:
+    """Return a recipe by its name, or from a TOML file by its path.
+
+    Raises:
+        SettingError: There is no such recipe or file; the message names the nearest one.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise SettingError(
+                f"recipe = {name!r}: no such file; give a path of a TOML file or a name, see `morpho recipes`"
+            )
+        try:
+            return _recipe(path.stem, path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise SettingError(f"recipe = {name!r}: is no text file; give a TOML file") from error
+    if name not in recipes():
+        raise SettingError(f"recipe = {name!r}: no such recipe{nearest(name, recipes())}; see `morpho recipes`")
+    return recipes()[name]
+
+
+def _recipe(name: str, text: str) -> Recipe:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError(f"recipe = {name!r}: not valid TOML ({error})") from error
+    about = content.pop("recipe", {})
+    content.pop("run", None)
+    for section, values in {"recipe": about, **content}.items():
+        if not isinstance(values, dict):
+            raise SettingError(f"recipe = {name!r}: {section} = {values!r} must be a section, [{section}]")
+    for section in content:
+        if section not in ("model", "data", "training"):
+            raise SettingError(
+                f"recipe = {name!r}: unknown section [{section}]{nearest(section, ('model', 'data', 'training'))}"
+            )
+    return Recipe(name, about, content)
+
+
+def resolve(
+    model: str | None = None, recipe: str | None = None, overrides: Mapping[str, Any] | None = None
+) -> Configuration:
+    """Build a configuration: the defaults, under a recipe or TOML file, under single settings.
+
+    Args:
+        model: Zoo member; the recipe's own when None.
+        recipe: Name of a recipe, or path of a TOML file (a run's `run.toml` is one).
+        overrides: Settings by their plain names (`beta`, `size`, `batch_size`); they win.
+
+    Raises:
+        SettingError: An unknown key, a value of another type, or one that breaks its rule.
+    """
+    sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "training": {}}
+    if recipe is not None:
+        for section, values in recipe_named(recipe).sections.items():
+            sections[section].update(values)
+    written = sections["model"].pop("name", None)
+    name = model or written
+    if name is None:
+        raise SettingError("model: none given; name one (see `morpho models`) or a --recipe that does")
+    classes = {"model": settings_class(name), "data": DataSettings, "training": TrainingSettings}
+    if written is not None and written != name:
+        raise SettingError(f"model = {name!r}: the recipe {recipe!r} is for {written!r}; leave one of them out")
+    homes = {field: section for section, cls in classes.items() for field in fields_of(cls)}
+    for key, value in (overrides or {}).items():
+        field = field_named(key, homes)
+        if field not in homes:
+            raise SettingError(f"{key} = {value!r}: {name} has no such setting{nearest(key, map(as_written, homes))}")
+        sections[homes[field]].pop(as_written(field), None)
+        sections[homes[field]][field] = value
+    if (overrides or {}).get("epochs") is not None and "images" not in (overrides or {}):
+        sections["training"].pop("images", None)  # a length asked for wins over the recipe's other way to say it
+    built = {section: _build(cls, sections[section], section) for section, cls in classes.items()}
+    return Configuration(**built)
+
+
+@cache
+def fields_of(cls: type) -> dict[str, Any]:
+    """Return a settings class's fields with their types."""
+    hints = typing.get_type_hints(cls)
+    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+
+
+def as_written(field: str) -> str:
+    """Return how users write a field: without the underscore that keeps it apart from a word of Python's.
+
+    >>> as_written("lambda_"), as_written("latent_dim")
+    ('lambda', 'latent_dim')
+    """
+    return field.removesuffix("_")
+
+
+def field_named(key: str, fields: Container[str]) -> str:
+    """Return the field that users write as `key`; the key itself where there is none."""
+    return f"{key}_" if key not in fields and f"{key}_" in fields else key
+
+
+def _build(cls: type, values: Mapping[str, Any], section: str) -> Any:
+    hints, given = fields_of(cls), {}
+    for key, value in values.items():
+        field = field_named(key, hints)
+        if field not in hints:
+            raise SettingError(f"[{section}] {key} = {value!r}: no such setting{nearest(key, map(as_written, hints))}")
+        given[field] = _coerce(value, hints[field], as_written(field))
+    return cls(**given)
+
+
+def _coerce(value: Any, hint: Any, name: str) -> Any:
+    """Return a TOML or Python value as the type that a setting has.
+
+    Raises:
+        SettingError: It is of another type.
+    """
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in options:
+            known = ", ".join(map(repr, options))
+            raise SettingError(f"{name} = {value!r}: must be one of {known}")
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        (inner,) = (option for option in options if option is not type(None))
+        return _coerce(value, inner, name)
+    if origin is tuple and isinstance(value, list | tuple):
+        item = options[0]
+        if options[-1] is not Ellipsis and len(options) != len(value):
+            raise SettingError(f"{name} = {value!r}: needs {len(options)} values")
+        return tuple(_coerce(v, item, name) for v in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is str and name == "size" and isinstance(value, int):
+        return str(value)  # `size = 64` in a TOML file
+    if not isinstance(hint, type) or not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        wanted = getattr(hint, "__name__", str(hint))
+        raise SettingError(f"{name} = {value!r}: must be {'a list' if origin is tuple else f'of type {wanted}'}")
+    return value
+
+
+def _plain(settings: Any) -> dict[str, Any]:
+    """Return a settings object as TOML values, None left out."""
+    values = dataclasses.asdict(settings)
+    return {as_written(k): list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
+
+
+def toml_of(content: Mapping[str, Any]) -> str:
+    """Return a mapping as TOML text."""
+    import tomli_w
+
+    return tomli_w.dumps(dict(content))

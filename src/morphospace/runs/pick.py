@@ -1,0 +1,194 @@
+"""A point of the space as a person names it: an image by its number, a file, a seed, a code kept in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from morphospace.runs.codes import condition_for, decode as decode_codes
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.runs.codes import as_seen, codes_of, judged_rows, told_of
+from morphospace.runs.run import Run
+from morphospace.runs.codes import prior_for
+from morphospace.data.batches import held_out
+from morphospace.data.decode import Rule, decode
+from morphospace.errors import DataError, SettingError, require
+from morphospace.models.contract import seeded_noise
+
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A point of the space, and where it comes from.
+
+    Attributes:
+        code: (D,), float32 on the CPU.
+        image: uint8 (H, W, C) of the image that it is the code of; None for a seed.
+        words: Where it comes from: `test image 12`, `photo.jpg`, `seed 7`.
+        condition: What a conditional model is told with it, (K,); None for the others.
+    """
+
+    code: Tensor
+    image: np.ndarray | None
+    words: str
+    condition: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture that someone names.
+
+    Attributes:
+        image: uint8 (H, W, C), in the run's own shape.
+        words: Where it comes from: `test image 12`, `photo.jpg`.
+        condition: What a conditional model is told of it, (K,); None for the others, and where nobody said it.
+    """
+
+    image: np.ndarray
+    words: str
+    condition: Tensor | None = None
+
+
+def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None) -> Pick:
+    """Return the point of the space that someone means.
+
+    Args:
+        run: A loaded run.
+        what: `12`: the image of that number among those that training did not see; `train:12`: in the training
+            split; `seed:7`: a draw from the prior, that of sample 0 of `morpho sample --seed 7`; `code.json`: the
+            first code in a file that `morpho project --code` wrote, and `code.json#3` the fourth; anything else is
+            the path of a picture, cropped and resized by the run's own rule.
+        condition: What a conditional model is to draw, (K,), in place of what the image shows. Its encoder is told what
+            the image shows, where that is known.
+
+    Raises:
+        SettingError: No such image, or a seed that is none.
+        DataError: A file that is no picture.
+        RunError: The model cannot encode.
+    """
+    text = str(what)
+    kind, colon, number = text.partition(":")
+    if kind == "seed" and colon:
+        require(number.isdecimal(), "seed", text, "must be seed:NUMBER, for instance seed:7")
+        noise = seeded_noise(1, run.model.latent_dim, int(number))
+        return Pick(prior_for(run, "model").from_noise(noise)[0].float(), None, f"seed {number}", condition)
+    if Path(text.partition("#")[0]).suffix.lower() == ".json":
+        return _kept(run, text, condition)
+    found = shown(run, text, condition=condition)
+    told = None if found.condition is None else found.condition[None]
+    code = codes_of(run, found.image[None], told)[0]
+    return Pick(code, found.image, found.words, found.condition if condition is None else condition)
+
+
+def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) -> Shown:
+    """Return the picture that someone means: `12`, `train:12` or a file, as for `picked`, without encoding it.
+
+    A numbered image has a condition of its own; the one given is for a file.
+
+    Raises:
+        SettingError: No such image.
+        DataError: A file that is no picture.
+    """
+    kind, _, number = str(what).partition(":")
+    if not (str(what).isdecimal() or (kind == "train" and number.isdecimal())):
+        image = picture_for(run, str(what))
+        return Shown(as_seen(run, image[None])[0], Path(str(what)).name, condition)
+    if kind == "train":
+        (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
+        rows, label = np.arange(len(split)), "train"
+    else:
+        split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
+    index = int(number or kind)
+    require(index < len(rows), "image", index, f"must be from 0 to {len(rows) - 1}, the images in the {label} split")
+    taken = rows[[index]]
+    told = told_of(run.model, split, taken)
+    condition = None if told is None else told[0].cpu().float()
+    words = f"{label} image {index}"
+    words += ", held out" if kind == "train" and index not in trained else ""
+    return Shown(as_seen(run, np.asarray(split.images[taken]), taken)[0], words, condition)
+
+
+def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
+    """Return a code out of a JSON file with `codes`, and `conditions` where the model takes any.
+
+    Raises:
+        SettingError: No such file or number, or the codes are another model's.
+        DataError: It is something else.
+    """
+    name, _, number = text.partition("#")
+    require(Path(name).is_file(), "code", name, "no such file; `morpho project --code` writes one")
+    require(not number or number.isdecimal(), "code", text, "must be FILE.json, or FILE.json#NUMBER")
+    try:
+        held = json.loads(Path(name).read_text(encoding="utf-8"))
+        codes, conditions = held["codes"], held.get("conditions")
+        index, count = int(number or 0), len(codes)
+        require(index < count, "code", text, f"must be from {name}#0 to {name}#{count - 1}")
+        code = torch.tensor([float(value) for value in codes[index]])
+        told = torch.tensor([float(value) for value in conditions[index]]) if conditions else None
+    except SettingError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"code = {name!r}: holds no codes ({error!r}); `morpho project --code` writes such a file"
+        ) from None
+    dim, size = run.model.latent_dim, 0 if run.model.conditioning is None else run.model.conditioning.size
+    rule = f"has {len(code)} numbers, the codes of this run have {dim}; take one of the same run"
+    require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule)
+    told = told if condition is None else condition
+    require(told is None or len(told) == size, "code", text, f"has a condition, and this run takes {size} numbers")
+    return Pick(code, None, Path(name).name + (f"#{number}" if number else ""), told)
+
+
+def picture_for(run: Run, path: str | Path) -> np.ndarray:
+    """Read a picture as the run's own data were read: crop, resize and colours; uint8 (H, W, C).
+
+    Raises:
+        SettingError: There is no such file.
+        DataError: It is no picture.
+    """
+    if not Path(path).is_file():
+        raise SettingError(
+            f"image = {str(path)!r}: no such file; give a picture, the number of an image, train:NUMBER or seed:NUMBER"
+        )
+    height, width, channels = run.model.shape
+    rule = Rule(height, width, channels, run.crop)
+    try:
+        return decode(str(path), rule)
+    except DataError as error:
+        raise DataError(f"image = {str(path)!r}: {error}; give a JPEG, PNG or WebP") from None
+
+
+def told_for(run: Run, label: int | str | None, attributes: Mapping[str, float] | None) -> tuple[Tensor | None, str]:
+    """Return what a conditional model is told, (1, K) and in words; the first of its conditions when nothing is."""
+    condition, known = condition_for(run.model, 1, label, attributes), run.model.conditioning
+    return condition, "" if known is None or condition is None else known.words(condition[0])
+
+
+def decoded(run: Run, codes: Tensor, condition: Tensor | None) -> np.ndarray:
+    """Decode codes (N, D) under one condition (1, K)."""
+    return decode_codes(run.model, codes.float(), None if condition is None else condition.expand(len(codes), -1))
+
+
+def start_of(
+    run: Run,
+    image: int | str | Path,
+    label: int | str | None = None,
+    attributes: Mapping[str, float] | None = None,
+) -> tuple[Tensor, Tensor | None, str, str]:
+    """Return a point that someone means: code (D,), condition (1, K), where it comes from, and what the model is told.
+
+    A conditional model is told what is asked for, else what is known of the image, else its first condition.
+    """
+    asked = label is not None or attributes is not None
+    condition, told = told_for(run, label, attributes)
+    pick = picked(run, image, condition=condition[0] if asked and condition is not None else None)
+    if pick.condition is not None and run.model.conditioning is not None:
+        condition, told = pick.condition[None], run.model.conditioning.words(pick.condition)
+    return pick.code, condition, pick.words, told

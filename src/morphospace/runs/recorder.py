@@ -1,0 +1,142 @@
+"""The listener that leaves what a run leaves: numbers, checkpoints, pictures, curves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from morphospace.runs.checkpoints import save_checkpoint
+from morphospace.pictures.curves import draw_curves
+from morphospace.files import writing
+from morphospace.runs.report import write_report
+from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
+from morphospace.runs.folder import RunFolder
+from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
+from morphospace.training.engine import Engine
+from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Scored, Validated
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch.utils.tensorboard import SummaryWriter
+
+    from morphospace.data.batches import Batch
+
+
+
+SAMPLES, COLUMNS = 64, 8
+# A drawing of curves takes a second or two, which is longer than many a checkpoint is apart from the next.
+CURVES_SECONDS = 60.0
+ROWS = 32  # of a grid with a condition a row: data may have a thousand classes
+
+
+class Recorder:
+    """Writes a run's folder while it is trained.
+
+    Args:
+        run: The folder.
+        model: The model in training.
+        engine: Asked for its averaged weights when pictures are drawn.
+        shown: Images to reconstruct.
+    """
+
+    def __init__(self, run: RunFolder, model: Model, engine: Engine, shown: Batch) -> None:
+        self.run, self.model, self.engine, self.shown = run, model, engine, shown
+        self.board: SummaryWriter | None = None
+        self.begun = time.monotonic()  # or when curves were last drawn
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        if isinstance(event, Resumed):
+            self.run.forget_after(event.clock.step)
+        elif isinstance(event, Reported):
+            self.write(
+                event,
+                event.terms,
+                {"seconds": round(event.seconds, 3), "images_per_second": round(event.rate, 1)},
+            )
+        elif isinstance(event, Validated):
+            valid = {f"valid/{name}": value for name, value in event.terms.items()}
+            self.write(event, {**valid, "valid/loss": event.loss}, {})
+        elif isinstance(event, Scored):
+            scores = {f"metric/{name}": score.value for name, score in event.scores.items()}
+            self.write(event, scores, {"scoring_seconds": round(event.seconds, 3)})
+        elif isinstance(event, Checkpointed):
+            keep = self.run.configuration.training.keep
+            save_checkpoint(self.run.checkpoints, event.state, best=event.best, keep=keep)
+            self.draw(event.clock.images)
+            if time.monotonic() - self.begun > CURVES_SECONDS:
+                self.draw_curves(event.clock.images)
+        elif isinstance(event, Finished):
+            self.draw_curves(event.clock.images)
+            write_report(self.run)
+            if self.board:
+                self.board.close()
+
+    def write(self, event: Event, terms: Mapping[str, float], more: Mapping[str, Any]) -> None:
+        """Append a line to metrics.jsonl and the same numbers to TensorBoard's events."""
+        clock = event.clock
+        line = {"step": clock.step, "images": clock.images, "epoch": round(clock.epoch, 4)}
+        if "seconds" not in more:
+            more = {"seconds": round(self.engine.seconds, 3), **more}
+        with writing(self.run.metrics), self.run.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**line, **more, **terms}) + "\n")
+        if self.board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=clock.images)
+        for name, value in terms.items():
+            self.board.add_scalar(name, value, clock.images)
+
+    def draw(self, images: int) -> None:
+        """Draw samples from fixed noise and reconstructions of fixed images."""
+        facts = {"model": self.model.settings.name, "images": images}
+        name = f"{images:012d}.png"
+        with self.engine.judging(), torch.random.fork_rng(devices=[]):
+            if isinstance(self.model, Decodes) and self.model.prior is not None:
+                picture = self.samples()
+                told = self.model.conditioning
+                rows = {} if told is None else {"rows": [told.words(row) for row in told.spread()[:ROWS]]}
+                save_picture(self.run.path / "samples" / name, picture, {**facts, "seed": 0, **rows})
+            if isinstance(self.model, Decodes) and isinstance(self.model, Encodes):
+                picture = self.reconstructions()
+                facts["rows"] = "original, reconstruction"
+                save_picture(self.run.path / "reconstructions" / name, picture, facts)
+
+    def draw_curves(self, images: int) -> None:
+        """Draw the curves so far."""
+        title = f"{self.model.settings.name}, {self.run.path.name}, {images:,} images"
+        draw_curves(self.run.path / "curves.png", self.run.read_metrics(), title)
+        self.begun = time.monotonic()
+
+    def samples(self) -> Image.Image:
+        """Draw fixed noise decoded; a conditional model decodes the same codes for each condition, a row each."""
+        model, condition = self.model, None
+        if model.conditioning is None:
+            noise = seeded_noise(SAMPLES, model.latent_dim, 0)
+        else:
+            noise, condition = each_condition(model, COLUMNS, 0, ROWS)
+            condition = condition.to(model.device, model.dtype)
+        z = model.prior.from_noise(noise.to(model.device, model.dtype))  # type: ignore[union-attr]
+        images = np.asarray(model.to_uint8(model.decode(z, condition)))  # type: ignore[attr-defined]
+        if isinstance(model, DecodesMasks):
+            return grid_of_pairs(images, np.asarray(masks_uint8(model.decode_mask(z))))
+        return grid(images, COLUMNS)
+
+    def reconstructions(self) -> Image.Image:
+        """Draw the shown images rebuilt from their codes' means, a row of them under a row of originals."""
+        model, images = self.model, self.shown.images
+        condition = None if model.conditioning is None else model.conditioning.from_batch(self.shown)
+        z = model.encode(images, condition).mean  # type: ignore[attr-defined]
+        rebuilt = model.decode(z, condition)  # type: ignore[attr-defined]
+        first, second = (np.asarray(model.to_uint8(side)) for side in (images, rebuilt))
+        if isinstance(model, DecodesMasks) and self.shown.masks is not None:
+            true = self.shown.masks.amax(1, keepdim=True)
+            masks = [np.asarray(masks_uint8(side)) for side in (true, model.decode_mask(z))]
+            wide = COLUMNS // 2
+            return grid_of_pairs(interleave(first, second, wide), interleave(masks[0], masks[1], wide), wide)
+        return grid(interleave(first, second, COLUMNS), COLUMNS)

@@ -1,0 +1,152 @@
+"""A run as one finds it again: its folder, its model, its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from morphospace.runs.checkpoints import load_checkpoint, load_tensors, pointed
+from morphospace.runs.configuration import Configuration
+from morphospace.runs.folder import RunFolder
+from morphospace.data.pack import Pack
+from morphospace.data.prepare import prepare
+from morphospace.errors import RunError
+from morphospace.models.conditioning import Conditioning
+from morphospace.models.contract import Model
+from morphospace.models.priors import prior_of
+from morphospace.training.events import State
+from morphospace.training.precision import choose_device, to_device
+from morphospace.training.selection import LOSS
+from morphospace.training.weights import load_weights
+
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its folder.
+
+    Attributes:
+        folder: Settings and files.
+        model: The model in evaluation mode, averaged weights where there are any.
+        checkpoint: Folder of the checkpoint taken.
+        raw: Whether the raw weights were taken where there are averaged ones.
+    """
+
+    folder: RunFolder
+    model: Model
+    checkpoint: Path
+    raw: bool = False
+
+    @property
+    def images(self) -> int:
+        """Images it had seen at the checkpoint taken."""
+        return int(self.checkpoint.name)
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self.folder.path
+
+    @property
+    def configuration(self) -> Configuration:
+        """All its settings."""
+        return self.folder.configuration
+
+    @property
+    def crop(self) -> Literal["center", "stretch", "pad"]:
+        """How a picture meets the run's shape, as its own data did; a pack's own way where it was trained on one."""
+        crop: Literal["center", "stretch", "pad"] = self.folder.facts.get("crop", self.configuration.data.crop)
+        return crop
+
+    def prior_file(self, kind: str = "gaussian") -> Path:
+        """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""
+        return self.checkpoint / f"prior-{kind}{'-raw' if self.raw else ''}.safetensors"
+
+    @cached_property
+    def pack(self) -> Pack:
+        """The data it was trained on, found or prepared again.
+
+        Raises:
+            RunError: It is not the same data any more, or it was handed over as a Python object.
+        """
+        facts = self.folder.facts
+        if facts.get("data_given"):
+            raise RunError(f"run = {str(self.path)!r}: trained on a Python dataset; hand it over again as `data=`")
+        pack = prepare(self.configuration.data)
+        if pack.hash != facts["data_hash"]:
+            name = self.configuration.data.data
+            raise RunError(f"data = {name!r}: is not what the run was trained on (its hash differs); restore the files")
+        return pack
+
+
+def load(
+    run: str | Path,
+    *,
+    checkpoint: str = "",
+    raw: bool = False,
+    parts: Mapping[str, nn.Module] | None = None,
+    device: str = "auto",
+) -> Run:
+    """Load a run's model, ready to use.
+
+    Args:
+        run: The run's folder.
+        checkpoint: `best`, `last` or a number of images; the best one by validation where there is one when empty.
+        raw: Take the raw weights instead of the averaged ones.
+        parts: The caller's own networks, where the run was trained with any.
+        device: Where to put it.
+
+    Raises:
+        RunError: No run, no checkpoint, or a broken one.
+    """
+    folder = RunFolder.open(Path(run))
+    missing = sorted(set(folder.facts["custom"]) - set(parts or {}))
+    if missing:
+        raise RunError(
+            f"run = {str(folder.path)!r}: was trained with the caller's own {missing}; load it with parts={{...}}"
+        )
+    found = pointed(folder.checkpoints, checkpoint or "best") or (
+        None if checkpoint else pointed(folder.checkpoints, "last")
+    )
+    if found is None:
+        raise RunError(_missing(folder, checkpoint))
+    told = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
+    model = folder.configuration.model.build(folder.shape, parts, told)
+    state = load_checkpoint(found)
+    _load_model(model, state, raw)
+    to_device(model.networks, choose_device(device))
+    found_run = Run(folder, model.eval(), found, raw)
+    if model.prior is None and found_run.prior_file().is_file():
+        model.prior = prior_of("gaussian", load_tensors(found_run.prior_file()))
+    return found_run
+
+
+def _missing(folder: RunFolder, checkpoint: str) -> str:
+    """Return why a run has not the checkpoint asked for, and the way out."""
+    where, settings = f"run = {str(folder.path)!r}", folder.configuration
+    if checkpoint != "best" or pointed(folder.checkpoints, "last") is None:
+        return f"{where}: has no checkpoint yet; train it with the same command again"
+    way_out = "take the last one with --checkpoint last"
+    if settings.training.best != LOSS:
+        return f"{where}: has no best checkpoint yet, no score by {settings.training.best} so far; {way_out}"
+    if settings.data.valid == 0:
+        return f"{where}: has no best checkpoint, because it held no images out (valid = 0); {way_out}"
+    name = settings.model.name
+    return f"{where}: has no best checkpoint, for {name} has no loss on held-out images to choose by; {way_out}"
+
+
+def _load_model(model: Model, state: State, raw: bool) -> None:
+    weights = dict(state.tensors["model"])
+    if not raw:
+        weights |= state.tensors.get("ema", {})
+    load_weights(model.networks, weights, "model")
+
+
+def loaded(run: Run | str | Path) -> Run:
+    """Return a run given as itself or as its folder."""
+    return run if isinstance(run, Run) else load(run)

@@ -1,0 +1,123 @@
+"""A run's model card: what the run says of itself, gathered."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+from morphospace.data.sources import SOURCES
+from morphospace.errors import RunError, SettingError
+from morphospace.evaluation.results import Result
+from morphospace.files import write_text
+from morphospace.models.contract import Encodes, Scores
+from morphospace.runs.configuration import resolve
+from morphospace.runs.run import Run, loaded
+from morphospace.tools.card_text import CardFacts, card_text
+from morphospace.tools.export.export import source_name
+
+# Where the files lay and how the machine was used says nothing of the model, and may say something of its owner.
+UNTOLD = {"name", "root", "data", "device", "workers", "checkpoint_images", "report_images", "keep"}
+EVALUATION = "evaluation.json"
+
+
+def card(run: Run | str | Path, out: str | Path | None = None) -> str:
+    """Describe a run as a model card: Markdown with the header that Hugging Face reads.
+
+    It says what the data are and their terms, which settings differ from the defaults, how many parameters there are,
+    how long training took, the numbers of the run's history and, where the run's folder holds an `evaluation.json`,
+    of its evaluation, what the model is for and what not, and how to load it.
+
+    Args:
+        run: A loaded run or its folder.
+        out: File to write it to; `.md`.
+
+    Returns:
+        The card's text.
+
+    Raises:
+        SettingError: `out` is a folder or no Markdown file.
+        RunError: The run's evaluation cannot be read.
+    """
+    path = None if out is None else check_card_path(out)
+    text = card_text(facts_of(loaded(run)))
+    if path is not None:
+        write_text(path, text)
+    return text
+
+
+def check_card_path(out: str | Path) -> Path:
+    """Return the path of a card to write.
+
+    Raises:
+        SettingError: It is a folder, or not named .md.
+    """
+    path = Path(out)
+    if path.suffix.lower() != ".md" or path.is_dir():
+        raise SettingError(f"out = {str(path)!r}: must be a file name that ends in .md")
+    return path
+
+
+def facts_of(run: Run) -> CardFacts:
+    """Gather what a card says."""
+    model, settings, facts = run.model, run.configuration.model, run.folder.facts
+    history: dict[str, Any] = {}
+    for line in run.folder.read_metrics():
+        history.update(line)
+    known = SOURCES.get(run.configuration.data.data.partition(":")[0])
+    info = None if known is None or facts.get("data_given") else known.info
+    can = [word for word, what in (("encode", Encodes), ("score", Scores)) if isinstance(model, what)]
+    return CardFacts(
+        name=run.path.resolve().name,
+        model=settings.name,
+        about=inspect.cleandoc(type(settings).__doc__ or "").splitlines()[0],
+        paper=settings.paper,
+        shape=run.folder.shape,
+        latent_dim=model.latent_dim,
+        condition=model.conditioning.names if model.conditioning else (),
+        can=tuple(can),
+        parameters={name: sum(p.numel() for p in net.parameters()) for name, net in model.networks.items()},
+        data=source_name(run),
+        data_about=info.description if info else "",
+        data_hash=str(facts["data_hash"]),
+        licence=info.licence if info else "",
+        source=info.where if info and info.where.startswith("http") else "",
+        settings=changed(run),
+        images_trained=int(history.get("images", run.images)),
+        images_taken=run.images,
+        epochs=float(history.get("epoch", 0.0)),
+        seconds=float(history.get("seconds", 0.0)),
+        metrics={name: v for name, v in history.items() if "/" in name and isinstance(v, int | float)},
+        results=evaluated(run.path / EVALUATION),
+        versions=dict(facts.get("versions", {})),
+        created=str(facts.get("created", "")),
+    )
+
+
+def changed(run: Run) -> dict[str, Any]:
+    """Return the settings that differ from the model's defaults, by their plain names."""
+    mine = run.configuration.to_dict()
+    usual = resolve(run.configuration.model.name).to_dict()
+    return {
+        name: value
+        for section, values in mine.items()
+        for name, value in values.items()
+        if name not in UNTOLD and usual[section].get(name) != value
+    }
+
+
+def evaluated(file: Path) -> list[tuple[str, str, str]]:
+    """Return the rows of an evaluation: name, value and what it was measured on.
+
+    Raises:
+        RunError: It is something else.
+    """
+    if not file.is_file():
+        return []
+    try:
+        results = [Result(**row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
+        return [(one.name, one.text(), ", ".join(f"{k} {v}" for k, v in one.conditions.items())) for one in results]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        name = str(file.parent)
+        raise RunError(f"run = {name!r}: {file.name} cannot be read ({error!r}); evaluate it again") from None

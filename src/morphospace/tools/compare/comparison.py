@@ -1,0 +1,225 @@
+"""Runs side by side, as data: what each is, what it cost, what it scored, what it draws."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from morphospace.pictures.maps import LatentMap
+
+# Which way a measure is better, by the beginning of its name; those that are not here have no better.
+BETTER = {
+    **dict.fromkeys(("FD", "FID", "KID", "MSE", "copies", "logged mse", "logged held-out loss", "BDMC gap"), "lower"),
+    "modes, KL": "lower",  # before the next, which its beginning is
+    **dict.fromkeys(("IS", "precision", "recall", "density", "coverage", "PSNR", "SSIM", "modes"), "higher"),
+    **dict.fromkeys(("ELBO", "IWAE", "AIS", "MIG", "SAP", "DCI", "beta-VAE metric", "FactorVAE metric"), "higher"),
+}
+# What must be the same for two numbers of one name to be held against each other.
+HELD_FAST = ("data", "data_hash", "images", "size", "split", "n_real", "n_fake", "features", "resize", "binarise", "of")
+
+
+def better(name: str, unit: str = "") -> str:
+    """Return whether `lower` or `higher` is better of a measure; empty where neither is.
+
+    >>> better("FD[classifier:mnist@3f2a]"), better("IS[x]"), better("path length"), better("ELBO in bits", "bits/dim")
+    ('lower', 'higher', '', 'lower')
+    """
+    if unit == "bits/dim":
+        return "lower"
+    return next((way for start, way in BETTER.items() if re.match(rf"{re.escape(start)}(?![A-Za-z])", name)), "")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number in a table, or why there is none.
+
+    Attributes:
+        value: The number; for several seeds their mean.
+        low: Lower end of its 95 % interval; None where there is none.
+        high: Upper end of it.
+        n: How many it is of: images, or seeds.
+        least: The least of the seeds.
+        most: The most of the seeds.
+        conditions: Everything else that it hangs on.
+        note: Why there is no number.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    least: float | None = None
+    most: float | None = None
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of a table.
+
+    Attributes:
+        name: What it is, with its features.
+        unit: As of `Result`.
+        cells: One a row.
+        logged: Whether it is of the run's own log, not of an evaluation.
+    """
+
+    name: str
+    unit: str
+    cells: tuple[Cell, ...]
+    logged: bool = False
+
+    @property
+    def better(self) -> str:
+        """Which way is better."""
+        return better(self.name, self.unit)
+
+    @property
+    def best(self) -> int | None:
+        """The row that is better than every other beyond doubt: no other's interval meets its own.
+
+        None where any two numbers were measured under different conditions, or one has no interval.
+        """
+        there = {row: cell for row, cell in enumerate(self.cells) if cell.value is not None}
+        conditions = [[cell.conditions.get(key) for key in HELD_FAST] for cell in there.values()]
+        if not self.better or len(there) < 2 or any(c != conditions[0] for c in conditions):
+            return None
+        ends = {row: (c.low, c.high) for row, c in there.items() if c.low is not None and c.high is not None}
+        if len(ends) < len(there):
+            return None
+        sign = 1 if self.better == "lower" else -1
+        spans = {row: sorted((sign * low, sign * high)) for row, (low, high) in ends.items()}
+        first = min(spans, key=lambda row: spans[row][1])
+        others = min(low for row, (low, _) in spans.items() if row != first)
+        return first if spans[first][1] < others else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Measures of several rows, all with the same kind of interval.
+
+    Attributes:
+        spread: `sampling`: the same model, other images; `training`: the same settings, other seeds.
+        rows: Names of the rows.
+        measures: The columns.
+    """
+
+    spread: str
+    rows: tuple[str, ...]
+    measures: tuple[Measure, ...]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run took.
+
+    Attributes:
+        parameters: Trainable numbers by network; None where the model could not be loaded.
+        images: Images seen.
+        seconds: Time in training steps.
+        epochs: Passes over the data.
+        precision: What it computed in, as its last checkpoint says; empty where that is not known.
+        device: What it computed on, and torch's version, as its last checkpoint says; empty where not known.
+    """
+
+    parameters: Mapping[str, int] | None
+    images: int
+    seconds: float
+    epochs: float
+    precision: str
+    device: str
+
+    @property
+    def rate(self) -> float | None:
+        """Images a second."""
+        return self.images / self.seconds if self.seconds > 0 else None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run on the page.
+
+    Attributes:
+        name: Its folder's name, with as many parents as tell it from the others.
+        row: Number of its settings among those compared: runs that differ in the seed alone share it.
+        model: Its model.
+        data: Name of its data.
+        data_hash: Hash of them.
+        shape: (H, W, C) of its images.
+        latent_dim: Length of a code.
+        condition: Whether it is told a class or attributes.
+        settings: Every setting that matters, by name.
+        adversary: Name of the adversarial loss, for curves on one axis; empty where there is none.
+        log: The lines of its metrics.jsonl.
+        cost: What it took.
+        taken: Images seen at the checkpoint that was taken; None where there is none.
+        samples: uint8 (N, H, W, C), or why there are none.
+        rebuilt: Reconstructions, uint8 (N, H, W, C), or why there are none.
+        of_images: Key of the images that it rebuilt in `Comparison.originals`; empty where it rebuilt none.
+        latent: Its latent map, or why there is none.
+        pictured: Whether it has pictures on the page; of many runs only the first of each row has.
+    """
+
+    name: str
+    row: int
+    model: str
+    data: str
+    data_hash: str
+    shape: tuple[int, int, int]
+    latent_dim: int
+    condition: bool
+    settings: Mapping[str, Any]
+    adversary: str
+    log: Sequence[Mapping[str, Any]]
+    cost: Cost
+    taken: int | None
+    samples: np.ndarray | str
+    rebuilt: np.ndarray | str
+    of_images: str
+    latent: LatentMap | str
+    pictured: bool = True
+
+    @property
+    def about_data(self) -> str:
+        """The data in words."""
+        return f"{self.data}, {'x'.join(map(str, self.shape))}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        members: The runs.
+        rows: Name of each row, of one run or of several that differ in the seed alone.
+        warnings: What keeps them from being held against each other.
+        sampling: Numbers of each run.
+        training: Numbers of each row over its seeds; None where no row has two.
+        originals: By key, the images that were reconstructed, uint8 (N, H, W, C), and their split's name.
+        seed: Of the samples.
+    """
+
+    members: tuple[Member, ...]
+    rows: tuple[str, ...]
+    warnings: tuple[str, ...]
+    sampling: Table
+    training: Table | None
+    originals: Mapping[str, tuple[np.ndarray, str]]
+    seed: int
+
+    @property
+    def differ(self) -> dict[str, list[Any]]:
+        """The settings that are not the same in all runs: by name, one value a run, None where it has none."""
+        names = dict.fromkeys(name for member in self.members for name in member.settings)
+        values = {name: [member.settings.get(name) for member in self.members] for name in names}
+        return {name: each for name, each in values.items() if any(one != each[0] for one in each)}
+
+    @property
+    def same(self) -> dict[str, Any]:
+        """The settings that are the same in all runs."""
+        return {name: value for name, value in self.members[0].settings.items() if name not in self.differ}

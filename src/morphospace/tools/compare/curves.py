@@ -1,0 +1,200 @@
+"""Curves of several runs on common axes, as SVG that follows the page's colours."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from morphospace.tools.compare.comparison import Member
+
+# On white and on near-black; the same hues, which people who tell few colours apart can still tell by the dashes.
+COLOURS = (
+    ("#0069a8", "#5cb8f0"),
+    ("#c24e00", "#ff9d57"),
+    ("#00755a", "#42cfa6"),
+    ("#a03c86", "#ea9fd0"),
+    ("#806400", "#e3c33a"),
+    ("#454c55", "#c5ccd4"),
+)
+DASHES = ("", "7 3", "2 2.5", "9 3 2 3")
+SCORED = "metric"  # where a log keeps what was scored on the way
+WIDE, TALL, LEFT, BELOW, EDGE = 440, 270, 52, 36, 14
+AXES = {"images": "images seen", "seconds": "seconds of training"}
+
+# What of the settings says what a term is a number of. Terms that agree in these go on one axis.
+TERMS: dict[str, tuple[str, ...]] = {
+    "kl": ("reduction", "kl_reduction"),
+    "mse": ("signed",),
+    "reconstruction": ("likelihood", "variance", "sigma", "dequantise", "binarise", "signed", "reduction"),
+    "bits_per_dim": ("likelihood", "dequantise", "binarise"),
+}
+# Settings that change how well an objective is met, not what it is; a loss compares across these alone.
+NOT_OF_THE_OBJECTIVE = """
+latent_dim lr critic_lr optimizer betas weight_decay init tower widths critic_widths generator_widths norm critic_norm
+activation slope blocks stem generator_bias turns epochs images batch_size seed precision clip schedule warmup_images
+ema_halflife_images stop_on_collapse collapse_reports resident flip shift brightness valid strict metrics
+metrics_every_images metrics_n metrics_features best patience min_delta torch data
+"""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line.
+
+    Attributes:
+        row: Number of the run's row, which says colour and dashes.
+        held_out: Whether it is of held-out images.
+        images: Images seen, (N,).
+        seconds: Seconds of training, (N,).
+        values: (N,).
+    """
+
+    row: int
+    held_out: bool
+    images: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves of one number that means the same in each of its runs.
+
+    Attributes:
+        title: Its name.
+        curves: The lines.
+        runs: How many runs they are of.
+    """
+
+    title: str
+    curves: tuple[Curve, ...]
+    runs: int
+
+
+def meaning(member: Member, name: str) -> tuple[str, tuple[Any, ...]]:
+    """Return what a number of a log is called on the page, and what must be equal for two to share an axis.
+
+    Args:
+        member: The run.
+        name: As in its log, `vae/kl` or `loss` of held-out images, without `valid/`.
+    """
+    player, _, term = name.rpartition("/")
+    if term in TERMS:
+        kind = {key: member.settings.get(key) for key in TERMS[term]}
+        told = {"mse": "", "kl": ""}.get(term, str(kind.get("likelihood") or ""))
+        shape = member.shape if term == "reconstruction" else ()
+        return f"{term} ({told})" if told else term, (term, *kind.values(), shape)
+    if term == "loss":
+        kept = {k: v for k, v in member.settings.items() if k not in NOT_OF_THE_OBJECTIVE.split()}
+        return name if player else "held-out loss", (name, member.shape, tuple(sorted(map(str, kept.items()))))
+    if player == SCORED:
+        by = (member.data_hash, *(member.settings.get(key) for key in ("valid", "metrics_n", "metrics_features")))
+        return name, (name, *by)
+    return name, (name, member.adversary or member.model)
+
+
+def panels(members: Sequence[Member]) -> tuple[list[Panel], list[str]]:
+    """Return a panel for every number that two rows or more have, and the names of those that one alone has.
+
+    Where all runs are of one row, two runs are enough.
+    """
+    found: dict[tuple[Any, ...], tuple[str, dict[tuple[int, bool], Curve]]] = {}
+    for index, member in enumerate(members):
+        for line in member.log:
+            for name, value in line.items():
+                if "/" not in name or not isinstance(value, int | float):
+                    continue
+                title, key = meaning(member, name.removeprefix("valid/"))
+                curves = found.setdefault(key, (title, {}))[1]
+                held_out = name.startswith(("valid/", f"{SCORED}/"))
+                curve = curves.setdefault((index, held_out), Curve(member.row, held_out))
+                curve.images.append(line["images"])
+                curve.seconds.append(line.get("seconds", 0.0))
+                curve.values.append(float(value))
+    made, alone, rows = [], [], {member.row for member in members}
+    for title, curves in found.values():
+        runs = len({index for index, _ in curves})
+        if runs > 1 and (len({curve.row for curve in curves.values()}) > 1 or len(rows) == 1):
+            made.append(Panel(title, tuple(curves.values()), runs))
+        else:
+            alone.append(title)
+    return made, list(dict.fromkeys(alone))
+
+
+def dash_of(row: int) -> str:
+    """Return the dashes of a row's lines as SVG writes them; empty for none."""
+    return DASHES[row % len(DASHES)]
+
+
+def draw_panel(panel: Panel, against: str, names: Sequence[str]) -> str:
+    """Draw a panel as inline SVG in the page's own colours: its lines are of class `k0`, `k1`, ..., its words plain.
+
+    All but the highest and the lowest hundredth of the values fit in the frame, so that one leap flattens nothing.
+
+    Args:
+        panel: What to draw.
+        against: `images` or `seconds`.
+        names: Name of each row, for those who point at a line.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    values = np.concatenate([curve.values for curve in panel.curves])
+    ends = np.quantile(values[np.isfinite(values)], [0.01, 0.99]) if np.isfinite(values).any() else np.array([0, 1])
+    low, high = (float(end) for end in ends)
+    margin = 0.06 * (high - low) or max(abs(high), 1e-9) * 0.05
+    low, high = low - margin, high + margin
+    right = max(max(getattr(curve, against)) for curve in panel.curves) or 1.0
+    x_ticks = [tick for tick in MaxNLocator(5).tick_values(0, right) if 0 <= tick <= right]
+    y_ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+
+    def x(value: float) -> str:
+        return f"{LEFT + value / right * (WIDE - LEFT - EDGE):.1f}"
+
+    def y(value: float) -> str:  # a leap ends a little outside of the frame, which cuts it off
+        return f"{min(max(TALL - BELOW - (value - low) / (high - low) * (TALL - BELOW - EDGE), -99), 999):.1f}"
+
+    bottom, end = TALL - BELOW, WIDE - EDGE
+    parts = [f'<path class="grid" d="{"".join(f"M{x(t)} {EDGE}V{bottom}" for t in x_ticks)}"/>']
+    parts += [f'<path class="grid" d="{"".join(f"M{LEFT} {y(t)}H{end}" for t in y_ticks)}"/>']
+    parts += [f'<text x="{x(t)}" y="{bottom + 15}" text-anchor="middle">{counted(t)}</text>' for t in x_ticks]
+    parts += [f'<text x="{LEFT - 5}" y="{y(t)}" dy="4" text-anchor="end">{t:g}</text>' for t in map(_short, y_ticks)]
+    parts += [f'<text x="{(LEFT + end) / 2:.0f}" y="{TALL - 3}" text-anchor="middle">{AXES[against]}</text>']
+    frame = f'<svg class="inner" x="{LEFT}" y="{EDGE}" width="{end - LEFT}" height="{bottom - EDGE}" '
+    parts += [f'{frame}viewBox="{LEFT} {EDGE} {end - LEFT} {bottom - EDGE}">']
+    for curve in panel.curves:
+        pairs = zip(getattr(curve, against), curve.values)
+        points = [(x(when), y(value)) for when, value in pairs if math.isfinite(value)]
+        parts.append(_line(curve, points, names[curve.row]))
+    label = html.escape(f"{panel.title} of {panel.runs} runs against {AXES[against]}")
+    return f'<svg viewBox="0 0 {WIDE} {TALL}" role="img" aria-label="{label}">{"".join(parts)}</svg></svg>'
+
+
+def _line(curve: Curve, points: Sequence[tuple[str, str]], name: str) -> str:
+    """Return one curve: a line, and dots on it for held-out images."""
+    dashes = f' stroke-dasharray="{dash_of(curve.row)}"' if dash_of(curve.row) else ""
+    joined = " ".join(f"{x},{y}" for x, y in points)
+    words = html.escape(f"{name}{', held out' if curve.held_out else ''}")
+    line = f'<polyline points="{joined}"{dashes}/>'
+    dots = "".join(f'<circle cx="{x}" cy="{y}" r="3"/>' for x, y in points) if curve.held_out else ""
+    return f'<g class="k{curve.row % len(COLOURS)}"><title>{words}</title>{line}{dots}</g>'
+
+
+def _short(value: float) -> float:
+    """Return a tick without the last digits that steps of 0.1 leave behind."""
+    return float(f"{value:.6g}") + 0.0
+
+
+def counted(value: float) -> str:
+    """Return a count on an axis, short.
+
+    >>> counted(250000.0), counted(1.5e6), counted(30.0), counted(0.0), counted(2500)
+    ('250k', '1.5M', '30', '0', '2,500')
+    """
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1e3:g}k" if abs(value) >= 1e4 else f"{_short(value):,g}"

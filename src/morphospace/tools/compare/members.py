@@ -1,0 +1,173 @@
+"""A run as a comparison shows it: its settings, what it cost, what it draws; or why it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morphospace.data.pack import Pack
+from morphospace.errors import MorphospaceError, SettingError
+from morphospace.objectives import adversarial
+from morphospace.pictures.maps import LatentMap
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.run import Run, load
+from morphospace.tools.compare.comparison import Cost, Member
+from morphospace.tools.map import latent_map
+from morphospace.tools.sample import reconstruct, sample
+
+SHOWN, MAPPED = 10, 1000
+# Where the files lay and how the machine was used makes no other model.
+UNTOLD = frozenset(
+    {"root", "data", "name", "device", "workers", "checkpoint_images", "report_images", "keep", "resident"}
+)
+
+
+def settings_of(folder: RunFolder) -> dict[str, Any]:
+    """Return what makes a run what it is, by name; of a path only its end."""
+    sections = folder.configuration.to_dict()
+    flat = {k: v for section in sections.values() for k, v in section.items() if k not in UNTOLD}
+    flat = {k: Path(v).name if isinstance(v, str) and "/" in v else v for k, v in flat.items()}
+    known = {"model": folder.configuration.model.name, "data": data_name(folder)}
+    return {**known, **flat, "torch": str(folder.facts.get("versions", {}).get("torch", ""))}
+
+
+def data_name(folder: RunFolder) -> str:
+    """Return the name of the data, without the folder that some sources are named with."""
+    return Path(str(folder.facts.get("data", folder.configuration.data.data)).partition(":")[0]).name
+
+
+@dataclass
+class Looks:
+    """What a run shows, or why not.
+
+    Attributes:
+        samples: uint8 (N, H, W, C), or why there are none.
+        rebuilt: Likewise, reconstructions.
+        originals: What was rebuilt, and its split; None where nothing was.
+        latent: The latent map, or why there is none.
+    """
+
+    samples: np.ndarray | str
+    rebuilt: np.ndarray | str
+    originals: tuple[np.ndarray, str] | None = field(default=None)
+    latent: LatentMap | str = ""
+
+
+def run_of(folder: RunFolder, device: str, data: Pack | None) -> Run | str:
+    """Return the run, or why it cannot be had."""
+    try:
+        run = load(folder.path, device=device)
+    except SettingError:  # the device: of no run, and no other would fare better
+        raise
+    except MorphospaceError as error:
+        return because(error)
+    if data is not None:
+        vars(run)["pack"] = data  # where `Run.pack` keeps what it has found
+    return run
+
+
+def because(error: MorphospaceError) -> str:
+    """Return an error as a sentence for its place on the page, without the run's path, which the page does not tell."""
+    text = re.sub(r"^run = '[^']*': ", "", " ".join(str(error).split()))
+    return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", text)
+
+
+def _try(make: Callable[[], Any]) -> Any:
+    """Return what is made, or why it cannot be."""
+    try:
+        return make()
+    except MorphospaceError as error:
+        return "no encoder" if "has no encoder" in str(error) else because(error)
+
+
+def looks_of(run: Run | str, seed: int) -> Looks:
+    """Return what a run shows."""
+    if isinstance(run, str):
+        return Looks(run, run, None, run)
+    made = _try(lambda: reconstruct(run, SHOWN))
+    if isinstance(made, str) and made.startswith("n = "):  # fewer held-out images than are shown
+        made = _try(lambda: reconstruct(run, 1))
+    rebuilt, originals = (made, None) if isinstance(made, str) else (made.images, (made.originals, made.split))
+    latent = _try(lambda: latent_map(run, MAPPED, seed=seed))
+    return Looks(_try(lambda: sample(run, SHOWN, seed)), rebuilt, originals, latent)
+
+
+def key_of(images: np.ndarray) -> str:
+    return hashlib.blake2b(f"{images.shape}".encode() + images.tobytes(), digest_size=8).hexdigest()
+
+
+def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Looks, key: str, pictured: bool) -> Member:
+    """Return all that the page says of a run."""
+    log, model = folder.read_metrics(), None if isinstance(run, str) else run.model
+    last: dict[str, Any] = {}
+    for line in log:
+        last.update(line)
+    counts = (
+        None if model is None else {k: sum(p.numel() for p in net.parameters()) for k, net in model.networks.items()}
+    )
+    computed = _computed(run)
+    cost = Cost(
+        counts,
+        int(last.get("images", 0)),
+        float(last.get("seconds", 0.0)),
+        float(last.get("epoch", 0.0)),
+        str(computed.get("precision", "")),
+        _machine(computed),
+    )
+    return Member(
+        name=name,
+        row=row,
+        model=folder.configuration.model.name,
+        data=data_name(folder),
+        data_hash=str(folder.facts.get("data_hash", "")),
+        shape=folder.shape,
+        latent_dim=int(folder.configuration.model.latent_dim),
+        condition=model is not None and model.conditioning is not None,
+        settings=settings_of(folder),
+        adversary=_adversary(model),
+        log=log,
+        cost=cost,
+        taken=None if isinstance(run, str) else run.images,
+        samples=looks.samples,
+        rebuilt=looks.rebuilt,
+        of_images=key,
+        latent=looks.latent,
+        pictured=pictured,
+    )
+
+
+def _computed(run: Run | str) -> dict[str, Any]:
+    """Return what the run computed on and in when it left its checkpoint, as far as that is known."""
+    with contextlib.suppress(OSError, ValueError):
+        if not isinstance(run, str):
+            return dict(json.loads((run.checkpoint / "state.json").read_text(encoding="utf-8")))
+    return {}
+
+
+def _machine(told: Mapping[str, Any]) -> str:
+    """Return the device, how much of it, and the version of torch, in words.
+
+    >>> _machine({"device": "cpu", "threads": 2, "world": 1, "torch": "2.13.0"})
+    'cpu, 2 threads, torch 2.13.0'
+    """
+    parts = [str(told.get("device", ""))]
+    if told.get("device") == "cpu" and "threads" in told:
+        parts.append(f"{told['threads']} thread{'s' * (told['threads'] != 1)}")
+    if told.get("world", 1) > 1:
+        parts.append(f"{told['world']} processes")
+    parts.append(f"torch {told['torch']}" if "torch" in told else "")
+    return ", ".join(filter(None, parts))
+
+
+def _adversary(model: Any) -> str:
+    """Return the name of a model's adversarial loss; empty where it says none."""
+    objective = getattr(model, "objective", None)
+    return next((name for name, made in vars(adversarial).items() if made is objective), "")

@@ -1,0 +1,196 @@
+"""The numbers of a comparison: each run's, with the spread of sampling, and over seeds, with that of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from morphospace.errors import MorphospaceError
+from morphospace.evaluation.intervals import mean_over
+from morphospace.evaluation.results import Result
+from morphospace.runs.run import Run
+from morphospace.tools.compare.comparison import Cell, Measure, Member, Table
+from morphospace.tools.compare.curves import meaning
+from morphospace.tools.compare.members import because
+from morphospace.tools.evaluate.evaluate import evaluate
+from morphospace.tools.sweep.table import row_of
+
+# What the results of a metric are called, so that a run that has none can say why in the right column.
+STEMS: Mapping[str, tuple[str, ...]] = {
+    "fd": ("FD", "FID"),
+    "kid": ("KID",),
+    "is": ("IS",),
+    "pr": ("precision", "recall"),
+    "dc": ("density", "coverage"),
+    "modes": ("modes",),
+    "elbo": ("ELBO", "E log p", "KL"),
+    "iwae": ("IWAE",),
+    "ais": ("AIS", "BDMC"),
+    "mse": ("MSE",),
+    "psnr": ("PSNR",),
+    "ssim": ("SSIM",),
+    "sharpness": ("sharpness",),
+    "novelty": ("novelty", "copies"),
+    "smoothness": ("path length", "detour", "jump"),
+    "disentanglement": ("beta-VAE", "FactorVAE", "MIG", "SAP", "DCI"),
+}
+NOT_SHARED = ("interval", "seed", "checkpoint")
+
+
+@dataclass
+class Scores:
+    """What a run scored.
+
+    Attributes:
+        results: The numbers.
+        refused: By metric, why it has none.
+        trouble: Why it has no number at all; empty where it may have some.
+    """
+
+    results: tuple[Result, ...] = ()
+    refused: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+
+def scored(
+    run: Run | str, metrics: Sequence[str] | None, *, say: Callable[[str], None] = lambda line: None, **how: Any
+) -> Scores:
+    """Evaluate a run by every metric that it allows; those that it refuses are named with the reason.
+
+    Args:
+        run: The run, or why there is none.
+        metrics: Names; the usual ones when empty, nothing when None.
+        say: Takes one line at a time for the user.
+        how: Further arguments of `evaluate`.
+    """
+    if isinstance(run, str):
+        return Scores(trouble=run)
+    if metrics is None:
+        return Scores()
+    wanted = list(metrics)
+    refused: dict[str, str] = {}
+    while True:
+        try:
+            done = evaluate(run, metrics=wanted, say=say, **how)
+            return Scores(done.results, {**refused, **done.left_out})
+        except MorphospaceError as error:
+            text = " ".join(str(error).split())
+            name = next((name for name in wanted if text.startswith(f"metrics = {name!r}: ")), "")
+            if not name:
+                return Scores(refused=refused, trouble=because(error))
+            # Refused before any work was done: ask again without it.
+            refused[name] = because(error).removeprefix(f"metrics = {name!r}: ")
+            wanted.remove(name)
+            if not wanted:
+                return Scores(refused=refused)
+
+
+def table_of(members: Sequence[Member], scores: Sequence[Scores]) -> tuple[Table, list[str]]:
+    """Return the numbers of each run, evaluation first, then what its log says, and a line on what none has."""
+    columns: dict[str, str] = {}
+    for score in scores:
+        columns |= {result.name: result.unit for result in score.results}
+    order = list(columns)
+    place = {name: min(i for i, other in enumerate(order) if _metric_of(other) == _metric_of(name)) for name in order}
+    measures = [
+        Measure(name, columns[name], tuple(_cell(name, score) for score in scores))
+        for name in sorted(order, key=lambda name: (place[name], order.index(name)))
+    ]
+    measures += _logged(members)
+    there = {_metric_of(name) for name in columns}
+    missing: dict[str, str] = {}
+    for score in scores:
+        missing |= {name: reason for name, reason in score.refused.items() if name not in there}
+    left_out = [
+        f"No numbers of {member.name}: {score.trouble}." for member, score in zip(members, scores) if score.trouble
+    ]
+    left_out += [f"Not measured of any run: {name}, which {reason}." for name, reason in missing.items()]
+    return Table("sampling", tuple(member.name for member in members), tuple(measures)), left_out
+
+
+def _metric_of(name: str) -> str:
+    """Return the metric that a result's name is of."""
+    return next((metric for metric, stems in STEMS.items() if name.startswith(stems)), name)
+
+
+def _cell(name: str, score: Scores) -> Cell:
+    """Return a run's number by the name of a column, or why it has none there."""
+    for result in score.results:
+        if result.name == name:
+            about = dict(result.conditions)
+            of = "arcs" if "arcs" in about else "n_real" if "fake_is" in about or "n_fake" not in about else "n_fake"
+            return Cell(result.value, result.low, result.high, about.get(of), conditions=about)
+    if score.trouble:
+        return Cell(note=score.trouble)
+    metric = _metric_of(name)
+    if any(_metric_of(result.name) == metric for result in score.results):
+        return Cell(note="measured in another column")
+    return Cell(note=score.refused.get(metric, "not measured"))
+
+
+def _logged(members: Sequence[Member]) -> list[Measure]:
+    """Return what every run's log ends with, where it means the same in all that have it."""
+    found = []
+    for name, logged in (("held-out loss", "loss"), ("mse", "mse"), ("kl", "kl")):
+        values, kinds = [], set()
+        for member in members:
+            row = row_of(member.name, {}, member.log)
+            value = row.valid_loss if name == "held-out loss" else row.mse if name == "mse" else row.kl
+            if value is None:
+                values.append(Cell(note="not in its log"))
+                continue
+            held_out = any(k.startswith("valid/") and k.endswith(f"/{logged}") for line in member.log for k in line)
+            about: dict[str, Any] = {
+                "from": "the run's log, at its end",
+                "of": "held-out images" if held_out else "training images",
+            }
+            about |= {"checkpoint": member.cost.images, "data_hash": member.data_hash}
+            values.append(Cell(value, conditions=about))
+            kinds.add((meaning(member, logged)[1], held_out))
+        if len(kinds) == 1:
+            found.append(Measure(f"logged {name}", "", tuple(values), logged=True))
+    return found
+
+
+def over_seeds(sampling: Table, rows: Sequence[int], names: tuple[str, ...]) -> Table | None:
+    """Return mean, least and most of each row's runs, with the interval that training anew would give.
+
+    Args:
+        sampling: The numbers of each run.
+        rows: Number of each run's row.
+        names: The rows.
+
+    Returns:
+        None where no row has two runs.
+    """
+    if len(set(rows)) == len(rows):
+        return None
+    measures = [
+        Measure(
+            measure.name,
+            measure.unit,
+            tuple(_over([c for c, of in zip(measure.cells, rows) if of == row]) for row in range(len(names))),
+            measure.logged,
+        )
+        for measure in sampling.measures
+    ]
+    return Table("training", names, tuple(measures))
+
+
+def _over(cells: Sequence[Cell]) -> Cell:
+    """Return the mean of several runs' numbers, with its interval over them."""
+    there = [cell for cell in cells if cell.value is not None]
+    if not there:
+        return Cell(note=cells[0].note)
+    values = [cell.value for cell in there if cell.value is not None]
+    mean, low, high = mean_over(values)
+    first = there[0].conditions
+    shared = {
+        key: value
+        for key, value in first.items()
+        if key not in NOT_SHARED and all(cell.conditions.get(key) == value for cell in there)
+    }
+    if len(values) == 1:
+        return Cell(mean, n=1, conditions=shared, note="one seed")
+    return Cell(mean, low, high, len(values), min(values), max(values), shared)

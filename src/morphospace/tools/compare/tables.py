@@ -1,0 +1,187 @@
+"""The numbers of a comparison as words, CSV, JSON and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from typing import Any
+
+from morphospace.tools.compare.comparison import Cell, Comparison, Measure, Table
+
+ARROWS = {"lower": "↓", "higher": "↑", "": ""}
+SPREADS = {
+    "sampling": "95 % over samples or images drawn anew, for this very model",
+    "training": "95 % over training anew with another seed, by Student's t",
+}
+MOST_DECIMALS = 8
+CSV_COLUMNS = ("run", "measure", "unit", "spread", "value", "low", "high", "n", "least", "most", "note", "conditions")
+
+
+def number(value: float, half: float | None = None) -> str:
+    """Return a number with the digits that mean something: two of its uncertainty, else four of its own.
+
+    >>> number(12.34567, 0.5), number(0.0134096, 0.00021), number(105.77), number(1234567.0), number(0.0)
+    ('12.35', '0.01341', '105.8', '1,234,567', '0')
+    """
+    if not math.isfinite(value):
+        return str(value)
+    about = half if half else value
+    if not about:
+        return "0" if not value else f"{value:.4g}"
+    decimals = (1 if half else 3) - math.floor(math.log10(abs(about)))
+    if decimals > MOST_DECIMALS or abs(value) >= 1e9:
+        return f"{value:.4g}"
+    return f"{value:,.{max(0, decimals)}f}"
+
+
+def told(cell: Cell) -> tuple[str, str]:
+    """Return a cell's number, and its interval; both with the same digits."""
+    if cell.value is None:
+        return "", ""
+    if cell.low is None or cell.high is None:
+        return number(cell.value), ""
+    half = (cell.high - cell.low) / 2
+    return number(cell.value, half), f"{number(cell.low, half)} to {number(cell.high, half)}"
+
+
+def plain(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows for a terminal."""
+    headings = ["run", *(f"{m.name} {ARROWS[m.better]}".strip() for m in table.measures)]
+    rows = [[name, *(_in_a_line(m.cells[row])[:60] for m in table.measures)] for row, name in enumerate(table.rows)]
+    return headings, rows
+
+
+def _in_a_line(cell: Cell) -> str:
+    value, interval = told(cell)
+    return f"{value} ({interval})" if interval else value or ("" if not cell.note else "none")
+
+
+def conditions_of(measure: Measure) -> str:
+    """Return what all numbers of a measure hang on alike, in words; what differs is left to the cells."""
+    every = [cell.conditions for cell in measure.cells if cell.value is not None]
+    shared = {k: v for k, v in (every[0] if every else {}).items() if all(c.get(k) == v for c in every)}
+    return ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in shared.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _tables(comparison: Comparison) -> list[Table]:
+    return [table for table in (comparison.sampling, comparison.training) if table is not None]
+
+
+def entries(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return every number with all that belongs to it, by the names of `CSV_COLUMNS`."""
+    return [
+        {
+            "run": name,
+            "measure": measure.name,
+            "unit": measure.unit,
+            "spread": table.spread,
+            "value": cell.value,
+            "low": cell.low,
+            "high": cell.high,
+            "n": cell.n,
+            "least": cell.least,
+            "most": cell.most,
+            "note": cell.note,
+            "conditions": dict(cell.conditions),
+        }
+        for table in _tables(comparison)
+        for measure in table.measures
+        for name, cell in zip(table.rows, measure.cells)
+    ]
+
+
+def csv_text(comparison: Comparison) -> str:
+    """Return the numbers in full precision, a line each; conditions as JSON."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for entry in entries(comparison):
+        writer.writerow({**entry, "conditions": json.dumps(entry["conditions"], sort_keys=True)})
+    return text.getvalue()
+
+
+def json_data(comparison: Comparison) -> dict[str, Any]:
+    """Return everything but the pictures and curves as plain values."""
+    runs = [
+        {
+            "run": member.name,
+            "row": comparison.rows[member.row],
+            "model": member.model,
+            "data": member.data,
+            "data_hash": member.data_hash,
+            "shape": list(member.shape),
+            "checkpoint": member.taken,
+            "parameters": None if member.cost.parameters is None else dict(member.cost.parameters),
+            "images": member.cost.images,
+            "seconds": member.cost.seconds,
+            "images_per_second": member.cost.rate,
+            "precision": member.cost.precision,
+        }
+        for member in comparison.members
+    ]
+    told = {"runs": runs, "differ": comparison.differ, "warnings": list(comparison.warnings)}
+    return {**told, "numbers": entries(comparison), "seed": comparison.seed}
+
+
+# -- LaTeX ---------------------------------------------------------------------------------------------------------
+
+ESCAPES = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_"},
+}  # fmt: skip
+LATEX_ARROWS = {"lower": r" $\downarrow$", "higher": r" $\uparrow$", "": ""}
+
+
+def escaped(text: str) -> str:
+    r"""Return text as LaTeX shows it.
+
+    >>> print(escaped("beta=1_seed=0 & 5 %"))
+    beta=1\_seed=0 \& 5 \%
+    """
+    return "".join(ESCAPES.get(letter, letter) for letter in text)
+
+
+def latex_text(comparison: Comparison) -> str:
+    """Return the tables for a document that uses booktabs; the best is bold where no interval meets its own."""
+    return "\n".join(_tabular(table) for table in _tables(comparison) if table.measures)
+
+
+def _tabular(table: Table) -> str:
+    head = [r"\footnotesize " + escaped(m.name) + (f" ({escaped(m.unit)})" if m.unit else "") for m in table.measures]
+    lines = [
+        f"% intervals: {SPREADS[table.spread]}; needs \\usepackage{{booktabs}}",
+        r"\begin{tabular}{l" + "r" * len(table.measures) + "}",
+        r"\toprule",
+        " & ".join(["run", *(h + LATEX_ARROWS[m.better] for h, m in zip(head, table.measures))]) + r" \\",
+        r"\midrule",
+        *(
+            " & ".join([escaped(name), *(_latex(m, row) for m in table.measures)]) + r" \\"
+            for row, name in enumerate(table.rows)
+        ),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(measure: Measure, row: int) -> str:
+    cell = measure.cells[row]
+    value, interval = told(cell)
+    if not value:
+        return "---"
+    shown = f"${_digits(value)}$"
+    if measure.best == row:
+        shown = rf"$\mathbf{{{_digits(value)}}}$"
+    low, _, high = interval.partition(" to ")
+    return shown + (rf" {{\scriptsize $[{_digits(low)},\,{_digits(high)}]$}}" if interval else "")
+
+
+def _digits(text: str) -> str:
+    return text.replace(",", "{,}")

@@ -1,0 +1,219 @@
+"""What is wrong with a run, and what to try: its codes, its samples and its history, looked over."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from morphospace.data.batches import held_out
+from morphospace.data.pack import Split
+from morphospace.errors import require
+from morphospace.evaluation.collapse import (
+    CodeFacts,
+    SampleFacts,
+    code_facts,
+    memorised,
+    missing_modes,
+    off_prior,
+    posterior_collapse,
+    same_samples,
+)
+from morphospace.evaluation.diagnose import (
+    Finding,
+    barely_trained,
+    critic_balance,
+    diverging,
+    exploding,
+    not_finite,
+    oscillation,
+    worst,
+)
+from morphospace.evaluation.features import extracted
+from morphospace.evaluation.novelty import SEEN, nearest, novelty, shrunk
+from morphospace.evaluation.roughness import roughness_of
+from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
+from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
+from morphospace.randomness import stream
+from morphospace.runs.codes import judged_rows, prior_for, some_of
+from morphospace.runs.posteriors import posteriors
+from morphospace.runs.run import Run, loaded
+from morphospace.tools.evaluate.extractors import extractor_for
+from morphospace.tools.sample import sample
+
+SAMPLES, CODES, TRAINING = 500, 2_000, 200_000
+EACH = 20  # samples of a class, were they even: with fewer, a class may be missed by chance
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found in a run.
+
+    Attributes:
+        run: Its folder.
+        images: Images it had seen at the checkpoint looked at.
+        findings: The gravest first; empty for a healthy run.
+        measured: Every number looked at, by name, also of what is well.
+        conditions: How many samples and images, and the seed.
+    """
+
+    run: Path
+    images: int
+    findings: tuple[Finding, ...]
+    measured: dict[str, Any]
+    conditions: dict[str, Any]
+
+    @property
+    def severity(self) -> str:
+        """The gravest severity, or `healthy`."""
+        return worst(self.findings) or "healthy"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, for JSON."""
+        return {
+            "run": str(self.run),
+            "images": self.images,
+            "severity": self.severity,
+            "findings": [{**asdict(f), "evidence": dict(f.evidence)} for f in self.findings],
+            "measured": self.measured,
+            "conditions": self.conditions,
+        }
+
+
+def diagnose(run: Run | str | Path, *, n: int = SAMPLES, seed: int = 0, classes: bool = True) -> Diagnosis:
+    """Look a run over: what its codes say, whether its samples differ and are new, and how its training went.
+
+    Args:
+        run: A loaded run or its folder.
+        n: Samples drawn, and held-out images that they are compared with.
+        seed: Of the samples.
+        classes: Count the classes that samples show, where the data have labels and n is twenty of each at least. The
+            classifier that sees them is trained when it is first asked for, and kept in the cache.
+
+    Raises:
+        SettingError: n is out of range.
+        RunError: No run, or one without a checkpoint.
+    """
+    require(16 <= n <= 10_000, "n", n, "must be from 16 to 10000 samples")
+    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
+    run = loaded(run)
+    lines = run.folder.read_metrics()
+    findings: list[Finding | None] = [not_finite(lines), exploding(lines), diverging(lines)]
+    measured: dict[str, Any] = {"roughness": roughness_of(lines)}
+    if chance := guessing(run.model):
+        findings.append(critic_balance(lines, chance))
+    findings.append(oscillation(lines))
+    conditions: dict[str, Any] = {"samples": n, "seed": seed, "checkpoint": run.images}
+    _, rows, name = _looked_at(run)
+    findings.append(barely_trained(run.images, len(run.pack.split("train"))))
+    facts: CodeFacts | None = None
+    if isinstance(run.model, Encodes):
+        facts = _codes(run, seed)
+        conditions |= {"codes": min(CODES, len(rows)), "split": name}
+        measured |= _measured(facts)
+        averaged = getattr(run.model.settings, "reduction", "sum") == "mean"
+        findings.append(posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged))
+        findings.append(off_prior(facts))
+    if isinstance(run.model, Decodes):
+        about, found = _samples(run, n, seed, facts, classes)
+        measured, findings = measured | about, findings + found
+        conditions |= {"unseen": name if name != "train" else "", "seen_at": f"{SEEN} pixels at most"}
+    order = ("fault", "warning", "note")
+    there = sorted((f for f in findings if f is not None), key=lambda f: order.index(f.severity))
+    return Diagnosis(run.path, run.images, tuple(there), measured, conditions)
+
+
+def _beta(run: Run) -> float | None:
+    """Return what the KL weighs in nats, where the settings can say it."""
+    told = getattr(run.model.settings, "beta_in_nats", None)
+    return None if told is None else float(told(math.prod(run.model.shape)))
+
+
+def guessing(model: Model) -> float:
+    """Return what a critic loses that gives the same judgement to all; 0 where there is none, or no bound."""
+    if not isinstance(model, Scores):
+        return 0.0
+    objective: AdversarialLoss = getattr(model, "objective", NONSATURATING)
+    constant = torch.linspace(-1, 1, 201)
+    total = torch.stack(list(objective.critic(constant, constant).values())).sum(0)
+    return max(0.0, float(total.min()))
+
+
+def _codes(run: Run, seed: int) -> CodeFacts:
+    """Encode held-out images and measure their codes against the prior."""
+    split, rows, _ = _looked_at(run)
+    chosen = some_of(rows, CODES, seed, "diagnose")
+    found = posteriors(run, split, chosen)
+    noise = seeded_noise(len(chosen), run.model.latent_dim, stream(seed, "diagnose codes"))
+    prior = prior_for(run, "model").from_noise(seeded_noise(len(chosen), run.model.latent_dim, seed))
+    return code_facts(found.means, found.log_variances, prior, noise)
+
+
+def _measured(facts: CodeFacts) -> dict[str, Any]:
+    """Return what was measured of codes, as plain values."""
+    return {
+        "units": facts.units,
+        "active_units": facts.active,
+        "kl_nats": facts.kl,
+        "kl_per_unit": None if facts.kl_per_unit is None else [round(v, 6) for v in facts.kl_per_unit.tolist()],
+        "code_variance_ratio": float(facts.spread.median()),
+        "code_mean_furthest": float(facts.centre.max()),
+        "ks_largest": float(facts.ks.max()),
+        "mmd": facts.mmd,
+    }
+
+
+def _looked_at(run: Run) -> tuple[Split, np.ndarray, str]:
+    """Return images that training did not see; those it saw where there is but one, which has no spread."""
+    split, rows, name = judged_rows(run.pack, run.configuration.data.valid)
+    if len(rows) > 1:
+        return split, rows, name
+    (train, trained), _ = held_out(run.pack, run.configuration.data.valid)
+    return train, trained, "train"
+
+
+def _doubles(pictures: np.ndarray, usual: float) -> float:
+    """Return the share of pictures with another one nearer than a tenth of what is usual."""
+    return float((nearest(pictures, pictures, skip_self=True).distance < 0.1 * usual).mean())
+
+
+def _samples(
+    run: Run, n: int, seed: int, codes: CodeFacts | None, classes: bool
+) -> tuple[dict[str, Any], list[Finding | None]]:
+    """Draw samples and hold them against each other, training images and unseen ones."""
+    split, rows, name = _looked_at(run)
+    (train, trained), _ = held_out(run.pack, run.configuration.data.valid)
+    drawn, others = sample(run, n, seed), some_of(rows, n, seed, "diagnose unseen")
+    fakes, unseen = shrunk(drawn), shrunk(split.images, others)
+    usual = float(np.median(nearest(unseen, unseen, skip_self=True).distance))
+    spread = float(fakes.var(0).mean() / max(float(unseen.var(0).mean()), 1e-12))
+    facts = SampleFacts(spread, _doubles(fakes, usual), _doubles(unseen, usual), n)
+    about: dict[str, Any] = {"sample_spread": spread, "duplicates": facts.duplicates}
+    found: list[Finding | None] = [same_samples(facts, encodes=codes is not None, codes=codes)]
+    count = 0 if split.labels is None else int(split.labels.max()) + 1
+    if classes and 2 <= count <= n // EACH:
+        there, missing = _modes(run, drawn, split.images[others])
+        about, found = {**about, **there}, [*found, missing]
+    if name != "train":
+        inside = np.setdiff1d(trained, rows) if split is train else trained
+        known = shrunk(train.images, some_of(inside, TRAINING, seed, "diagnose training"))
+        new = novelty(samples=fakes, training=known, unseen=unseen)
+        about |= {"nearest_training": new.distance / 255, "nearest_training_of_unseen": new.unseen_distance / 255}
+        about |= {"copies": new.copies, "copies_of_unseen": new.unseen_copies, "training_images": len(known)}
+        found.append(memorised(new))
+    return about, found
+
+
+def _modes(run: Run, fakes: np.ndarray, real: np.ndarray) -> tuple[dict[str, Any], Finding | None]:
+    """Count the classes that a classifier of the data sees in samples, real images seen by the same beside them."""
+    judge = extractor_for("classifier", run.pack)
+    told = [extracted(judge, np.asarray(images)).probabilities for images in (fakes, real)]
+    made, wanted = (torch.bincount(p.argmax(1), minlength=p.shape[1]) for p in told if p is not None)
+    names = run.pack.label_names or tuple(str(label) for label in range(len(wanted)))
+    missing = missing_modes(made, wanted / wanted.sum(), names)
+    found = missing.evidence["modes"] if missing else float((wanted > 0).sum())
+    return {"modes": int(found), "modes_of_real": int((wanted > 0).sum())}, missing

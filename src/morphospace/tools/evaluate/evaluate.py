@@ -1,0 +1,241 @@
+"""Judging a run, or any two sets of images, by named metrics; each number with its conditions."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from morphospace.data.cache import locked
+from morphospace.data.pack import Pack, in_memory_pack
+from morphospace.data.prepare import prepare
+from morphospace.data.settings import DataSettings
+from morphospace.errors import RunError, SettingError, nearest, require
+from morphospace.evaluation.results import Result
+from morphospace.files import write_text
+from morphospace.runs.codes import judged_rows
+from morphospace.runs.run import Run, loaded
+from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
+from morphospace.tools.evaluate.model_metrics import MODEL_METRICS
+from morphospace.tools.evaluate.set_metrics import SET_METRICS, Better, Metric
+from morphospace.training.precision import choose_device
+
+FILE = "evaluation.json"
+USUAL_N = 10_000
+MOST = 100_000
+
+METRICS: Mapping[str, Metric] = {**SET_METRICS, **MODEL_METRICS}
+"""Every metric by name."""
+
+NUMBERS: Mapping[str, tuple[str, Better]] = {
+    number: (name, better) for name, metric in METRICS.items() for number, better in metric.better.items()
+}
+"""Of which metric each number is, and which way is better."""
+
+Images = str | Pack | np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        results: The numbers.
+        path: The file that they were written to; None where there is no run.
+        real: Which real images, in words.
+        fake: Which fakes, in words.
+        left_out: Usual metrics that could not be measured here, and why.
+    """
+
+    results: tuple[Result, ...]
+    path: Path | None
+    real: str
+    fake: str
+    left_out: Mapping[str, str]
+
+
+def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics that are asked for, by themselves (`pr`) or by one of their numbers (`precision`).
+
+    Raises:
+        SettingError: There is no such metric.
+    """
+    for name in names:
+        known = dict.fromkeys([*METRICS, *NUMBERS])
+        require(name in known, "metrics", name, f"there is no such metric{nearest(name, known)}")
+    return tuple(dict.fromkeys(name if name in METRICS else NUMBERS[name][0] for name in names))
+
+
+def evaluate(
+    run: Run | str | Path | None = None,
+    *,
+    real: Images | None = None,
+    fake: Images | None = None,
+    metrics: Sequence[str] = (),
+    n: int | None = None,
+    seed: int = 0,
+    features: str | nn.Module = "",
+    resize: str = "legacy",
+    prior: str = "model",
+    real_split: str = "",
+    fake_split: str = "",
+    size: str | None = None,
+    device: str = "auto",
+    say: Callable[[str], None] = lambda line: None,
+) -> Evaluation:
+    """Judge a run's samples, or any set of images, against real ones.
+
+    The real images are the test split where there is one, else the images held out of training, else the training
+    images; the results say which. What a run scored is kept in its `evaluation.json`, each number replaced by a later
+    one of the same name and conditions.
+
+    Args:
+        run: A loaded run or its folder; leave it out to compare two sets.
+        real: A source, a pack or uint8 images (N, H, W, C), in place of the run's own data.
+        fake: The same, in place of what a run draws; brought to the size of the real ones.
+        metrics: Names of `METRICS`, or of `NUMBERS`; those usual for what there is when empty.
+        n: How many fakes, and at most how many real images; 10,000 or as many as there are when None.
+        seed: Which samples, and the seed of every resampling.
+        features: `classifier`, `autoencoder`, `pixels`, `inception`, `inception:PATH`, or a network of your own that
+            maps float32 images (B, C, H, W) in [0, 1] to (B, D). A classifier trained on the real data where they have
+            labels, else an autoencoder, when empty.
+        resize: How the Inception network's images are resized: `legacy` or `antialias`.
+        prior: Which prior the run is sampled from, as for `sample`.
+        real_split: Which split of the real images.
+        fake_split: Which split of the fake images.
+        size: Height and width that both sets are brought to, as `64` or `64x48`.
+        device: Where features are computed.
+        say: Takes one line at a time for the user.
+
+    Raises:
+        SettingError: A setting that breaks a rule, or a metric that cannot be measured here; before any work is done.
+    """
+    require(n is None or 2 <= n <= MOST, "n", n, f"must be from 2 to {MOST:,}")
+    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
+    metrics = metrics_of(metrics)
+    if run is None and (real is None or fake is None):
+        raise SettingError("run = None: give a run, or two sets of images as real= and fake=")
+    found = None if run is None else loaded(run)
+    if found is not None:
+        _check_can_keep(found.path / FILE)
+    if found is not None and fake is not None:
+        raise SettingError(f"fake = {fake!r:.40}: a run draws the fakes itself; leave it or the run out")
+    known = _real_side(found, real, real_split, size, n)
+    other = None if fake is None else _side(_pack(fake, "fake", known.pack.shape), fake_split, n, "fake_split")
+    count = (n or min(USUAL_N, len(known.rows))) if other is None else len(other.rows)
+    _check_shapes(found, known, other)
+    compute = str(choose_device(device))
+    evidence = Evidence(known, other, found, count, seed, features, resize, prior, compute, say)
+    wanted, left_out = _wanted(evidence, metrics)
+    results: list[Result] = []
+    for name in wanted:
+        say(f"measuring {METRICS[name].about}")
+        results += METRICS[name].measure(evidence)
+    path = None if found is None else keep(found.path / FILE, results)
+    words = f"{known.pack.name} {known.name}, {len(known.rows):,} images"
+    drawn = f"samples at {found.images:,} images" if found else f"{other.pack.name} {other.name}" if other else ""
+    return Evaluation(tuple(results), path, words, f"{drawn}, {count:,} images", left_out)
+
+
+def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the metrics to measure, and the usual ones that cannot be measured with the reason.
+
+    Raises:
+        SettingError: One that was asked for cannot be measured.
+    """
+    if metrics:
+        for name in metrics:
+            reason = METRICS[name].refusal(evidence)
+            require(not reason, "metrics", name, reason)
+        return list(dict.fromkeys(metrics)), {}
+    reasons = {name: metric.refusal(evidence) for name, metric in METRICS.items() if metric.usual}
+    wanted = [name for name, reason in reasons.items() if not reason]
+    require(bool(wanted), "metrics", "", "; ".join(f"{name} {reason}" for name, reason in reasons.items()))
+    return wanted, {name: reason for name, reason in reasons.items() if reason}
+
+
+def _real_side(run: Run | None, real: Images | None, split: str, size: str | None, n: int | None) -> Side:
+    """Return the images that the others are held against."""
+    most = USUAL_N if n is None else n
+    if run is None or real is not None:
+        assert real is not None
+        return _side(_pack(real, "real", size=size), split, most, "real_split")
+    require(size is None, "size", size, "is the run's own; leave it out")
+    pack = run.pack
+    if split:
+        return _side(pack, split, most, "real_split")
+    return chosen(pack, *judged_rows(pack, run.configuration.data.valid), most)
+
+
+def _side(pack: Pack, split: str, n: int | None, argument: str) -> Side:
+    """Return images of a pack: of the split named, else of the test split where there is one, else of any."""
+    require(not split or split in pack.splits, argument, split, f"{pack.name} has {', '.join(pack.splits)}")
+    order = [split] if split else [name for name in ("test", "train", *pack.splits) if name in pack.splits]
+    found = pack.split(order[0])
+    return chosen(pack, found, np.arange(len(found)), order[0], USUAL_N if n is None else n)
+
+
+def _pack(images: Images, name: str, like: tuple[int, int, int] | None = None, *, size: str | None = None) -> Pack:
+    """Return images as a pack, in the shape of others where there are any."""
+    if isinstance(images, Pack):
+        return images
+    if isinstance(images, np.ndarray):
+        require(images.dtype == np.uint8, name, images.dtype, "must be uint8 images (N, H, W, C)")
+        return in_memory_pack(name, images)
+    if like is None:
+        return prepare(DataSettings(data=images, size=size))
+    height, width, channels = like
+    return prepare(DataSettings(data=images, size=f"{height}x{width}", channels=3 if channels == 3 else 1))
+
+
+def _check_shapes(run: Run | None, real: Side, fake: Side | None) -> None:
+    """Refuse sets of different shapes."""
+    shape = run.model.shape if run is not None else fake.pack.shape if fake is not None else real.pack.shape
+    if tuple(shape) != tuple(real.pack.shape):
+        sizes = ["x".join(map(str, each)) for each in (shape, real.pack.shape)]
+        raise SettingError(f"real = {real.pack.name!r}: its images are {sizes[1]}, the others {sizes[0]}; use one size")
+
+
+def _check_can_keep(file: Path) -> None:
+    """Refuse a file that results could not be merged into, before there are any."""
+    read(file)
+    if not os.access(file.parent, os.W_OK):
+        raise RunError(f"run = {str(file.parent)!r}: {file.name} cannot be written there; copy the run elsewhere")
+
+
+def keep(file: Path, results: Sequence[Result]) -> Path:
+    """Merge results into a file of them; one of the same name and conditions is replaced.
+
+    Raises:
+        RunError: The file holds something else.
+    """
+    with locked(file):  # two evaluations of a run at once keep both
+        kept = {_identity(entry): entry for entry in read(file)}
+        kept |= {_identity(entry): entry for entry in (result.as_dict() for result in results)}
+        write_text(file, json.dumps({"results": list(kept.values())}, indent=1) + "\n")
+    return file
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """Return the results in a file, none where there is no file.
+
+    Raises:
+        RunError: It holds something else.
+    """
+    if not file.is_file():
+        return []
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))["results"]
+        return [entry for entry in entries if _identity(entry)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{file}: does not hold results ({error!r}); move it away and evaluate again") from None
+
+
+def _identity(entry: Mapping[str, Any]) -> str:
+    return json.dumps([entry["name"], entry["conditions"]], sort_keys=True)

@@ -1,0 +1,204 @@
+"""What a number is taken from: images of both sides and their features, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from morphospace.data.batches import permutation
+from morphospace.data.cache import cache_folder, locked, make_folder
+from morphospace.data.pack import Pack, Split, rows_hash
+from morphospace.evaluation.features import Extracted, Extractor, extracted
+from morphospace.evaluation.statistics import Statistics, statistics_of
+from morphospace.files import atomic
+from morphospace.runs.checkpoints import load_tensors, save_tensors
+from morphospace.runs.codes import condition_for, drawn, told_of
+from morphospace.runs.run import Run
+from morphospace.tools.evaluate.extractors import extractor_for, kind_of
+
+BLOCK = 1024
+"""Images drawn or read at once. Fixed, because kernels differ in the last digits by the size of a batch."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Images of a pack, taken as one of the two sets.
+
+    Attributes:
+        pack: The data.
+        split: The images.
+        rows: Which of them.
+        name: What the split is called.
+    """
+
+    pack: Pack
+    split: Split
+    rows: np.ndarray
+    name: str
+
+    @property
+    def key(self) -> str:
+        """A hash of the images taken."""
+        return rows_hash(self.pack, self.name, self.rows)
+
+    def images(self) -> Iterator[np.ndarray]:
+        """Yield the images in blocks, uint8 (B, H, W, C)."""
+        for first in range(0, len(self.rows), BLOCK):
+            yield np.asarray(self.split.images[self.rows[first : first + BLOCK]])
+
+
+def chosen(pack: Pack, split: Split, rows: np.ndarray, name: str, n: int | None) -> Side:
+    """Return n of the rows, spread over all of them: sources may be sorted by class. The same n whatever the seed."""
+    if n is None or n >= len(rows):
+        return Side(pack, split, rows, name)
+    return Side(pack, split, np.sort(rows[permutation(len(rows), "evaluation")[:n]]), name)
+
+
+@dataclass
+class Evidence:
+    """What a metric may ask for.
+
+    Attributes:
+        real: The images that the others are held against.
+        fake: Images to judge where they are given; None where the run draws them.
+        run: The run; None where both sets are given.
+        n: How many fakes.
+        seed: Which fakes, and the seed of every resampling.
+        features: Which features, as for `extractor_for`.
+        resize: For the Inception network: `legacy` or `antialias`.
+        prior: Which prior a run is sampled from, as for `sample`.
+        device: Where features are computed.
+        say: Takes one line at a time for the user.
+    """
+
+    real: Side
+    fake: Side | None
+    run: Run | None
+    n: int
+    seed: int
+    features: str | nn.Module = ""
+    resize: str = "legacy"
+    prior: str = "model"
+    device: str = "cpu"
+    say: Callable[[str], None] = field(default=lambda line: None)
+
+    @cached_property
+    def kind(self) -> str:
+        """The kind of features: `classifier`, `autoencoder`, `pixels`, `inception` or `module`."""
+        return kind_of(self.features, self.real.pack, self.resize)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """What makes the features."""
+        return extractor_for(self.features, self.real.pack, resize=self.resize, device=self.device, say=self.say)
+
+    @cached_property
+    def real_images(self) -> np.ndarray:
+        """The real images, uint8 (N, H, W, C)."""
+        return np.concatenate(list(self.real.images()))
+
+    @cached_property
+    def fake_images(self) -> np.ndarray:
+        """The fakes, uint8 (n, H, W, C)."""
+        return np.concatenate(list(self.fakes()))
+
+    def fakes(self) -> Iterator[np.ndarray]:
+        """Yield the fakes in blocks; fake i of a run depends on (seed, i) and the real split only."""
+        if self.fake is not None:
+            yield from self.fake.images()
+            return
+        assert self.run is not None
+        for first in range(0, self.n, BLOCK):
+            count = min(BLOCK, self.n - first)
+            asked = self.asked(self.run, first, count)
+            yield drawn(self.run, count, self.seed, asked, prior=self.prior, start=first)
+
+    def asked(self, run: Run, first: int, count: int) -> Tensor | None:
+        """Return what a conditional model is asked for: what real images show, in their shares, if they tell."""
+        if not self.asks_for_real:
+            return condition_for(run.model, count, start=first)
+        split = self.real.split
+        rows = permutation(len(split), "asked for")[np.arange(first, first + count) % len(split)]
+        return told_of(run.model, split, rows)
+
+    @property
+    def asks_for_real(self) -> bool:
+        """Whether a conditional model draws the fakes, and the real images tell what it knows, in its own numbers."""
+        run = self.run
+        if self.fake is not None or run is None or run.model.conditioning is None:
+            return False
+        split, label = self.real.split, run.model.conditioning.kind == "label"
+        told = split.labels if label else split.attributes
+        return told is not None and self.real.pack.hash == run.folder.facts.get("data_hash")
+
+    @cached_property
+    def _real(self) -> tuple[Extracted, Statistics]:
+        return features_of(self.real, self.extractor, self.say)
+
+    @property
+    def real_features(self) -> Extracted:
+        """Features of the real images, kept in the cache."""
+        return self._real[0]
+
+    @property
+    def real_statistics(self) -> Statistics:
+        """Their statistics, kept in the cache."""
+        return self._real[1]
+
+    @cached_property
+    def fake_features(self) -> Extracted:
+        """Features of the fakes: of each block as it is drawn, so that the images never stand in memory all at once."""
+        if self.fake is not None:
+            return features_of(self.fake, self.extractor, self.say)[0]
+        self.say(f"drawing {self.n:,} samples")
+        return extracted(self.extractor, self.fakes())
+
+    def conditions(self, **more: Any) -> dict[str, Any]:
+        """Return what a number of the two sets hangs on."""
+        pack, size = self.real.pack, "x".join(map(str, self.real.pack.shape))
+        about: dict[str, Any] = {"data": pack.name, "size": size, "data_hash": pack.hash[:8], "split": self.real.name}
+        about |= {"n_real": len(self.real.rows), "images": self.real.key[:8]}
+        if self.fake is not None:
+            about |= {"fake": self.fake.pack.name, "fake_hash": self.fake.pack.hash[:8], "fake_split": self.fake.name}
+        elif self.run is not None:
+            about |= {"checkpoint": self.run.images, "raw": self.run.raw, "prior": self.prior}
+            if self.run.model.conditioning is not None:
+                about["condition"] = "those of real images" if self.asks_for_real else "every one in turn"
+        return about | {"n_fake": self.n, "seed": self.seed} | more
+
+    def feature_conditions(self, **more: Any) -> dict[str, Any]:
+        """Return `conditions`, with what the features are."""
+        e = self.extractor
+        about = {"features": e.name, "resize": e.resize, "dtype": "float32 features, float64 distances"}
+        return self.conditions(**about, **({"features_quality": e.quality} if e.quality else {}), **more)
+
+
+def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) -> tuple[Extracted, Statistics]:
+    """Return features and statistics of a set, from the cache if they are there.
+
+    They are kept by a hash of data, split, rows, extractor (its weights) and resize rule; those of a caller's own
+    module are not, see `Extractor.key`.
+    """
+    if not extractor.key:
+        found = extracted(extractor, side.images())
+        return found, statistics_of(found.features)
+    text = f"{side.key} {extractor.key} {extractor.resize}"
+    name = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    file = make_folder(cache_folder() / "features") / f"{name}.safetensors"
+    with locked(file):
+        if file.is_file():
+            tensors = load_tensors(file)
+            return Extracted(tensors["features"], tensors.get("probabilities")), Statistics.from_tensors(tensors)
+        say(f"taking {extractor.name} of {len(side.rows):,} images of {side.pack.name}, {side.name}")
+        found = extracted(extractor, side.images())
+        statistics = statistics_of(found.features)
+        told = {} if found.probabilities is None else {"probabilities": found.probabilities}
+        with atomic(file) as partial:
+            save_tensors(partial, {"features": found.features, **told, **statistics.tensors()})
+    return found, statistics

@@ -1,0 +1,160 @@
+"""Features by name: networks trained on the data at hand, kept in the cache, and the one that is fetched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from morphospace.data.batches import held_out
+from morphospace.data.cache import cache_folder, locked, make_folder
+from morphospace.data.pack import Pack
+from morphospace.data.sources.download import download
+from morphospace.errors import DataError, SettingError, nearest
+from morphospace.evaluation.features import Extractor, module_features, pixel_features, trained_features
+from morphospace.evaluation.inception import SHA256, WEIGHTS, Resize, inception_features
+from morphospace.evaluation.learned import Autoencoder, Classifier, Taken, Trained, train_autoencoder, train_classifier
+from morphospace.files import atomic
+from morphospace.runs.checkpoints import load_tensors, save_tensors
+
+KINDS = ("classifier", "autoencoder", "pixels", "inception")
+VERSION = 2
+"""Of how the networks are trained; what an older version left in the cache is not used."""
+RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
+
+Say = Callable[[str], None]
+
+
+def kind_of(features: str | nn.Module, pack: Pack, resize: str = "legacy") -> str:
+    """Return the kind of features that a name means: of `KINDS`, or `module`; nothing is made yet.
+
+    Args:
+        features: A name, `inception:PATH`, the caller's own network, or empty: the classifier where the images have
+            labels, else the autoencoder.
+        pack: The data.
+        resize: Asked for, for the Inception network.
+
+    Raises:
+        SettingError: No such features, or the data have no labels to train a classifier on.
+    """
+    if resize not in get_args(Resize):
+        raise SettingError(f"resize = {resize!r}: must be 'legacy' or 'antialias'")
+    if isinstance(features, nn.Module):
+        return "module"
+    kind, colon, path = features.partition(":")
+    labelled = pack.split("train" if "train" in pack.splits else next(iter(pack.splits))).labels
+    classes = 0 if labelled is None else int(labelled.max()) + 1
+    if not kind:
+        return "classifier" if classes > 1 else "autoencoder"
+    if kind not in KINDS:
+        raise SettingError(f"features = {features!r}: there are no such features{nearest(kind, KINDS)}")
+    if kind == "classifier" and classes < 2:
+        raise SettingError(
+            f"features = 'classifier': {pack.name} has no labels of two classes to train one on; use autoencoder"
+        )
+    if colon and (kind != "inception" or not Path(path).expanduser().is_file()):
+        raise SettingError(
+            f"features = {features!r}: {'no such file' if kind == 'inception' else f'{kind} takes nothing after it'}; "
+            "write inception:PATH with the path of the weights"
+        )
+    return kind
+
+
+def extractor_for(
+    features: str | nn.Module, pack: Pack, *, resize: str = "legacy", device: str = "cpu", say: Say = lambda line: None
+) -> Extractor:
+    """Return the extractor that a name means.
+
+    A network that is trained on the data is trained once for a data set, and kept in the cache by the data's hash.
+
+    Args:
+        features: As for `kind_of`.
+        pack: The data.
+        resize: `legacy` or `antialias`, for the Inception network.
+        device: Where to compute.
+        say: Takes one line at a time for the user.
+
+    Raises:
+        SettingError: No such features.
+        DataError: The weights could not be fetched.
+    """
+    kind = kind_of(features, pack, resize)
+    if isinstance(features, nn.Module):
+        return module_features(features, device)
+    if kind == "pixels":
+        return pixel_features(pack.shape)
+    if kind == "inception":
+        weights = _inception_weights(features.partition(":")[2], say)
+        return inception_features(weights, "legacy" if resize == "legacy" else "antialias", device)
+    trained, split = _trained(kind, pack, say)
+    number = f"accuracy {trained.quality:.4f}" if kind == "classifier" else f"mean squared error {trained.quality:.5f}"
+    assert isinstance(trained.network, Classifier | Autoencoder)
+    return trained_features(trained.network, pack.name, f"{number} on the {split} images", device)
+
+
+def _trained(kind: str, pack: Pack, say: Say) -> tuple[Trained, str]:
+    """Return the network from the cache, or train it and keep it there; and what it was judged on."""
+    train, test, name = _to_learn_from(pack)
+    file = make_folder(cache_folder() / "networks") / f"{kind}-{VERSION}-{pack.hash}.safetensors"
+    with locked(file):
+        if file.is_file():
+            tensors = load_tensors(file)
+            network = _network(kind, pack, tensors)
+            return Trained(network.eval(), float(tensors["quality"])), name
+        say(f"training a small {kind} on {pack.name} for its features; kept in the cache")
+        trained = (train_classifier if kind == "classifier" else train_autoencoder)(train, test)
+        state = {f"network.{key}": value for key, value in trained.network.state_dict().items()}
+        with atomic(file) as partial:
+            save_tensors(partial, {**state, "quality": torch.tensor(trained.quality, dtype=torch.float64)})
+    return trained, name
+
+
+def _network(kind: str, pack: Pack, tensors: dict[str, Tensor]) -> nn.Module:
+    state = {name.removeprefix("network."): value for name, value in tensors.items() if name != "quality"}
+    classes = len(state["head.bias"]) if kind == "classifier" else 0
+    network = Classifier(pack.shape, classes) if kind == "classifier" else Autoencoder(pack.shape)
+    network.load_state_dict(state)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _to_learn_from(pack: Pack) -> tuple[Taken, Taken, str]:
+    """Return the images to train on, those to judge the network on, and what they are called."""
+    first = pack.split("train" if "train" in pack.splits else next(iter(pack.splits)))
+    whole = (first, np.arange(len(first)))
+    for name in ("test", "valid"):
+        if name in pack.splits:
+            return whole, (pack.split(name), np.arange(len(pack.split(name)))), name
+    train, valid = held_out(pack, 0.05) if "train" in pack.splits else (whole, None)
+    return (train, train, "training") if valid is None else (train, valid, "held-out")
+
+
+def _inception_weights(path: str, say: Say) -> dict[str, Tensor]:
+    """Read the weights from a path, or fetch them; a file with another checksum is not opened.
+
+    Raises:
+        SettingError: Another file.
+        DataError: They could not be fetched.
+    """
+    if path:
+        file = Path(path).expanduser()
+        with file.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found != SHA256:
+            raise SettingError(
+                f"features = 'inception:{path}': its sha256 begins with {found[:8]}, that of the network of 2015-12-05 "
+                f"with {SHA256[:8]}; numbers of another network are not FID"
+            )
+    else:
+        manual = f"put {WEIGHTS} anywhere and write inception:PATH, or take features from classifier or autoencoder"
+        folder = cache_folder() / "downloads" / "inception"
+        file = download(WEIGHTS, SHA256, (RELEASE,), folder, say, manual)
+    try:
+        weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise DataError(f"{file}: cannot be read as weights ({' '.join(str(error).split())}); fetch it again") from None
+    return weights

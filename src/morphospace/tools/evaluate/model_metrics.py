@@ -1,0 +1,271 @@
+"""Metrics that ask the model itself: likelihood, reconstructions, novelty, smoothness, disentanglement."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.data.batches import held_out
+from morphospace.errors import RunError
+from morphospace.evaluation.disentangle import dci, mig_binned, mig_posterior, sap
+from morphospace.evaluation.factors import Coded, states_of
+from morphospace.evaluation.intervals import wilson
+from morphospace.evaluation.likelihood import mean_interval
+from morphospace.evaluation.novelty import COPY, SEEN, median_ratio, nearest, shrunk
+from morphospace.evaluation.picture_quality import mean_squared_error, psnr, sharpness, ssim, ssim_window
+from morphospace.evaluation.results import Result
+from morphospace.evaluation.smoothness import smoothness
+from morphospace.evaluation.votes import beta_vae_metric, factor_vae_metric
+from morphospace.models.contract import Decodes, Encodes, seeded_noise
+from morphospace.randomness import stream
+from morphospace.runs.codes import as_seen, codes_of, condition_for, decode, encoder_of, prior_for, some_of, told_of
+from morphospace.runs.posteriors import posteriors
+from morphospace.runs.run import Run
+from morphospace.tools.evaluate.evidence import Evidence
+from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae, unexplained
+from morphospace.tools.evaluate.set_metrics import Metric
+
+ANNEALED, NEW, ARCS, CODED = 16, 500, 100, 10_000
+
+
+def _explained(evidence: Evidence, most: int | None = None) -> Explained:
+    assert evidence.run is not None
+    side = evidence.real
+    rows = some_of(side.rows, most, 0, "explained")
+    return Explained(evidence.run, side.split, rows, side.name, evidence.seed, pack=side.pack)
+
+
+def _unexplained(evidence: Evidence) -> str:
+    return "needs a run; give one" if evidence.run is None else unexplained(evidence.run)
+
+
+def _averaged(evidence: Evidence, name: str, values: np.ndarray, unit: str = "", **more: Any) -> Result:
+    mean, low, high = mean_interval(torch.from_numpy(values))
+    return Result(name, mean, low, high, unit, evidence.conditions(interval="95 % over images", **more))
+
+
+# -- reconstructions -------------------------------------------------------------------------------------------
+
+
+def _rebuilds_nothing(evidence: Evidence) -> str:
+    if evidence.run is None or not isinstance(evidence.run.model, Decodes):
+        return "needs a run that decodes; give one"
+    try:
+        encoder_of(evidence.run)
+    except RunError as error:
+        return str(error).split(": ", 1)[-1]
+    return ""
+
+
+def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callable[[Evidence], list[Result]]:
+    """Return a metric of pairs of held-out images and their reconstructions, from the means of their codes."""
+    # Equal to the last of 8 bits is an infinite ratio, which no mean outlives: such a pair errs by its rounding alone.
+    top = -10 * math.log10((1 / 255) ** 2 / 12) if measure is psnr else math.inf
+
+    def metric(evidence: Evidence) -> list[Result]:
+        run, side, parts = evidence.run, evidence.real, []
+        assert run is not None
+        for first in range(0, len(side.rows), 1024):
+            rows = side.rows[first : first + 1024]
+            images = as_seen(run, np.asarray(side.split.images[rows]), rows)
+            told = told_of(run.model, side.split, rows, side.pack)
+            parts.append(measure(real=images, fake=decode(run.model, codes_of(run, images, told), told)).clip(max=top))
+        side_of = ssim_window(*run.model.shape[:2])
+        more: dict[str, Any] = {"window": f"{side_of} x {side_of} Gaussian, sigma 1.5"} if measure is ssim else {}
+        more |= {"at_most": round(top, 2)} if measure is psnr else {}
+        how = run.configuration.data.binarise
+        more |= {} if how == "none" else {"binarise": how}
+        return [_averaged(evidence, name, np.concatenate(parts), unit, fake_is="reconstructions of the means", **more)]
+
+    return metric
+
+
+# -- samples ---------------------------------------------------------------------------------------------------
+
+
+def sharp(evidence: Evidence) -> list[Result]:
+    """Measure the sharpness of the fakes over that of the real images."""
+    fake, real = (sharpness(images) for images in (evidence.fake_images, evidence.real_images))
+    own = float(real.mean())
+    about: dict[str, Any] = {"of_real": own, "measure": "variance of the Laplacian"}
+    return [_averaged(evidence, "sharpness, real 1", fake / max(own, 1e-12), **about)]
+
+
+def _too_small(evidence: Evidence) -> str:
+    return "" if min(evidence.real.pack.shape[:2]) >= 3 else "needs images of 3 x 3 pixels or more"
+
+
+def new(evidence: Evidence) -> list[Result]:
+    """Measure how far fakes are from the nearest training image, beside images that training did not see."""
+    side, run = evidence.real, evidence.run
+    known_to = side.pack if run is None else run.pack  # whatever is real here, a run can have copied its own data only
+    (train, trained), _ = held_out(known_to, 0.0 if run is None else run.configuration.data.valid)
+    inside = np.setdiff1d(trained, side.rows) if side.split is train else trained
+    known = shrunk(train.images, inside)
+    unseen = shrunk(side.split.images, some_of(side.rows, NEW, 0, "novelty"))
+    fakes = shrunk(evidence.fake_images, some_of(np.arange(evidence.n), NEW, 0, "novelty"))
+    made, real = nearest(fakes, known), nearest(unseen, known)
+    used: dict[str, Any] = {"training_images": len(known), "n_real": len(unseen), "n_fake": len(fakes)}
+    copied = made.ratio < COPY
+    copies = evidence.conditions(interval="95 % over images (Wilson)", of_unseen=real.copies) | used
+    about = used | {"of_unseen": float(np.median(real.distance)) / 255, "interval": "95 % bootstrap over images"}
+    about["distance"] = f"median RMS of pixels, {SEEN} a side at most"
+    ratio = median_ratio(made.distance, real.distance, seed=evidence.seed)
+    return [
+        Result("novelty, unseen 1", *ratio, "", evidence.conditions() | about),
+        Result("copies", float(copied.mean()), *wilson(int(copied.sum()), len(copied)), "", copies),
+    ]
+
+
+def _nothing_unseen(evidence: Evidence) -> str:
+    side, pack = evidence.real, evidence.real.pack if evidence.run is None else evidence.run.pack
+    if "train" not in pack.splits:
+        return "needs training images, and the data have no split of that name"
+    seen = side.name == "train" and side.pack.hash == pack.hash
+    return "needs images that training did not see; train with --valid 0.1" if seen else ""
+
+
+def smooth(evidence: Evidence) -> list[Result]:
+    """Measure how pictures change along arcs between draws from the prior."""
+    run = evidence.run
+    assert run is not None
+    model, prior = run.model, prior_for(run, evidence.prior)
+    assert isinstance(model, Decodes)
+    ends = [seeded_noise(ARCS, model.latent_dim, stream(evidence.seed, "arc", end)) for end in ("start", "end")]
+    uniform = torch.rand(ARCS, generator=torch.Generator().manual_seed(stream(evidence.seed, "arc", "place")))
+    told = condition_for(model, ARCS)
+
+    def pictures(noise: Tensor) -> Tensor:
+        codes = prior.from_noise(noise).to(model.device, model.dtype)
+        given = None if told is None else told.to(model.device, model.dtype)
+        parts = [
+            model.decode(codes[i : i + 50], None if given is None else given[i : i + 50]) for i in range(0, ARCS, 50)
+        ]
+        made = torch.cat(parts).float().cpu()
+        return (made + 1) / 2 if model.signed else made
+
+    found = smoothness(pictures, torch.stack(ends), uniform)
+    about = evidence.conditions(arcs=ARCS, distance="RMS of pixels in [0, 1]")
+    mean, low, high = mean_interval(found.path_lengths)
+    length = Result("path length", mean, low, high, conditions={**about, "interval": "95 % over arcs"})
+    about["interval"] = "none"
+    return [length, Result("detour", found.detour, conditions=about), Result("jump", found.jump, conditions=about)]
+
+
+def _draws_nothing(evidence: Evidence) -> str:
+    return "" if evidence.run is not None and isinstance(evidence.run.model, Decodes) else "needs a run that decodes"
+
+
+# -- disentanglement ---------------------------------------------------------------------------------------------
+
+
+def coded(run: Run, *, n: int | None = CODED, seed: int = 0) -> Coded:
+    """Encode images of the training split, the first that has all factors, once.
+
+    Args:
+        run: A loaded run whose model encodes and whose data have factors.
+        n: Images, chosen by the seed; all when None.
+        seed: Which.
+    """
+    train = run.pack.split("train")
+    rows = some_of(np.arange(len(train)), n, seed, "factors")
+    found = posteriors(run, train, rows)
+    assert train.factors is not None
+    states, names, ordered = states_of(np.asarray(train.factors[rows]), run.pack.factor_names)
+    variances = None if found.log_variances is None else found.log_variances.numpy()
+    return Coded(found.means.numpy(), states, names, ordered, variances)
+
+
+def _no_factors(evidence: Evidence) -> str:
+    if evidence.run is None or not isinstance(evidence.run.model, Encodes):
+        return "needs a run whose model encodes; take an autoencoder or a VAE"
+    if evidence.run.pack.split("train").factors is None:
+        return "needs data whose factors are known; train on dsprites or toyfaces"
+    return ""
+
+
+def disentangled(evidence: Evidence) -> list[Result]:
+    """Measure every metric of disentanglement, all from the same codes."""
+    assert evidence.run is not None
+    codes, seed = coded(evidence.run, n=CODED, seed=evidence.seed), evidence.seed
+    about = {
+        "data": evidence.run.pack.name,
+        "split": "train",
+        "n_real": len(codes.means),
+        "seed": seed,
+        "checkpoint": evidence.run.images,
+        "raw": evidence.run.raw,
+        "factors": len(codes.names),
+        "states": list(codes.counts),
+        "units": codes.means.shape[1],
+        "living": codes.living().means.shape[1],
+        "interval": "none",
+    }
+
+    found = []
+    for name, accuracy in (("beta-VAE metric", beta_vae_metric), ("FactorVAE metric", factor_vae_metric)):
+        told = accuracy(codes, seed=seed)
+        more = {"chance": told.chance, "above_chance": told.above_chance, "votes": "10,000 + 5,000 of 64 images"}
+        found.append(Result(name, told.value, conditions=about | more))
+    found.append(Result("MIG, binned means", mig_binned(codes), conditions=about | {"bins": 20}))
+    if codes.log_variances is not None:
+        found.append(Result("MIG, posteriors", mig_posterior(codes, seed=seed), conditions=about | {"draws": 2000}))
+    found.append(Result("SAP", sap(codes, seed=seed), conditions=about))
+    three = dci(codes, seed=seed)
+    forest = about | {"predictor": "random forests"}
+    for part in ("disentanglement", "completeness", "informativeness"):
+        found.append(Result(f"DCI {part}", getattr(three, part), conditions=forest))
+    return found
+
+
+MODEL_METRICS: Mapping[str, Metric] = {
+    "elbo": Metric("ELBO and its terms", lambda e: elbo(_explained(e)), _unexplained, better={"elbo": "higher"}),
+    "iwae": Metric(
+        "importance-weighted bound, k = 5,000",
+        lambda e: iwae(_explained(e)),
+        _unexplained,
+        usual=False,
+        better={"iwae": "higher"},
+    ),
+    "ais": Metric(
+        f"annealed bound of {ANNEALED} images, and its gap on simulated ones",
+        lambda e: annealed(_explained(e, ANNEALED)),
+        _unexplained,
+        usual=False,
+        better={"ais": "higher"},
+    ),
+    "mse": Metric(
+        "mean squared error of reconstructions",
+        _rebuilt(mean_squared_error, "MSE", ""),
+        _rebuilds_nothing,
+        better={"mse": "lower"},
+    ),
+    "psnr": Metric(
+        "signal to noise of reconstructions", _rebuilt(psnr, "PSNR", "dB"), _rebuilds_nothing, better={"psnr": "higher"}
+    ),
+    "ssim": Metric(
+        "structural similarity of reconstructions",
+        _rebuilt(ssim, "SSIM", ""),
+        _rebuilds_nothing,
+        better={"ssim": "higher"},
+    ),
+    "sharpness": Metric("sharpness beside real images", sharp, _too_small, better={"sharpness": ""}),
+    "novelty": Metric(
+        "distance to the nearest training image", new, _nothing_unseen, better={"novelty": "", "copies": "lower"}
+    ),
+    "smoothness": Metric(
+        "path length, detour and jump", smooth, _draws_nothing, better={"path-length": "", "detour": "", "jump": ""}
+    ),
+    "disentanglement": Metric(
+        "beta-VAE and FactorVAE metric, MIG, SAP, DCI",
+        disentangled,
+        _no_factors,
+        usual=False,
+        better={"beta-vae": "higher", "factor-vae": "higher", "mig": "higher"},
+    ),
+}

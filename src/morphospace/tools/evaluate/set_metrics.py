@@ -1,0 +1,182 @@
+"""Metrics of two sets of images: what is asked of `evaluation.distances`, with intervals and conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from morphospace.evaluation.distances import (
+    density_coverage,
+    frechet_distance,
+    half_samples_error,
+    inception_score,
+    kernel_distance,
+    kernel_distance_subsets,
+    precision_recall,
+)
+from morphospace.evaluation.intervals import student
+from morphospace.evaluation.results import Result
+from morphospace.tools.evaluate.evidence import Evidence
+from morphospace.tools.evaluate.modes import no_modes, shown
+
+Better = Literal["lower", "higher", ""]
+
+RESAMPLES = {"frechet": 20, "neighbours": 10}
+SUBSETS, SUBSET = 100, 1000
+SPLITS = 10
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that can be measured.
+
+    Attributes:
+        about: What it is, in a few words, for the help.
+        measure: Evidence to results.
+        refusal: Why it cannot be measured here and the way out; empty where it can.
+        usual: Whether it is measured when none is named, where it can be.
+        better: Its first numbers in order, by their short names, and which way is better; empty where neither is.
+    """
+
+    about: str
+    measure: Callable[[Evidence], list[Result]]
+    refusal: Callable[[Evidence], str] = lambda evidence: ""
+    usual: bool = True
+    better: Mapping[str, Better] = field(default_factory=dict)
+
+
+def frechet(evidence: Evidence) -> list[Result]:
+    """Measure the Frechet distance; it is called FID in the features that FID is defined in only."""
+    fake = evidence.fake_features.features
+    value = frechet_distance(real=evidence.real_statistics, fake=fake)
+    widths, how = _widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
+    name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
+    return [_within(evidence, name, value, widths[0], how, least=0)]
+
+
+def kernel(evidence: Evidence) -> list[Result]:
+    """Measure the kernel distance, its interval from subsets."""
+    real, fake = evidence.real_features.features, evidence.fake_features.features
+    value, fewest = kernel_distance(real=real, fake=fake), min(len(real), len(fake))
+    size = min(SUBSET, fewest // 2)
+    if size < 2:
+        return [_within(evidence, "KID", value, None, "none: too few images")]
+    subsets = kernel_distance_subsets(real=real, fake=fake, subsets=SUBSETS, size=size, seed=evidence.seed)
+    # The spread of subsets is that of smaller sets, and of sets that overlap: the delete-d jackknife.
+    width = student(SUBSETS - 1) * float(subsets.std()) * (size / (fewest - size)) ** 0.5
+    how = f"95 %, {SUBSETS} subsets of {size:,}"
+    return [_within(evidence, "KID", value, width, how)]
+
+
+def inception(evidence: Evidence) -> list[Result]:
+    """Measure the Inception Score of the fakes, that of the real images beside it."""
+    told, of_real = evidence.fake_features.probabilities, evidence.real_features.probabilities
+    assert told is not None and of_real is not None
+    splits = min(SPLITS, len(told), len(of_real))
+    score = inception_score(told, splits=splits, seed=evidence.seed)
+    width = student(splits - 1) * score.deviation / splits**0.5 if splits > 1 else None
+    how = f"95 % of the mean of {splits} shuffled splits" if splits > 1 else "none: one image"
+    real = inception_score(of_real, splits=splits, seed=evidence.seed).mean
+    return [_within(evidence, "IS", score.mean, width, how, least=1, value_of_real=real)]
+
+
+def manifolds(evidence: Evidence) -> list[Result]:
+    """Measure precision and recall."""
+
+    def measure(real: Tensor, fake: Tensor) -> tuple[float, float]:
+        found = precision_recall(real=real, fake=fake, k=3)
+        return found.precision, found.recall
+
+    return _neighbours(evidence, ("precision", "recall"), 3, measure, (1.0, 1.0))
+
+
+def balls(evidence: Evidence) -> list[Result]:
+    """Measure density and coverage."""
+
+    def measure(real: Tensor, fake: Tensor) -> tuple[float, float]:
+        found = density_coverage(real=real, fake=fake, k=5)
+        return found.density, found.coverage
+
+    return _neighbours(evidence, ("density", "coverage"), 5, measure, (None, 1.0))
+
+
+def _neighbours(
+    evidence: Evidence,
+    names: tuple[str, str],
+    k: int,
+    measure: Callable[[Tensor, Tensor], tuple[float, float]],
+    most: tuple[float | None, float | None],
+) -> list[Result]:
+    values = measure(evidence.real_features.features, evidence.fake_features.features)
+    widths, how = _widths(evidence, k + 1, RESAMPLES["neighbours"], measure)
+    return [
+        _within(evidence, name, value, width, how, least=0, most=top, k=k)
+        for name, value, width, top in zip(names, values, widths, most)
+    ]
+
+
+def _widths(
+    evidence: Evidence, fewest: int, resamples: int, measure: Callable[[Tensor, Tensor], tuple[float, ...]]
+) -> tuple[tuple[float | None, ...], str]:
+    """Return half the widths of 95 % intervals, and how they were found; a half must hold `fewest` images."""
+    real, fake = evidence.real_features.features, evidence.fake_features.features
+    if min(len(real), len(fake)) // 2 < fewest:
+        return (None, None), "none: too few images"
+    errors = half_samples_error(measure, real=real, fake=fake, resamples=resamples, seed=evidence.seed)
+    widths = tuple(student(resamples - 1) * error for error in errors)  # few resamples: not 1.96
+    return widths, f"95 %, {resamples} half samples of both sets"
+
+
+def _within(
+    evidence: Evidence,
+    name: str,
+    value: float,
+    width: float | None,
+    how: str,
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    **more: float,
+) -> Result:
+    """Return a result with the interval of half a width to each side, within what the number can be."""
+    low = high = None
+    if width is not None:
+        low, high = value - width, value + width
+        low, high = low if least is None else max(least, low), high if most is None else min(most, high)
+    conditions = evidence.feature_conditions(interval=how, **more)
+    return Result(f"{name}[{evidence.extractor.name}]", value, low, high, conditions=conditions)
+
+
+def _too_few(least: int) -> Callable[[Evidence], str]:
+    def refusal(evidence: Evidence) -> str:
+        fewest = min(len(evidence.real.rows), evidence.n)
+        return "" if fewest >= least else f"needs at least {least} images of each set, there are {fewest}; raise n"
+
+    return refusal
+
+
+def _unclassified(evidence: Evidence) -> str:
+    if evidence.kind in ("classifier", "inception"):
+        return ""
+    return f"needs class probabilities, which {evidence.kind} features have none of; use features classifier"
+
+
+SET_METRICS: Mapping[str, Metric] = {
+    "fd": Metric("Frechet distance", frechet, _too_few(2), better={"fd": "lower"}),
+    "kid": Metric("kernel distance", kernel, _too_few(2), better={"kid": "lower"}),
+    "is": Metric("Inception Score", inception, _unclassified, better={"is": "higher"}),
+    "pr": Metric(
+        "precision and recall, k = 3", manifolds, _too_few(4), better={"precision": "higher", "recall": "higher"}
+    ),
+    "dc": Metric("density and coverage, k = 5", balls, _too_few(6), better={"density": "higher", "coverage": "higher"}),
+    "modes": Metric(
+        "classes that samples show, and how evenly",
+        shown,
+        no_modes,
+        usual=False,
+        better={"modes": "higher", "modes-kl": "lower"},
+    ),
+}

@@ -1,0 +1,332 @@
+"""How strange a run finds the images of a set: scores, the strangest of them, and how well they tell."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from morphospace.data.batches import Batch, Batches, held_out
+from morphospace.data.pack import Pack, Split, digest
+from morphospace.data.prepare import prepare, takes
+from morphospace.data.settings import DataSettings
+from morphospace.errors import MorphospaceError, SettingError, nearest, require
+from morphospace.evaluation.anomaly import (
+    Auroc,
+    CodeStatistics,
+    auroc,
+    bounded,
+    complexity,
+    critic_scores,
+    density_words,
+    negative_bounds,
+    reconstruction_errors,
+)
+from morphospace.files import atomic
+from morphospace.models.contract import Scores
+from morphospace.runs.codes import AT_ONCE, each_code, encoder_of, judged_rows, some_of
+from morphospace.runs.run import Run, loaded
+
+By = Literal["elbo", "iwae", "reconstruction", "critic", "latent"]
+BYS: tuple[By, ...] = ("elbo", "iwae", "reconstruction", "critic", "latent")
+DRAWS = {"elbo": 8, "iwae": 64}
+CODES_FITTED = 10_000
+
+Judge = Callable[[Batch, int, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images to be scored: rows of a split of a pack."""
+
+    pack: Pack
+    split: Split
+    rows: np.ndarray
+    words: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A score for each image, higher for stranger.
+
+    Attributes:
+        scores: (N,), float64.
+        rows: (N,), the image's row in its split.
+        labels: (N,), -1 where the images have none.
+        strange: (N,) bool, which images are known to be strange; None where nobody said.
+        own: How many of the last images are the run's own held-out ones, beside which the others were put.
+        by: Of what the score is made.
+        unit: Its unit in words.
+        auroc: How well it tells the strange ones; None where nobody said which they are.
+        sources: Which images were scored, in words.
+        pictures: The images' arrays, uint8 (., H, W, C), and the rows taken: one pair for each source.
+    """
+
+    scores: np.ndarray
+    rows: np.ndarray
+    labels: np.ndarray
+    strange: np.ndarray | None
+    own: int
+    by: str
+    unit: str
+    auroc: Auroc | None
+    sources: tuple[str, ...]
+    pictures: tuple[np.ndarray, ...]
+
+    def strangest(self, n: int, *, least: bool = False) -> np.ndarray:
+        """Return the n images of the highest scores, the strangest first, or of the lowest; uint8 (n, H, W, C)."""
+        order = np.argsort(self.scores, kind="stable")
+        chosen = order[:n] if least else order[::-1][:n]
+        first = len(self.scores) - self.own
+        return np.concatenate([self.pictures[int(i >= first)][self.rows[[i]]] for i in chosen])
+
+
+def score(
+    run: Run | str | Path,
+    source: str | Pack,
+    *,
+    by: By = "elbo",
+    strange: Sequence[int | str] = (),
+    against_own: bool = False,
+    correct: Literal["none", "complexity"] = "none",
+    draws: int | None = None,
+    n: int | None = None,
+    seed: int = 0,
+) -> Scored:
+    """Score the images of a source one by one; memory is flat in their number but for the scores themselves.
+
+    Args:
+        run: A loaded run or its folder.
+        source: A source, `fashion-mnist` or `folder:photos` for instance, or a pack; cropped, resized and coloured as
+            the run's own data were. Its test split where it has one (the held-out images of the run's own data), else
+            all of it.
+        by: `elbo` and `iwae`, minus a bound on log p(x); `reconstruction`, the squared error; `critic`, minus the
+            critic's judgement; `latent`, the Mahalanobis distance of the code's mean from the training codes.
+        strange: Labels, by number or name, of the images that are strange; adds the area under the ROC curve. Those of
+            a folder are its subfolders. What a conditional model is told goes by name, not by number.
+        against_own: All of the source is strange, and the run's own held-out images are put beside it as usual ones.
+        correct: By `complexity` the length of the image as a PNG is taken off a bound (Serra et al. 2020).
+        draws: Codes drawn for each image in a bound; 8 for elbo and 64 for iwae when None.
+        n: The first so many images of each source; all when None.
+        seed: Of the draws and of the bootstrap.
+
+    Raises:
+        SettingError: The run cannot score so, or the labels are not there.
+        DataError: No such source.
+    """
+    run = loaded(run)
+    require(by in BYS, "by", by, f"must be one of {', '.join(BYS)}")
+    require(correct in ("none", "complexity"), "correct", correct, "must be none or complexity")
+    bound = by in DRAWS
+    require(correct == "none" or bound, "correct", correct, f"is of nats, which {by} is not; take --by elbo or iwae")
+    require(draws is None or bound, "draws", draws, f"nothing is drawn by {by}; leave it out")
+    require(draws is None or 1 <= draws <= 100_000, "draws", draws, "must be from 1 to 100000")
+    require(n is None or n >= 1, "n", n, "must be at least 1")
+    require(not (strange and against_own), "strange", list(strange), "does not go with against-own; take one of them")
+    unit = _unit(run, by, correct)  # refuses what the model cannot do, before any image is read
+    sources = [_source(run, source, n, bool(strange)), *([_own(run, n)] if against_own else [])]
+    wanted = _labels(sources[0], strange)
+    judge = _judge(run, by, draws or DRAWS.get(by, 1), seed)
+    parts = [_scores(run, one, judge, correct) for one in sources]
+    own = len(parts[1]) if against_own else 0
+    labels = np.concatenate([_label_column(one) for one in sources])
+    told = None
+    if against_own:
+        told = np.arange(len(labels)) < len(parts[0])
+    elif strange:
+        told = np.isin(labels, wanted)
+    scores = np.concatenate(parts)
+    area = None if told is None else auroc(scores[~told], scores[told], seed=seed)
+    rows = np.concatenate([one.rows for one in sources])
+    words, pictures = tuple(one.words for one in sources), tuple(one.split.images for one in sources)
+    return Scored(scores, rows, labels, told, own, by, unit, area, words, pictures)
+
+
+def write_scores(path: Path, scored: Scored) -> None:
+    """Write index, label and score of each image as CSV, whole or not at all; with which are strange where known."""
+    columns = ["index", "label", "score", *(["strange"] if scored.strange is not None else [])]
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for i, value in enumerate(scored.scores):
+            label = "" if scored.labels[i] < 0 else int(scored.labels[i])
+            last = [] if scored.strange is None else [int(scored.strange[i])]
+            writer.writerow([int(scored.rows[i]), label, f"{value:.8g}", *last])
+
+
+def _unit(run: Run, by: By, correct: str) -> str:
+    """Return the unit of a score in words.
+
+    Raises:
+        SettingError: The model cannot score so.
+    """
+    model, name = run.model, run.configuration.model.name
+    if by in DRAWS:
+        bounded(model, by)
+        words = density_words(model, run.configuration.data.binarise != "none")
+        return f"{words}, less those of its PNG" if correct == "complexity" else words
+    if by == "critic":
+        able = "no critic; score it by elbo, iwae, reconstruction or latent"
+        require(isinstance(model, Scores), "by", by, f"{name} has {able}")
+        m = getattr(model.settings, "packing", 1)
+        require(m == 1, "by", by, f"{name}'s critic judges {m} images at once; score it by reconstruction or latent")
+        return "minus the critic's judgement"
+    encoder_of(run)
+    return "mean squared error a pixel" if by == "reconstruction" else "Mahalanobis distance"
+
+
+def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Source:
+    """Return the images of a source in the run's shape, with their classes where these are wanted.
+
+    A model that is told the class wants them too.
+    """
+    own, told = run.configuration.data, run.model.conditioning
+    classes = classes or (told is not None and told.kind == "label")
+    height, width, channels = run.model.shape
+    if isinstance(source, Pack):
+        pack = source
+        rule = f"has images of shape {pack.shape}, this run's are {run.model.shape}"
+        require(pack.shape == run.model.shape, "source", pack.name, rule)
+    elif source == own.data:
+        pack = run.pack
+        if classes and takes(source, "classes") and pack.split("train").labels is None:
+            pack = prepare(replace(own, classes=True))
+    else:
+        classes = classes and takes(source, "classes")
+        colours: Literal[1, 3] = 1 if channels == 1 else 3
+        size = f"{height}x{width}"
+        pack = prepare(
+            DataSettings(data=source, root=own.root, size=size, channels=colours, crop=run.crop, classes=classes)
+        )
+    kind = own.data.partition(":")[0]
+    alike = isinstance(source, str) and source.partition(":")[0] == kind  # the run's own under another name, perhaps
+    if pack.hash == run.folder.facts.get("data_hash") or (alike and _same_images(run, pack)):
+        split, rows, label = judged_rows(pack, own.valid)
+    else:
+        label = "test" if "test" in pack.splits else next(iter(pack.splits))
+        split = pack.split(label)
+        rows = np.arange(len(split))
+    return _first(pack, split, rows, label, n)
+
+
+def _same_images(run: Run, pack: Pack) -> bool:
+    """Return whether a pack holds the images that a run was trained on, with other labels or under another name."""
+    try:
+        own = run.pack
+    except MorphospaceError:  # not at hand any more
+        return False
+    lengths = [{name: len(split) for name, split in each.splits.items()} for each in (own, pack)]
+    if own.shape != pack.shape or lengths[0] != lengths[1]:
+        return False
+    return all(digest(split.images) == digest(pack.split(name).images) for name, split in own.splits.items())
+
+
+def _own(run: Run, n: int | None) -> Source:
+    """Return the run's own held-out images."""
+    split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
+    return _first(run.pack, split, rows, label, n)
+
+
+def _first(pack: Pack, split: Split, rows: np.ndarray, label: str, n: int | None) -> Source:
+    rows = rows[:n]
+    return Source(pack, split, rows, f"{len(rows):,} of {pack.name} ({label})")
+
+
+def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
+    """Return the numbers of the labels that mean something strange.
+
+    Raises:
+        SettingError: The images have no labels, or not these.
+    """
+    if not strange:
+        return []
+    labels, names = source.split.labels, source.pack.label_names
+    if labels is None:
+        raise SettingError(f"strange = {list(strange)!r}: {source.words} have no labels; take a labelled source")
+    there, numbers = set(np.unique(np.asarray(labels)[source.rows]).tolist()), []
+    for label in strange:
+        text = str(label)
+        number = names.index(text) if text in names else int(text) if text.isdecimal() else -1
+        known = nearest(text, names or [str(each) for each in sorted(there)][:40])
+        require(number in there, "strange", text, f"no image of {source.words} has this label{known}")
+        numbers.append(number)
+    return numbers
+
+
+def _label_column(source: Source) -> np.ndarray:
+    labels = source.split.labels
+    return np.full(len(source.rows), -1) if labels is None else np.asarray(labels)[source.rows]
+
+
+def _scores(run: Run, source: Source, judge: Judge, correct: str) -> np.ndarray:
+    """Return the scores of a source's images, (N,), read from disk a batch at a time as they are needed."""
+    # Made beforehand: small arrays that outlive their batch would lie between its large blocks and keep the allocator
+    # from using these again.
+    found = np.empty(len(source.rows))
+    batches = Batches(
+        source.split,
+        rows=source.rows,
+        batch_size=min(AT_ONCE, len(source.rows)),
+        seed=0,
+        device=run.model.device,
+        signed=run.model.signed,
+        binarise="fixed" if run.configuration.data.binarise == "dynamic" else run.configuration.data.binarise,
+        resident=False,
+    )
+    known = run.model.conditioning
+    known = None if known is None else known.read_from(source.pack)
+    done = 0
+    for batch in batches.sequential():
+        told = None if known is None else known.from_batch(batch).to(run.model.dtype)
+        values = judge(batch, done, told).numpy()
+        if correct == "complexity":
+            values = values - complexity(_as_seen(run, batch))
+        found[done : done + len(values)] = values
+        done += len(values)
+    return found
+
+
+def _as_seen(run: Run, batch: Batch) -> np.ndarray:
+    """Return a batch's images as the model saw them, binarised where it was, as uint8 (B, H, W, C)."""
+    return run.model.to_uint8(batch.images).numpy()
+
+
+def _judge(run: Run, by: By, draws: int, seed: int) -> Judge:
+    """Return what scores a batch, given the number of its first image and what a conditional model is told."""
+    model = run.model
+
+    def images(batch: Batch) -> Tensor:
+        return batch.images.to(model.dtype)
+
+    if by == "elbo" or by == "iwae":
+        kind = by == "iwae"
+        return lambda batch, start, told: negative_bounds(
+            model, images(batch), told, draws=draws, importance=kind, seed=seed, start=start
+        )
+    if by == "critic":
+        return lambda batch, start, told: critic_scores(model, images(batch), told)
+    encoder = encoder_of(run)
+    if by == "reconstruction":
+        return lambda batch, start, told: reconstruction_errors(model, encoder, images(batch), told)
+    statistics = _training_codes(run)
+
+    @torch.no_grad()
+    def distances(batch: Batch, start: int, told: Tensor | None) -> Tensor:
+        return statistics.distances(encoder.encode(images(batch), told).mean)
+
+    return distances
+
+
+def _training_codes(run: Run) -> CodeStatistics:
+    """Gather mean and covariance of the codes of training images."""
+    (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
+    statistics = CodeStatistics(run.model.latent_dim)
+    for codes, _ in each_code(run, split, some_of(rows, CODES_FITTED, 0, "codes")):
+        statistics.add(codes)
+    return statistics

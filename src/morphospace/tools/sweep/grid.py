@@ -1,0 +1,160 @@
+"""A grid of settings: how it is written, and the runs that it means."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Union
+
+from morphospace.errors import SettingError, nearest, require
+from morphospace.runs.configuration import Configuration, as_written, field_named, fields_of, resolve
+
+MOST = 1000
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One run of a sweep.
+
+    Attributes:
+        name: Its folder, from the settings that vary.
+        settings: These, by the names that users write.
+        given: All settings given for it, by field.
+        configuration: The whole, resolved.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    given: Mapping[str, Any]
+    configuration: Configuration
+
+    @property
+    def words(self) -> list[str]:
+        """Return the settings that vary, each as `beta=0.5`."""
+        return _words(self.settings)
+
+
+def parse_grid(words: Sequence[str]) -> dict[str, list[str]]:
+    """Read `beta=0.5,1,4` and the like.
+
+    >>> parse_grid(["lambda=0,0.1,1", "latent-dim=8"])
+    {'lambda': ['0', '0.1', '1'], 'latent_dim': ['8']}
+
+    Raises:
+        SettingError: A word of another form, or a setting twice.
+    """
+    found: dict[str, list[str]] = {}
+    for word in words:
+        key, _, values = word.partition("=")
+        key = key.removeprefix("--").replace("-", "_")
+        listed = [value for value in values.split(",") if value]
+        require(bool(key and listed), "grid", word, "must be SETTING=VALUE,VALUE, for instance beta=0.5,1,4")
+        require(key not in found, "grid", word, f"names {key} a second time; give all its values at once")
+        found[key] = listed
+    return found
+
+
+def combinations(
+    model: str | None,
+    recipe: str | None,
+    grid: Mapping[str, Sequence[Any]],
+    seeds: int,
+    settings: Mapping[str, Any],
+) -> list[Combination]:
+    """Return every run of a grid, each resolved, so that what cannot be is refused before the first is trained.
+
+    Args:
+        model: Zoo member; may be left to the recipe.
+        recipe: Name of a recipe or path of a TOML file.
+        grid: Values of each setting that varies; texts are read as the setting's type.
+        seeds: How many seeds for each combination, counted up from the one set.
+        settings: What all runs share.
+
+    Raises:
+        SettingError: An unknown setting, a value that breaks its rule, or one given twice.
+    """
+    base = resolve(model, recipe, settings)
+    kinds: list[type] = [type(part) for part in (base.model, base.data, base.training)]
+    hints = {field: hint for kind in kinds for field, hint in fields_of(kind).items()}
+    axes: dict[str, list[Any]] = {}
+    for key, values in grid.items():
+        field = field_named(key, hints)
+        if field not in hints:
+            near = nearest(key, map(as_written, hints))
+            raise SettingError(f"grid: {key} = {values!r}: {base.model.name} has no such setting{near}")
+        shared = [name for name in settings if field_named(name, hints) == field]
+        require(not shared, "grid", key, "is given as a flag as well; leave one of them out")
+        require(not isinstance(values, str) and len(values) > 0, "grid", key, "needs a list of values")
+        axes[field] = [_value_of(value, hints[field], as_written(field)) for value in values]
+    require(1 <= seeds <= MOST, "seeds", seeds, f"must be from 1 to {MOST}")
+    if seeds > 1:
+        require("seed" not in axes, "seeds", seeds, "and seed in the grid say the same; leave one of them out")
+        axes["seed"] = [base.training.seed + i for i in range(seeds)]
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    require(bool(axes) and count <= MOST, "grid", list(grid), f"makes {count} runs, must be from 1 to {MOST}")
+    return _resolved(model, recipe, axes, settings)
+
+
+def _resolved(
+    model: str | None, recipe: str | None, axes: Mapping[str, Sequence[Any]], settings: Mapping[str, Any]
+) -> list[Combination]:
+    """Return the product of the axes."""
+    made: dict[str, Combination] = {}
+    for values in itertools.product(*axes.values()):
+        varied = dict(zip(axes, values))
+        told = {as_written(field): value for field, value in varied.items()}
+        name = "_".join(_words(told))
+        require(name not in made, "grid", name, "is there twice; leave one out")
+        given = {**settings, **varied}
+        made[name] = Combination(name, told, given, resolve(model, recipe, given))
+    return list(made.values())
+
+
+def _words(settings: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={_in_a_path(value)}" for name, value in settings.items()]
+
+
+def _in_a_path(value: Any) -> str:
+    """Return a value as part of a folder's name."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    text = "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return re.sub(r"[^\w.+-]+", "-", text)
+
+
+def _value_of(value: Any, hint: Any, name: str) -> Any:
+    """Return a text as the type that a setting has; anything else as it is, to be checked with the rest.
+
+    Raises:
+        SettingError: It cannot be read as that.
+    """
+    if not isinstance(value, str):
+        return value
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        (hint,) = (option for option in options if option is not type(None))
+        return None if value == "none" else _value_of(value, hint, name)
+    if origin is tuple:
+        return tuple(_value_of(part, options[0], name) for part in value.split("+"))
+    if hint is str or origin is Literal:
+        return value
+    if hint is bool:
+        known = {"yes": True, "true": True, "no": False, "false": False}
+        require(value.lower() in known, name, value, "must be yes or no")
+        return known[value.lower()]
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    whole = hint is int
+    rule = "must be a whole number" if whole else "must be a number"
+    require(number == number and (not whole or number.is_integer()), name, value, rule)
+    return int(number) if whole else number

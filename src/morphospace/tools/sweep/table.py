@@ -1,0 +1,222 @@
+"""What a sweep leaves beside its runs: one table, one picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from morphospace.evaluation.roughness import roughness_of
+from morphospace.files import write_text
+from morphospace.pictures.sheet import PAD, save_picture
+
+CELL = 56  # pixels of an image's longer side, about
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a sweep in numbers, all of its last moment.
+
+    Attributes:
+        name: Its folder.
+        settings: What varies.
+        images: Images seen.
+        seconds: Time in training steps.
+        valid_loss: Its own objective on held-out images, None without any.
+        mse: Mean squared error a pixel of reconstructions, of held-out images where there are any.
+        kl: KL in nats per image, likewise.
+        roughness: By player, see `stability.roughness`.
+        note: Why it ended early, if it did.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    images: int
+    seconds: float
+    valid_loss: float | None
+    mse: float | None
+    kl: float | None
+    roughness: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    def varied(self) -> dict[str, Any]:
+        """Return the settings as cells."""
+        return {k: "+".join(map(str, v)) if isinstance(v, tuple) else v for k, v in self.settings.items()}
+
+    def values(self) -> dict[str, Any]:
+        """Return the row by column."""
+        numbers = {"images": self.images, "seconds": round(self.seconds, 1), "held-out loss": self.valid_loss}
+        rough = {f"roughness {player}": value for player, value in self.roughness.items()}
+        return {**self.varied(), **numbers, "mse": self.mse, "kl": self.kl, **rough, "note": self.note}
+
+
+def row_of(name: str, settings: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], note: str = "") -> Row:
+    """Read a run's row off the lines of its metrics.jsonl."""
+    last: dict[str, Any] = {}
+    for line in lines:
+        last.update(line)
+
+    def find(term: str) -> float | None:
+        found = [key for key in last if key.endswith(f"/{term}") and not key.startswith("metric/")]
+        held_out = [key for key in found if key.startswith("valid/")]
+        return next((last[key] for key in held_out or found), None)
+
+    return Row(
+        name,
+        settings,
+        int(last.get("images", 0)),
+        float(last.get("seconds", 0.0)),
+        last.get("valid/loss"),
+        find("mse"),
+        find("kl"),
+        roughness_of(lines),
+        note,
+    )
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """The rows of a sweep as one table; a column that is empty throughout is left out.
+
+    Attributes:
+        rows: One a run.
+    """
+
+    rows: Sequence[Row]
+
+    @property
+    def columns(self) -> list[str]:
+        """The headings."""
+        filled = [name for row in self.rows for name, value in row.values().items() if value not in (None, "")]
+        order = dict.fromkeys(name for row in self.rows for name in row.values() if name != "note")
+        return [name for name in [*order, "note"] if name in set(filled)]
+
+    def cells(self) -> list[list[str]]:
+        """Return the rows as words, numbers to five digits."""
+        return [[_told(row.values().get(name)) for name in self.columns] for row in self.rows]
+
+    def over_seeds(self) -> tuple[list[str], list[list[str]]]:
+        """Return headings and rows of mean and standard deviation over seeds; no rows where there is one seed only."""
+        groups: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
+        for row in self.rows:
+            varied = tuple((k, _told(v)) for k, v in row.varied().items() if k != "seed")
+            groups.setdefault(varied, []).append(row.values())
+        if not any(len(group) > 1 for group in groups.values()):
+            return [], []
+        varied_names = [name for name in self.rows[0].settings if name != "seed"]
+        skipped = {*varied_names, "seed", "images", "seconds", "note"}
+        numbers = [name for name in self.columns if name not in skipped]
+        rows = []
+        for varied, group in groups.items():
+            each = [[values[n] for values in group if values.get(n) is not None] for n in numbers]
+            rows.append([*(value for _, value in varied), str(len(group)), *map(_mean_and_deviation, each)])
+        return [*varied_names, "seeds", *numbers], rows
+
+    def save(self, folder: Path) -> tuple[Path, Path]:
+        """Write sweep.csv, in full precision, and sweep.md; return their paths."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["run", *self.columns], extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"run": row.name, **row.values()} for row in self.rows)
+        write_text(folder / "sweep.csv", text.getvalue())
+        parts = [_markdown(self.columns, self.cells())]
+        headings, rows = self.over_seeds()
+        if rows:
+            parts.append("Mean and standard deviation over seeds:\n\n" + _markdown(headings, rows))
+        parts.append(EXPLAINED)
+        write_text(folder / "sweep.md", "\n".join(parts))
+        return folder / "sweep.csv", folder / "sweep.md"
+
+
+EXPLAINED = """All numbers are of the run's last moment. The held-out loss is each run's own objective, which compares
+only where the settings that vary do not change it; kl (nats an image) and mse (a pixel, in the model's own range: of
+values from -1 to 1 it is four times as large) always compare else. Roughness is
+the standard deviation of a loss's increments from report to report over its fall: the smaller, the smoother training.
+"""
+
+
+def _told(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.5g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    if not values:
+        return ""
+    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.5g}{deviation}"
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A row of the picture.
+
+    Attributes:
+        label: What stands to its left, a line a setting.
+        samples: uint8 (N, H, W, C); None where there are none.
+        rebuilt: Reconstructions of the same images in each row; None where the model has no encoder.
+    """
+
+    label: str
+    samples: np.ndarray | None
+    rebuilt: np.ndarray | None
+
+
+def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None, facts: Mapping[str, Any]) -> None:
+    """Write one picture: a row a run, its label, its samples, and its reconstructions beside them under the originals.
+
+    Args:
+        path: A .png.
+        rows: The runs.
+        originals: What is reconstructed, uint8 (N, H, W, C); None where no run reconstructs.
+        facts: What made the picture.
+    """
+    font = ImageFont.load_default(13)
+    several = [*rows, *([] if originals is None else [Drawn("originals", None, originals)])]
+    sides = [side for row in several for side in (row.samples, row.rebuilt) if side is not None]
+    if not sides:
+        return
+    height = max(CELL, max(side.shape[1] for side in sides))
+    width = max(round(height * side.shape[2] / side.shape[1]) for side in sides)
+    left = 12 + max(int(font.getlength(line)) for row in several for line in row.label.splitlines())
+    counts = [max((len(s) for s in column if s is not None), default=0) for column in _columns_of(several)]
+    second = left + counts[0] * (width + PAD) + 16
+    ordered = [*([] if originals is None else [several[-1]]), *rows]
+    tall = [max(height, 17 * len(row.label.splitlines())) + 2 * PAD for row in ordered]
+    sheet = Image.new("RGB", (second + counts[1] * (width + PAD), 24 + sum(tall)), "white")
+    pen, top = ImageDraw.Draw(sheet), 24
+    for x, count, word in ((left, counts[0], "samples"), (second, counts[1], "reconstructions")):
+        if count:
+            pen.text((x, 4), word, "black", font)
+    for row, step in zip(ordered, tall):
+        pen.multiline_text((6, top + 2), row.label, "black", font)
+        for x, side in ((left, row.samples), (second, row.rebuilt)):
+            for i, image in enumerate([] if side is None else side):
+                sheet.paste(_cell(image, width, height), (x + i * (width + PAD), top))
+        top += step
+    save_picture(path, sheet, facts)
+
+
+def _columns_of(rows: Sequence[Drawn]) -> tuple[list[np.ndarray | None], list[np.ndarray | None]]:
+    return [row.samples for row in rows], [row.rebuilt for row in rows]
+
+
+def _cell(image: np.ndarray, width: int, height: int) -> Image.Image:
+    """Return an image (H, W, C) at the size of a cell, pixels kept apart where it grows."""
+    plain = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
+    return plain.resize((width, height), Image.Resampling.NEAREST)

@@ -1,0 +1,52 @@
+"""Where a run begins: with whose weights, and never behind what it has done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from morphospace.errors import RunError
+from morphospace.models.contract import Model
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.run import load
+from morphospace.training.engine import Engine
+from morphospace.training.weights import load_weights
+
+
+def take_weights(model: Model, source: Path) -> None:
+    """Copy the weights of a finished run into a new model.
+
+    Raises:
+        RunError: They do not fit.
+    """
+    run = load(source)
+    try:
+        load_weights(model.networks, run.model.networks.state_dict(), "model")
+    except RunError as error:
+        raise RunError(f"from = {str(source)!r}: its weights do not fit the model to train ({error})") from error
+
+
+def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | None:
+    """Return the run whose weights a run begins with; one that is there already says it itself.
+
+    Raises:
+        RunError: It began otherwise than it is asked to.
+    """
+    if existing is None:
+        return None if start_from is None else start_from.resolve()
+    before = str(existing.facts.get("start_from", ""))
+    if start_from is not None and str(start_from.resolve()) != before:
+        how = f"from {before!r}" if before else "from new weights"
+        where = f"the run in {str(existing.path)!r} began {how}"
+        raise RunError(f"from = {str(start_from)!r}: {where}; leave it out, or choose another path")
+    return Path(before) if before else None
+
+
+def check_length(engine: Engine) -> None:
+    """Refuse an end that lies behind.
+
+    Raises:
+        RunError: The run is longer already.
+    """
+    done, total = engine.clock.images, engine.total_images
+    if done - total >= engine.images_per_step:
+        raise RunError(f"images = {total}: the run has seen {done:,} already; give more, or leave its length as it is")

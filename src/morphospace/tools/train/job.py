@@ -1,0 +1,306 @@
+"""One call of `train` or `resume`: where data, model, engine and run folder meet."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from morphospace.data.adopt import from_dataset
+from morphospace.data.augment import Augment
+from morphospace.data.batches import Batches, held_out
+from morphospace.data.pack import Pack
+from morphospace.data.prepare import check_given, prepare
+from morphospace.errors import RunError, SettingError, require
+from morphospace.models.conditioning import Conditioning
+from morphospace.models.contract import Model
+from morphospace.randomness import stream
+from morphospace.runs.checkpoints import clean, load_checkpoint, pointed
+from morphospace.runs.configuration import Configuration
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.recorder import Recorder
+from morphospace.runs.run import Run, load
+from morphospace.tools.train.begin import begun_from, check_length, take_weights
+from morphospace.tools.train.scoring import Scorer, planned
+from morphospace.training.collapse import CollapseStop
+from morphospace.training.distributed import World
+from morphospace.training.engine import Engine
+from morphospace.training.events import Listener
+from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
+from morphospace.training.selection import LOSS
+from morphospace.zoo.vae import Variational
+
+SHOWN = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What the caller wants to hear of a run.
+
+    Attributes:
+        listeners: Called with every training event, after the run's own recorder.
+        say: Called with lines about what happens, `print` for instance.
+        progress: Called with (done, total) while images are packed.
+    """
+
+    listeners: Sequence[Listener] = ()
+    say: Callable[[str], None] | None = None
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `train` or `resume`, resolved.
+
+    Attributes:
+        configuration: All settings.
+        path: The run's folder.
+        given: Data handed over as a Python object, or None.
+        parts: The caller's own networks.
+        hooks: Who listens.
+    """
+
+    configuration: Configuration
+    path: Path
+    given: Any
+    parts: dict[str, nn.Module]
+    hooks: Hooks
+
+    def run(self, start_from: Path | None) -> Run:
+        """Train to the end and return the loaded run."""
+        s = self.configuration.training
+        keep_freed_blocks()
+        device = choose_device(s.device)
+        world = World.join(device)
+        # What cannot work is refused before the data is touched and before a folder exists.
+        plan, existing = planned(s), self.existing()
+        pack = self.pack(world)
+        if existing:
+            self.check_same(existing, pack)
+        torch.manual_seed(stream(s.seed, "weights"))
+        model = self.configuration.model.build(pack.shape, self.parts, self.conditioning(pack))
+        check_needs(model, pack)
+        check_packing(model, s.batch_size, world)
+        check_collapses(model, s.stop_on_collapse)
+        facts = self.facts(pack)
+        start_from = begun_from(existing, start_from)
+        if start_from is not None:
+            facts["start_from"] = str(start_from)
+            if existing is None or pointed(existing.checkpoints, "last") is None:
+                take_weights(model, start_from)
+        to_device(model.networks, device)
+        model.memory.to(device)
+        folder = existing or RunFolder(self.path, self.configuration, facts)
+        say = self.hooks.say or (lambda line: None)
+        scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
+        engine = self.engine(model, pack, device, world)
+        check_patience(engine)
+        if plan is not None:
+            engine.selection = plan.selection
+        if world.leads:
+            if scorer is not None:
+                scorer.prepare()
+            folder = existing or RunFolder.create(self.path, self.configuration, facts)
+            self.listen(engine, folder, scorer)
+        world.wait()
+        with folder.locked() if world.leads else contextlib.nullcontext():
+            if world.leads:
+                for place in (folder.checkpoints, folder.path / "samples", folder.path / "reconstructions"):
+                    clean(place)
+            last = pointed(folder.checkpoints, "last")
+            if last is not None:
+                engine.load_state(load_checkpoint(last))
+                check_length(engine)
+            if world.leads:
+                folder.write()  # a new length, say, must be known to the next who goes on
+                if last is None:
+                    folder.forget_after(-1)  # killed before its first checkpoint: what it told comes again
+            with stops_on_signals(engine):
+                ended = engine.run()
+            if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
+                raise KeyboardInterrupt
+        return load(self.path, parts=self.parts)
+
+    def listen(self, engine: Engine, folder: RunFolder, scorer: Scorer | None) -> None:
+        """Let everyone listen who has to do with the run: its recorder first, so that others find what it saved."""
+        s, judged = self.configuration.training, engine.valid or engine.data
+        shown = judged.fixed(min(SHOWN, judged.images))
+        engine.listeners.append(Recorder(folder, engine.model, engine, shown))  # type: ignore[arg-type]
+        if scorer is not None:
+            scorer.folder, scorer.engine, engine.scorer = folder, engine, scorer.score
+            engine.listeners.append(scorer)
+        engine.listeners += self.hooks.listeners
+        if s.stop_on_collapse:
+            engine.listeners.append(CollapseStop(engine, s.stop_on_collapse, s.collapse_reports))
+
+    def existing(self) -> RunFolder | None:
+        """Return the run that the folder holds, if any, with this job's settings.
+
+        Raises:
+            RunError: It is a run of another configuration.
+        """
+        if not (self.path / "run.toml").is_file():
+            return None
+        run = RunFolder.open(self.path)
+        if differences := run.configuration.differences(self.configuration):
+            changed = "; ".join(differences)
+            raise RunError(
+                f"out = {str(self.path)!r}: holds a run of another configuration ({changed}); choose another path"
+            )
+        return replace(run, configuration=self.configuration)
+
+    def check_same(self, run: RunFolder, pack: Pack) -> None:
+        """Refuse to go on with other data or other parts.
+
+        Raises:
+            RunError: They differ.
+        """
+        where = f"the run in {str(run.path)!r}"
+        if pack.hash != run.facts["data_hash"]:
+            raise RunError(f"data = {pack.name!r}: is not what {where} was trained on (its hash differs)")
+        if sorted(self.parts) != list(run.facts["custom"]):
+            before = list(run.facts["custom"])
+            raise RunError(f"parts = {sorted(self.parts)}: {where} has {before}; hand over the same")
+
+    def pack(self, world: World) -> Pack:
+        """Return the data as a pack; the leading process prepares it, the others then open it."""
+        if self.given is not None:
+            pack = self.given if isinstance(self.given, Pack) else from_dataset(self.given)
+            check_given(self.configuration.data, pack)
+            return pack
+        if not world.leads:
+            world.wait()
+            return prepare(self.configuration.data)
+        pack = prepare(self.configuration.data, say=self.hooks.say, progress=self.hooks.progress)
+        world.wait()
+        return pack
+
+    def facts(self, pack: Pack) -> dict[str, Any]:
+        """Return what run.toml holds beside the settings."""
+        told = self.conditioning(pack)
+        return {
+            "data": pack.name,
+            "data_hash": pack.hash,
+            "data_given": self.given is not None,
+            "shape": list(pack.shape),
+            "crop": pack.manifest.get("rule", {}).get("crop", self.configuration.data.crop),
+            "custom": sorted(self.parts),
+            "labels": list(told.names if told is not None and told.kind == "label" else pack.label_names),
+            "attributes": list(pack.attribute_names),
+        }
+
+    def conditioning(self, pack: Pack) -> Conditioning | None:
+        """Return what the model is to be told about its images."""
+        return Conditioning.for_pack(self.configuration.condition, pack)
+
+    def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:
+        """Build the batches and the engine."""
+        s = self.configuration.training
+        common: dict[str, Any] = {
+            "seed": s.seed,
+            "device": device,
+            "signed": model.signed,
+            "resident": s.resident,
+            "binarise": self.configuration.data.binarise,
+        }
+        training, valid = held_out(pack, self.configuration.data.valid)
+        batches = Batches(
+            training[0],
+            rows=training[1],
+            batch_size=s.batch_size,
+            augment=Augment.of(self.configuration.data, pack.mask_names),
+            rank=world.rank,
+            world=world.size,
+            **common,
+        )
+        judged = None
+        if valid is not None:
+            count = len(valid[1]) if valid[1] is not None else len(valid[0])
+            judged = Batches(valid[0], rows=valid[1], batch_size=min(s.batch_size, count), **common)
+        half = s.ema_halflife_images
+        return Engine(
+            model,  # type: ignore[arg-type]
+            batches,
+            s,
+            total_images=s.images or max(1, round(s.epochs * batches.images)),
+            valid=judged,
+            precision=choose_precision(s.precision, device),
+            world=world,
+            ema_halflife_images=model.default_ema_halflife_images if half is None else half,
+        )
+
+
+def check_needs(model: Model, pack: Pack) -> None:
+    """Refuse data that lack what the model learns from.
+
+    Raises:
+        SettingError: The training images have no masks, for instance.
+    """
+    for kind in model.needs:
+        if getattr(pack.split("train"), kind) is None:
+            name = model.settings.name
+            raise SettingError(f"data = {pack.name!r}: has no {kind}, which {name} learns from; take data that have")
+
+
+def check_packing(model: Model, batch_size: int, world: World) -> None:
+    """Refuse batches that cannot be judged by so many images at once.
+
+    Raises:
+        SettingError: A process's share of a batch does not divide by the packing.
+    """
+    packing, share = getattr(model.settings, "packing", 1), batch_size // world.size
+    why = f"the {share} images of a batch do not divide by it; take a --batch-size that does"
+    require(share % packing == 0, "packing", packing, why)
+
+
+def check_collapses(model: Model, threshold: float) -> None:
+    """Refuse to watch the KL of a model that has none.
+
+    Raises:
+        SettingError: The model is no VAE.
+    """
+    name = model.settings.name
+    why = f"{name} has no KL that could collapse; leave it out"
+    require(not threshold or isinstance(model, Variational), "stop_on_collapse", threshold, why)
+
+
+def check_patience(engine: Engine) -> None:
+    """Refuse to wait for a better loss on held-out images where there is none.
+
+    Raises:
+        SettingError: The model has no such loss, or no images are held out.
+    """
+    s, judging = engine.settings, any(phase.validates for phase in engine.phases)
+    if s.patience and s.best == LOSS and (engine.valid is None or not judging):
+        why = "no images are held out; add --valid 0.05" if judging else "the model has no loss on held-out images"
+        raise SettingError(f"patience = {s.patience}: {why}{'' if judging else '; choose by a metric, as --best fd'}")
+
+
+@contextlib.contextmanager
+def stops_on_signals(engine: Engine) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end training after the step at hand, with a checkpoint.
+
+    A second one is obeyed at once.
+    """
+
+    def handle(number: int, frame: Any) -> None:
+        if engine.stop:
+            raise KeyboardInterrupt
+        engine.stop = signal.Signals(number).name
+
+    try:
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, where signals cannot be caught
+        yield
+        return
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,80 @@
+"""Train a model, go on with a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from morphospace.data.pack import Pack
+from morphospace.errors import RunError
+from morphospace.runs.configuration import resolve
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.run import Run
+from morphospace.tools.train.job import Hooks, Job
+
+
+def train(
+    model: str | None = None,
+    data: str | Pack | Any = None,
+    out: str | Path = "run",
+    *,
+    recipe: str | None = None,
+    start_from: str | Path | None = None,
+    parts: Mapping[str, nn.Module] | Sequence[str] | None = None,
+    hooks: Hooks | None = None,
+    **settings: Any,
+) -> Run:
+    """Train a model, or go on with the run that `out` holds.
+
+    Args:
+        model: Zoo member (`"vae"`); may be left to the recipe.
+        data: Source name or pack path, an open `Pack`, or any map-style dataset of (image, label).
+        out: The run's folder.
+        recipe: Name of a recipe or path of a TOML file, under the settings given here.
+        start_from: A finished run whose weights to begin with (fine-tuning).
+        parts: Networks of your own by name (`encoder`, `decoder`; `generator`, `critic`), in place of ours. Or, as the
+            data setting of that name, names of the parts of the images to keep and to take masks of.
+        hooks: Listeners and the like.
+        settings: Any model, data or training setting by its plain name (`beta=4.0`, `epochs=5`, `size="64"`).
+
+    Returns:
+        The trained run, loaded.
+
+    Raises:
+        MorphospaceError: A setting, the data or the folder is not as it must be; each error says what to do.
+    """
+    given = None if data is None or isinstance(data, str) else data
+    if isinstance(data, str):
+        settings["data"] = data
+    networks = dict(parts) if isinstance(parts, Mapping) else {}
+    if parts is not None and not isinstance(parts, Mapping):
+        settings["parts"] = tuple(parts)
+    job = Job(resolve(model, recipe, settings), Path(out), given, networks, hooks or Hooks())
+    return job.run(None if start_from is None else Path(start_from))
+
+
+def resume(
+    run: str | Path,
+    *,
+    data: Any = None,
+    parts: Mapping[str, nn.Module] | None = None,
+    hooks: Hooks | None = None,
+    **changes: Any,
+) -> Run:
+    """Go on with a run from its last checkpoint, with exactly the settings it has.
+
+    Args:
+        run: The run's folder.
+        data: The dataset again, where the run was trained on a Python object.
+        parts: The caller's own networks again, where the run has any.
+        hooks: Listeners and the like.
+        changes: Settings that may change: how long (`epochs`, `images`), where (`device`), how often it reports.
+    """
+    path = Path(run)
+    if RunFolder.open(path).facts["data_given"] and data is None:
+        raise RunError(f"run = {str(path)!r}: trained on a Python dataset; hand it over again as `data=`")
+    configuration = resolve(recipe=str(path / "run.toml"), overrides=changes)
+    return Job(configuration, path, data, dict(parts or {}), hooks or Hooks()).run(None)

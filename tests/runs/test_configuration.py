@@ -1,0 +1,84 @@
+"""One configuration from many sources, each mistake named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from morphospace.runs.configuration import fields_of, recipes, resolve
+from morphospace.data.settings import DataSettings
+from morphospace.errors import SettingError
+from morphospace.training.settings import TrainingSettings
+from morphospace.zoo.settings import ZOO
+
+
+def test_recipe_under_settings_and_back_again(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[model]\nname = "vae"\nbeta = 4\nwidths = [8, 16]\n[data]\nsize = 32\n[training]\nbatch_size = 16\n'
+        "images = 99\n"
+    )
+    made = resolve(recipe=str(file), overrides={"batch_size": 8, "latent_dim": 3})
+    assert (made.model.beta, made.model.widths, made.data.size) == (4.0, (8, 16), "32")
+    assert (made.training.batch_size, made.training.images, made.model.latent_dim) == (8, 99, 3)
+    file.write_text(made.to_toml())
+    assert resolve(recipe=str(file)) == made
+    assert resolve(recipe=str(file), overrides={"epochs": 2.0}).training.images is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"latent_dims": 3}, "did you mean 'latent_dim'"),
+        ({"batch_size": "many"}, "batch_size = 'many': must be of type int"),
+        ({"batch_size": True}, "must be of type int"),
+        ({"likelihood": "gausian"}, "must be one of 'bernoulli'"),
+        ({"widths": 3}, "must be a list"),
+        ({"betas": [0.1]}, "needs 2 values"),
+    ],
+)
+def test_mistakes_are_named(overrides: dict, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        resolve("vae", overrides=overrides)
+
+
+def test_unknown_models_recipes_sections_and_keys(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="did you mean 'dcgan'"):
+        resolve("dcgann")
+    with pytest.raises(SettingError, match="no such recipe"):
+        resolve("vae", recipe="minst-vae")
+    with pytest.raises(SettingError, match="no such file"):
+        resolve("vae", recipe=str(tmp_path / "none.toml"))
+    file = tmp_path / "bad.toml"
+    for text, message in (
+        ("[models]\n", "unknown section"),
+        ("[model]\nbetta = 1\n", "did you mean 'beta'"),
+        ("[model", "not valid TOML"),
+        ('[model]\nname = "dcgan"\n', "is for 'dcgan'"),
+    ):
+        file.write_text(text)
+        with pytest.raises(SettingError, match=message):
+            resolve("vae", recipe=str(file))
+    with pytest.raises(SettingError, match="none given"):
+        resolve()
+
+
+def test_no_setting_has_two_homes() -> None:
+    for cls in ZOO.values():
+        names = [name for home in (cls, DataSettings, TrainingSettings) for name in fields_of(home)]
+        assert len(names) == len(set(names))
+
+
+def test_every_recipe_resolves() -> None:
+    for name in recipes():
+        resolve(recipe=name)
+
+
+def test_what_may_change_when_a_run_goes_on() -> None:
+    before = resolve("vae", overrides={"epochs": 1.0})
+    assert before.differences(resolve("vae", overrides={"epochs": 2.0, "report_images": 5})) == []
+    assert before.differences(resolve("vae", overrides={"beta": 2.0})) == ["beta = 2.0, was 1.0"]
+    falling = resolve("vae", overrides={"epochs": 1.0, "schedule": "cosine"})
+    longer = resolve("vae", overrides={"epochs": 2.0, "schedule": "cosine"})
+    assert falling.differences(longer) == ["epochs = 2.0, was 1.0"]
