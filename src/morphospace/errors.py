@@ -6,8 +6,43 @@ import difflib
 from collections.abc import Iterable
 
 
+class _NoValue:
+    """Marks an error about a thing that has no value to show, such as a file."""
+
+    def __repr__(self) -> str:
+        return "NO_VALUE"
+
+
+NO_VALUE = _NoValue()
+
+
 class MorphospaceError(Exception):
-    """Base of every error this library raises on purpose; the command line prints it and exits with 2."""
+    """Base of every error this library raises on purpose; the command line prints it in one line and exits with 2.
+
+    >>> str(SettingError("beta", -1.0, "must be at least 0", "give 1 for the ELBO"))
+    'beta = -1.0: must be at least 0; give 1 for the ELBO'
+    >>> str(DataError("photos.zip", rule="has no image", way_out="check the path"))
+    'photos.zip: has no image; check the path'
+
+    Args:
+        name: The setting, argument or file that is wrong.
+        value: Its value; left out where the name says it all, as for a file.
+        rule: The rule that it breaks.
+        way_out: What to do next.
+    """
+
+    def __init__(self, name: object = "", value: object = NO_VALUE, rule: object = "", way_out: object = "") -> None:
+        self.name, self.value, self.rule, self.way_out = str(name), value, str(rule), str(way_out)
+        super().__init__(self.name, value, self.rule, self.way_out)
+
+    @property
+    def reason(self) -> str:
+        """The rule and the way out, without the name and value."""
+        return "; ".join(filter(None, [self.rule, self.way_out]))
+
+    def __str__(self) -> str:
+        head = self.name if self.value is NO_VALUE else f"{self.name} = {self.value!r}"
+        return ": ".join(filter(None, [head, self.reason]))
 
 
 class SettingError(MorphospaceError, ValueError):
@@ -22,11 +57,15 @@ class RunError(MorphospaceError, ValueError):
     """A run folder or checkpoint that is missing, broken or of another configuration."""
 
 
+class NoEncoder(RunError):
+    """A run whose model cannot encode, and for which no encoder was trained."""
+
+
 class TrainingError(MorphospaceError, RuntimeError):
     """Training that cannot go on, for instance after a loss that is not finite."""
 
 
-class MissingExtra(MorphospaceError, ImportError):
+class MissingExtra(MorphospaceError, ImportError):  # type: ignore[misc]  # both have a `name`
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
@@ -43,10 +82,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
 
 
-def require(holds: bool, name: str, value: object, rule: str) -> None:
-    """Raise a `SettingError` that names the setting, its value and the rule unless `holds`.
+def require(holds: bool, name: str, value: object, rule: str, way_out: str = "") -> None:
+    """Raise a `SettingError` that names the setting, its value, the rule and the way out, unless `holds`.
 
     >>> require(3 > 0, "lr", 3, "must be positive")
     """
     if not holds:
-        raise SettingError(f"{name} = {value!r}: {rule}")
+        raise SettingError(name, value, rule, way_out)

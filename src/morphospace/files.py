@@ -27,7 +27,7 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise RunError(
-            f"out = {str(path)!r}: cannot be written ({reason}); free space or choose another path"
+            "out", str(path), f"cannot be written ({reason})", "free space or choose another path"
         ) from error
 
 

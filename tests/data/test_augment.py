@@ -168,5 +168,5 @@ def test_settings() -> None:
         with pytest.raises(SettingError) as caught:
             Augment(**wrong)  # type: ignore[arg-type]
         one_line(caught.value)
-    with pytest.raises(SettingError, match="binarise="):
+    with pytest.raises(SettingError, match="binarise = "):
         batches(pack_of(20).split("train"), binarise="often")

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphospace.data.batches import Batch, Batches, from_dataset, held_out
+from morphospace.data.adopt import from_dataset
+from morphospace.data.batches import Batch, Batches, held_out
 from morphospace.data.pack import Pack, Split, in_memory_pack, open_pack
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError
@@ -174,7 +175,7 @@ def test_large_packs_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"batch_size": 0}, "at least 1"),
         ({"batch_size": 2.5}, "whole number"),
         ({"batch_size": 4, "world": 3}, "divide among 3"),
-        ({"batch_size": 4, "world": 2, "rank": 2}, "rank=2"),
+        ({"batch_size": 4, "world": 2, "rank": 2}, "rank = 2"),
         ({"batch_size": 2, "rows": np.array([3, 10])}, "run to 10"),
     ],
 )

@@ -39,7 +39,7 @@ def test_parse_size(text: object, size: object) -> None:
     "text", ["7", "64x7", 5000, "", "x", "64x", "1e2", "-64", True, "64x64x3", (64,) * 3, "٦٤", 64.5]
 )
 def test_parse_size_refuses(text: object) -> None:
-    with pytest.raises(SettingError, match="size=") as caught:
+    with pytest.raises(SettingError, match="size = ") as caught:
         parse_size(text)  # type: ignore[arg-type]
     one_line(caught.value)
 
@@ -97,7 +97,7 @@ def test_workers_keep_order_however_they_start(start: str) -> None:
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, True])
 def test_workers_are_checked(tree: Tree, workers: int) -> None:
-    with pytest.raises(SettingError, match="workers="):
+    with pytest.raises(SettingError, match="workers = "):
         prepare(of(tree("a")), workers=workers)
 
 
@@ -176,7 +176,7 @@ def test_a_pack_is_opened_as_it_is(tree: Tree, tmp_path: Path) -> None:
     assert opened.hash == made.hash
     refused = ({"size": "8"}, {"channels": 1}, {"crop": "pad"}, {"classes": True}, {"parts": ("hair",)})
     for more in refused:
-        word = f"{next(iter(more))}="
+        word = f"{next(iter(more))} = "
         with pytest.raises(SettingError, match=word) as caught:
             prepare(DataSettings(data=str(tmp_path / "p"), **more))  # type: ignore[arg-type]
         one_line(caught.value)

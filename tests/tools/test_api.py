@@ -166,7 +166,7 @@ def test_pictures_meet_a_packs_shape_as_its_images_did(tmp_path: Path) -> None:
     assert np.array_equal(made.originals[0], pack.split("train").images[3])
     scored = ms.score(run, f"folder:{folder}", by="reconstruction")
     assert len(scored.scores) == 2  # known as its own data, of which two are held out
-    with pytest.raises(SettingError, match="size='32'"):
+    with pytest.raises(SettingError, match="size = '32'"):
         ms.train("vae", data=in_memory_pack("d", draw_blobs(40, (8, 8, 1))), out=tmp_path / "s", size="32", **SMALL)
 
 

@@ -112,9 +112,9 @@ def test_a_combination_that_cannot_be_is_noted_and_the_others_go_on(tmp_path: Pa
     shared = {key: value for key, value in SMALL.items() if key != "batch_size"}
     done = ms.sweep("vae", out=tmp_path / "s", grid={"batch_size": [32, 5000, 64]}, **shared)
     notes = [row.note for row in done.table.rows]
-    assert notes[0] == notes[2] == "" and notes[1].startswith("batch_size=5000")
+    assert notes[0] == notes[2] == "" and notes[1].startswith("batch_size = 5000")
     assert done.page is not None and done.picture is not None
-    with pytest.raises(SettingError, match="batch_size=5000"):
+    with pytest.raises(SettingError, match="batch_size = 5000"):
         ms.sweep("vae", out=tmp_path / "t", grid={"batch_size": [5000, 32]}, **shared)
 
 

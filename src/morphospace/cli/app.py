@@ -47,9 +47,9 @@ VERBS = {
     "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
     "card": ("taking:card", "Describe a run as a model card: data and terms, settings, numbers, limits."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point, watch the image change."),
-    "runs": ("looking:runs", "List the runs below a folder."),
-    "models": ("looking:models", "List the models."),
-    "recipes": ("looking:recipes", "List the recipes: published systems, ready to train."),
+    "runs": ("lists:runs", "List the runs below a folder."),
+    "models": ("lists:models", "List the models."),
+    "recipes": ("lists:recipes", "List the recipes: published systems, ready to train."),
 }
 # Verbs that have the flags of the model at hand: where they are made.
 OF_A_MODEL = {"train": "training:train_command", "sweep": "sweep:sweep_command"}

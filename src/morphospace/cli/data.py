@@ -136,7 +136,7 @@ def show(
     found = _prepared(chosen, talk)
     part = found.split(split)
     if n is not None and n > len(part):
-        raise SettingError(f"n = {n}: {found.name} has {len(part):,} images in {split!r}; ask for no more")
+        raise SettingError("n", n, f"{found.name} has {len(part):,} images in {split!r}", "ask for no more")
     count = min(SHOWN, len(part)) if n is None else n
     picture = draw_split(found, part, _rows(len(part), count, None if first else seed), captions, masks=masks)
     facts = {"data": found.name, "split": split, "n": count, "seed": None if first else seed}

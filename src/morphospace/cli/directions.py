@@ -231,7 +231,7 @@ def attribute(
     how = {"checkpoint": checkpoint, "raw": raw, "device": device}
     if formula is not None:
         for flag, value in (("orthogonal_to", orthogonal_to), ("save", save)):
-            require(value is None, flag, value, "does not go with --formula; find the direction with --name")
+            require(value is None, flag, value, "does not go with --formula", "find the direction with --name")
         return _summed(run, formula, path, {"by": by, "images": images, "seed": seed}, how)
     import morphospace as ms
     from morphospace.pictures.plots import labelled, signed
@@ -271,7 +271,7 @@ def parse_strength(text: str) -> tuple[float, float, int]:
             return first, last, count
     except (ValueError, IndexError):
         pass
-    raise SettingError(f"strength = {text!r}: must be FIRST:LAST:COUNT, COUNT from 1 to 200, for instance {STRENGTH}")
+    raise SettingError("strength", text, f"must be FIRST:LAST:COUNT, COUNT from 1 to 200, for instance {STRENGTH}")
 
 
 def _check_save(save: str | None) -> Path | None:

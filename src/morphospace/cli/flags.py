@@ -126,7 +126,7 @@ def given_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     given = {name: value for name, value in settings.items() if value is not None}
     for name, value in given.items():
         if value == ():
-            raise SettingError(f"{flag_for(name)}: needs a value; give one, or leave the flag out")
+            raise SettingError(flag_for(name), rule="needs a value", way_out="give one, or leave the flag out")
     return given
 
 

@@ -39,7 +39,7 @@ def judge(
 ) -> Answer:
     """Make a page for a blind test, real or generated; or pool the answers that people saved from it."""
     if answers:
-        require(run is None and out is None, "answers", answers[0], "needs no run and no --out; leave them out")
+        require(run is None and out is None, "answers", answers[0], "needs no run and no --out", "leave them out")
         return _pooled(answers)
     require(run is not None, "run", run, "give a run to make a page of, or --answers to pool")
     require(out is not None, "out", out, "must be given: the page to write, an .html")

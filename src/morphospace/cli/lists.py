@@ -83,7 +83,7 @@ def runs(
 ) -> Answer:
     """List the runs below a folder."""
     if not Path(folder).is_dir():
-        raise RunError(f"folder = {folder!r}: no such folder; give one that holds runs")
+        raise RunError("folder", folder, "no such folder", "give one that holds runs")
     told = [_about(path, _locked_inodes()) for path in find_runs(Path(folder))]
     rows = [
         [str(run[key]) for key in ("name", "model", "data")]

@@ -33,7 +33,7 @@ def check_drawing(out: str) -> Path:
 
     path = Path(out)
     if path.suffix.lower() not in (".png", *FILMS) or path.is_dir():
-        raise SettingError(f"out = {out!r}: must be a file name that ends in .png, .gif, .webp or .mp4")
+        raise SettingError("out", out, "must be a file name that ends in .png, .gif, .webp or .mp4")
     if path.suffix.lower() != ".png":
         check_film_path(path)
     check_parent(path)
@@ -54,7 +54,7 @@ def check_folder(out: str, *, holds: str, what: str) -> Path:
     """
     path = Path(out)
     if path.exists() and not (path / holds).is_file() and (not path.is_dir() or any(path.iterdir())):
-        raise RunError(f"out = {out!r}: is there already and is not a {what}; choose another path")
+        raise RunError("out", out, f"is there already and is not a {what}", "choose another path")
     check_parent(path)
     return path
 
@@ -73,7 +73,7 @@ def check_parent(path: Path, name: str = "out") -> None:
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        raise SettingError(f"{name} = {str(path)!r}: {str(there)!r} is not a folder; choose another path")
+        raise SettingError(name, str(path), f"{str(there)!r} is not a folder", "choose another path")
     try:
         # Only a file tells: permissions alone say yes to root, on a file system that is read-only, or in /proc.
         with tempfile.TemporaryFile(dir=there):
@@ -81,5 +81,5 @@ def check_parent(path: Path, name: str = "out") -> None:
     except OSError as error:
         why = error.strerror or str(error)
         raise SettingError(
-            f"{name} = {str(path)!r}: {str(there)!r} cannot be written to ({why}); choose another path"
+            name, str(path), f"{str(there)!r} cannot be written to ({why})", "choose another path"
         ) from error

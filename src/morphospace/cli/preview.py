@@ -155,4 +155,4 @@ def checked_start(start_from: str | None) -> None:
         SettingError: There is no such run.
     """
     if start_from is not None and not (Path(start_from) / "run.toml").is_file():
-        raise SettingError(f"from = {start_from!r}: no run.toml there; give the folder of a finished run")
+        raise SettingError("from", start_from, "no run.toml there", "give the folder of a finished run")

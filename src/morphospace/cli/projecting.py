@@ -78,7 +78,7 @@ def check_file(name: str, path: str, suffix: str) -> Path:
     """
     file = Path(path)
     if file.suffix.lower() != suffix or file.is_dir():
-        raise SettingError(f"{name} = {path!r}: must be a file name that ends in {suffix}")
+        raise SettingError(name, path, f"must be a file name that ends in {suffix}")
     check_parent(file)
     return file
 
@@ -107,7 +107,7 @@ def project(
     """
     require(bool(pictures), "pictures", list(pictures), "name one at least, a file or the number of a held-out image")
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    require(label is None or attributes is None, "label", label, "does not go with --attributes; ask for one of them")
+    require(label is None or attributes is None, "label", label, "does not go with --attributes", "ask for one of them")
     wanted = None if attributes is None else parse_attributes(attributes)
     path = check_picture(out)
     codes = None if code is None else check_file("code", code, ".json")

@@ -37,7 +37,7 @@ def studio(
     """Explore runs in the browser: drag a point, watch the image change."""
     require(0 <= port <= 65535, "port", port, "must be from 0 to 65535")
     if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise MissingExtra(f"studio: needs {', '.join(missing)}; pip install 'morphospace[studio]'")
+        raise MissingExtra("studio", rule=f"needs {', '.join(missing)}", way_out="pip install 'morphospace[studio]'")
     bound = bind(host, port)
     port = bound.getsockname()[1]
     import uvicorn
@@ -97,6 +97,6 @@ def bind(host: str, port: int) -> socket.socket:
         bound.listen(128)
     except OSError as error:
         raise SettingError(
-            f"port = {port}: cannot listen at {host}: {error.strerror or error}; give another --port or --host"
+            "port", port, f"cannot listen at {host}: {error.strerror or error}", "give another --port or --host"
         ) from None
     return bound

@@ -45,7 +45,9 @@ def model_of(tokens: Sequence[str]) -> str | None:
         name = value if equals and flag == "--recipe" else token if before == "--recipe" else None
         if name is not None:
             model = recipe_named(name).sections.get("model", {}).get("name")
-            require(model is None or isinstance(model, str), "model name", model, "must be a name; see `morpho models`")
+            require(
+                model is None or isinstance(model, str), "model name", model, "must be a name", "see `morpho models`"
+            )
             return settings_class(model).name if model else None
     return None
 
@@ -83,7 +85,7 @@ def train(
     given = given_of(settings)
     configuration = resolve(model, recipe, given)
     if out is None and not dry_run:
-        raise SettingError("out: none given; name the run's folder, for instance --out runs/first")
+        raise SettingError("out", rule="none given", way_out="name the run's folder, for instance --out runs/first")
     path = None if out is None else check_folder(out, holds="run.toml", what="run")
     from morphospace.cli.preview import checked_start
 
@@ -104,8 +106,10 @@ def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     if path is not None and (path / "run.toml").is_file():
         if differences := RunFolder.open(path).configuration.differences(configuration):
             raise RunError(
-                f"out = {str(path)!r}: holds a run of another configuration ({'; '.join(differences)}); "
-                "choose another path"
+                "out",
+                str(path),
+                f"holds a run of another configuration ({'; '.join(differences)})",
+                "choose another path",
             )
         lines.append(f"goes on with the run in {path}")
     told = [f"# {line}" for line in lines]

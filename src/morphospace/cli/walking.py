@@ -191,7 +191,7 @@ def parse_pairs(text: str) -> tuple[int, int]:
     """
     found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)
     if found is None:
-        raise SettingError(f"pairs = {text!r}: must be ROWSxCOLUMNS, for instance 4x4")
+        raise SettingError("pairs", text, "must be ROWSxCOLUMNS, for instance 4x4")
     return int(found[1]), int(found[2])
 
 
@@ -199,14 +199,14 @@ def _check_walk(start: str | None, end: str | None, how: str, out: str | None, p
     """Refuse flags of `interpolate` that do not go together, and a path's file that cannot be written."""
     if (start is None) != (end is None):
         name, other = ("to", "from") if end is None else ("from", "to")
-        raise SettingError(f"{name} = None: must go with --{other}; give both ends, each {ENDS}")
+        raise SettingError(f"{name} = None", rule=f"must go with --{other}", way_out=f"give both ends, each {ENDS}")
     if start is None:
-        require(path is not None, "from", None, f"give --from and --to, each {ENDS}; or --path, a saved path")
+        require(path is not None, "from", None, f"give --from and --to, each {ENDS}", "or --path, a saved path")
         require(out is not None, "out", None, "name what to draw the path to, a .png, .gif, .webp or .mp4")
         return
-    require(out is not None or path is not None, "out", None, "name a .png, .gif, .webp or .mp4; or --path, a .json")
+    require(out is not None or path is not None, "out", None, "name a .png, .gif, .webp or .mp4", "or --path, a .json")
     if path is not None:
-        require(how != "all", "how", how, "does not go with --path, which holds one path; choose one")
+        require(how != "all", "how", how, "does not go with --path, which holds one path", "choose one")
         named = Path(path).suffix.lower() == ".json" and not Path(path).is_dir()
         require(named, "path", path, "must be a file name that ends in .json")
         check_parent(Path(path))

@@ -27,7 +27,9 @@ def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
         DataError: Sizes that differ, values out of range, or no images.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
-        raise DataError(f"{name}: must be a dataset with len() and [i] and at least one image; wrap it in such a class")
+        raise DataError(
+            name, rule="must be a dataset with len() and [i] and at least one image", way_out="wrap it in such a class"
+        )
     count, labels = len(dataset), []
     images: np.ndarray | None = None
     for row in range(count):
@@ -39,7 +41,11 @@ def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
         if images is None:
             images = np.empty((count, *pixels.shape), np.uint8)
         if pixels.shape != images.shape[1:]:
-            raise DataError(f"{name}[{row}]: is {pixels.shape}, the first image {images.shape[1:]}; make them one size")
+            raise DataError(
+                f"{name}[{row}]",
+                rule=f"is {pixels.shape}, the first image {images.shape[1:]}",
+                way_out="make them one size",
+            )
         images[row] = pixels
         labels.append(label)
     assert images is not None
@@ -53,7 +59,9 @@ def _labels(labels: list[Any], name: str) -> np.ndarray:
     try:
         numbers = np.array([int(label) for label in labels], np.int64)
     except (TypeError, ValueError):
-        raise DataError(f"{name}: labels must be whole numbers or None, the first is {labels[0]!r}; map them") from None
+        raise DataError(
+            name, rule=f"labels must be whole numbers or None, the first is {labels[0]!r}", way_out="map them"
+        ) from None
     return numbers
 
 
@@ -69,11 +77,14 @@ def _pixels(image: Any, what: str) -> np.ndarray:
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[-1] not in (1, 3):
         raise DataError(
-            f"{what}: has shape {array.shape}; must be a PIL image, a (C, H, W) tensor or an (H, W, C) array,"
-            " of 1 or 3 channels"
+            what,
+            rule=f"has shape {array.shape}",
+            way_out="must be a PIL image, a (C, H, W) tensor or an (H, W, C) array, of 1 or 3 channels",
         )
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):  # also refuses NaN
-        raise DataError(f"{what}: {array.dtype} values must be uint8, or floats within [0, 1]; undo any normalisation")
+        raise DataError(
+            what, rule=f"{array.dtype} values must be uint8, or floats within [0, 1]", way_out="undo any normalisation"
+        )
     return np.rint(array * 255).astype(np.uint8)

@@ -49,10 +49,10 @@ class Augment:
     def __post_init__(self) -> None:
         shift, brightness = self.shift, self.brightness
         if isinstance(shift, bool) or not isinstance(shift, int) or not 0 <= shift <= 64:
-            raise SettingError(f"shift={shift!r}: must be from 0 to 64 pixels; an eighth of the side is usual")
+            raise SettingError("shift", shift, "must be from 0 to 64 pixels", "an eighth of the side is usual")
         fine = isinstance(brightness, (int, float)) and math.isfinite(brightness) and 0 <= brightness < 1
         if isinstance(brightness, bool) or not fine:
-            raise SettingError(f"brightness={brightness!r}: must be from 0 to below 1; 0.1 is mild")
+            raise SettingError("brightness", brightness, "must be from 0 to below 1", "0.1 is mild")
 
     @classmethod
     def of(cls, settings: DataSettings, mask_names: Sequence[str] = ()) -> Augment:
@@ -123,7 +123,9 @@ def check_binarise(how: str) -> None:
         SettingError: Names those there are.
     """
     if how not in _BINARISE:
-        raise SettingError(f"binarise={how!r}: must be one of {', '.join(_BINARISE)}; dynamic is usual for likelihoods")
+        raise SettingError(
+            "binarise", how, f"must be one of {', '.join(_BINARISE)}", "dynamic is usual for likelihoods"
+        )
 
 
 def binarised(images: np.ndarray, how: str, rows: np.ndarray, *, salt: int = 0) -> np.ndarray:

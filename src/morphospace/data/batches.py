@@ -73,7 +73,7 @@ def held_out(pack: Pack, fraction: float) -> tuple[tuple[Split, np.ndarray], tup
         SettingError: `fraction` is not within [0, 0.9].
     """
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction <= 0.9:
-        raise SettingError(f"valid={fraction!r}: must be a share from 0 to 0.9; 0.05 is usual, 0 holds nothing out")
+        raise SettingError("valid", fraction, "must be a share from 0 to 0.9", "0.05 is usual, 0 holds nothing out")
     train = pack.split("train")
     count = len(train)
     if fraction == 0:
@@ -155,16 +155,18 @@ class Batches:
         check_binarise(self.binarise)
         size, count = self.batch_size, self.images
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise SettingError(f"batch_size={size!r}: must be a whole number of at least 1")
+            raise SettingError("batch_size", size, "must be a whole number of at least 1")
         if count and not (self.rows.min() >= 0 and self.rows.max() < len(self.split)):
-            raise SettingError(f"rows: run to {self.rows.max()}, the split has {len(self.split)} images")
+            raise SettingError("rows", rule=f"run to {self.rows.max()}, the split has {len(self.split)} images")
         if size > count:
-            raise SettingError(f"batch_size={size}: there are only {count} images; take a batch of at most {count}")
+            raise SettingError("batch_size", size, f"there are only {count} images", f"take a batch of at most {count}")
         if self.world < 1 or not 0 <= self.rank < self.world:
-            raise SettingError(f"rank={self.rank}: must be from 0 to world - 1, and world is {self.world}")
+            raise SettingError("rank", self.rank, f"must be from 0 to world - 1, and world is {self.world}")
         if size % self.world:
             near = size + self.world - size % self.world
-            raise SettingError(f"batch_size={size}: must divide among {self.world} processes; take for instance {near}")
+            raise SettingError(
+                "batch_size", size, f"must divide among {self.world} processes", f"take for instance {near}"
+            )
 
     def _fits(self) -> bool:
         arrays = [a for kind, a in self.split.arrays().items() if kind in ("images", "masks")]
@@ -196,7 +198,7 @@ class Batches:
     def batch(self, index: int) -> Batch:
         """This rank's slice of global batch `index`; a pure function of the seed and `index`."""
         if index < 0:
-            raise SettingError(f"index={index}: must be at least 0")
+            raise SettingError("index", index, "must be at least 0")
         rows = self._positions(index)
         if self.resident:
             return self._make(rows, self._select(rows), index)
@@ -227,7 +229,7 @@ class Batches:
     def fixed(self, count: int, start: int = 0) -> Batch:
         """`count` rows from `start` on, in order, or as many as there are."""
         if count < 1 or not 0 <= start < self.images:
-            raise SettingError(f"count={count}, start={start}: must name at least one of {self.images} images")
+            raise SettingError(f"count={count}, start={start}", rule=f"must name at least one of {self.images} images")
         rows = self.rows[start : start + count]
         return self._make(rows, self._read(rows))
 
@@ -235,7 +237,7 @@ class Batches:
         """Every row once, in order, whatever the rank; the last batch may be shorter."""
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
-            raise SettingError(f"batch_size={size!r}: must be at least 1")
+            raise SettingError("batch_size", size, "must be at least 1")
         for first in range(0, self.images, size):
             rows = self.rows[first : first + size]
             yield self._make(rows, self._read(rows))

@@ -28,7 +28,9 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         denied = error.strerror or type(error).__name__
     if denied:
-        raise DataError(f"{folder}: cannot be written to ({denied}); set MORPHOSPACE_CACHE elsewhere, or pass out=")
+        raise DataError(
+            folder, rule=f"cannot be written to ({denied})", way_out="set MORPHOSPACE_CACHE elsewhere, or pass out="
+        )
     return folder
 
 
@@ -50,7 +52,7 @@ def locked(out: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise DataError(
-                f"{path}: cannot be written ({error.strerror}); set MORPHOSPACE_CACHE, or pass out="
+                path, rule=f"cannot be written ({error.strerror})", way_out="set MORPHOSPACE_CACHE, or pass out="
             ) from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -105,15 +105,15 @@ class Header:
 def _open(blob: Blob, max_pixels: int) -> Image.Image:
     data = Path(blob).read_bytes() if isinstance(blob, str) else blob if isinstance(blob, bytes) else blob()
     if not data:
-        raise DataError("empty file")
+        raise DataError(rule="empty file")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise DataError(f"more than {max_pixels:,} pixels") from None
+        raise DataError(rule=f"more than {max_pixels:,} pixels") from None
     except Image.UnidentifiedImageError:
-        raise DataError("not an image of a known format") from None
+        raise DataError(rule="not an image of a known format") from None
     if image.width * image.height > max_pixels:
-        raise DataError(f"{image.width}x{image.height} is more than {max_pixels:,} pixels")
+        raise DataError(rule=f"{image.width}x{image.height} is more than {max_pixels:,} pixels")
     return image
 
 
@@ -143,7 +143,7 @@ def _one_line() -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # plugins raise OSError, SyntaxError, struct.error and others on broken files
-        raise DataError((" ".join(str(error).split()) or type(error).__name__)[:200]) from None
+        raise DataError(rule=(" ".join(str(error).split()) or type(error).__name__)[:200]) from None
 
 
 def to_uint8_image(image: Image.Image, channels: int | None = None) -> Image.Image:
@@ -160,7 +160,7 @@ def to_uint8_image(image: Image.Image, channels: int | None = None) -> Image.Ima
         levels = np.asarray(image).astype(np.int64)
         image = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
     elif mode in ("I", "F"):
-        raise DataError(f"pixels of mode {mode!r} have no agreed range; convert them to 8 or 16 bits")
+        raise DataError(rule=f"pixels of mode {mode!r} have no agreed range; convert them to 8 or 16 bits")
     elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))

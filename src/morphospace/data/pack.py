@@ -99,7 +99,9 @@ class Pack:
             DataError: There is none of that name; the message names those there are.
         """
         if name not in self.splits:
-            raise DataError(f"split {name!r}: {self.name} has no such split; it has {', '.join(self.splits)}")
+            raise DataError(
+                f"split {name!r}", rule=f"{self.name} has no such split", way_out=f"it has {', '.join(self.splits)}"
+            )
         return self.splits[name]
 
 
@@ -146,21 +148,26 @@ def check(pack: Pack) -> Pack:
         DataError: Names the split, the array, what it is and what it must be.
     """
     if not pack.splits:
-        raise DataError(f"pack {pack.name}: has no split; a pack needs at least one, usually 'train'")
+        raise DataError(f"pack {pack.name}", rule="has no split", way_out="a pack needs at least one, usually 'train'")
     for name, split in pack.splits.items():
         if not _SPLIT_NAME.fullmatch(name):
-            raise DataError(f"pack {pack.name}: split name {name!r} must be lower-case letters, digits, - and _")
+            raise DataError(
+                f"pack {pack.name}", rule=f"split name {name!r} must be lower-case letters, digits, - and _"
+            )
         if len(split) == 0:
-            raise DataError(f"pack {pack.name}: split {name!r} has no image; leave it out or fill it")
+            raise DataError(f"pack {pack.name}", rule=f"split {name!r} has no image", way_out="leave it out or fill it")
         for kind, array in split.arrays().items():
             want = expected_shape(kind, len(split), pack)
             if array.dtype != KINDS[kind] or array.shape != want:
-                raise DataError(f"{pack.name}: {name}.{kind} is {array.dtype} {array.shape}, not {KINDS[kind]} {want}")
+                raise DataError(
+                    pack.name, rule=f"{name}.{kind} is {array.dtype} {array.shape}, not {KINDS[kind]} {want}"
+                )
         labels, classes = split.labels, len(pack.label_names)
         if labels is not None and (labels.min() < 0 or (classes and labels.max() >= classes)):
             raise DataError(
-                f"pack {pack.name}: {name}.labels run from {labels.min()} to {labels.max()},"
-                f" must not be negative{f' nor above {classes - 1}' if classes else ''}"
+                f"pack {pack.name}",
+                rule=f"{name}.labels run from {labels.min()} to {labels.max()}, must not be negative"
+                f"{(f' nor above {classes - 1}' if classes else '')}",
             )
     return pack
 
@@ -211,7 +218,9 @@ def _as_split(name: str, key: str, value: Split | np.ndarray) -> Split:
     split = value if isinstance(value, Split) else Split(np.asarray(value))
     images = split.images[..., None] if split.images.ndim == 3 else split.images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise DataError(f"pack {name}: {key}.images has shape {split.images.shape}, must be (N, H, W[, 1 or 3])")
+        raise DataError(
+            f"pack {name}", rule=f"{key}.images has shape {split.images.shape}, must be (N, H, W[, 1 or 3])"
+        )
     return Split(images, split.labels, split.attributes, split.factors, split.masks)
 
 
@@ -248,16 +257,20 @@ def open_pack(path: str | Path, *, verify: bool = False) -> Pack:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: manifest.json does not say what a pack's must ({error!r}); pack again") from None
+        raise DataError(
+            path, rule=f"manifest.json does not say what a pack's must ({error!r})", way_out="pack again"
+        ) from None
     if pack.hash != content_hash(shape, names, hashes):
-        raise DataError(f"{path}: manifest.json was changed after packing (its hash does not match); pack again")
+        raise DataError(
+            path, rule="manifest.json was changed after packing (its hash does not match)", way_out="pack again"
+        )
     check(pack)
     if verify:
         for split, kinds in hashes.items():
             for kind, said in kinds.items():
                 if digest(splits[split].arrays()[kind]) != said:
                     files = f"{split}.{kind}{'.*' if isinstance(splits[split].arrays()[kind], Sharded) else ''}.npy"
-                    raise DataError(f"{path / files}: content does not match its hash; pack again")
+                    raise DataError(path / files, rule="content does not match its hash", way_out="pack again")
     return pack
 
 
@@ -266,21 +279,25 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{path}: not a pack, it has no manifest.json; give a pack's folder or a source") from None
+        raise DataError(
+            path, rule="not a pack, it has no manifest.json", way_out="give a pack's folder or a source"
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{file}: cannot be read as JSON ({reason}); pack again") from None
+        raise DataError(file, rule=f"cannot be read as JSON ({reason})", way_out="pack again") from None
     if not isinstance(manifest, dict) or "format" not in manifest:
-        raise DataError(f"{file}: not the manifest of a pack; give a pack's folder or a source")
+        raise DataError(file, rule="not the manifest of a pack", way_out="give a pack's folder or a source")
     if manifest["format"] not in (FORMAT, FORMAT_OF_SEVERAL):
         formats = f"{FORMAT} and {FORMAT_OF_SEVERAL}"
-        raise DataError(f"{file}: pack format {manifest['format']!r}, this version reads {formats}; pack again")
+        raise DataError(
+            file, rule=f"pack format {manifest['format']!r}, this version reads {formats}", way_out="pack again"
+        )
     return manifest
 
 
 def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
     if not _SPLIT_NAME.fullmatch(split) or not set(about["arrays"]) <= set(KINDS) or "images" not in about["arrays"]:
-        raise DataError(f"{path}: manifest.json names a split {split!r} that no pack has; pack again")
+        raise DataError(path, rule=f"manifest.json names a split {split!r} that no pack has", way_out="pack again")
     arrays: dict[str, Any] = {}
     for kind, said in about["arrays"].items():
         stem, files = f"{split}.{kind}", said.get("files")
@@ -289,7 +306,7 @@ def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
             continue
         parts = [_mapped(path / array_name(stem, i), one["bytes"], one["rows"]) for i, one in enumerate(files)]
         if len({(part.dtype, part.shape[1:]) for part in parts}) != 1 or sum(map(len, parts)) != about["count"]:
-            raise DataError(f"{path}: the files of {stem} do not fit each other; pack again")
+            raise DataError(path, rule=f"the files of {stem} do not fit each other", way_out="pack again")
         arrays[kind] = Sharded(parts)
     return Split(**arrays)
 
@@ -304,15 +321,15 @@ def _mapped(file: Path, size: int, count: int) -> np.ndarray:
     try:
         there = file.stat().st_size
         if there != size:
-            raise DataError(f"{file}: has {there:,} bytes, the manifest says {size:,}; pack again")
+            raise DataError(file, rule=f"has {there:,} bytes, the manifest says {size:,}", way_out="pack again")
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(f"{file}: missing from its pack; pack again") from None
+        raise DataError(file, rule="missing from its pack", way_out="pack again") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise DataError(f"{file}: cannot be read as an array ({reason}); pack again") from None
+        raise DataError(file, rule=f"cannot be read as an array ({reason})", way_out="pack again") from None
     if len(array) != count:
-        raise DataError(f"{file}: has {len(array):,} rows, the manifest says {count:,}; pack again")
+        raise DataError(file, rule=f"has {len(array):,} rows, the manifest says {count:,}", way_out="pack again")
     return array

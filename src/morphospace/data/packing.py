@@ -154,11 +154,13 @@ class Packer:
     def _nothing(self, split: str, before: int) -> DataError:
         one = self.skipped[before] if len(self.skipped) > before else {"file": "there is none", "reason": "empty"}
         return DataError(
-            f"{self.contents.name}: none of the {len(self.skipped) - before:,} files of {split} can be read"
-            f" (the first, {one['file']}: {one['reason']}); check the files"
+            self.contents.name,
+            rule=f"none of the {len(self.skipped) - before:,} files of {split} can be read (the first, "
+            f"{one['file']}: {one['reason']})",
+            way_out="check the files",
         )
 
     def _skip(self, name: str, reason: str) -> None:
         if self.strict:
-            raise DataError(f"{name}: {reason}; leave strict off to skip and count such files")
+            raise DataError(name, rule=reason, way_out="leave strict off to skip and count such files")
         self.skipped.append({"file": name, "reason": reason})

@@ -37,9 +37,9 @@ def _source(settings: DataSettings, say: Say) -> Source:
 
 def _check_settings(settings: DataSettings) -> tuple[int, int] | None:
     if settings.channels not in (None, 1, 3):
-        raise SettingError(f"channels={settings.channels!r}: must be 1 (grey) or 3 (colour), or left out")
+        raise SettingError("channels", settings.channels, "must be 1 (grey) or 3 (colour), or left out")
     if settings.crop not in ("center", "stretch", "pad"):
-        raise SettingError(f"crop={settings.crop!r}: must be center, stretch or pad")
+        raise SettingError("crop", settings.crop, "must be center, stretch or pad")
     parse_background(settings.background)
     return parse_size(settings.size)
 
@@ -88,22 +88,24 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
     path = Path(settings.data).expanduser()
     if not path.exists():
         known = nearest(settings.data.partition(":")[0], SOURCES)
-        raise DataError(f"data={settings.data!r}: neither a source nor the folder of a pack{known}")
+        raise DataError("data", settings.data, f"neither a source nor the folder of a pack{known}")
     if not (path / "manifest.json").exists():
-        raise DataError(f"data={settings.data!r}: is not a pack; for a folder of images write folder:{settings.data}")
+        raise DataError("data", settings.data, "is not a pack", f"for a folder of images write folder:{settings.data}")
     if out is not None:
-        raise SettingError(f"out={str(out)!r}: data={settings.data!r} is a pack already; leave out= off")
+        raise SettingError("out", str(out), f"data={settings.data!r} is a pack already", "leave out= off")
     pack = open_pack(path)
     height, width, channels = pack.shape
     if size not in (None, (height, width)):
-        raise SettingError(f"size={settings.size!r}: the pack {path} is {height}x{width}; leave size out or pack again")
+        raise SettingError(
+            "size", settings.size, f"the pack {path} is {height}x{width}", "leave size out or pack again"
+        )
     if settings.channels not in (None, channels):
         raise SettingError(
-            f"channels={settings.channels!r}: the pack {path} has {channels}; leave it out or pack again"
+            "channels", settings.channels, f"the pack {path} has {channels}", "leave it out or pack again"
         )
     crop = pack.manifest.get("rule", {}).get("crop", settings.crop)
     if settings.crop not in (DataSettings.crop, crop):
-        raise SettingError(f"crop={settings.crop!r}: the pack {path} was made by {crop!r}; leave it out or pack again")
+        raise SettingError("crop", settings.crop, f"the pack {path} was made by {crop!r}", "leave it out or pack again")
     check_made(settings, pack)
     return pack
 
@@ -117,9 +119,7 @@ def check_made(settings: DataSettings, pack: Pack) -> None:
     for name in ("classes", "parts", "background"):
         value = getattr(settings, name)
         if value != getattr(DataSettings, name) and not (name == "classes" and pack.split("train").labels is not None):
-            raise SettingError(
-                f"{name}={value!r}: {pack.name} is packed already, without it; leave it out or pack again"
-            )
+            raise SettingError(name, value, f"{pack.name} is packed already, without it", "leave it out or pack again")
 
 
 def check_given(settings: DataSettings, pack: Pack) -> None:
@@ -131,9 +131,9 @@ def check_given(settings: DataSettings, pack: Pack) -> None:
     height, width, channels = pack.shape
     shape = f"the images handed over are {height}x{width}x{channels}, and stay so"
     if _check_settings(settings) not in (None, (height, width)):
-        raise SettingError(f"size={settings.size!r}: {shape}; leave it out")
+        raise SettingError("size", settings.size, shape, "leave it out")
     if settings.channels not in (None, channels):
-        raise SettingError(f"channels={settings.channels!r}: {shape}; leave it out")
+        raise SettingError("channels", settings.channels, shape, "leave it out")
     check_made(settings, pack)
 
 
@@ -152,12 +152,12 @@ def check_taken(settings: DataSettings) -> None:
     name, colon, more = settings.data.partition(":")
     kind = SOURCES[name]
     if colon and not (kind.needs_path or kind.variants):
-        raise SettingError(f"data={settings.data!r}: {name} takes nothing after its name, and here is {more!r}")
+        raise SettingError("data", settings.data, f"{name} takes nothing after its name, and here is {more!r}")
     for each in ("classes", "parts", "background"):
         value = getattr(settings, each)
         if value != getattr(DataSettings, each) and each not in kind.takes:
             others = ", ".join(other for other, source in SOURCES.items() if each in source.takes)
-            raise SettingError(f"{each}={value!r}: {name} does not take it, but {others}; leave it out")
+            raise SettingError(each, value, f"{name} does not take it, but {others}", "leave it out")
 
 
 def _key(settings: DataSettings, source: Source, size: tuple[int, int] | None) -> str:
@@ -191,13 +191,13 @@ def _reusable(target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *
     except DataError as error:
         if not own:
             raise DataError(
-                f"out={str(target)!r}: holds something that is no whole pack; give an empty folder"
+                "out", str(target), "holds something that is no whole pack", "give an empty folder"
             ) from None
         say(f"packing again: {error}")
         return None
     if pack.manifest.get("key") != key:
         if not own:
-            raise DataError(f"out={str(target)!r}: holds another pack ({pack.name}); give another folder or remove it")
+            raise DataError("out", str(target), f"holds another pack ({pack.name})", "give another folder or remove it")
         return None
     if pack.manifest.get("inputs") != inputs:
         say(f"packing again: the files of {pack.name} changed")
@@ -248,7 +248,9 @@ def _pack(
             writer.finish(name=contents.name, shape=rule.shape, names=packer.names(), about=about)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DataError(f"{target}: could not be written ({reason}); make room, or pass out= elsewhere") from None
+        raise DataError(
+            target, rule=f"could not be written ({reason})", way_out="make room, or pass out= elsewhere"
+        ) from None
     if packer.skipped:
         first = packer.skipped[0]
         say(f"skipped {len(packer.skipped):,} unreadable files, the first {first['file']}: {first['reason']}")
@@ -288,8 +290,8 @@ def fetch(name: str, root: str | Path | None = None, *, say: Say | None = None) 
     """
     word = name.partition(":")[0]
     if word not in SOURCES:
-        raise DataError(f"source {name!r}: there is no such source{nearest(word, SOURCES)}")
+        raise DataError(f"source {name!r}", rule=f"there is no such source{nearest(word, SOURCES)}")
     if SOURCES[word].needs_path and name == word:
-        raise DataError(f"source {name!r}: needs more than its name; {SOURCES[word].info.description}")
+        raise DataError(f"source {name!r}", rule="needs more than its name", way_out=SOURCES[word].info.description)
     settings = DataSettings(data=name, root=str(root) if root else None)
     return _source(settings, say or (lambda line: None)).fetch()

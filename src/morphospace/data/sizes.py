@@ -24,10 +24,10 @@ def parse_size(text: str | int | tuple[int, int] | None) -> tuple[int, int] | No
     words = text if isinstance(text, tuple) else re.split("[x×]", str(text).strip().lower())
     digits = [str(word).strip() for word in words]
     if isinstance(text, bool) or len(digits) not in (1, 2) or not all(re.fullmatch("[0-9]{1,9}", d) for d in digits):
-        raise SettingError(f"size={text!r}: must be a number or HEIGHTxWIDTH; write for instance 64 or 64x48")
+        raise SettingError("size", text, "must be a number or HEIGHTxWIDTH", "write for instance 64 or 64x48")
     height, width = int(digits[0]), int(digits[-1])
     if not all(_LEAST <= side <= _MOST for side in (height, width)):
-        raise SettingError(f"size={text!r}: each side must be from {_LEAST} to {_MOST} pixels; 64 suits most")
+        raise SettingError("size", text, f"each side must be from {_LEAST} to {_MOST} pixels", "64 suits most")
     return height, width
 
 
@@ -47,4 +47,4 @@ def parse_background(text: str | None) -> tuple[int, int, int] | None:
     if isinstance(text, str) and re.fullmatch("#[0-9a-fA-F]{6}", text):
         red, green, blue = bytes.fromhex(text[1:])
         return red, green, blue
-    raise SettingError(f"background={text!r}: must be black, white, grey, #rrggbb, or keep to paint nothing")
+    raise SettingError("background", text, "must be black, white, grey, #rrggbb, or keep to paint nothing")

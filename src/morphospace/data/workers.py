@@ -74,7 +74,7 @@ def chunk_images(rule: Rule) -> int:
 def _workers(workers: int | None) -> int:
     workers = os.cpu_count() or 1 if workers is None else workers
     if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise SettingError(f"workers={workers!r}: must be a whole number of at least 1; leave it out to use every core")
+        raise SettingError("workers", workers, "must be a whole number of at least 1", "leave it out to use every core")
     return workers
 
 
@@ -91,7 +91,7 @@ def _decoded(
             yield from _in_order(pool, chunks, rule, decode, ahead=2 * workers)
         except BrokenProcessPool:
             raise DataError(
-                f"workers={workers}: a decoding process died (out of memory?); try fewer, or workers=1"
+                "workers", workers, "a decoding process died (out of memory?)", "try fewer, or workers=1"
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

@@ -113,7 +113,7 @@ def reconstruction_errors(model: Model, encoder: Encodes, images: Tensor, condit
     """
     name = model.settings.name
     if not isinstance(model, Decodes):
-        raise SettingError(f"by = 'reconstruction': {name} does not decode; score it by critic")
+        raise SettingError("by = 'reconstruction'", rule=f"{name} does not decode", way_out="score it by critic")
     z = encoder.encode(images, condition).mean
     return mean_squared(model.decode(z.to(model.dtype), condition), images, model.signed).double().cpu()
 
@@ -127,7 +127,9 @@ def critic_scores(model: Model, images: Tensor, condition: Tensor | None = None)
     """
     if not isinstance(model, Scores):
         name = model.settings.name
-        raise SettingError(f"by = 'critic': {name} has no critic; score it by elbo, iwae, reconstruction or latent")
+        raise SettingError(
+            "by = 'critic'", rule=f"{name} has no critic", way_out="score it by elbo, iwae, reconstruction or latent"
+        )
     return -full(model.score(images, condition)).double().cpu()
 
 
@@ -218,10 +220,10 @@ def auroc(usual: np.ndarray, strange: np.ndarray, *, rounds: int = 500, seed: in
     Raises:
         SettingError: One of them is empty, or a score is not a number.
     """
-    require(len(strange) > 0, "strange", len(strange), "no image is strange; name labels that the images have")
-    require(len(usual) > 0, "strange", len(strange), "every image is strange; name fewer labels")
+    require(len(strange) > 0, "strange", len(strange), "no image is strange", "name labels that the images have")
+    require(len(usual) > 0, "strange", len(strange), "every image is strange", "name fewer labels")
     finite = bool(np.isfinite(usual).all() and np.isfinite(strange).all())
-    require(finite, "scores", "nan", "a score is not finite; take another --by")
+    require(finite, "scores", "nan", "a score is not finite", "take another --by")
     rng = np.random.default_rng(stream(seed, "auroc"))
     value, drawn = _above(usual, strange), np.empty(rounds)
     for i in range(rounds):

@@ -79,7 +79,7 @@ def mig_posterior(coded: Coded, *, draws: int = 2_000, seed: int = 0) -> float:
         seed: Which.
     """
     variances = coded.log_variances
-    require(variances is not None, "coded", None, "has no variances: the encoder gives points; use mig_binned")
+    require(variances is not None, "coded", None, "has no variances: the encoder gives points", "use mig_binned")
     living = coded.living()
     assert living.log_variances is not None
     rng = np.random.default_rng(stream(seed, "mig"))

@@ -49,7 +49,7 @@ def _pair(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
     """Return both as float64 about the mean of the real ones, which changes no distance and keeps the digits."""
     a, b = matrix(real, "real").double(), matrix(fake, "fake").double()
     if a.shape[1] != b.shape[1]:
-        raise SettingError(f"fake = {b.shape[1]} features: must be as many as the real ones have, {a.shape[1]}")
+        raise SettingError(f"fake = {b.shape[1]} features", rule=f"must be as many as the real ones have, {a.shape[1]}")
     centre = a.mean(0)
     return a - centre, b - centre
 
@@ -76,7 +76,8 @@ def frechet_distance(*, real: Features | Statistics, fake: Features | Statistics
     a, b = _side(real, "real"), _side(fake, "fake")
     if a.statistics.mean.shape != b.statistics.mean.shape:
         raise SettingError(
-            f"fake = {len(b.statistics.mean)} features: must be as many as the real ones have, {len(a.statistics.mean)}"
+            f"fake = {len(b.statistics.mean)} features",
+            rule=f"must be as many as the real ones have, {len(a.statistics.mean)}",
         )
     apart = (a.statistics.mean - b.statistics.mean).square().sum()
     spread = a.statistics.m2.trace() / (a.statistics.count - 1) + b.statistics.m2.trace() / (b.statistics.count - 1)
@@ -140,7 +141,7 @@ def _not_centred(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
     """Return both in float64 as they are: unlike a distance, the kernel depends on the origin."""
     a, b = matrix(real, "real").double(), matrix(fake, "fake").double()
     if a.shape[1] != b.shape[1]:
-        raise SettingError(f"fake = {b.shape[1]} features: must be as many as the real ones have, {a.shape[1]}")
+        raise SettingError(f"fake = {b.shape[1]} features", rule=f"must be as many as the real ones have, {a.shape[1]}")
     for name, values in (("real", a), ("fake", b)):
         require(len(values) > 1, f"{name} images", len(values), "must be at least 2 for a kernel distance")
     return a, b

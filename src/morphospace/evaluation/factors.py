@@ -96,5 +96,7 @@ def states_of(
         columns.append(numbers)
         kept.append(name)
         ordered.append(not whole)
-    require(bool(columns), "factors", tuple(names), "none of them varies; take data whose factors do, such as toyfaces")
+    require(
+        bool(columns), "factors", tuple(names), "none of them varies", "take data whose factors do, such as toyfaces"
+    )
     return np.stack(columns, 1).astype(np.int64), tuple(kept), tuple(ordered)

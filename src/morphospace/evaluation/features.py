@@ -71,8 +71,9 @@ def extracted(extractor: Extractor, images: np.ndarray | Iterable[np.ndarray]) -
             features, probabilities = extractor.extract(part)
             if features.dim() != 2 or len(features) != len(part):
                 raise SettingError(
-                    f"features = {extractor.name}: gave {tuple(features.shape)} for {len(part)} images, must give "
-                    f"({len(part)}, number of features)"
+                    "features",
+                    extractor.name,
+                    f"gave {tuple(features.shape)} for {len(part)} images, must give ({len(part)}, number of features)",
                 )
             found.append(matrix(features.float().cpu(), f"features of {extractor.name}"))
             if probabilities is not None:

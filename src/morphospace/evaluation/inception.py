@@ -246,7 +246,7 @@ def inception_features(weights: Mapping[str, Tensor], resize: Resize = "legacy",
     try:
         network.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
-        raise SettingError(f"features = 'inception': the weights do not fit the network ({error})") from None
+        raise SettingError("features = 'inception'", rule=f"the weights do not fit the network ({error})") from None
     network.eval().to(device)
     change = resized_as_tensorflow if resize == "legacy" else resized_smoothly
 

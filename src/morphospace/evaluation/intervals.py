@@ -50,7 +50,7 @@ def student(freedom: int) -> float:
     References:
         Abramowitz & Stegun 1964, 26.7.3 and 26.7.4.
     """
-    require(freedom >= 1, "freedom", freedom, "must be at least 1; an interval needs two numbers")
+    require(freedom >= 1, "freedom", freedom, "must be at least 1", "an interval needs two numbers")
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2

@@ -153,7 +153,7 @@ def train_classifier(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
     known, wanted = train[0].labels, test[0].labels
     assert known is not None and wanted is not None
     classes = int(known.max()) + 1
-    require(classes > 1, "features", "classifier", "needs labels of at least two classes; use autoencoder or pixels")
+    require(classes > 1, "features", "classifier", "needs labels of at least two classes", "use autoencoder or pixels")
     labels = torch.from_numpy(np.array(known))
 
     def loss(network: nn.Module, images: Tensor, taken: np.ndarray) -> Tensor:

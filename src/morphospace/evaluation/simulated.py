@@ -69,8 +69,10 @@ def drawn_images(likelihood: Likelihood, raw: Tensor, generator: torch.Generator
         logits = values.masked_fill(near, 1.0).clamp(-80, 80)
         return torch.where(near, uniform, torch.log1p(uniform * torch.expm1(logits)) / logits).clamp(0, 1)
     raise SettingError(
-        f"likelihood = {type(likelihood).__name__!r}: is no density to draw images from; train with --likelihood "
-        "gaussian, bernoulli or discretised-logistic"
+        "likelihood",
+        type(likelihood).__name__,
+        "is no density to draw images from",
+        "train with --likelihood gaussian, bernoulli or discretised-logistic",
     )
 
 

@@ -48,7 +48,8 @@ class Statistics:
         """
         if self.mean.shape != other.mean.shape:
             raise SettingError(
-                f"statistics = {len(self.mean)} and {len(other.mean)} features: must be of the same features to merge"
+                f"statistics = {len(self.mean)} and {len(other.mean)} features",
+                rule="must be of the same features to merge",
             )
         count = self.count + other.count
         apart = other.mean - self.mean
@@ -74,10 +75,10 @@ def matrix(features: Features, name: str = "features") -> Tensor:
     read_only = isinstance(features, np.ndarray) and not features.flags.writeable  # a memory map, which torch warns of
     values = torch.as_tensor(np.array(features) if read_only else features)
     if values.dim() != 2 or not len(values) or not values.shape[1]:
-        raise SettingError(f"{name} = shape {tuple(values.shape)}: must be a matrix (images, features)")
+        raise SettingError(f"{name} = shape {tuple(values.shape)}", rule="must be a matrix (images, features)")
     if not torch.isfinite(values).all():
         raise SettingError(
-            f"{name}: holds numbers that are not finite; check the images and the network they come from"
+            name, rule="holds numbers that are not finite", way_out="check the images and the network they come from"
         )
     return values
 
@@ -101,5 +102,5 @@ def statistics_of(features: Features | Iterable[Features]) -> Statistics:
         part = Statistics(len(values), mean, centred.T @ centred)
         total = part if total is None else total.merged(part)
     if total is None:
-        raise SettingError("features = no blocks: must hold at least one image")
+        raise SettingError("features = no blocks", rule="must hold at least one image")
     return total

@@ -88,7 +88,7 @@ def normal_of(codes: Tensor, has: np.ndarray, by: str) -> Tensor:
         )
         normal = torch.from_numpy(fitted.coef_[0].astype(np.float64))
     length = float(normal.norm())
-    require(length > 0, "by", by, "the codes with and without are alike, so there is no direction; try other images")
+    require(length > 0, "by", by, "the codes with and without are alike, so there is no direction", "try other images")
     return normal / length
 
 

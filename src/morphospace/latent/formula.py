@@ -55,7 +55,7 @@ class _Reader:
 
     def wrong(self, why: str) -> SettingError:
         """Return the error to raise."""
-        return SettingError(f"formula = {self.text!r}: {why}; write sums of points and directions, {SHOWN}")
+        return SettingError("formula", self.text, why, f"write sums of points and directions, {SHOWN}")
 
     def peek(self, ahead: int = 0) -> tuple[str, str]:
         """Return the next token, or one further on."""
@@ -123,7 +123,7 @@ def parse_formula(text: str) -> tuple[Part, ...]:
         SettingError: It is something else.
     """
     reader = _Reader(text)
-    require(bool(reader.tokens), "formula", text, f"is empty; write sums of points and directions, {SHOWN}")
+    require(bool(reader.tokens), "formula", text, "is empty", f"write sums of points and directions, {SHOWN}")
     parts = reader.sum()
     if reader.peek()[0] != "end":
         raise reader.wrong(f"has {reader.peek()[1]!r} where + or - must be")

@@ -122,7 +122,7 @@ def along(start: Tensor, end: Tensor, steps: int, how: str = "slerp") -> Tensor:
     """
     require(steps >= 2, "steps", steps, "must be at least 2, the two ends")
     if how not in HOWS:
-        raise SettingError(f"how = {how!r}: no such path{nearest(how, HOWS)}")
+        raise SettingError("how", how, f"no such path{nearest(how, HOWS)}")
     return HOWS[how](start, end, torch.linspace(0, 1, steps, dtype=torch.float64))
 
 
@@ -159,7 +159,7 @@ class _Pair:
         """Check the ends and make them ready."""
         shapes = f"must be of the start's shape and type, {tuple(start.shape)} {start.dtype}; give two codes alike"
         require(start.shape == end.shape and start.dtype == end.dtype, "end", f"{tuple(end.shape)} {end.dtype}", shapes)
-        require(start.is_floating_point(), "start", str(start.dtype), "must be of a floating type; use .float()")
+        require(start.is_floating_point(), "start", str(start.dtype), "must be of a floating type", "use .float()")
         require(start.dim() >= 1, "start", tuple(start.shape), "must be of shape (..., D)")
         working = torch.float32 if start.device.type == "mps" else torch.float64
         t = torch.as_tensor(t, dtype=working, device=start.device)

@@ -34,7 +34,9 @@ def class_names(pack: Pack) -> tuple[str, ...]:
     """
     highest = max((int(split.labels.max()) for split in pack.splits.values() if split.labels is not None), default=-1)
     most = MOST_CLASSES
-    require(highest < most, "condition", "label", f"the highest label is {highest}; number the classes, {most} at most")
+    require(
+        highest < most, "condition", "label", f"the highest label is {highest}", f"number the classes, {most} at most"
+    )
     return pack.label_names or tuple(str(number) for number in range(highest + 1))
 
 
@@ -65,19 +67,21 @@ class Conditioning:
             return None
         if text == "label":
             if not labels:
-                raise SettingError("condition = 'label': the data has no labels; use a labelled source or --classes")
+                raise SettingError(
+                    "condition = 'label'", rule="the data has no labels", way_out="use a labelled source or --classes"
+                )
             return cls("label", tuple(labels))
         kind, _, chosen = text.partition(":")
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())
         if kind != "attributes" or not names:
-            raise SettingError(f"condition = {text!r}: must be 'label' or 'attributes:NAME,NAME'")
-        require(bool(attributes), "condition", text, "the data has no attributes; take data that have, such as celeba")
+            raise SettingError("condition", text, "must be 'label' or 'attributes:NAME,NAME'")
+        require(
+            bool(attributes), "condition", text, "the data has no attributes", "take data that have, such as celeba"
+        )
         require(len(set(names)) == len(names), "condition", text, "names an attribute twice")
         for name in names:
             if name not in attributes:
-                raise SettingError(
-                    f"condition = {text!r}: the data has no attribute {name!r}{nearest(name, attributes)}"
-                )
+                raise SettingError("condition", text, f"the data has no attribute {name!r}{nearest(name, attributes)}")
         return cls("attributes", names, tuple(list(attributes).index(name) for name in names))
 
     @classmethod
@@ -108,7 +112,7 @@ class Conditioning:
         """Return the conditions (B, size) of images with these labels (B,) and attributes (B, A)."""
         if self.kind == "label":
             if labels is None:
-                raise SettingError("condition = 'label': these images have no labels")
+                raise SettingError("condition = 'label'", rule="these images have no labels")
             numbers = labels.long()
             if self.classes:
                 numbers = torch.tensor(self.classes, device=labels.device)[numbers]
@@ -118,7 +122,7 @@ class Conditioning:
                 require(not strange, "label", strange[0] if strange else None, rule)
             return functional.one_hot(numbers, self.size).float()
         if attributes is None:
-            raise SettingError(f"condition = {', '.join(self.names)}: these images have no attributes")
+            raise SettingError("condition", ", ".join(self.names), "these images have no attributes")
         return attributes[:, list(self.columns)].float()
 
     def from_batch(self, batch: Batch) -> Tensor:
@@ -132,17 +136,17 @@ class Conditioning:
             SettingError: There is no such class, or the model is conditioned on attributes.
         """
         if self.kind != "label":
-            raise SettingError(f"label = {wanted!r}: the model is conditioned on attributes ({', '.join(self.names)})")
+            raise SettingError("label", wanted, f"the model is conditioned on attributes ({', '.join(self.names)})")
         text, most = str(wanted), self.size - 1
         if text in self.names:
             index = self.names.index(text)
         elif text.isdecimal() and int(text) <= most:
             index = int(text)
         elif text.lstrip("-").isdecimal():
-            raise SettingError(f"label = {wanted!r}: no such class; give a number from 0 to {most}, or a name")
+            raise SettingError("label", wanted, "no such class", f"give a number from 0 to {most}, or a name")
         else:
             close = nearest(text, self.names) if most < SHOWN or difflib.get_close_matches(text, self.names) else ""
-            raise SettingError(f"label = {wanted!r}: no such class{close}; give a name, or a number from 0 to {most}")
+            raise SettingError("label", wanted, f"no such class{close}", f"give a name, or a number from 0 to {most}")
         return functional.one_hot(torch.tensor(index), self.size).float()
 
     def attributes(self, wanted: Mapping[str, float]) -> Tensor:
@@ -152,10 +156,10 @@ class Conditioning:
             SettingError: The model is not conditioned on one of them.
         """
         if self.kind != "attributes":
-            raise SettingError(f"attributes = {dict(wanted)!r}: the model is conditioned on labels; use --label")
+            raise SettingError("attributes", dict(wanted), "the model is conditioned on labels", "use --label")
         for name in wanted:
             if name not in self.names:
-                raise SettingError(f"attributes = {name!r}: the model knows no such one{nearest(name, self.names)}")
+                raise SettingError("attributes", name, f"the model knows no such one{nearest(name, self.names)}")
         return torch.tensor([float(wanted.get(name, 0.0)) for name in self.names])
 
     def words(self, condition: Tensor) -> str:

@@ -95,7 +95,7 @@ class Model:
         unknown = sorted(set(parts) - set(self.replaceable))
         if unknown:
             known = ", ".join(self.replaceable)
-            raise SettingError(f"parts = {unknown}: {settings.name} has no such part to replace; it has {known}")
+            raise SettingError("parts", unknown, f"{settings.name} has no such part to replace", f"it has {known}")
         self.settings = settings
         self.shape = shape
         self.conditioning = conditioning
@@ -168,12 +168,12 @@ def checked(part: nn.Module, name: str, example: Tensor, expected: Sequence[int]
             result = part(example)
     except Exception as error:
         raise SettingError(
-            f"{name} = {type(part).__name__}: failed on an input of shape {tuple(example.shape)}: {error}"
+            f"{name} = {type(part).__name__}", rule=f"failed on an input of shape {tuple(example.shape)}: {error}"
         ) from error
     part.train(was_training)
     if tuple(result.shape) != tuple(expected):
         raise SettingError(
-            f"{name} = {type(part).__name__}: maps {tuple(example.shape)} to {tuple(result.shape)}, must give "
-            f"{tuple(expected)}"
+            f"{name} = {type(part).__name__}",
+            rule=f"maps {tuple(example.shape)} to {tuple(result.shape)}, must give {tuple(expected)}",
         )
     return part

@@ -65,7 +65,7 @@ class FittedGaussian:
     def fit(cls, codes: Tensor) -> FittedGaussian:
         """Fit to codes (N, D) by their mean and covariance (divided by N - 1), in float64."""
         if len(codes) < 2:
-            raise SettingError(f"codes = {len(codes)}: a Gaussian prior needs at least 2 codes; use more images")
+            raise SettingError("codes", len(codes), "a Gaussian prior needs at least 2 codes", "use more images")
         codes = codes.double()
         covariance = torch.atleast_2d(torch.cov(codes.T))
         return cls(codes.mean(0).float(), cholesky(covariance).float())
@@ -107,7 +107,7 @@ class FittedMixture:
         from sklearn.mixture import GaussianMixture
 
         if len(codes) < 2:
-            raise SettingError(f"codes = {len(codes)}: a mixture prior needs at least 2 codes; use more images")
+            raise SettingError("codes", len(codes), "a mixture prior needs at least 2 codes", "use more images")
         values = codes.double().numpy()
         count = max(1, min(cls.components, len(codes) // cls.codes_a_component))
         ridge = max(1e-6 * float(values.var(0).mean()), 1e-12)

@@ -42,7 +42,9 @@ def draw_split(
     if not masks:
         return grid(images, captions=words)
     if split.masks is None:
-        raise SettingError(f"masks = True: {pack.name} has no masks; leave it out, or show toyfaces or celebamask-hq")
+        raise SettingError(
+            "masks = True", rule=f"{pack.name} has no masks", way_out="leave it out, or show toyfaces or celebamask-hq"
+        )
     sheet = grid_of_pairs(images, map_of_masks(np.asarray(split.masks[rows])), captions=words)
     return with_legend(sheet, pack.mask_names)
 
@@ -76,7 +78,7 @@ def captions_of(pack: Pack, split: Split, rows: np.ndarray, kind: Captions = "au
     chosen = told[0] if kind == "auto" else kind
     if chosen not in told:
         rest = f"it has {', '.join(told)}" if told else "nothing is known of its images"
-        raise SettingError(f"captions = {kind!r}: {pack.name} has no {kind}; {rest}, or say none")
+        raise SettingError("captions", kind, f"{pack.name} has no {kind}", f"{rest}, or say none")
     say: Mapping[str, Callable[[Pack, Split, np.ndarray], list[str]]] = {
         "classes": _classes,
         "attributes": _attributes,

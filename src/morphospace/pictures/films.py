@@ -60,7 +60,7 @@ def check_film_path(path: Path) -> None:
         MissingExtra: An MP4 without its encoder.
     """
     if path.suffix.lower() not in FILMS or path.is_dir():
-        raise SettingError(f"out = {str(path)!r}: must be a file name that ends in .gif, .webp or .mp4")
+        raise SettingError("out", str(path), "must be a file name that ends in .gif, .webp or .mp4")
     if path.suffix.lower() == ".mp4":
         _encoder()
 
@@ -209,7 +209,9 @@ def _encoder() -> str:
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise MissingExtra(
-            "video: an MP4 needs an encoder; pip install 'morphospace[video]', or write a .gif or .webp"
+            "video",
+            rule="an MP4 needs an encoder",
+            way_out="pip install 'morphospace[video]', or write a .gif or .webp",
         ) from error
 
 
@@ -237,4 +239,4 @@ def _write_mp4(path: Path, frames: Iterator[Image.Image], size: tuple[int, int],
         if failed:
             said.seek(0)
             why = " ".join(said.read().decode(errors="replace").split()) or f"exit status {process.returncode}"
-            raise RunError(f"out = {str(path)!r}: the encoder could not write it ({why[-200:]}); try a .gif or .webp")
+            raise RunError("out", str(path), f"the encoder could not write it ({why[-200:]})", "try a .gif or .webp")

@@ -116,7 +116,7 @@ def check_picture_path(path: Path) -> None:
         SettingError: It is a folder, or not named .png.
     """
     if path.suffix.lower() != ".png" or path.is_dir():
-        raise SettingError(f"out = {str(path)!r}: must be a file name that ends in .png")
+        raise SettingError("out", str(path), "must be a file name that ends in .png")
 
 
 def save_picture(path: Path, picture: Image.Image, parameters: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ def pointed(folder: Path, which: str) -> Path | None:
     """
     number = which.isascii() and which.isdigit()
     if not number and which not in ("last", "best"):
-        raise RunError(f"checkpoint = {which!r}: must be 'last', 'best' or a number of images")
+        raise RunError("checkpoint", which, "must be 'last', 'best' or a number of images")
     if number:
         named = f"{int(which):012d}"
     elif not (folder / which).is_file():
@@ -103,7 +103,7 @@ def pointed(folder: Path, which: str) -> Path | None:
         named = (folder / which).read_text(encoding="utf-8", errors="replace").strip()
     if not named.isdigit() or not (folder / named / "state.json").is_file():
         there = ", ".join(sorted(str(int(p.name)) for p in folder.glob("[0-9]*"))) or "none"
-        raise RunError(f"checkpoint = {which!r}: not in {folder} (there: {there})")
+        raise RunError("checkpoint", which, f"not in {folder} (there: {there})")
     return folder / named
 
 
@@ -114,15 +114,12 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         RunError: It is missing, cut short, or something else, a pickle for instance.
     """
     if not path.is_file():
-        raise RunError(f"checkpoint = {str(path)!r}: the file is missing; take another checkpoint")
+        raise RunError("checkpoint", str(path), "the file is missing", "take another checkpoint")
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        raise RunError(
-            f"checkpoint = {str(path)!r}: not a whole safetensors file ({error}); cut short, or another format such "
-            "as a pickle, which is never opened"
-        ) from error
+        raise RunError("checkpoint", str(path), f"not a whole safetensors file ({error})", "cut short, or another format such as a pickle, which is never opened") from error
 
 
 def load_checkpoint(path: Path) -> State:
@@ -135,14 +132,12 @@ def load_checkpoint(path: Path) -> State:
         numbers: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
         sizes = numbers.pop("files")
     except (OSError, ValueError, KeyError) as error:
-        raise RunError(f"checkpoint = {str(path)!r}: state.json is missing or broken ({error})") from error
+        raise RunError("checkpoint", str(path), f"state.json is missing or broken ({error})") from error
     tensors: dict[str, dict[str, Tensor]] = {}
     for name, size in sizes.items():
         file = path / name
         if file.is_file() and file.stat().st_size != size:
             there = file.stat().st_size
-            raise RunError(
-                f"checkpoint = {str(file)!r}: has {there} bytes, must have {size}; it was cut short or changed"
-            )
+            raise RunError("checkpoint", str(file), f"has {there} bytes, must have {size}", "it was cut short or changed")
         tensors[name.removesuffix(".safetensors")] = load_tensors(file)
     return State(tensors, numbers)

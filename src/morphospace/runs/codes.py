@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from morphospace.runs.checkpoints import load_tensors, save_tensors
 from morphospace.files import atomic
-from morphospace.errors import SettingError, require
+from morphospace.errors import NoEncoder, SettingError, require
 from morphospace.models.contract import Decodes, DecodesMasks, masks_uint8
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
 from morphospace.data.batches import permutation
@@ -35,7 +35,7 @@ def encoder_of(run: Run) -> Encodes:
     """Return what encodes a run's images: the model itself, or the encoder trained for it afterwards.
 
     Raises:
-        RunError: There is neither.
+        NoEncoder: There is neither.
     """
     if isinstance(run.model, Encodes):
         return run.model
@@ -43,16 +43,14 @@ def encoder_of(run: Run) -> Encodes:
     if kept is not None:
         return kept
     name = run.configuration.model.name
-    raise RunError(
-        f"run = {str(run.path)!r}: {name} has no encoder: use `morpho project` or train one with `morpho train-encoder`"
-    )
+    raise NoEncoder("run", str(run.path), f"{name} has no encoder: use `morpho project` or train one with `morpho train-encoder`")
 
 
 def encodes(run: Run) -> bool:
     """Return whether a run has an encoder, its model's or one trained for it."""
     try:
         encoder_of(run)
-    except RunError:
+    except NoEncoder:
         return False
     return True
 
@@ -188,7 +186,7 @@ def condition_for(
         SettingError: The model is not conditional or not on this, or both are asked for.
     """
     if label is not None and attributes is not None:
-        raise SettingError(f"label = {label!r}: does not go with attributes = {attributes!r}; ask for one of them")
+        raise SettingError("label", label, f"does not go with attributes = {attributes!r}", "ask for one of them")
     if model.conditioning is None:
         for name, asked in (("label", label), ("attributes", attributes)):
             why = f"{model.settings.name} takes no condition; train a conditional model, cvae or cgan"
@@ -208,7 +206,7 @@ def prior_for(run: Run, kind: str) -> Prior:
         SettingError: No such kind, or a prior is to be fitted to the codes of a model without an encoder.
     """
     if kind not in ("model", "normal", *FITTED):
-        raise SettingError(f"prior = {kind!r}: must be 'model', 'normal', 'gaussian' or 'mixture'")
+        raise SettingError("prior", kind, "must be 'model', 'normal', 'gaussian' or 'mixture'")
     if kind == "normal":
         return Normal()
     if kind == "model" and run.model.prior is not None:
@@ -240,7 +238,7 @@ def codes_to_fit(run: Run) -> Tensor:
     (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
     if not isinstance(model, Encodes):
         name = run.configuration.model.name
-        raise SettingError(f"prior: {name} has no encoder to fit a prior to the codes of; use 'model' or 'normal'")
+        raise SettingError("prior", rule=f"{name} has no encoder to fit a prior to the codes of", way_out="use 'model' or 'normal'")
     chosen = some_of(trained, FITTED_ON, 0, "prior")
     images = torch.from_numpy(as_seen(run, np.array(split.images[chosen]), chosen))
     noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))

@@ -89,15 +89,13 @@ def recipe_named(name: str) -> Recipe:
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise SettingError(
-                f"recipe = {name!r}: no such file; give a path of a TOML file or a name, see `morpho recipes`"
-            )
+            raise SettingError("recipe", name, "no such file", "give a path of a TOML file or a name, see `morpho recipes`")
         try:
             return _recipe(path.stem, path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
-            raise SettingError(f"recipe = {name!r}: is no text file; give a TOML file") from error
+            raise SettingError("recipe", name, "is no text file", "give a TOML file") from error
     if name not in recipes():
-        raise SettingError(f"recipe = {name!r}: no such recipe{nearest(name, recipes())}; see `morpho recipes`")
+        raise SettingError("recipe", name, f"no such recipe{nearest(name, recipes())}", "see `morpho recipes`")
     return recipes()[name]
 
 
@@ -105,17 +103,15 @@ def _recipe(name: str, text: str) -> Recipe:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"recipe = {name!r}: not valid TOML ({error})") from error
+        raise SettingError("recipe", name, f"not valid TOML ({error})") from error
     about = content.pop("recipe", {})
     content.pop("run", None)
     for section, values in {"recipe": about, **content}.items():
         if not isinstance(values, dict):
-            raise SettingError(f"recipe = {name!r}: {section} = {values!r} must be a section, [{section}]")
+            raise SettingError("recipe", name, f"{section} = {values!r} must be a section, [{section}]")
     for section in content:
         if section not in ("model", "data", "training"):
-            raise SettingError(
-                f"recipe = {name!r}: unknown section [{section}]{nearest(section, ('model', 'data', 'training'))}"
-            )
+            raise SettingError("recipe", name, f"unknown section [{section}]{nearest(section, ('model', 'data', 'training'))}")
     return Recipe(name, about, content)
 
 
@@ -139,15 +135,15 @@ def resolve(
     written = sections["model"].pop("name", None)
     name = model or written
     if name is None:
-        raise SettingError("model: none given; name one (see `morpho models`) or a --recipe that does")
+        raise SettingError("model", rule="none given", way_out="name one (see `morpho models`) or a --recipe that does")
     classes = {"model": settings_class(name), "data": DataSettings, "training": TrainingSettings}
     if written is not None and written != name:
-        raise SettingError(f"model = {name!r}: the recipe {recipe!r} is for {written!r}; leave one of them out")
+        raise SettingError("model", name, f"the recipe {recipe!r} is for {written!r}", "leave one of them out")
     homes = {field: section for section, cls in classes.items() for field in fields_of(cls)}
     for key, value in (overrides or {}).items():
         field = field_named(key, homes)
         if field not in homes:
-            raise SettingError(f"{key} = {value!r}: {name} has no such setting{nearest(key, map(as_written, homes))}")
+            raise SettingError(key, value, f"{name} has no such setting{nearest(key, map(as_written, homes))}")
         sections[homes[field]].pop(as_written(field), None)
         sections[homes[field]][field] = value
     if (overrides or {}).get("epochs") is not None and "images" not in (overrides or {}):
@@ -182,7 +178,7 @@ def _build(cls: type, values: Mapping[str, Any], section: str) -> Any:
     for key, value in values.items():
         field = field_named(key, hints)
         if field not in hints:
-            raise SettingError(f"[{section}] {key} = {value!r}: no such setting{nearest(key, map(as_written, hints))}")
+            raise SettingError(f"[{section}] {key} = {value!r}", rule=f"no such setting{nearest(key, map(as_written, hints))}")
         given[field] = _coerce(value, hints[field], as_written(field))
     return cls(**given)
 
@@ -197,7 +193,7 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
     if origin is Literal:
         if value not in options:
             known = ", ".join(map(repr, options))
-            raise SettingError(f"{name} = {value!r}: must be one of {known}")
+            raise SettingError(name, value, f"must be one of {known}")
         return value
     if origin in (Union, types.UnionType):
         if value is None:
@@ -207,7 +203,7 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         item = options[0]
         if options[-1] is not Ellipsis and len(options) != len(value):
-            raise SettingError(f"{name} = {value!r}: needs {len(options)} values")
+            raise SettingError(name, value, f"needs {len(options)} values")
         return tuple(_coerce(v, item, name) for v in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
@@ -215,7 +211,7 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
         return str(value)  # `size = 64` in a TOML file
     if not isinstance(hint, type) or not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
         wanted = getattr(hint, "__name__", str(hint))
-        raise SettingError(f"{name} = {value!r}: must be {'a list' if origin is tuple else f'of type {wanted}'}")
+        raise SettingError(name, value, f"must be {('a list' if origin is tuple else f'of type {wanted}')}")
     return value
 
 

@@ -79,7 +79,7 @@ class Decoder:
         self.run = loaded(run)
         model = self.run.model
         if not isinstance(model, Decodes):
-            raise SettingError(f"run = {str(self.run.path)!r}: {model.settings.name} decodes nothing; take another run")
+            raise SettingError("run", str(self.run.path), f"{model.settings.name} decodes nothing", "take another run")
         told = model.conditioning
         example = (torch.zeros(1, model.latent_dim), *((told.spread(1),) if told else ()))
         with torch.no_grad(), counted(model.networks) as flop:

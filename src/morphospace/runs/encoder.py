@@ -51,7 +51,7 @@ def _opened(file: Path, changed: int, device: torch.device) -> GeneratorInverse:
         load_weights(encoder, load_tensors(weights), "encoder")
     except (OSError, ValueError, KeyError, TypeError, RunError) as error:
         reason = " ".join(str(error).split())
-        raise RunError(f"encoder = {str(file)!r}: is broken ({reason}); run `morpho train-encoder` again") from None
+        raise RunError("encoder", str(file), f"is broken ({reason})", "run `morpho train-encoder` again") from None
     to_device(encoder, device)
     return encoder.eval()
 
@@ -63,9 +63,7 @@ def check_place(run: Run) -> None:
         RunError: Its checkpoint cannot be written to.
     """
     if not os.access(run.checkpoint, os.W_OK | os.X_OK):
-        raise RunError(
-            f"run = {str(run.path)!r}: {str(run.checkpoint)!r} cannot be written to; copy the run to a folder of yours"
-        )
+        raise RunError("run", str(run.path), f"{str(run.checkpoint)!r} cannot be written to", "copy the run to a folder of yours")
 
 
 def keep_encoder(run: Run, encoder: GeneratorInverse, fitted: Fitted, about: dict[str, Any]) -> None:

@@ -45,7 +45,7 @@ class RunFolder:
             RunError: The folder holds something else, or cannot be written.
         """
         if (path.is_dir() and any(path.iterdir())) or path.is_file():
-            raise RunError(f"out = {str(path)!r}: is there already and is not a run; choose another path")
+            raise RunError("out", str(path), "is there already and is not a run", "choose another path")
         facts = {
             **facts,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,14 +72,14 @@ class RunFolder:
         file = path / "run.toml"
         if not file.is_file():
             near = ", ".join(str(p) for p in find_runs(path.parent)[:5]) if path.parent.is_dir() else ""
-            raise RunError(f"run = {str(path)!r}: no run.toml there{f' (runs nearby: {near})' if near else ''}")
+            raise RunError("run", str(path), f"no run.toml there{(f' (runs nearby: {near})' if near else '')}")
         try:
             facts = tomllib.loads(file.read_text(encoding="utf-8"))["run"]
             missing = [name for name in NEEDED if name not in facts]
             require(not missing, "run", "", f"lacks {', '.join(missing)}")
             return cls(path, resolve(recipe=str(file)), facts)
         except (SettingError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RunError(f"run = {str(path)!r}: run.toml is broken ({error})") from error
+            raise RunError("run", str(path), f"run.toml is broken ({error})") from error
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -140,9 +140,7 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise RunError(
-                    f"out = {str(self.path)!r}: another process is training this run; wait for it or stop it"
-                ) from error
+                raise RunError("out", str(self.path), "another process is training this run", "wait for it or stop it") from error
             yield
 
 

@@ -123,7 +123,7 @@ def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
         DataError: It is something else.
     """
     name, _, number = text.partition("#")
-    require(Path(name).is_file(), "code", name, "no such file; `morpho project --code` writes one")
+    require(Path(name).is_file(), "code", name, "no such file", "`morpho project --code` writes one")
     require(not number or number.isdecimal(), "code", text, "must be FILE.json, or FILE.json#NUMBER")
     try:
         held = json.loads(Path(name).read_text(encoding="utf-8"))
@@ -135,9 +135,7 @@ def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
     except SettingError:
         raise
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(
-            f"code = {name!r}: holds no codes ({error!r}); `morpho project --code` writes such a file"
-        ) from None
+        raise DataError("code", name, f"holds no codes ({error!r})", "`morpho project --code` writes such a file") from None
     dim, size = run.model.latent_dim, 0 if run.model.conditioning is None else run.model.conditioning.size
     rule = f"has {len(code)} numbers, the codes of this run have {dim}; take one of the same run"
     require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule)
@@ -154,15 +152,13 @@ def picture_for(run: Run, path: str | Path) -> np.ndarray:
         DataError: It is no picture.
     """
     if not Path(path).is_file():
-        raise SettingError(
-            f"image = {str(path)!r}: no such file; give a picture, the number of an image, train:NUMBER or seed:NUMBER"
-        )
+        raise SettingError("image", str(path), "no such file", "give a picture, the number of an image, train:NUMBER or seed:NUMBER")
     height, width, channels = run.model.shape
     rule = Rule(height, width, channels, run.crop)
     try:
         return decode(str(path), rule)
     except DataError as error:
-        raise DataError(f"image = {str(path)!r}: {error}; give a JPEG, PNG or WebP") from None
+        raise DataError("image", str(path), error, "give a JPEG, PNG or WebP") from None
 
 
 def told_for(run: Run, label: int | str | None, attributes: Mapping[str, float] | None) -> tuple[Tensor | None, str]:

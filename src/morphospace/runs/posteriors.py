@@ -12,7 +12,7 @@ from morphospace.runs.codes import AT_ONCE, as_seen, told_of
 from morphospace.runs.run import Run
 from morphospace.data.batches import permutation
 from morphospace.data.pack import Split
-from morphospace.errors import RunError
+from morphospace.errors import NoEncoder
 from morphospace.models.contract import Encodes
 from morphospace.models.distributions import DiagonalGaussian
 
@@ -38,12 +38,12 @@ def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
     """Encode some rows of a split.
 
     Raises:
-        RunError: The model itself has no encoder.
+        NoEncoder: The model itself has no encoder.
     """
     model = run.model
     if not isinstance(model, Encodes):
         name = run.configuration.model.name
-        raise RunError(f"run = {str(run.path)!r}: {name} has no encoder of its own, so its images have no posteriors")
+        raise NoEncoder("run", str(run.path), f"{name} has no encoder of its own, so its images have no posteriors")
     means: list[Tensor] = []
     variances: list[Tensor] = []
     for first in range(0, len(rows), AT_ONCE):

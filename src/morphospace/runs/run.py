@@ -76,11 +76,11 @@ class Run:
         """
         facts = self.folder.facts
         if facts.get("data_given"):
-            raise RunError(f"run = {str(self.path)!r}: trained on a Python dataset; hand it over again as `data=`")
+            raise RunError("run", str(self.path), "trained on a Python dataset", "hand it over again as `data=`")
         pack = prepare(self.configuration.data)
         if pack.hash != facts["data_hash"]:
             name = self.configuration.data.data
-            raise RunError(f"data = {name!r}: is not what the run was trained on (its hash differs); restore the files")
+            raise RunError("data", name, "is not what the run was trained on (its hash differs)", "restore the files")
         return pack
 
 
@@ -107,14 +107,12 @@ def load(
     folder = RunFolder.open(Path(run))
     missing = sorted(set(folder.facts["custom"]) - set(parts or {}))
     if missing:
-        raise RunError(
-            f"run = {str(folder.path)!r}: was trained with the caller's own {missing}; load it with parts={{...}}"
-        )
+        raise RunError("run", str(folder.path), f"was trained with the caller's own {missing}", "load it with parts={...}")
     found = pointed(folder.checkpoints, checkpoint or "best") or (
         None if checkpoint else pointed(folder.checkpoints, "last")
     )
     if found is None:
-        raise RunError(_missing(folder, checkpoint))
+        raise _missing(folder, checkpoint)
     told = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
     model = folder.configuration.model.build(folder.shape, parts, told)
     state = load_checkpoint(found)
@@ -126,18 +124,19 @@ def load(
     return found_run
 
 
-def _missing(folder: RunFolder, checkpoint: str) -> str:
-    """Return why a run has not the checkpoint asked for, and the way out."""
-    where, settings = f"run = {str(folder.path)!r}", folder.configuration
+def _missing(folder: RunFolder, checkpoint: str) -> RunError:
+    """Return why a run does not have the checkpoint asked for, and the way out."""
+    run, settings = str(folder.path), folder.configuration
     if checkpoint != "best" or pointed(folder.checkpoints, "last") is None:
-        return f"{where}: has no checkpoint yet; train it with the same command again"
-    way_out = "take the last one with --checkpoint last"
+        return RunError("run", run, "has no checkpoint yet", "train it with the same command again")
     if settings.training.best != LOSS:
-        return f"{where}: has no best checkpoint yet, no score by {settings.training.best} so far; {way_out}"
-    if settings.data.valid == 0:
-        return f"{where}: has no best checkpoint, because it held no images out (valid = 0); {way_out}"
-    name = settings.model.name
-    return f"{where}: has no best checkpoint, for {name} has no loss on held-out images to choose by; {way_out}"
+        why = f"no score by {settings.training.best} so far"
+    elif settings.data.valid == 0:
+        why = "because it held no images out (valid = 0)"
+    else:
+        why = f"for {settings.model.name} has no loss on held-out images to choose by"
+    yet = " yet" if settings.training.best != LOSS else ""
+    return RunError("run", run, f"has no best checkpoint{yet}, {why}", "take the last one with --checkpoint last")
 
 
 def _load_model(model: Model, state: State, raw: bool) -> None:

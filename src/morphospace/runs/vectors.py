@@ -40,20 +40,16 @@ def load_vectors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         RunError: It is missing, or something else.
     """
     if not path.is_file():
-        raise RunError(f"path = {str(path)!r}: no such file; save one with `--save`")
+        raise RunError("path", str(path), "no such file", "save one with `--save`")
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if about.get("kind") != kind:
-            raise RunError(
-                f"path = {str(path)!r}: holds {about.get('kind', 'other tensors')}, not {kind}; take another"
-            )
+            raise RunError("path", str(path), f"holds {about.get('kind', 'other tensors')}, not {kind}", "take another")
         facts: dict[str, Any] = json.loads(about["facts"])
     except (SafetensorError, ValueError, KeyError) as error:
         if isinstance(error, RunError):
             raise
-        raise RunError(
-            f"path = {str(path)!r}: not a whole safetensors file of ours ({error}); save it again"
-        ) from error
+        raise RunError("path", str(path), f"not a whole safetensors file of ours ({error})", "save it again") from error
     return tensors, facts

@@ -43,7 +43,7 @@ def packaged() -> bytes:
     """
     file = files("morphospace.studio").joinpath(FILE)
     if not file.is_file():
-        raise RunError(f"studio: the package has no {FILE}; give a run, or make it with `make faces`")
+        raise RunError("studio", rule=f"the package has no {FILE}", way_out="give a run, or make it with `make faces`")
     return file.read_bytes()
 
 
@@ -90,23 +90,21 @@ def pack_weights(run: str | Path, out: str | Path) -> dict[str, float | int]:
     trained = load(run)
     wanted = resolve(recipe=RECIPE)
     same = trained.configuration.model == wanted.model
-    require(same, "run", str(run), f"is not of the recipe {RECIPE}; train it with `morpho train --recipe {RECIPE}`")
+    require(same, "run", str(run), f"is not of the recipe {RECIPE}", f"train it with `morpho train --recipe {RECIPE}`")
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in trained.model.networks.state_dict().items()
     }
     data = write_tensors({name: tensor.contiguous() for name, tensor in half.items()}, {"images": str(trained.images)})
     if len(data) > MOST_BYTES:
-        raise RunError(f"run = {str(run)!r}: {len(data):,} bytes are more than {MOST_BYTES:,}; take narrower nets")
+        raise RunError("run", str(run), f"{len(data):,} bytes are more than {MOST_BYTES:,}", "take narrower nets")
     z = torch.randn(64, trained.model.latent_dim, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         before = trained.model.decode(z)  # type: ignore[attr-defined]
         trained.model.networks.load_state_dict({name: tensor.float() for name, tensor in half.items()})
         error = float((trained.model.decode(z) - before).abs().max())  # type: ignore[attr-defined]
     if error > 2 / 255:
-        raise RunError(
-            f"run = {str(run)!r}: half precision changes a pixel by {error:.4f}, more than two levels of 255"
-        )
+        raise RunError("run", str(run), f"half precision changes a pixel by {error:.4f}, more than two levels of 255")
     with atomic(Path(out)) as partial:
         partial.write_bytes(data)
     return {"bytes": len(data), "parameters": trained.model.parameters(), "largest_error": error}

@@ -90,7 +90,7 @@ def snapshot(folder: RunFolder, images: int) -> np.ndarray:
     """
     found = moments(folder)
     if images not in found:
-        raise SettingError(f"images = {images}: no samples were drawn then; there are {len(found)} moments")
+        raise SettingError("images", images, "no samples were drawn then", f"there are {len(found)} moments")
     file = next(f for f in (folder.path / "samples").glob("*.png") if f.stem.isdecimal() and int(f.stem) == images)
     with Image.open(file, formats=("PNG",)) as picture:
         return np.asarray(picture.convert("RGB"))[None]

@@ -349,8 +349,8 @@ def parse(message: object) -> Request:
         SettingError: It is no object, of no known kind, or a value breaks a rule.
     """
     if not isinstance(message, dict):
-        raise SettingError(f"request = {shown(message)}: must be a JSON object with a kind")
+        raise SettingError("request", shown(message), "must be a JSON object with a kind")
     kind = message.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise SettingError(f"kind = {shown(kind)}: there is no such request{nearest(str(kind)[:TEXT], KINDS)}")
+        raise SettingError("kind", shown(kind), f"there is no such request{nearest(str(kind)[:TEXT], KINDS)}")
     return KINDS[kind](Reader(message))

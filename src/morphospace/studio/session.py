@@ -135,7 +135,9 @@ class Session:
             DataError: It is too large, or no picture.
         """
         if len(data) > PICTURE_BYTES:
-            raise DataError(f"picture: {len(data):,} bytes are more than {PICTURE_BYTES:,}; send a smaller one")
+            raise DataError(
+                "picture", rule=f"{len(data):,} bytes are more than {PICTURE_BYTES:,}", way_out="send a smaller one"
+            )
         try:
             header = read_header(data, PICTURE_PIXELS)
         except DataError as error:
@@ -196,7 +198,7 @@ class Session:
         with self._lock:
             data = self._pictures.get(name)
         if data is None:
-            raise SettingError(f"picture = {name!r}: was not sent, or is forgotten by now; send it again")
+            raise SettingError("picture", name, "was not sent, or is forgotten by now", "send it again")
         image = decode_picture(data, Rule(*space.model.shape, space.run.crop))
         return as_seen(space.run, image[None])[0]
 
@@ -342,7 +344,7 @@ def decode_picture(data: bytes, rule: Rule) -> np.ndarray:
 
 def no_picture(error: DataError) -> DataError:
     """Return the refusal of something that cannot be decoded."""
-    return DataError(f"picture: {error}; send a JPEG, PNG or WebP")
+    return DataError("picture", rule=error, way_out="send a JPEG, PNG or WebP")
 
 
 def enlarged(images: np.ndarray, least: int = 128) -> np.ndarray:

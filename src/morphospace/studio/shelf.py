@@ -27,7 +27,7 @@ def run_folders(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         inside = [path] if (path / "run.toml").is_file() else sorted(find_runs(path)) if path.is_dir() else []
         if not inside:
-            raise RunError(f"run = {str(path)!r}: no run there and none below it; train one with `morpho train`")
+            raise RunError("run", str(path), "no run there and none below it", "train one with `morpho train`")
         found += inside
     return list(dict.fromkeys(found))[:MOST_RUNS]
 
@@ -47,7 +47,7 @@ class Shelf:
     every = 1.0
 
     def __init__(self, folders: Sequence[Path], most: int = BYTES, loader: Callable[[Path], Run] = load) -> None:
-        require(bool(folders), "runs", 0, "a studio needs a run; train one with `morpho train`")
+        require(bool(folders), "runs", 0, "a studio needs a run", "train one with `morpho train`")
         self.folders = {f"r{number}": folder for number, folder in enumerate(folders)}
         self.most, self.loader = most, loader
         self._open: OrderedDict[str, Space] = OrderedDict()
@@ -62,7 +62,7 @@ class Shelf:
             SettingError: There is no run of that id.
         """
         if key not in self.folders:
-            raise SettingError(f"run = {key!r}: there is no such run here; ask for `runs`")
+            raise SettingError("run", key, "there is no such run here", "ask for `runs`")
         return RunFolder.open(self.folders[key])
 
     def ready(self, key: str) -> Space | None:

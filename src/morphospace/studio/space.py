@@ -136,11 +136,11 @@ class Space:
         try:
             encoder_of(self.run)
         except MorphospaceError as error:
-            refused["encode"] = str(error).split(": ", 1)[-1]
+            refused["encode"] = error.reason
         try:
             _ = self.run.pack
         except MorphospaceError as error:
-            refused["data"] = str(error).split(": ", 1)[-1]
+            refused["data"] = error.reason
         return refused
 
     # -- codes -----------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class Space:
         require(dim >= 2, "map", dim, NO_MAP)
         known = self.gathered()
         require(
-            len(known.rows) >= 3, "map", len(known.rows), "images held out make no map; train with a larger --valid"
+            len(known.rows) >= 3, "map", len(known.rows), "images held out make no map", "train with a larger --valid"
         )
         flat = by == "pca" or dim == 2
         components = self.axes() if flat and dim > 2 else None
@@ -311,7 +311,7 @@ class Space:
             else:
                 known = self.directions()
                 if name not in known:
-                    raise SettingError(f"moves = {name!r}: the data know no such direction; ask for `sliders`")
+                    raise SettingError("moves", name, "the data know no such direction", "ask for `sliders`")
                 code += value * known[str(name)].vector.double()
         return code.float()
 

@@ -55,7 +55,7 @@ def check_card_path(out: str | Path) -> Path:
     """
     path = Path(out)
     if path.suffix.lower() != ".md" or path.is_dir():
-        raise SettingError(f"out = {str(path)!r}: must be a file name that ends in .md")
+        raise SettingError("out", str(path), "must be a file name that ends in .md")
     return path
 
 
@@ -120,4 +120,4 @@ def evaluated(file: Path) -> list[tuple[str, str, str]]:
         return [(one.name, one.text(), ", ".join(f"{k} {v}" for k, v in one.conditions.items())) for one in results]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         name = str(file.parent)
-        raise RunError(f"run = {name!r}: {file.name} cannot be read ({error!r}); evaluate it again") from None
+        raise RunError("run", name, f"{file.name} cannot be read ({error!r})", "evaluate it again") from None

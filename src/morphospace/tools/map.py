@@ -61,7 +61,7 @@ def latent_map(
     dim, name = run.model.latent_dim, str(run.path)
     if dim < 2:
         raise RunError(
-            f"run = {name!r}: codes of {dim} dimension lie on a line, and make no map; train with two or more"
+            "run", name, f"codes of {dim} dimension lie on a line, and make no map", "train with two or more"
         )
     split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
     require(len(rows) >= 3, "images", len(rows), f"a map needs at least 3, and the {label} split has no more")
@@ -98,7 +98,9 @@ def check_by(by: str) -> None:
     """
     require(by in BY, "by", by, f"must be one of {', '.join(BY)}")
     if by == "umap" and find_spec("umap") is None:
-        raise MissingExtra("by = 'umap': needs umap-learn; pip install 'morphospace[map]', or take --by pca")
+        raise MissingExtra(
+            "by = 'umap'", rule="needs umap-learn", way_out="pip install 'morphospace[map]', or take --by pca"
+        )
 
 
 def told_apart(
@@ -111,10 +113,10 @@ def told_apart(
     """
     if attribute is not None:
         if split.attributes is None:
-            raise SettingError(f"attribute = {attribute!r}: {pack.name} has no attributes; leave it out")
+            raise SettingError("attribute", attribute, f"{pack.name} has no attributes", "leave it out")
         known = pack.attribute_names
         if attribute not in known:
-            raise SettingError(f"attribute = {attribute!r}: {pack.name} has no such one{nearest(attribute, known)}")
+            raise SettingError("attribute", attribute, f"{pack.name} has no such one{nearest(attribute, known)}")
         values = np.asarray(split.attributes[rows])[:, known.index(attribute)]
         return values.astype(np.int64), (f"not {attribute}", attribute)
     if split.labels is None:

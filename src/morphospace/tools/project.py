@@ -139,7 +139,7 @@ def _conditions(run: Run, given: Sequence[Shown]) -> Tensor | None:
     each = [one.condition for one in given if one.condition is not None]
     untold = [one.words for one in given if one.condition is None]
     name = run.configuration.model.name
-    require(not untold, "condition", None, f"{name} must be told what {', '.join(untold[:3])} shows; give a label")
+    require(not untold, "condition", None, f"{name} must be told what {', '.join(untold[:3])} shows", "give a label")
     return torch.stack(each)
 
 
@@ -172,7 +172,7 @@ def train_encoder(
     name = run.configuration.model.name
     if isinstance(run.model, Encodes) or not isinstance(run.model, Decodes):
         why = "has an encoder of its own" if isinstance(run.model, Encodes) else "decodes nothing"
-        raise SettingError(f"run = {str(run.path)!r}: {name} {why}; train-encoder is for generators without one")
+        raise SettingError("run", str(run.path), f"{name} {why}", "train-encoder is for generators without one")
     check_place(run)
     conditioning = run.model.conditioning
     with torch.random.fork_rng(devices=[]):

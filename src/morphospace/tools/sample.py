@@ -109,7 +109,7 @@ def sample(
     """
     run = loaded(run)
     if n < 1:
-        raise SettingError(f"n = {n}: must be at least 1")
+        raise SettingError("n", n, "must be at least 1")
     return drawn(run, n, seed, condition_for(run.model, n, label, attributes, start), prior=prior, start=start)
 
 
@@ -130,9 +130,7 @@ def sample_grid(run: Run | str | Path, columns: int = 8, seed: int = 0, *, prior
     told = run.model.conditioning
     if told is None:
         name = run.model.settings.name
-        raise SettingError(
-            f"run = {str(run.path)!r}: {name} takes no condition, so there is no class a row; use sample"
-        )
+        raise SettingError("run", str(run.path), f"{name} takes no condition, so there is no class a row", "use sample")
     noise, condition = each_condition(run.model, columns, seed)
     images = decode(run.model, prior_for(run, prior).from_noise(noise), condition)
     return SampleGrid(images, tuple(told.words(row) for row in told.spread()), columns)
@@ -154,7 +152,7 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
     encoder_of(run)
     split, rows, label = judged_rows(data or run.pack, run.configuration.data.valid)
     if not 1 <= n <= len(rows):
-        raise SettingError(f"n = {n}: must be from 1 to {len(rows)}, the images in the {label} split")
+        raise SettingError("n", n, f"must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])
     originals = as_seen(run, np.asarray(split.images[chosen]), chosen)
     condition = told_of(run.model, split, chosen)

@@ -124,11 +124,11 @@ def score(
     require(by in BYS, "by", by, f"must be one of {', '.join(BYS)}")
     require(correct in ("none", "complexity"), "correct", correct, "must be none or complexity")
     bound = by in DRAWS
-    require(correct == "none" or bound, "correct", correct, f"is of nats, which {by} is not; take --by elbo or iwae")
-    require(draws is None or bound, "draws", draws, f"nothing is drawn by {by}; leave it out")
+    require(correct == "none" or bound, "correct", correct, f"is of nats, which {by} is not", "take --by elbo or iwae")
+    require(draws is None or bound, "draws", draws, f"nothing is drawn by {by}", "leave it out")
     require(draws is None or 1 <= draws <= 100_000, "draws", draws, "must be from 1 to 100000")
     require(n is None or n >= 1, "n", n, "must be at least 1")
-    require(not (strange and against_own), "strange", list(strange), "does not go with against-own; take one of them")
+    require(not (strange and against_own), "strange", list(strange), "does not go with against-own", "take one of them")
     unit = _unit(run, by, correct)  # refuses what the model cannot do, before any image is read
     sources = [_source(run, source, n, bool(strange)), *([_own(run, n)] if against_own else [])]
     wanted = _labels(sources[0], strange)
@@ -175,7 +175,7 @@ def _unit(run: Run, by: By, correct: str) -> str:
         able = "no critic; score it by elbo, iwae, reconstruction or latent"
         require(isinstance(model, Scores), "by", by, f"{name} has {able}")
         m = getattr(model.settings, "packing", 1)
-        require(m == 1, "by", by, f"{name}'s critic judges {m} images at once; score it by reconstruction or latent")
+        require(m == 1, "by", by, f"{name}'s critic judges {m} images at once", "score it by reconstruction or latent")
         return "minus the critic's judgement"
     encoder_of(run)
     return "mean squared error a pixel" if by == "reconstruction" else "Mahalanobis distance"
@@ -248,7 +248,7 @@ def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
         return []
     labels, names = source.split.labels, source.pack.label_names
     if labels is None:
-        raise SettingError(f"strange = {list(strange)!r}: {source.words} have no labels; take a labelled source")
+        raise SettingError("strange", list(strange), f"{source.words} have no labels", "take a labelled source")
     there, numbers = set(np.unique(np.asarray(labels)[source.rows]).tolist()), []
     for label in strange:
         text = str(label)

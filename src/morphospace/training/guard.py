@@ -57,6 +57,7 @@ def not_finite(sums: Mapping[str, Sequence[Tensor]], clock: Clock) -> TrainingEr
     guilty = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))
     index, _, name = guilty[0]
     return TrainingError(
-        f"{name} is {float(sums[name][index])} at step {clock.step} (image {clock.images}): stopped before "
-        "the update, the last checkpoint is as it was; try a lower --lr, --clip 1 or --precision fp32"
+        f"{name} is {float(sums[name][index])} at step {clock.step} (image {clock.images})",
+        rule="stopped before the update, the last checkpoint is as it was",
+        way_out="try a lower --lr, --clip 1 or --precision fp32",
     )

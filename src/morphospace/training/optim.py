@@ -19,7 +19,7 @@ def make_optimizer(
     if kind == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=lr, alpha=betas[1], weight_decay=weight_decay, foreach=True)
     if kind not in kinds:
-        raise SettingError(f"optimizer = {kind!r}: must be one of {', '.join(kinds)}, rmsprop")
+        raise SettingError("optimizer", kind, f"must be one of {', '.join(kinds)}, rmsprop")
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     return kinds[kind](parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
 
@@ -58,13 +58,14 @@ def load_optimizer_state(
     for key, value in state.items():
         name, _, slot = key.rpartition("/")
         if name not in by_name:
-            raise RunError(f"checkpoint: optimizer state {key!r} belongs to no parameter of this model")
+            raise RunError("checkpoint", rule=f"optimizer state {key!r} belongs to no parameter of this model")
         parameter = by_name[name]
         if slot == "step":
             kept = value.to(parameter.device) if optimizer.defaults.get("fused") else value.clone()
         elif value.shape != parameter.shape:
             raise RunError(
-                f"checkpoint: optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
+                "checkpoint",
+                rule=f"optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}",
             )
         else:
             kept = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)

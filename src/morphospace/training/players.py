@@ -33,16 +33,18 @@ def check_phases(rounds: Sequence[Sequence[Phase]], learned: Learned, names: Map
     """
     phases = [phase for several in rounds for phase in several]
     if len(learned) != len(phases):
-        raise SettingError(f"phases = {[p.name for p in phases]}: every phase needs a name of its own")
+        raise SettingError("phases", [p.name for p in phases], "every phase needs a name of its own")
     taught = {p for each in learned.values() for p in each}
     for parameter, name in names.items():
         if parameter.requires_grad and parameter not in taught:
-            raise SettingError(f"phases: no phase learns the parameter {name!r}; add its module to a `learns`")
+            raise SettingError(
+                "phases", rule=f"no phase learns the parameter {name!r}", way_out="add its module to a `learns`"
+            )
     for together in rounds:
         several = [p for phase in together for p in learned[phase.name]]
         if len(several) != len(set(several)):
             names_of = [phase.name for phase in together]
-            raise SettingError(f"phases = {names_of}: simultaneous phases must not learn the same parameter")
+            raise SettingError("phases", names_of, "simultaneous phases must not learn the same parameter")
 
 
 def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> dict[str, torch.optim.Optimizer]:

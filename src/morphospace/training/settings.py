@@ -94,22 +94,24 @@ class TrainingSettings:
         images = self.images
         require(images is None or 1 <= images <= 10**12, "images", images, "must be from 1 to 1e12")
         require(1 <= self.batch_size <= 1_000_000, "batch_size", self.batch_size, "must be from 1 to 1000000")
-        require(0 <= self.clip < float("inf"), "clip", self.clip, "must not be negative; 0 turns it off")
+        require(0 <= self.clip < float("inf"), "clip", self.clip, "must not be negative", "0 turns it off")
         require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "must not be negative")
         kl = self.stop_on_collapse
-        require(0 <= kl < 1e6, "stop_on_collapse", kl, "must be in [0, 1e6) nats; 0 turns it off")
+        require(0 <= kl < 1e6, "stop_on_collapse", kl, "must be in [0, 1e6) nats", "0 turns it off")
         require(self.collapse_reports >= 1, "collapse_reports", self.collapse_reports, "must be at least 1")
         require(self.keep >= 1, "keep", self.keep, "must be at least 1")
         require(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2**63 - 1")
         half = self.ema_halflife_images
-        require(half is None or half >= 0, "ema_halflife_images", half, "must not be negative; 0 turns it off")
+        require(half is None or half >= 0, "ema_halflife_images", half, "must not be negative", "0 turns it off")
         for name in ("report_images", "checkpoint_images", "metrics_every_images"):
             value = getattr(self, name)
             require(value is None or value >= 1, name, value, "must be at least 1")
         every = self.metrics_every_images
-        require(every is None or self.scores, "metrics_every_images", every, "goes with metrics; name a metric, as fd")
+        require(
+            every is None or self.scores, "metrics_every_images", every, "goes with metrics", "name a metric, as fd"
+        )
         require(2 <= self.metrics_n <= 100_000, "metrics_n", self.metrics_n, "must be from 2 to 100,000")
-        require(self.patience >= 0, "patience", self.patience, "must not be negative; 0 turns it off")
+        require(self.patience >= 0, "patience", self.patience, "must not be negative", "0 turns it off")
         delta = self.min_delta
         require(delta is None or 0 <= delta < float("inf"), "min_delta", delta, "must not be negative")
 

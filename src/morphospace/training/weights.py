@@ -20,12 +20,12 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
     odd = sorted(set(own) ^ set(weights))
     if odd:
         raise RunError(
-            f"checkpoint: {name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
+            "checkpoint", rule=f"{name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
         )
     with torch.no_grad():
         for key, value in own.items():
             if value.shape != weights[key].shape:
                 raise RunError(
-                    f"checkpoint: {name}/{key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
+                    "checkpoint", rule=f"{name}/{key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
                 )
             value.copy_(weights[key])

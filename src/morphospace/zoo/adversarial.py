@@ -64,7 +64,7 @@ class GAN(Model):
         if "critic" in parts:
             for name in ("spectral_norm", "minibatch_discrimination", "feature_matching"):
                 value = getattr(s, name)
-                require(not value, name, value, "goes into our own critic; build it into yours, or leave it out")
+                require(not value, name, value, "goes into our own critic", "build it into yours, or leave it out")
             seen = torch.zeros(2, shape[2] * s.packing, *shape[:2])
             self.critic = checked(parts["critic"], "critic", seen, (2, 1))
         else:
@@ -79,7 +79,7 @@ class GAN(Model):
             return torch.tanh(full(self.generator(z)))
         if condition is None:
             names = ", ".join(self.conditioning.names[:8])
-            raise SettingError(f"condition = None: {self.settings.name} must be told what to draw, of {names}")
+            raise SettingError("condition = None", rule=f"{self.settings.name} must be told what to draw, of {names}")
         return torch.tanh(full(self.generator(z, condition)))
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor:

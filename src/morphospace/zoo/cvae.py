@@ -34,8 +34,10 @@ class CVAE(VAE):
     ) -> None:
         if conditioning is None:
             raise SettingError(
-                f"condition = {settings.condition!r}: cvae must be built with the classes or attributes that this "
-                "means; give `conditioning`, as train and load do"
+                "condition",
+                settings.condition,
+                "cvae must be built with the classes or attributes that this means",
+                "give `conditioning`, as train and load do",
             )
         super().__init__(settings, shape, parts, conditioning)
 
@@ -52,10 +54,14 @@ class CVAE(VAE):
         """
         if condition is None:
             raise SettingError(
-                f"condition = None: cvae must be told {self.told} numbers an image; ask for a label or attributes"
+                "condition = None",
+                rule=f"cvae must be told {self.told} numbers an image",
+                way_out="ask for a label or attributes",
             )
         if tuple(condition.shape) != (like.shape[0], self.told):  # not len(): a batch of any size is exported
-            raise SettingError(f"condition: has shape {tuple(condition.shape)}, must have {(like.shape[0], self.told)}")
+            raise SettingError(
+                "condition", rule=f"has shape {tuple(condition.shape)}, must have {(like.shape[0], self.told)}"
+            )
         return condition.to(like)
 
     def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:

@@ -67,7 +67,7 @@ class MaskVAE(VAE):
             SettingError: The images have no masks.
         """
         if batch.masks is None:
-            raise SettingError("model = 'mask-vae': learns from masks, and these images have none")
+            raise SettingError("model = 'mask-vae'", rule="learns from masks, and these images have none")
         mask = batch.masks.amax(1, keepdim=True).to(batch.images.dtype)
         terms = self.reconstruction(Terms(), raw, batch.images, turn, mask)
         told = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask

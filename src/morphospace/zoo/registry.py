@@ -40,7 +40,7 @@ def settings_class(name: str) -> type[ModelSettings]:
         SettingError: There is no such member; the message names the nearest one.
     """
     if name not in ZOO:
-        raise SettingError(f"model = {name!r}: no such model{nearest(name, ZOO)}; see `morpho models`")
+        raise SettingError("model", name, f"no such model{nearest(name, ZOO)}", "see `morpho models`")
     return ZOO[name]
 
 

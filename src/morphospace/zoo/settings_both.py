@@ -50,7 +50,7 @@ class VAEGANSettings(VAESettings):
         require(all(w >= 1 for w in widths), "critic_widths", widths, "every width must be at least 1")
         rate = self.critic_lr
         require(rate is None or 0 < rate <= 10, "critic_lr", rate, "must be positive and at most 10")
-        require(0 <= self.r1 < 1e6, "r1", self.r1, "must be in [0, 1e6); 0 turns it off")
+        require(0 <= self.r1 < 1e6, "r1", self.r1, "must be in [0, 1e6)", "0 turns it off")
         why = "is on each image's own gradient, and batch norm lets images mix; take --critic-norm none or --r1 0"
         require(not (self.r1 and self.critic_norm == "batch" and self.tower == "conv"), "r1", self.r1, why)
         if self.reconstruction_space == "features":

@@ -91,14 +91,14 @@ class GANSettings(ModelSettings):
         require(rate is None or 0 < rate <= 10, "critic_lr", rate, "must be positive and at most 10")
         for name in ("weight_clip", "gradient_penalty", "r1", "r2", "feature_matching"):
             value = getattr(self, name)
-            require(0 <= value < 1e6, name, value, "must be in [0, 1e6); 0 turns it off")
+            require(0 <= value < 1e6, name, value, "must be in [0, 1e6)", "0 turns it off")
         for name, most in (("blocks", 16), ("turns", 1000), ("penalty_every", 1000), ("packing", 64)):
             value = getattr(self, name)
             require(1 <= value <= most, name, value, f"must be from 1 to {most}")
         for name, most in (("minibatch_discrimination", 10_000), ("unrolled", 100)):
             value = getattr(self, name)
-            require(0 <= value <= most, name, value, f"must be from 0 to {most}; 0 turns it off")
-        require(0 <= self.replay < 1, "replay", self.replay, "must be in [0, 1); 0 turns it off")
+            require(0 <= value <= most, name, value, f"must be from 0 to {most}", "0 turns it off")
+        require(0 <= self.replay < 1, "replay", self.replay, "must be in [0, 1)", "0 turns it off")
         require(1 <= self.replay_images <= 10**7, "replay_images", self.replay_images, "must be from 1 to 1e7")
         require(0 < self.unrolled_lr <= 1000, "unrolled_lr", self.unrolled_lr, "must be positive and at most 1000")
         known = f"must be of {', '.join(AUGMENTATIONS)}"

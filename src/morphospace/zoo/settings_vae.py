@@ -59,25 +59,29 @@ class AESettings(ModelSettings):
             not (self.signed and self.likelihood in ("bernoulli", "continuous-bernoulli")),
             "signed",
             self.signed,
-            "a Bernoulli likelihood needs pixels in [0, 1]; use --no-signed or --likelihood gaussian",
+            "a Bernoulli likelihood needs pixels in [0, 1]",
+            "use --no-signed or --likelihood gaussian",
         )
         require(
             self.likelihood == "gaussian" or self.variance == "calibrated",
             "variance",
             self.variance,
-            f"only a Gaussian has a variance, and likelihood is {self.likelihood!r}; add --likelihood gaussian",
+            f"only a Gaussian has a variance, and likelihood is {self.likelihood!r}",
+            "add --likelihood gaussian",
         )
         require(
             self.likelihood == "gaussian" or self.sigma == 1.0,
             "sigma",
             self.sigma,
-            f"only a Gaussian has one, and likelihood is {self.likelihood!r}; add --likelihood gaussian",
+            f"only a Gaussian has one, and likelihood is {self.likelihood!r}",
+            "add --likelihood gaussian",
         )
         require(
             not self.dequantise or self.likelihood in ("gaussian", "continuous-bernoulli"),
             "dequantise",
             self.dequantise,
-            f"{self.likelihood!r} is no continuous density; take gaussian or continuous-bernoulli, or --no-dequantise",
+            f"{self.likelihood!r} is no continuous density",
+            "take gaussian or continuous-bernoulli, or --no-dequantise",
         )
 
     def in_nats(self, weight: float, values: int) -> float:
@@ -133,19 +137,22 @@ class VAESettings(AESettings):
             not self.free_bits or (self.kl == "closed" and not self.capacity),
             "free_bits",
             self.free_bits,
-            "needs the KL of each unit; use --kl closed, and no --capacity",
+            "needs the KL of each unit",
+            "use --kl closed, and no --capacity",
         )
         require(
             not self.capacity or (self.beta == 1 and not self.kl_warmup_images and self.kl_reduction == "sum"),
             "capacity",
             self.capacity,
-            "takes the place of the weighted KL; leave out --beta, --kl-warmup-images and --kl-reduction",
+            "takes the place of the weighted KL",
+            "leave out --beta, --kl-warmup-images and --kl-reduction",
         )
         require(
             bool(self.capacity) or not self.capacity_images,
             "capacity_images",
             self.capacity_images,
-            "there is no capacity that could rise; add --capacity",
+            "there is no capacity that could rise",
+            "add --capacity",
         )
 
     def beta_in_nats(self, values: int) -> float:
@@ -179,7 +186,8 @@ class IWAESettings(AESettings):
             self.reduction == "sum",
             "reduction",
             self.reduction,
-            "importance weights need the likelihood of the whole image; use --reduction sum",
+            "importance weights need the likelihood of the whole image",
+            "use --reduction sum",
         )
 
 

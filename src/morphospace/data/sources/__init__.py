@@ -50,5 +50,5 @@ def open_source(settings: DataSettings, root: Path | None, cache: Path, say: Cal
     """
     name = settings.data.partition(":")[0]
     if name not in SOURCES:
-        raise DataError(f"data={settings.data!r}: neither a source nor the folder of a pack{nearest(name, SOURCES)}")
+        raise DataError("data", settings.data, f"neither a source nor the folder of a pack{nearest(name, SOURCES)}")
     return SOURCES[name](settings, root, cache, say)

@@ -44,14 +44,20 @@ class StreamedArray:
         except DataError:
             raise
         except _BROKEN as error:
-            raise DataError(f"{self.called}: cannot be read as an array ({_reason(error)}); save it again") from None
+            raise DataError(
+                self.called, rule=f"cannot be read as an array ({_reason(error)})", way_out="save it again"
+            ) from None
         if self.dtype.hasobject:
-            raise DataError(f"{self.called}: holds Python objects, which are never loaded; save plain numbers")
+            raise DataError(
+                self.called, rule="holds Python objects, which are never loaded", way_out="save plain numbers"
+            )
         want = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
         if size != want:
-            raise DataError(f"{self.called}: has {size:,} bytes of data, its header promises {want:,}; save it again")
+            raise DataError(
+                self.called, rule=f"has {size:,} bytes of data, its header promises {want:,}", way_out="save it again"
+            )
         if fortran and len(self.shape) > 1:
-            raise DataError(f"{self.called}: is in Fortran order; save np.ascontiguousarray of it")
+            raise DataError(self.called, rule="is in Fortran order", way_out="save np.ascontiguousarray of it")
         self._stream: IO[bytes] | None = None
         self._at = 0
 
@@ -82,9 +88,9 @@ class StreamedArray:
             want = max(0, last - first) * each
             data = self._stream.read(want)
         except _BROKEN as error:
-            raise DataError(f"{self.called}: cannot be read ({_reason(error)}); save it again") from None
+            raise DataError(self.called, rule=f"cannot be read ({_reason(error)})", way_out="save it again") from None
         if len(data) != want:
-            raise DataError(f"{self.called}: is cut off; save it again")
+            raise DataError(self.called, rule="is cut off", way_out="save it again")
         self._at = max(first, last)
         return np.frombuffer(data, self.dtype).reshape(max(0, last - first), *self.shape[1:])
 
@@ -102,7 +108,7 @@ class StreamedArray:
     def whole(self) -> np.ndarray:
         """All of it; for small tables."""
         if int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize > _SMALL:
-            raise DataError(f"{self.called}: is too large for a table ({self.shape}); check what it is")
+            raise DataError(self.called, rule=f"is too large for a table ({self.shape})", way_out="check what it is")
         return self[:]
 
 
@@ -131,7 +137,7 @@ class ArrayFile:
             with zipfile.ZipFile(file) as archive:
                 found = archive.namelist()
         except _BROKEN as error:
-            raise DataError(f"{file}: cannot be read as .npz ({_reason(error)}); save it again") from None
+            raise DataError(file, rule=f"cannot be read as .npz ({_reason(error)})", way_out="save it again") from None
         self.names = {name.removesuffix(".npy"): name for name in found if name.endswith(".npy")}
 
     def __getitem__(self, name: str) -> StreamedArray:
@@ -151,10 +157,14 @@ class _Pictures:
             shape = (*shape, 1)
         if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
             raise DataError(
-                f"{array.called}: has shape {array.shape}; must be (N, H, W[, 1 or 3]) or (N, 1 or 3, H, W)"
+                array.called,
+                rule=f"has shape {array.shape}",
+                way_out="must be (N, H, W[, 1 or 3]) or (N, 1 or 3, H, W)",
             )
         if array.dtype != np.uint8 and kind not in "bf":
-            raise DataError(f"{array.called}: is {array.dtype}; must be uint8, bool, or floats within [0, 1]")
+            raise DataError(
+                array.called, rule=f"is {array.dtype}", way_out="must be uint8, bool, or floats within [0, 1]"
+            )
         self.shape = (int(shape[1]), int(shape[2]), int(shape[3]))
 
     def __len__(self) -> int:
@@ -167,7 +177,9 @@ class _Pictures:
             return np.ascontiguousarray(values)
         if values.dtype.kind == "f" and not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
             raise DataError(
-                f"{self.array.called}: has values outside [0, 1]; scale floats to it, or save uint8 of 0..255"
+                self.array.called,
+                rule="has values outside [0, 1]",
+                way_out="scale floats to it, or save uint8 of 0..255",
             )
         return np.rint(values * np.float32(255)).astype(np.uint8)
 
@@ -192,11 +204,11 @@ class Npz(Source):
         kind, _, text = self.settings.data.partition(":")
         path = Path(text).expanduser()
         if not text:
-            raise SettingError(f"data={self.settings.data!r}: names no file; write {kind}:PATH")
+            raise SettingError("data", self.settings.data, "names no file", f"write {kind}:PATH")
         if not path.is_file():
-            raise DataError(f"data={self.settings.data!r}: there is no file {path}; check the path")
+            raise DataError("data", self.settings.data, f"there is no file {path}", "check the path")
         if path.suffix != f".{kind}":
-            raise DataError(f"data={self.settings.data!r}: {path.name} does not end in .{kind}; give such a file")
+            raise DataError("data", self.settings.data, f"{path.name} does not end in .{kind}", "give such a file")
         return path
 
     def here(self) -> bool:
@@ -218,10 +230,12 @@ class Npz(Source):
         parts = {split: part for split in _SPLITS if (part := self._part(held, split))}
         if "train" not in parts:
             known = ", ".join(held.names) or "nothing"
-            raise DataError(f"{path}: has no images (it holds {known}); call the array 'images' or 'train_images'")
+            raise DataError(
+                path, rule=f"has no images (it holds {known})", way_out="call the array 'images' or 'train_images'"
+            )
         shapes = {part.images.shape for part in parts.values()}
         if len(shapes) > 1:
-            raise DataError(f"{path}: its splits differ in shape ({sorted(shapes)}); make them one")
+            raise DataError(path, rule=f"its splits differ in shape ({sorted(shapes)})", way_out="make them one")
         words = {
             f"{kind.removesuffix('s')}_names": tuple(
                 f"{kind.removesuffix('s')} {i}" for i in range(getattr(parts["train"], kind).shape[-1])
@@ -256,13 +270,15 @@ def _table(array: StreamedArray, kind: str, count: int) -> np.ndarray:
     dimensions = {"labels": 1, "attributes": 2, "factors": 2, "masks": 4}[kind]
     if values.ndim != dimensions or len(values) != count or values.dtype.kind not in "biuf":
         raise DataError(
-            f"{array.called}: is {values.dtype} {values.shape}; must be {dimensions}-d numbers, {count:,} rows"
+            array.called,
+            rule=f"is {values.dtype} {values.shape}",
+            way_out=f"must be {dimensions}-d numbers, {count:,} rows",
         )
     exact = values.astype(KINDS[kind])
     if kind != "factors" and not (exact == values).all():
-        raise DataError(f"{array.called}: must be whole numbers; convert them")
+        raise DataError(array.called, rule="must be whole numbers", way_out="convert them")
     if kind in ("attributes", "masks") and exact.max(initial=0) > 1:
-        raise DataError(f"{array.called}: must be 0 or 1; convert it")
+        raise DataError(array.called, rule="must be 0 or 1", way_out="convert it")
     return exact
 
 

@@ -203,7 +203,7 @@ def fingerprint(base: Path, files: Sequence[str]) -> dict[str, Any]:
         try:
             about = os.stat(base / name)  # noqa: PTH116 - a Path a file is three times as slow, and there may be 200,000
         except OSError as error:
-            raise DataError(f"{base / name}: cannot be read ({error.strerror}); check the file") from None
+            raise DataError(base / name, rule=f"cannot be read ({error.strerror})", way_out="check the file") from None
         size += about.st_size
         state.update(f"{name}\0{about.st_size}\0{about.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return {"files": len(files), "bytes": size, "hash": state.hexdigest()}

@@ -51,7 +51,9 @@ class CelebA(Source):
         if found:
             return found[0]
         terms = self.info.licence.replace(";", ",")
-        raise DataError(f"celeba: cannot be downloaded for you, its terms must be accepted ({terms}); {self._manual()}")
+        raise DataError(
+            "celeba", rule=f"cannot be downloaded for you, its terms must be accepted ({terms})", way_out=self._manual()
+        )
 
     def _manual(self) -> str:
         folder = self.root / "celeba" if self.root else "ROOT/celeba (root= or MORPHOSPACE_DATA names ROOT)"
@@ -62,7 +64,9 @@ class CelebA(Source):
         found = self._base_and_images()
         if found is None:
             raise DataError(
-                f"celeba: no img_align_celeba below {self.root or 'ROOT (none is given)'}; {self._manual()}"
+                "celeba",
+                rule=f"no img_align_celeba below {self.root or 'ROOT (none is given)'}",
+                way_out=self._manual(),
             )
         return found
 
@@ -77,7 +81,7 @@ class CelebA(Source):
         with os.scandir(folder) as entries:
             names = sorted(e.name for e in entries if e.name.lower().endswith((".jpg", ".jpeg", ".png")))
         if not names:
-            raise DataError(f"{folder}: has no image; {self._manual()}")
+            raise DataError(folder, rule="has no image", way_out=self._manual())
         return names
 
     def inputs(self) -> Mapping[str, Any]:
@@ -110,7 +114,9 @@ class CelebA(Source):
                 parts[split] = Part(files=[str(folder / n) for n in mine], attributes=table, names=mine)
         if "train" not in parts:
             raise DataError(
-                f"{folder}: none of its {present:,} images is listed for training; check the lists beside it"
+                folder,
+                rule=f"none of its {present:,} images is listed for training",
+                way_out="check the lists beside it",
             )
         return Contents("celeba", parts, (64, 64, 3), attribute_names=columns, notes=tuple(notes))
 
@@ -123,7 +129,7 @@ class CelebA(Source):
             if name in wanted and rest in ("0", "1", "2"):
                 table[name] = int(rest)
             elif name in wanted:
-                raise DataError(f"{path}: line {number} must be a file name and 0, 1 or 2; fetch it again")
+                raise DataError(path, rule=f"line {number} must be a file name and 0, 1 or 2", way_out="fetch it again")
         return table
 
 
@@ -140,7 +146,9 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
                 if name:
                     yield number, name, rest.strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())}); fetch it again") from None
+        raise DataError(
+            path, rule=f"cannot be read ({' '.join(str(error).split())})", way_out="fetch it again"
+        ) from None
 
 
 def read_attributes(path: Path | None, wanted: set[str]) -> tuple[tuple[str, ...], dict[str, np.ndarray], int | None]:
@@ -153,7 +161,7 @@ def read_attributes(path: Path | None, wanted: set[str]) -> tuple[tuple[str, ...
         head = next(lines, (0, "", ""))
     columns = tuple(word for word in (head[1], *head[2].split()) if word not in ("", "image_id"))
     if not columns:
-        raise DataError(f"{path}: has no line of attribute names; fetch it again")
+        raise DataError(path, rule="has no line of attribute names", way_out="fetch it again")
     table, listed = {}, 0
     for number, name, rest in lines:
         listed += 1
@@ -164,6 +172,8 @@ def read_attributes(path: Path | None, wanted: set[str]) -> tuple[tuple[str, ...
         except (ValueError, OverflowError):
             row = np.array([], dtype=np.int8)
         if len(row) != len(columns) or not np.isin(row, (-1, 0, 1)).all():
-            raise DataError(f"{path}: line {number} must have {len(columns)} values of -1 or 1; fetch it again")
+            raise DataError(
+                path, rule=f"line {number} must have {len(columns)} values of -1 or 1", way_out="fetch it again"
+            )
         table[name] = (row > 0).astype(np.uint8)
     return columns, table, listed

@@ -56,7 +56,7 @@ def _levels(path: str) -> np.ndarray:
     """(512, 512) grey levels or class numbers of a mask, by nearest neighbour where it has another size."""
     header = read_header(path)
     if header.height != header.width:
-        raise DataError(f"mask {Path(path).name} is {header.height}x{header.width}, not square like its image")
+        raise DataError(rule=f"mask {Path(path).name} is {header.height}x{header.width}, not square like its image")
     try:
         with Image.open(path) as image:
             grey = image if image.mode in ("L", "P") else image.convert("L")
@@ -64,7 +64,7 @@ def _levels(path: str) -> np.ndarray:
                 grey if grey.size == (_SIDE, _SIDE) else grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
             )
     except Exception as error:  # plugins raise many kinds on broken files
-        raise DataError(f"mask {Path(path).name}: {' '.join(str(error).split())[:150]}") from None
+        raise DataError(f"mask {Path(path).name}", rule=" ".join(str(error).split())[:150]) from None
     return levels
 
 
@@ -73,10 +73,10 @@ def _regions(face: Face, parts: Sequence[int]) -> dict[int, np.ndarray]:
     if face.map is not None:
         levels = _levels(face.map)
         if levels.max() > len(PARTS):
-            raise DataError(f"class map {Path(face.map).name} has class {levels.max()}, must be 0 to {len(PARTS)}")
+            raise DataError(rule=f"class map {Path(face.map).name} has class {levels.max()}, must be 0 to {len(PARTS)}")
         return {part: levels == part + 1 for part in parts}
     if not face.masks:
-        raise DataError("has no mask of any part")
+        raise DataError(rule="has no mask of any part")
     return {part: _levels(path) > 0 for part, path in face.masks if part in parts}
 
 
@@ -94,7 +94,7 @@ def _prepared(face: Face, rule: Rule, wish: _Wish) -> tuple[np.ndarray, np.ndarr
     if wish.background is not None:
         kept = _union(regions, wish.kept)
         if not kept.any():
-            raise DataError("its masks mark nothing of the parts asked for")
+            raise DataError(rule="its masks mark nothing of the parts asked for")
         pixels = np.where(kept[..., None], pixels, np.array(wish.background, np.uint8))
     grey = Rule(rule.height, rule.width, 1, rule.crop)
     layers = [fit(_union(regions, layer).astype(np.uint8) * np.uint8(255), grey) >= 128 for layer in wish.layers]
@@ -167,7 +167,7 @@ class CelebAMaskHQ(Source):
         places = self._places()
         if places is None:
             raise DataError(
-                f"celebamask-hq: cannot be downloaded for you, its terms must be accepted; {self._manual()}"
+                "celebamask-hq", rule="cannot be downloaded for you, its terms must be accepted", way_out=self._manual()
             )
         return places[0]
 
@@ -175,7 +175,9 @@ class CelebAMaskHQ(Source):
         places = self._places()
         if places is None:
             raise DataError(
-                f"celebamask-hq: no CelebA-HQ-img below {self.root or 'ROOT (none is given)'}; {self._manual()}"
+                "celebamask-hq",
+                rule=f"no CelebA-HQ-img below {self.root or 'ROOT (none is given)'}",
+                way_out=self._manual(),
             )
         return places
 
@@ -184,13 +186,15 @@ class CelebAMaskHQ(Source):
         base, images = self._located()
         numbers = sorted(int(p.stem) for p in images.glob("*.jpg") if p.stem.isascii() and p.stem.isdigit())
         if not numbers:
-            raise DataError(f"{images}: has no image named by a number, such as 0.jpg; {self._manual()}")
+            raise DataError(images, rule="has no image named by a number, such as 0.jpg", way_out=self._manual())
         masks, maps = base / "CelebAMask-HQ-mask-anno", base / "CelebAMask-HQ-mask"
         if images.name == "samples":
             maps = images
         whole = not masks.is_dir()
         if whole and not maps.is_dir():
-            raise DataError(f"{base}: has neither CelebAMask-HQ-mask-anno nor CelebAMask-HQ-mask; {self._manual()}")
+            raise DataError(
+                base, rule="has neither CelebAMask-HQ-mask-anno nor CelebAMask-HQ-mask", way_out=self._manual()
+            )
         found: dict[tuple[int, str], str] = {}
         if not whole:
             found = {(int(p.stem[:5]), p.stem[6:]): str(p) for p in masks.glob("*/[0-9][0-9][0-9][0-9][0-9]_*.png")}
@@ -215,7 +219,7 @@ class CelebAMaskHQ(Source):
         for part in chosen:
             if part not in (*PARTS, *GROUPS, "all"):
                 known = nearest(part, (*PARTS, *GROUPS))
-                raise SettingError(f"parts={','.join(chosen)}: celebamask-hq has no {part!r}{known}")
+                raise SettingError("parts", ",".join(chosen), f"celebamask-hq has no {part!r}{known}")
         names = PARTS if "all" in chosen else tuple(dict.fromkeys(chosen))
         every = tuple(range(len(PARTS)))
         layers = tuple(tuple(PARTS.index(p) for p in GROUPS.get(name, (name,))) for name in names) or (every,)
@@ -242,7 +246,7 @@ class CelebAMaskHQ(Source):
         if bare:
             notes.append(f"celebamask-hq: {bare:,} images have no masks and are left out")
         if not names:
-            raise DataError(f"{listing}: lists none of the images; check the names")
+            raise DataError(listing, rule="lists none of the images", way_out="check the names")
         part = Part(
             files=[self._faces[name] for name in names],
             attributes=None if listed is None else np.stack([table[name] for name in names]),

@@ -90,4 +90,4 @@ def download(name: str, sha256: str, mirrors: Sequence[str], folder: Path, say: 
                     reasons.append("wrong checksum" if wrong else type(error).__name__)
                     if not (wrong and resumed and attempt == 1):
                         break
-    raise DataError(f"{name}: could not be downloaded ({', '.join(sorted(set(reasons)))}); {manual}")
+    raise DataError(name, rule=f"could not be downloaded ({', '.join(sorted(set(reasons)))})", way_out=manual)

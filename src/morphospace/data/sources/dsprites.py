@@ -33,7 +33,7 @@ class _Sprites:
     def __getitem__(self, rows: slice) -> np.ndarray:
         bits = self.array[rows]
         if bits.max(initial=0) > 1:
-            raise DataError(f"{self.array.called}: must be 0 or 1; fetch it again")
+            raise DataError(self.array.called, rule="must be 0 or 1", way_out="fetch it again")
         return (bits * np.uint8(255))[..., None]
 
 
@@ -63,7 +63,7 @@ class DSprites(Source):
     def _file(self) -> Path | None:
         asked = self.settings.data.partition(":")[2]
         if asked and asked not in _FILES:
-            raise SettingError(f"data={self.settings.data!r}: must be dsprites, or dsprites:{' or :'.join(_FILES)}")
+            raise SettingError("data", self.settings.data, f"must be dsprites, or dsprites:{' or :'.join(_FILES)}")
         names = [_FILES[asked]] if asked else list(_FILES.values())
         places = (folder / name for name in names for folder in self._folders())
         return next((place for place in places if place.is_file()), None)
@@ -74,7 +74,7 @@ class DSprites(Source):
     def _located(self) -> Path:
         found = self._file()
         if found is None:
-            raise DataError(f"{self.settings.data}: its file is not here; {self._manual()}")
+            raise DataError(self.settings.data, rule="its file is not here", way_out=self._manual())
         return found
 
     def _manual(self) -> str:
@@ -84,7 +84,7 @@ class DSprites(Source):
         # No checksum of the published file is known to us, and nothing unchecked is downloaded.
         found = self._file()
         if found is None:
-            raise DataError(f"dsprites: must be fetched by hand; {self._manual()}")
+            raise DataError("dsprites", rule="must be fetched by hand", way_out=self._manual())
         return found.parent
 
     def identity(self) -> str:
@@ -99,14 +99,16 @@ class DSprites(Source):
         held = ArrayFile(found)
         missing = [name for name in ("imgs", "latents_values", "latents_classes") if name not in held.names]
         if missing:
-            raise DataError(f"{found}: lacks {' and '.join(missing)}; fetch it again")
+            raise DataError(found, rule=f"lacks {' and '.join(missing)}", way_out="fetch it again")
         images, values = held["imgs"], held["latents_values"].whole()
         classes = held["latents_classes"].whole()
         columns = _FACTORS[-values.shape[-1] :] if values.ndim == 2 else ()
         fits = values.shape == classes.shape == (len(images), len(columns)) and len(columns) >= 5
         if images.shape[1:] != (_SIDE, _SIDE) or images.dtype != np.uint8 or not fits:
             raise DataError(
-                f"{found}: arrays of {images.shape}, {values.shape}, {classes.shape} do not fit; fetch it again"
+                found,
+                rule=f"arrays of {images.shape}, {values.shape}, {classes.shape} do not fit",
+                way_out="fetch it again",
             )
         labels = classes[:, columns.index("shape")].astype(np.int64)
         part = Part(images=_Sprites(images), labels=labels, factors=values[:, -5:].astype(np.float32))

@@ -39,11 +39,11 @@ class Folder(Source):
     def _base(self) -> Path:
         text = self.settings.data.partition(":")[2]
         if not text:
-            raise SettingError(f"data={self.settings.data!r}: names no folder; write folder:PATH")
+            raise SettingError("data", self.settings.data, "names no folder", "write folder:PATH")
         path = Path(text).expanduser()
         if not path.is_dir():
             what = "is a file" if path.exists() else "does not exist"
-            raise DataError(f"data={self.settings.data!r}: {path} {what}; give a folder of images")
+            raise DataError("data", self.settings.data, f"{path} {what}", "give a folder of images")
         return path
 
     def here(self) -> bool:
@@ -71,7 +71,9 @@ class Folder(Source):
             wanted = [f for f in files if f.lower().endswith(ENDINGS) and not f.startswith(".")]
             names += [(prefix / f).as_posix() for f in wanted if (Path(place) / f).is_file()]
         if not names:
-            raise DataError(f"{base}: has no image file ({', '.join(e[1:] for e in ENDINGS)}); check the path")
+            raise DataError(
+                base, rule=f"has no image file ({', '.join(e[1:] for e in ENDINGS)})", way_out="check the path"
+            )
         return sorted(names)
 
     def _blob(self, base: Path, name: str) -> Blob:
@@ -106,13 +108,14 @@ class Folder(Source):
             grey = grey and header.grey
             sizes.setdefault((header.height, header.width), name)
         if not sizes:
-            raise DataError(f"{base}: none of its {len(names):,} image files can be read; check the files")
+            raise DataError(base, rule=f"none of its {len(names):,} image files can be read", way_out="check the files")
         channels = 1 if grey else 3
         if settings.size is None and len(sizes) > 1:
             (one, first), (other, second) = list(sizes.items())[:2]
             raise DataError(
-                f"{base}: images differ in size ({first} is {one[0]}x{one[1]},"
-                f" {second} is {other[0]}x{other[1]}); give one for all, such as --size 64"
+                base,
+                rule=f"images differ in size ({first} is {one[0]}x{one[1]}, {second} is {other[0]}x{other[1]})",
+                way_out="give one for all, such as --size 64",
             )
         height, width = next(iter(sizes))
         return height, width, channels
@@ -150,13 +153,15 @@ def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int
     loose = sorted(top for top in tops if not top.endswith("/"))
     if "train/" in tops and len(tops & known) > 1 and loose:
         raise DataError(
-            f"{base}: has the splits {', '.join(sorted(tops & known))} and {loose[0]} beside them, of which no split is"
-            " told; move it into one, or away"
+            base,
+            rule=f"has the splits {', '.join(sorted(tops & known))} and {loose[0]} beside them, of which "
+            "no split is told",
+            way_out="move it into one, or away",
         )
     if "train/" not in tops or not tops <= known:
         return {"train": list(names)}, 0
     if len({name for name in _SPLITS if _SPLITS[name] == "valid"} & {top.rstrip("/") for top in tops}) > 1:
-        raise DataError(f"{base}: has more than one of val, valid and validation; keep one of them")
+        raise DataError(base, rule="has more than one of val, valid and validation", way_out="keep one of them")
     by_split = {split: [n for n in names if _SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")}
     return {split: mine for split, mine in by_split.items() if mine}, 1
 
@@ -173,5 +178,7 @@ def _notes(names: Sequence[str]) -> tuple[str, ...]:
 def _classes(base: Path, names: Sequence[str], at: int) -> tuple[str, ...]:
     for name in names:
         if name.count("/") <= at:
-            raise DataError(f"{base}: {name} is in no class folder; move it into one, or leave classes off")
+            raise DataError(
+                base, rule=f"{name} is in no class folder", way_out="move it into one, or leave classes off"
+            )
     return tuple(sorted({name.split("/")[at] for name in names}))

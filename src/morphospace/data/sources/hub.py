@@ -23,7 +23,9 @@ def _datasets() -> Any:
     try:
         import datasets
     except ImportError:
-        raise MissingExtra("data=hub:...: needs the extra 'hub'; pip install 'morphospace[hub]'") from None
+        raise MissingExtra(
+            "data=hub:...", rule="needs the extra 'hub'", way_out="pip install 'morphospace[hub]'"
+        ) from None
     datasets.disable_progress_bars()
     return datasets
 
@@ -75,7 +77,7 @@ class Hub(Folder):
     def _named(self) -> str:
         text = self.settings.data.partition(":")[2]
         if not text:
-            raise SettingError(f"data={self.settings.data!r}: names no data set; write hub:OWNER/NAME")
+            raise SettingError("data", self.settings.data, "names no data set", "write hub:OWNER/NAME")
         return text
 
     @functools.cached_property
@@ -129,7 +131,7 @@ class Hub(Folder):
     def _tables(self) -> Mapping[str, Any]:
         """Tables by split."""
         if self._copy is None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self._named()):
-            raise DataError(f"data={self.settings.data!r}: neither a folder nor OWNER/NAME; check it")
+            raise DataError("data", self.settings.data, "neither a folder nor OWNER/NAME", "check it")
         datasets = _datasets()
         try:
             if self._copy is None:
@@ -140,8 +142,9 @@ class Hub(Folder):
         except Exception as error:  # it raises whatever its many libraries do
             reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
             raise DataError(
-                f"{self.settings.data}: cannot be loaded ({type(error).__name__}: {reason}); check the name and"
-                " the network, or give the folder of a copy"
+                self.settings.data,
+                rule=f"cannot be loaded ({type(error).__name__}: {reason})",
+                way_out="check the name and the network, or give the folder of a copy",
             ) from None
 
     def read(self) -> Contents:
@@ -168,7 +171,7 @@ class Hub(Folder):
             shape = shape or self._own_shape(rows)
             parts[split] = Part(files=rows, labels=labels, names=_Numbered(name, len(rows)), chunk=_decode)
         if "train" not in parts or shape is None:
-            raise DataError(f"{self.settings.data}: has no split 'train' with images; give another set")
+            raise DataError(self.settings.data, rule="has no split 'train' with images", way_out="give another set")
         if any(part.labels is None for part in parts.values()):
             parts = {s: Part(files=p.files, names=p.names, chunk=_decode) for s, p in parts.items()}
             classes = ()
@@ -185,10 +188,12 @@ class Hub(Folder):
             except DataError:
                 continue
         if not headers:
-            raise DataError(f"{self.settings.data}: none of its first images can be read; check the column")
+            raise DataError(self.settings.data, rule="none of its first images can be read", way_out="check the column")
         sizes = {(h.height, h.width) for h in headers}
         if settings.size is None and len(sizes) > 1:
-            raise DataError(f"{self.settings.data}: images differ in size; give one for all, such as --size 64")
+            raise DataError(
+                self.settings.data, rule="images differ in size", way_out="give one for all, such as --size 64"
+            )
         return (*sizes.pop(), 1 if all(h.grey for h in headers) else 3)
 
 
@@ -209,5 +214,7 @@ def _column(data: str, table: Any, known: Sequence[str]) -> str:
     images = [name for name, kind in table.features.items() if type(kind).__name__ == "Image"]
     named = [name for name in known if name in table.features]
     if not images and not named:
-        raise DataError(f"{data}: has no column of images (it has {', '.join(table.features)}); give another set")
+        raise DataError(
+            data, rule=f"has no column of images (it has {', '.join(table.features)})", way_out="give another set"
+        )
     return (images or named)[0]

@@ -39,18 +39,22 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
             head = stream.read(4 + 4 * dimensions)
             sizes = [int.from_bytes(head[4 * i + 4 : 4 * i + 8], "big") for i in range(dimensions)]
             if len(head) < 4 + 4 * dimensions or int.from_bytes(head[:4], "big") != _MAGIC[kind]:
-                raise DataError(f"{path}: not an IDX file of {kind} (it starts {head[:4].hex()!r}); fetch it again")
+                raise DataError(
+                    path, rule=f"not an IDX file of {kind} (it starts {head[:4].hex()!r})", way_out="fetch it again"
+                )
             if not 0 < sizes[0] <= _MOST or sizes[1:] not in ([], [_SIDE, _SIDE]):
                 shape = "x".join(map(str, sizes))
-                raise DataError(f"{path}: its header says {shape}, must be N or Nx{_SIDE}x{_SIDE}; fetch it again")
+                raise DataError(
+                    path, rule=f"its header says {shape}, must be N or Nx{_SIDE}x{_SIDE}", way_out="fetch it again"
+                )
             want = int(np.prod(sizes))
             data = stream.read(want + 1)  # one more: to see trailing bytes, and to make gzip check its sum
     except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
         reason = " ".join(str(error).split())
-        raise DataError(f"{path}: cannot be read ({reason}); fetch it again") from None
+        raise DataError(path, rule=f"cannot be read ({reason})", way_out="fetch it again") from None
     if len(data) != want:
         what = "is cut off" if len(data) < want else "has bytes after its end"
-        raise DataError(f"{path}: {what} (its header promises {want:,} bytes); fetch it again")
+        raise DataError(path, rule=f"{what} (its header promises {want:,} bytes)", way_out="fetch it again")
     return np.frombuffer(data, np.uint8).reshape(sizes)
 
 
@@ -117,7 +121,9 @@ class IdxSource(Source):
         missing = [_STEMS[key] for key in _STEMS if key not in found]
         if missing:
             folder = next(iter(found.values())).parent
-            raise DataError(f"{self.info.name}: {folder} lacks {' and '.join(missing)} (.gz or not); put it there")
+            raise DataError(
+                self.info.name, rule=f"{folder} lacks {' and '.join(missing)} (.gz or not)", way_out="put it there"
+            )
         return found
 
     def inputs(self) -> Mapping[str, Any]:
@@ -133,11 +139,15 @@ class IdxSource(Source):
             labels = read_idx(found[split, "labels"], "labels")
             if len(images) != len(labels):
                 raise DataError(
-                    f"{self.info.name}: {split} has {len(images):,} images but {len(labels):,} labels; fetch both again"
+                    self.info.name,
+                    rule=f"{split} has {len(images):,} images but {len(labels):,} labels",
+                    way_out="fetch both again",
                 )
             if labels.max() >= len(self.classes):
                 file = found[split, "labels"]
-                raise DataError(f"{file}: has label {labels.max()}, must be below {len(self.classes)}; fetch it again")
+                raise DataError(
+                    file, rule=f"has label {labels.max()}, must be below {len(self.classes)}", way_out="fetch it again"
+                )
             parts[split] = Part(images=images[..., None], labels=labels.astype(np.int64))
         return Contents(self.info.name, parts, (_SIDE, _SIDE, 1), label_names=self.classes)
 

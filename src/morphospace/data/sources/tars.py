@@ -82,7 +82,9 @@ class _Remote:
 
     def _failed(self, error: Exception) -> DataError:
         reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        return DataError(f"{self.url}: cannot be read ({reason}); check the address and the network, nothing was kept")
+        return DataError(
+            self.url, rule=f"cannot be read ({reason})", way_out="check the address and the network, nothing was kept"
+        )
 
     def read(self, count: int) -> bytes:
         parts, tried = [], 1
@@ -136,7 +138,9 @@ def members(stream: Any, called: str) -> Iterator[tuple[str, int, IO[bytes]]]:
             archive.members.clear()  # it would keep them all
             parts = PurePosixPath(member.name).parts
             if member.name.startswith("/") or ".." in parts or "\0" in member.name:
-                raise DataError(f"{called}: holds {member.name!r}, a name outside its folder; make it again without it")
+                raise DataError(
+                    called, rule=f"holds {member.name!r}, a name outside its folder", way_out="make it again without it"
+                )
             if member.isreg() and not member.issparse():
                 content = archive.extractfile(member)
                 assert content is not None

@@ -142,10 +142,10 @@ class ToyFaces(Source):
     def _asked(self) -> tuple[int, int]:
         words = self.settings.data.split(":")[1:]
         if len(words) > 2 or not all(re.fullmatch("[0-9]{1,18}", word.replace("_", "")) for word in words):
-            raise SettingError(f"data={self.settings.data!r}: write toyfaces, toyfaces:COUNT or toyfaces:COUNT:SEED")
+            raise SettingError("data", self.settings.data, "write toyfaces, toyfaces:COUNT or toyfaces:COUNT:SEED")
         count, seed = (*map(int, words), *(_COUNT, 0)[len(words) :])
         if not 10 <= count <= _MOST:
-            raise SettingError(f"data={self.settings.data!r}: the count must be from 10 to {_MOST:,}; 10000 is usual")
+            raise SettingError("data", self.settings.data, f"the count must be from 10 to {_MOST:,}", "10000 is usual")
         return count, seed
 
     def _parts(self) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ class ToyFaces(Source):
         for part in chosen:
             if part not in ("all", WHOLE, *PARTS):
                 known = nearest(part, (WHOLE, *PARTS))
-                raise SettingError(f"parts={','.join(chosen)}: toyfaces has no {part!r}{known}")
+                raise SettingError("parts", ",".join(chosen), f"toyfaces has no {part!r}{known}")
         return tuple(PARTS) if "all" in chosen else tuple(dict.fromkeys(chosen)) or _USUAL
 
     def here(self) -> bool:

@@ -45,13 +45,13 @@ def expand(pattern: str) -> list[str]:
     if ends:
         first, last = int(ends[1]), int(ends[2])
         if not first <= last < first + _MOST_SHARDS:
-            raise SettingError(f"data={pattern!r}: {{{brace[1]}}} must count upwards, over at most {_MOST_SHARDS:,}")
+            raise SettingError("data", pattern, f"{{{brace[1]}}} must count upwards, over at most {_MOST_SHARDS:,}")
         words = [str(n).zfill(len(ends[1])) for n in range(first, last + 1)]
     else:
         words = brace[1].split(",")
     rest = expand(pattern[brace.end() :])
     if len(words) * len(rest) > _MOST_SHARDS:
-        raise SettingError(f"data={pattern!r}: stands for more than {_MOST_SHARDS:,} shards; give fewer")
+        raise SettingError("data", pattern, f"stands for more than {_MOST_SHARDS:,} shards", "give fewer")
     return [pattern[: brace.start()] + word + more for word in words for more in rest]
 
 
@@ -107,10 +107,10 @@ class _Samples:
     def _read(self, name: str, files: Mapping[str, bytes | str]) -> Sample:
         image = next((files[kind] for kind in files if kind in _IMAGES), None)
         if image is None:
-            raise DataError(f"has no image (only {', '.join(files)})")
+            raise DataError(rule=f"has no image (only {', '.join(files)})")
         for content in files.values():
             if isinstance(content, str):
-                raise DataError(content)
+                raise DataError(rule=content)
         like = self.like
         said = _object(files["json"]) if "json" in files and (like is None or like != _Like()) else {}
         label = self._label(name, files, said)
@@ -118,10 +118,10 @@ class _Samples:
         if like is not None:
             label = label if like.label else None
             if like.label and type(label) is not like.label:
-                raise DataError(f"its class is {label!r}, those of the others are of type {like.label.__name__}")
+                raise DataError(rule=f"its class is {label!r}, those of the others are of type {like.label.__name__}")
             missing = [key for key in like.attributes if key not in attributes]
             if missing:
-                raise DataError(f"its json does not say whether {missing[0]!r} holds, those of the others do")
+                raise DataError(rule=f"its json does not say whether {missing[0]!r} holds, those of the others do")
             attributes = {key: attributes[key] for key in like.attributes}
         return Sample(bytes(image), name, label, attributes)  # type: ignore[arg-type]
 
@@ -150,7 +150,7 @@ def _class(content: bytes, number: bool = True) -> int | str:
     except UnicodeDecodeError:
         text = ""
     if not text or len(text) > 200 or not text.isprintable():
-        raise DataError("its class is neither a number nor a word")
+        raise DataError(rule="its class is neither a number nor a word")
     return int(text) if number and re.fullmatch("[0-9]{1,9}", text) else text
 
 
@@ -160,7 +160,7 @@ def _object(content: Any) -> dict[str, Any]:
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict):
-        raise DataError("its json cannot be read as an object")
+        raise DataError(rule="its json cannot be read as an object")
     return said
 
 
@@ -201,11 +201,15 @@ def _decode(blobs: Sequence[Blob], rule: Rule, *, one_size: tuple[int, int] | No
         size = header.height, header.width
         if grey and not header.grey:
             raise DataError(
-                "wds: the first images are grey and others are not; give --channels 3, or 1 to make all grey"
+                "wds",
+                rule="the first images are grey and others are not",
+                way_out="give --channels 3, or 1 to make all grey",
             )
         if one_size is not None and size != one_size:
             both = " and ".join(f"{height}x{width}" for height, width in (one_size or size, size))
-            raise DataError(f"wds: images differ in size ({both}); give one for all, such as --size 64")
+            raise DataError(
+                "wds", rule=f"images differ in size ({both})", way_out="give one for all, such as --size 64"
+            )
     return decode_chunk(blobs, rule)
 
 
@@ -231,7 +235,7 @@ class Wds(Source):
     def _shards(self) -> list[Path | str]:
         text = self.settings.data.partition(":")[2]
         if not text:
-            raise SettingError(f"data={self.settings.data!r}: names no shards; write wds:PATH-{{000..012}}.tar")
+            raise SettingError("data", self.settings.data, "names no shards", "write wds:PATH-{000..012}.tar")
         found: list[Path | str] = []
         for name in expand(text):
             path = Path(name).expanduser()
@@ -246,7 +250,7 @@ class Wds(Source):
         lost = [str(place) for place in found if isinstance(place, Path) and not place.is_file()]
         if lost or not found:
             what = f"there is no file {lost[0]}" if lost else "no shard is there"
-            raise DataError(f"data={self.settings.data!r}: {what}; check the path, its braces and its stars")
+            raise DataError("data", self.settings.data, what, "check the path, its braces and its stars")
         return found
 
     def here(self) -> bool:
@@ -275,7 +279,7 @@ class Wds(Source):
         whole = [sample for sample in first if not sample.wrong]
         if not whole:
             why = f" ({first[0].name}: {first[0].wrong})" if first else ""
-            raise DataError(f"{self.settings.data}: has no sample with an image{why}; check the shards")
+            raise DataError(self.settings.data, rule=f"has no sample with an image{why}", way_out="check the shards")
         shape, one_size = self._shape(whole)
         label = whole[0].label
         like = _Like(None if label is None else type(label), tuple(whole[0].attributes))
@@ -299,7 +303,9 @@ class Wds(Source):
             except DataError:
                 continue  # decoding will count it, or stop at it
         if not headers:
-            raise DataError(f"{self.settings.data}: none of its first {len(first):,} images can be read; check them")
+            raise DataError(
+                self.settings.data, rule=f"none of its first {len(first):,} images can be read", way_out="check them"
+            )
         shape = (headers[0].height, headers[0].width, 1 if all(h.grey for h in headers) else 3)
         return shape, shape[:2] if self.settings.size is None else None
 

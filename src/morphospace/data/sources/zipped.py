@@ -35,10 +35,10 @@ class _Member:
         try:
             archive = _archive(self.path, os.getpid())
             if archive.getinfo(self.name).file_size > _MOST_BYTES:
-                raise DataError(f"unpacks to more than {_MOST_BYTES >> 20} MB")
+                raise DataError(rule=f"unpacks to more than {_MOST_BYTES >> 20} MB")
             return archive.read(self.name)
         except (OSError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError((" ".join(str(error).split()) or type(error).__name__)[:200]) from None
+            raise DataError(rule=(" ".join(str(error).split()) or type(error).__name__)[:200]) from None
 
 
 class Zipped(Folder):
@@ -59,10 +59,10 @@ class Zipped(Folder):
     def _base(self) -> Path:
         text = self.settings.data.partition(":")[2]
         if not text:
-            raise SettingError(f"data={self.settings.data!r}: names no file; write zip:PATH")
+            raise SettingError("data", self.settings.data, "names no file", "write zip:PATH")
         path = Path(text).expanduser()
         if not path.is_file():
-            raise DataError(f"data={self.settings.data!r}: there is no file {path}; give a .zip of images")
+            raise DataError("data", self.settings.data, f"there is no file {path}", "give a .zip of images")
         return path
 
     @functools.cached_property
@@ -73,13 +73,17 @@ class Zipped(Folder):
             with zipfile.ZipFile(base) as archive:
                 infos = archive.infolist()
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise DataError(f"{base}: cannot be read as .zip ({' '.join(str(error).split())}); make it again") from None
+            raise DataError(
+                base, rule=f"cannot be read as .zip ({' '.join(str(error).split())})", way_out="make it again"
+            ) from None
         for info in infos:
             _refuse(base, info)
         full = [i.filename for i in infos if not i.is_dir() and i.filename.lower().endswith(ENDINGS)]
         full = sorted({n for n in full if not any(p.startswith((".", "__MACOSX")) for p in n.split("/"))})
         if not full:
-            raise DataError(f"{base}: has no image file ({', '.join(e[1:] for e in ENDINGS)}); check the archive")
+            raise DataError(
+                base, rule=f"has no image file ({', '.join(e[1:] for e in ENDINGS)})", way_out="check the archive"
+            )
         tops = {name.split("/")[0] for name in full}
         inside = len(tops) == 1 and all(name.count("/") > 1 for name in full)
         return {name.partition("/")[2] if inside else name: name for name in full}
@@ -99,6 +103,8 @@ def _refuse(base: Path, info: zipfile.ZipInfo) -> None:
     name = info.orig_filename.replace("\\", "/")
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\0" in name or (parts and parts[0].endswith(":")):
-        raise DataError(f"{base}: holds {info.orig_filename!r}, a name outside its folder; make it again without it")
+        raise DataError(
+            base, rule=f"holds {info.orig_filename!r}, a name outside its folder", way_out="make it again without it"
+        )
     if stat.S_ISLNK(info.external_attr >> 16):
-        raise DataError(f"{base}: holds the link {info.orig_filename!r}; make it again without links")
+        raise DataError(base, rule=f"holds the link {info.orig_filename!r}", way_out="make it again without links")

@@ -84,13 +84,13 @@ def _paths(runs: Sequence[str | Path]) -> list[Path]:
         if (each / "sweep.json").is_file():
             inside = sorted((p for p in find_runs(each) if p != each), key=_in_order)
             if not inside:
-                raise RunError(f"run = {str(each)!r}: a sweep that holds no run yet; start it first")
+                raise RunError("run", str(each), "a sweep that holds no run yet", "start it first")
             found += inside
         else:
             found.append(each)
     seen = [path.resolve() for path in found]
     for path, real in zip(found, seen):
-        require(seen.count(real) == 1, "runs", str(path), "is there twice; name each run once")
+        require(seen.count(real) == 1, "runs", str(path), "is there twice", "name each run once")
     return found
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from morphospace.data.pack import Pack
-from morphospace.errors import MorphospaceError, SettingError
+from morphospace.errors import MorphospaceError, NoEncoder, SettingError
 from morphospace.objectives import adversarial
 from morphospace.pictures.maps import LatentMap
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import Run, load
 from morphospace.tools.compare.comparison import Cost, Member
 from morphospace.tools.map import latent_map
-from morphospace.tools.sample import reconstruct, sample
+from morphospace.tools.sample import Reconstructions, reconstruct, sample
 
 SHOWN, MAPPED = 10, 1000
 # Where the files lay and how the machine was used makes no other model.
@@ -75,26 +75,39 @@ def run_of(folder: RunFolder, device: str, data: Pack | None) -> Run | str:
 
 
 def because(error: MorphospaceError) -> str:
-    """Return an error as a sentence for its place on the page, without the run's path, which the page does not tell."""
-    text = re.sub(r"^run = '[^']*': ", "", " ".join(str(error).split()))
-    return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", text)
+    """Return why something is missing from the page, without the folders of this machine.
+
+    The run's own path is left out, because its row on the page names the run.
+    """
+    said = error.reason if error.name in ("run", "metrics") else str(error)
+    return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", " ".join(said.split()))
 
 
 def _try(make: Callable[[], Any]) -> Any:
     """Return what is made, or why it cannot be."""
     try:
         return make()
+    except NoEncoder:
+        return "no encoder"
     except MorphospaceError as error:
-        return "no encoder" if "has no encoder" in str(error) else because(error)
+        return because(error)
+
+
+def _reconstructions(run: Run) -> Reconstructions:
+    """Return the reconstructions shown; of one image where fewer are held out than are shown."""
+    try:
+        return reconstruct(run, SHOWN)
+    except SettingError as error:
+        if error.name != "n":
+            raise
+        return reconstruct(run, 1)
 
 
 def looks_of(run: Run | str, seed: int) -> Looks:
     """Return what a run shows."""
     if isinstance(run, str):
         return Looks(run, run, None, run)
-    made = _try(lambda: reconstruct(run, SHOWN))
-    if isinstance(made, str) and made.startswith("n = "):  # fewer held-out images than are shown
-        made = _try(lambda: reconstruct(run, 1))
+    made = _try(lambda: _reconstructions(run))
     rebuilt, originals = (made, None) if isinstance(made, str) else (made.images, (made.originals, made.split))
     latent = _try(lambda: latent_map(run, MAPPED, seed=seed))
     return Looks(_try(lambda: sample(run, SHOWN, seed)), rebuilt, originals, latent)

@@ -75,12 +75,11 @@ def scored(
             done = evaluate(run, metrics=wanted, say=say, **how)
             return Scores(done.results, {**refused, **done.left_out})
         except MorphospaceError as error:
-            text = " ".join(str(error).split())
-            name = next((name for name in wanted if text.startswith(f"metrics = {name!r}: ")), "")
-            if not name:
+            name = str(error.value)
+            if error.name != "metrics" or name not in wanted:
                 return Scores(refused=refused, trouble=because(error))
             # Refused before any work was done: ask again without it.
-            refused[name] = because(error).removeprefix(f"metrics = {name!r}: ")
+            refused[name] = because(error)
             wanted.remove(name)
             if not wanted:
                 return Scores(refused=refused)

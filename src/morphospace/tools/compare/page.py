@@ -48,7 +48,7 @@ def check_comparison_path(path: str | Path, *, only: str = "", name: str = "path
     """
     file, allowed = Path(path), [only] if only else list(KINDS)
     if file.suffix.lower() not in allowed or file.is_dir():
-        raise SettingError(f"{name} = {str(path)!r}: must be a file name that ends in {' or '.join(allowed)}")
+        raise SettingError(name, str(path), f"must be a file name that ends in {' or '.join(allowed)}")
     return file
 
 

@@ -54,7 +54,7 @@ def combine(run: Run | str | Path, formula: str, *, by: str = "means", images: i
     is_point = [part.point or Path(part.name.partition("#")[0]).is_file() for part in parts]
     names = list(dict.fromkeys(part.name for part, point in zip(parts, is_point) if not point))
     starts = {part.name: start_of(run, part.name) for part, point in zip(parts, is_point) if point}
-    require(bool(starts), "formula", formula, "names directions only; begin at a point, for instance 12 + 2*Smiling")
+    require(bool(starts), "formula", formula, "names directions only", "begin at a point, for instance 12 + 2*Smiling")
     found = {d.name: d for d in (directions_of(run, names, by, (), images, seed) if names else [])}
     vectors = [starts[p.name][0] if point else found[p.name].vector for p, point in zip(parts, is_point)]
     weights = torch.tensor([part.weight for part in parts], dtype=torch.float64)

@@ -83,7 +83,7 @@ def _meant(pack: Pack, name: str) -> _Named:
     why = f"{pack.name} has no labels, attributes or factors; take data that have, such as toyfaces or celeba"
     require(bool(known), "name", name, why)
     if name not in known:
-        raise SettingError(f"name = {name!r}: {pack.name} has no such attribute, class or factor{nearest(name, known)}")
+        raise SettingError("name", name, f"{pack.name} has no such attribute, class or factor{nearest(name, known)}")
     return known[name]
 
 
@@ -91,7 +91,9 @@ def _values(held: _Codes, meant: _Named) -> np.ndarray:
     """Return what each image has of it, (N,)."""
     column = getattr(held.split, meant.kind)
     if column is None:
-        raise SettingError(f"name: these images have no {meant.kind}; take data whose every split has them")
+        raise SettingError(
+            "name", rule=f"these images have no {meant.kind}", way_out="take data whose every split has them"
+        )
     taken = np.asarray(column[held.rows])
     return taken == meant.column if meant.kind == "labels" else taken[:, meant.column]
 
@@ -198,7 +200,7 @@ def directions_of(
     encoder_of(run)
     meant = {name: _meant(run.pack, name) for name in (*names, *orthogonal_to)}
     for name in names:
-        require(name not in orthogonal_to, "orthogonal_to", name, "is the direction itself; leave it out")
+        require(name not in orthogonal_to, "orthogonal_to", name, "is the direction itself", "leave it out")
     fit, others = _codes_for(run, images, by, seed)
     return [_one(run, name, meant, by, orthogonal_to, fit, others) for name in names]
 
@@ -265,7 +267,7 @@ def attribute(
     fine = math.isfinite(first) and math.isfinite(last) and 1 <= count <= 200
     require(fine, "strength", strength, "must be FIRST:LAST:COUNT, COUNT from 1 to 200, for instance -3:3:7")
     several = [image] if isinstance(image, (int, str, Path)) else list(image)
-    require(bool(several), "image", image, "names no image; give at least one")
+    require(bool(several), "image", image, "names no image", "give at least one")
     encoder_of(run)
     _meant(run.pack, name)
     starts = [start_of(run, one) for one in several]

@@ -147,8 +147,9 @@ def _first_layer(run: Run, condition: Tensor | None) -> FirstLayer:
     layer = FirstLayer(model.networks, model.decode, *_drawn(run, condition, 2, 0))
     if not layer.found:
         raise SettingError(
-            f"space: {model.settings.name} here has no linear layer or convolution that takes the code itself; take "
-            "--space codes where there is an encoder"
+            "space",
+            rule=f"{model.settings.name} here has no linear layer or convolution that takes the code itself",
+            way_out="take --space codes where there is an encoder",
         )
     return layer
 
@@ -162,7 +163,7 @@ def moments_of(run: Run, images: int, seed: int = 0) -> Moments:
     try:
         encoder_of(run)
     except RunError as error:
-        raise RunError(f"{error}; or take --space activations or weights") from None
+        raise RunError(rule=f"{error}; or take --space activations or weights") from None
     (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
     blocks = (codes for codes, _ in each_code(run, split, some_rows(rows, images, seed)))
     return Moments.of(blocks, run.model.latent_dim)

@@ -120,12 +120,14 @@ def evaluate(
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     metrics = metrics_of(metrics)
     if run is None and (real is None or fake is None):
-        raise SettingError("run = None: give a run, or two sets of images as real= and fake=")
+        raise SettingError("run = None", rule="give a run, or two sets of images as real= and fake=")
     found = None if run is None else loaded(run)
     if found is not None:
         _check_can_keep(found.path / FILE)
     if found is not None and fake is not None:
-        raise SettingError(f"fake = {fake!r:.40}: a run draws the fakes itself; leave it or the run out")
+        raise SettingError(
+            f"fake = {fake!r:.40}", rule="a run draws the fakes itself", way_out="leave it or the run out"
+        )
     known = _real_side(found, real, real_split, size, n)
     other = None if fake is None else _side(_pack(fake, "fake", known.pack.shape), fake_split, n, "fake_split")
     count = (n or min(USUAL_N, len(known.rows))) if other is None else len(other.rows)
@@ -166,7 +168,7 @@ def _real_side(run: Run | None, real: Images | None, split: str, size: str | Non
     if run is None or real is not None:
         assert real is not None
         return _side(_pack(real, "real", size=size), split, most, "real_split")
-    require(size is None, "size", size, "is the run's own; leave it out")
+    require(size is None, "size", size, "is the run's own", "leave it out")
     pack = run.pack
     if split:
         return _side(pack, split, most, "real_split")
@@ -199,14 +201,14 @@ def _check_shapes(run: Run | None, real: Side, fake: Side | None) -> None:
     shape = run.model.shape if run is not None else fake.pack.shape if fake is not None else real.pack.shape
     if tuple(shape) != tuple(real.pack.shape):
         sizes = ["x".join(map(str, each)) for each in (shape, real.pack.shape)]
-        raise SettingError(f"real = {real.pack.name!r}: its images are {sizes[1]}, the others {sizes[0]}; use one size")
+        raise SettingError("real", real.pack.name, f"its images are {sizes[1]}, the others {sizes[0]}", "use one size")
 
 
 def _check_can_keep(file: Path) -> None:
     """Refuse a file that results could not be merged into, before there are any."""
     read(file)
     if not os.access(file.parent, os.W_OK):
-        raise RunError(f"run = {str(file.parent)!r}: {file.name} cannot be written there; copy the run elsewhere")
+        raise RunError("run", str(file.parent), f"{file.name} cannot be written there", "copy the run elsewhere")
 
 
 def keep(file: Path, results: Sequence[Result]) -> Path:
@@ -234,7 +236,9 @@ def read(file: Path) -> list[dict[str, Any]]:
         entries = json.loads(file.read_text(encoding="utf-8"))["results"]
         return [entry for entry in entries if _identity(entry)]
     except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{file}: does not hold results ({error!r}); move it away and evaluate again") from None
+        raise RunError(
+            file, rule=f"does not hold results ({error!r})", way_out="move it away and evaluate again"
+        ) from None
 
 
 def _identity(entry: Mapping[str, Any]) -> str:

@@ -43,7 +43,7 @@ def kind_of(features: str | nn.Module, pack: Pack, resize: str = "legacy") -> st
         SettingError: No such features, or the data have no labels to train a classifier on.
     """
     if resize not in get_args(Resize):
-        raise SettingError(f"resize = {resize!r}: must be 'legacy' or 'antialias'")
+        raise SettingError("resize", resize, "must be 'legacy' or 'antialias'")
     if isinstance(features, nn.Module):
         return "module"
     kind, colon, path = features.partition(":")
@@ -52,15 +52,19 @@ def kind_of(features: str | nn.Module, pack: Pack, resize: str = "legacy") -> st
     if not kind:
         return "classifier" if classes > 1 else "autoencoder"
     if kind not in KINDS:
-        raise SettingError(f"features = {features!r}: there are no such features{nearest(kind, KINDS)}")
+        raise SettingError("features", features, f"there are no such features{nearest(kind, KINDS)}")
     if kind == "classifier" and classes < 2:
         raise SettingError(
-            f"features = 'classifier': {pack.name} has no labels of two classes to train one on; use autoencoder"
+            "features = 'classifier'",
+            rule=f"{pack.name} has no labels of two classes to train one on",
+            way_out="use autoencoder",
         )
     if colon and (kind != "inception" or not Path(path).expanduser().is_file()):
         raise SettingError(
-            f"features = {features!r}: {'no such file' if kind == 'inception' else f'{kind} takes nothing after it'}; "
-            "write inception:PATH with the path of the weights"
+            "features",
+            features,
+            "no such file" if kind == "inception" else f"{kind} takes nothing after it",
+            "write inception:PATH with the path of the weights",
         )
     return kind
 
@@ -146,8 +150,9 @@ def _inception_weights(path: str, say: Say) -> dict[str, Tensor]:
             found = hashlib.file_digest(opened, "sha256").hexdigest()
         if found != SHA256:
             raise SettingError(
-                f"features = 'inception:{path}': its sha256 begins with {found[:8]}, that of the network of 2015-12-05 "
-                f"with {SHA256[:8]}; numbers of another network are not FID"
+                f"features = 'inception:{path}'",
+                rule=f"its sha256 begins with {found[:8]}, that of the network of 2015-12-05 with {SHA256[:8]}",
+                way_out="numbers of another network are not FID",
             )
     else:
         manual = f"put {WEIGHTS} anywhere and write inception:PATH, or take features from classifier or autoencoder"
@@ -156,5 +161,7 @@ def _inception_weights(path: str, say: Say) -> dict[str, Tensor]:
     try:
         weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise DataError(f"{file}: cannot be read as weights ({' '.join(str(error).split())}); fetch it again") from None
+        raise DataError(
+            file, rule=f"cannot be read as weights ({' '.join(str(error).split())})", way_out="fetch it again"
+        ) from None
     return weights

@@ -58,7 +58,7 @@ def _rebuilds_nothing(evidence: Evidence) -> str:
     try:
         encoder_of(evidence.run)
     except RunError as error:
-        return str(error).split(": ", 1)[-1]
+        return error.reason
     return ""
 
 

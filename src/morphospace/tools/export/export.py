@@ -134,7 +134,7 @@ def check_export_path(out: str | Path, format: str) -> Path:
     """
     path, suffix = Path(out), SUFFIX[format]
     if path.suffix.lower() != suffix or path.is_dir():
-        raise SettingError(f"out = {str(path)!r}: must be a file name that ends in {suffix} for {format}")
+        raise SettingError("out", str(path), f"must be a file name that ends in {suffix} for {format}")
     return path
 
 
@@ -191,11 +191,13 @@ def named_weights(run: Run, parts: list[Part], weights: str) -> bytes:
     """
     what = f"run = {str(run.path)!r}"
     if run.model.custom:
-        raise RunError(f"{what}: was trained with the caller's own {list(run.model.custom)}, which only their code can "
-                       "build again; take --format onnx or torchscript")  # fmt: skip
+        rule = f"was trained with the caller's own {list(run.model.custom)}, which only their code can build again"
+        raise RunError(what, rule=rule, way_out="take --format onnx or torchscript")
     encodes = any(part.name == "encoder" for part in parts)
     if encodes and not isinstance(run.model, Encodes):
-        raise RunError(f"{what}: its encoder was trained afterwards; take --format onnx or torchscript for it")
+        raise RunError(
+            what, rule="its encoder was trained afterwards", way_out="take --format onnx or torchscript for it"
+        )
     tensors: dict[str, Tensor] = {}
     for part in parts:
         networks = part.module.get_submodule("networks")
@@ -218,7 +220,7 @@ def load_exported(path: str | Path) -> Networks:
     """
     file = Path(path)
     if not file.is_file():
-        raise DataError(f"file = {str(path)!r}: no such file; give one that `morpho export` wrote")
+        raise DataError("file", str(path), "no such file", "give one that `morpho export` wrote")
     return networks_in(file.read_bytes(), str(path))
 
 
@@ -234,7 +236,7 @@ def networks_in(content: bytes, name: str) -> Networks:
                 written = opened.metadata() or {}
                 tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it is no mapping
         except SafetensorError as error:
-            raise DataError(f"file = {name!r}: is no safetensors file ({error}); export it again") from None
+            raise DataError("file", name, f"is no safetensors file ({error})", "export it again") from None
     try:
         facts = {key: plain(value) for key, value in written.items()}
         model = built(facts)
@@ -247,7 +249,7 @@ def networks_in(content: bytes, name: str) -> Networks:
             networks = half.module.get_submodule("networks")
             networks.load_state_dict({key: tensors[key] for key in networks.state_dict()})
     except (KeyError, TypeError, AttributeError, RuntimeError, SettingError) as error:
-        raise DataError(f"file = {name!r}: is none that `morpho export` wrote ({error!r}); export it again") from None
+        raise DataError("file", name, f"is none that `morpho export` wrote ({error!r})", "export it again") from None
     found = {half.name: half.module for half in halves}
     return Networks(found.get("decoder"), found.get("encoder"), facts)
 

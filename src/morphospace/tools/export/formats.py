@@ -199,7 +199,7 @@ def checked(part: Part, runner: Runner, weights: str) -> float:
     error, most = largest_error(part, runner), TOLERANCE[weights]
     if not error <= most:
         way = "take --weights fp32" if weights == "fp16" else "take another --format"
-        raise RunError(f"weights = {weights!r}: the {part.name} is off by {error:.3g}, more than {most:g}; {way}")
+        raise RunError("weights", weights, f"the {part.name} is off by {error:.3g}, more than {most:g}", way)
     return error
 
 
@@ -210,7 +210,11 @@ def largest_error(part: Part, runner: Runner) -> float:
         arguments = part.arguments(count)
         for ours, theirs in zip(part(*arguments), runner(*arguments), strict=True):
             if ours.shape != theirs.shape:
-                raise RunError(f"{part.name}: its file maps a batch of {count} to {tuple(theirs.shape)}; this is a bug")
+                raise RunError(
+                    part.name,
+                    rule=f"its file maps a batch of {count} to {tuple(theirs.shape)}",
+                    way_out="this is a bug",
+                )
             found.append(((theirs - ours).abs().max() / ours.abs().max().clamp(min=1)).item())
     return float(np.max(found))  # unlike max() it lets no NaN through unseen
 
@@ -224,7 +228,9 @@ def check_extra(format: str) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None] if format == "onnx" else []
     if missing:
         raise MissingExtra(
-            f"format = 'onnx': needs {', '.join(missing)}; pip install 'morphospace[export]', or take another --format"
+            "format = 'onnx'",
+            rule=f"needs {', '.join(missing)}",
+            way_out="pip install 'morphospace[export]', or take another --format",
         )
 
 

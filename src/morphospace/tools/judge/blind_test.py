@@ -82,7 +82,7 @@ def check_page_path(path: str | Path) -> Path:
     """
     file = Path(path)
     if file.suffix.lower() != ".html" or file.is_dir():
-        raise SettingError(f"out = {str(path)!r}: must be a file name that ends in .html")
+        raise SettingError("out", str(path), "must be a file name that ends in .html")
     return file
 
 
@@ -144,15 +144,17 @@ def read_answers(paths: Sequence[str | Path]) -> list[Answers]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise DataError(
-                f"answers = {str(path)!r}: holds no answers ({why}); give files that a page of `morpho judge` saved"
+                "answers", str(path), f"holds no answers ({why})", "give files that a page of `morpho judge` saved"
             ) from None
         if found and read.page != found[0].page:
             raise DataError(
-                f"answers = {str(path)!r}: is of another page ({read.page[:8]}, the first of {found[0].page[:8]}); "
-                "pool the answers of one page"
+                "answers",
+                str(path),
+                f"is of another page ({read.page[:8]}, the first of {found[0].page[:8]})",
+                "pool the answers of one page",
             )
         if text in texts:
-            raise DataError(f"answers = {str(path)!r}: is the same as {str(texts[text])!r}; give each person once")
+            raise DataError("answers", str(path), f"is the same as {str(texts[text])!r}", "give each person once")
         texts[text] = path
         found.append(read)
     return found

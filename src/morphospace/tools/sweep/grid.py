@@ -53,7 +53,7 @@ def parse_grid(words: Sequence[str]) -> dict[str, list[str]]:
         key = key.removeprefix("--").replace("-", "_")
         listed = [value for value in values.split(",") if value]
         require(bool(key and listed), "grid", word, "must be SETTING=VALUE,VALUE, for instance beta=0.5,1,4")
-        require(key not in found, "grid", word, f"names {key} a second time; give all its values at once")
+        require(key not in found, "grid", word, f"names {key} a second time", "give all its values at once")
         found[key] = listed
     return found
 
@@ -85,14 +85,14 @@ def combinations(
         field = field_named(key, hints)
         if field not in hints:
             near = nearest(key, map(as_written, hints))
-            raise SettingError(f"grid: {key} = {values!r}: {base.model.name} has no such setting{near}")
+            raise SettingError("grid", rule=f"{key} = {values!r}: {base.model.name} has no such setting{near}")
         shared = [name for name in settings if field_named(name, hints) == field]
-        require(not shared, "grid", key, "is given as a flag as well; leave one of them out")
+        require(not shared, "grid", key, "is given as a flag as well", "leave one of them out")
         require(not isinstance(values, str) and len(values) > 0, "grid", key, "needs a list of values")
         axes[field] = [_value_of(value, hints[field], as_written(field)) for value in values]
     require(1 <= seeds <= MOST, "seeds", seeds, f"must be from 1 to {MOST}")
     if seeds > 1:
-        require("seed" not in axes, "seeds", seeds, "and seed in the grid say the same; leave one of them out")
+        require("seed" not in axes, "seeds", seeds, "and seed in the grid say the same", "leave one of them out")
         axes["seed"] = [base.training.seed + i for i in range(seeds)]
     count = 1
     for values in axes.values():
@@ -110,7 +110,7 @@ def _resolved(
         varied = dict(zip(axes, values))
         told = {as_written(field): value for field, value in varied.items()}
         name = "_".join(_words(told))
-        require(name not in made, "grid", name, "is there twice; leave one out")
+        require(name not in made, "grid", name, "is there twice", "leave one out")
         given = {**settings, **varied}
         made[name] = Combination(name, told, given, resolve(model, recipe, given))
     return list(made.values())

@@ -92,7 +92,7 @@ def sweep(
     """
     wanted = check_metrics(compare, compare_n)
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    require(world == 1, "WORLD_SIZE", world, "a sweep is one process; start it without torchrun")
+    require(world == 1, "WORLD_SIZE", world, "a sweep is one process", "start it without torchrun")
     if isinstance(data, str):
         settings["data"] = data
     given = None if data is None or isinstance(data, str) else data if isinstance(data, Pack) else from_dataset(data)
@@ -141,7 +141,7 @@ def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) 
     """
     told = path / "sweep.json"
     if not told.is_file() and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
-        raise RunError(f"out = {str(path)!r}: is there already and is not a sweep; choose another path")
+        raise RunError("out", str(path), "is there already and is not a sweep", "choose another path")
     write_text(told, json.dumps({"model": model, "grid": dict(grid), "seeds": seeds}, indent=1) + "\n")
 
 

@@ -22,7 +22,7 @@ def take_weights(model: Model, source: Path) -> None:
     try:
         load_weights(model.networks, run.model.networks.state_dict(), "model")
     except RunError as error:
-        raise RunError(f"from = {str(source)!r}: its weights do not fit the model to train ({error})") from error
+        raise RunError("from", str(source), f"its weights do not fit the model to train ({error})") from error
 
 
 def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | None:
@@ -37,7 +37,7 @@ def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | No
     if start_from is not None and str(start_from.resolve()) != before:
         how = f"from {before!r}" if before else "from new weights"
         where = f"the run in {str(existing.path)!r} began {how}"
-        raise RunError(f"from = {str(start_from)!r}: {where}; leave it out, or choose another path")
+        raise RunError("from", str(start_from), where, "leave it out, or choose another path")
     return Path(before) if before else None
 
 
@@ -49,4 +49,4 @@ def check_length(engine: Engine) -> None:
     """
     done, total = engine.clock.images, engine.total_images
     if done - total >= engine.images_per_step:
-        raise RunError(f"images = {total}: the run has seen {done:,} already; give more, or leave its length as it is")
+        raise RunError("images", total, f"the run has seen {done:,} already", "give more, or leave its length as it is")

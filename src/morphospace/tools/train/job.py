@@ -151,7 +151,7 @@ class Job:
         if differences := run.configuration.differences(self.configuration):
             changed = "; ".join(differences)
             raise RunError(
-                f"out = {str(self.path)!r}: holds a run of another configuration ({changed}); choose another path"
+                "out", str(self.path), f"holds a run of another configuration ({changed})", "choose another path"
             )
         return replace(run, configuration=self.configuration)
 
@@ -163,10 +163,10 @@ class Job:
         """
         where = f"the run in {str(run.path)!r}"
         if pack.hash != run.facts["data_hash"]:
-            raise RunError(f"data = {pack.name!r}: is not what {where} was trained on (its hash differs)")
+            raise RunError("data", pack.name, f"is not what {where} was trained on (its hash differs)")
         if sorted(self.parts) != list(run.facts["custom"]):
             before = list(run.facts["custom"])
-            raise RunError(f"parts = {sorted(self.parts)}: {where} has {before}; hand over the same")
+            raise RunError("parts", sorted(self.parts), f"{where} has {before}", "hand over the same")
 
     def pack(self, world: World) -> Pack:
         """Return the data as a pack; the leading process prepares it, the others then open it."""
@@ -245,7 +245,7 @@ def check_needs(model: Model, pack: Pack) -> None:
     for kind in model.needs:
         if getattr(pack.split("train"), kind) is None:
             name = model.settings.name
-            raise SettingError(f"data = {pack.name!r}: has no {kind}, which {name} learns from; take data that have")
+            raise SettingError("data", pack.name, f"has no {kind}, which {name} learns from", "take data that have")
 
 
 def check_packing(model: Model, batch_size: int, world: World) -> None:
@@ -279,7 +279,7 @@ def check_patience(engine: Engine) -> None:
     s, judging = engine.settings, any(phase.validates for phase in engine.phases)
     if s.patience and s.best == LOSS and (engine.valid is None or not judging):
         why = "no images are held out; add --valid 0.05" if judging else "the model has no loss on held-out images"
-        raise SettingError(f"patience = {s.patience}: {why}{'' if judging else '; choose by a metric, as --best fd'}")
+        raise SettingError("patience", s.patience, f"{why}{('' if judging else '; choose by a metric, as --best fd')}")
 
 
 @contextlib.contextmanager

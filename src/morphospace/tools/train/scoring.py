@@ -129,8 +129,10 @@ def sides(pack: Pack, fraction: float, n: int) -> tuple[Side, Side]:
     _, held = held_out(pack, fraction)
     if held is None:
         raise SettingError(
-            f"metrics: are scored against images held out of training, and valid = {fraction:g} holds out none of "
-            f"{pack.name}; add --valid 0.05"
+            "metrics",
+            rule=f"are scored against images held out of training, and valid = {fraction:g} holds out none "
+            f"of {pack.name}",
+            way_out="add --valid 0.05",
         )
     split, taken = held
     rows = np.arange(len(split)) if taken is None else taken
@@ -180,7 +182,7 @@ class Scorer:
         try:
             kind_of(s.metrics_features, self.pack)
         except SettingError as error:
-            raise SettingError(f"metrics_{error}") from error
+            raise SettingError(f"metrics_{error.name}", error.value, error.rule, error.way_out) from error
         run = self.run_of(self.folder.checkpoints / "0", raw=False)
         for side in (self.by, self.report):
             for name in self.plan.metrics:

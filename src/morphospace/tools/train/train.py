@@ -75,6 +75,6 @@ def resume(
     """
     path = Path(run)
     if RunFolder.open(path).facts["data_given"] and data is None:
-        raise RunError(f"run = {str(path)!r}: trained on a Python dataset; hand it over again as `data=`")
+        raise RunError("run", str(path), "trained on a Python dataset", "hand it over again as `data=`")
     configuration = resolve(recipe=str(path / "run.toml"), overrides=changes)
     return Job(configuration, path, data, dict(parts or {}), hooks or Hooks()).run(None)

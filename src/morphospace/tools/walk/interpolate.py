@@ -176,18 +176,28 @@ def follow(run: Run | str | Path, path: str | Path) -> Walk:
         codes = _matrix(told["codes"])
         conditions = None if told.get("conditions") is None else _matrix(told["conditions"])
     except OSError as error:
-        raise DataError(f"{name}: {error.strerror or error}; give a path that `morpho interpolate` saved") from None
+        raise DataError(
+            name, rule=error.strerror or error, way_out="give a path that `morpho interpolate` saved"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise DataError(
-            f"{name}: is no path; it must be JSON with `codes`, rows of as many finite numbers each, two at least"
+            name,
+            rule="is no path",
+            way_out="it must be JSON with `codes`, rows of as many finite numbers each, two at least",
         ) from None
     wide, known = run.model.latent_dim, run.model.conditioning
     if codes.shape[1] != wide:
-        raise RunError(f"{name}: codes of {codes.shape[1]} numbers, the run's have {wide}; take the run it was made in")
+        raise RunError(
+            name,
+            rule=f"codes of {codes.shape[1]} numbers, the run's have {wide}",
+            way_out="take the run it was made in",
+        )
     found = None if conditions is None else tuple(conditions.shape)
     wanted = None if known is None else (len(codes), known.size)
     if found != wanted:
-        raise RunError(f"{name}: conditions of shape {found}, must be {wanted}; take the run it was made in")
+        raise RunError(
+            name, rule=f"conditions of shape {found}, must be {wanted}", way_out="take the run it was made in"
+        )
     ends = told.get("ends")
     words = (str(ends[0]), str(ends[-1])) if isinstance(ends, list) and ends else ("start", "end")
     return walk_along(run, codes, str(told.get("how", "given")), words, conditions)
