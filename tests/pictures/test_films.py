@@ -17,7 +17,7 @@ from PIL import Image, ImageSequence
 
 from morphospace.errors import MissingExtra, RunError, SettingError
 from morphospace.pictures.films import check_film_path, held_rate, save_film
-from morphospace.pictures.strips import labelled
+from morphospace.pictures.sheet import grid_with_row_labels
 
 
 def frames(count: int, mode: str = "L", size: tuple[int, int] = (20, 12)) -> Iterator[Image.Image]:
@@ -176,7 +176,10 @@ def test_a_frame_wider_than_the_format_is_refused(tmp_path: Path) -> None:
 
 def test_words_stand_left_of_their_rows() -> None:
     images = np.zeros((4, 32, 32, 1), np.uint8)
-    plain, wordy = labelled(images, 2, ["", ""], scale=1), labelled(images, 2, ["a", "a long word"], scale=1)
+    plain, wordy = (
+        grid_with_row_labels(images, 2, ["", ""], scale=1),
+        grid_with_row_labels(images, 2, ["a", "a long word"], scale=1),
+    )
     assert wordy.width > plain.width and wordy.height == plain.height
     left = np.asarray(wordy)[:, : wordy.width - 72]
     rows = [int((half < 128).sum()) for half in (left[:36], left[36:])]

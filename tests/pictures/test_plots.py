@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from morphospace.errors import RunError
-from morphospace.pictures.plots import labelled, variance_plot
+from morphospace.pictures.plots import variance_plot
+from morphospace.pictures.sheet import annotated_grid
 from morphospace.runs.vectors import load_vectors, save_vectors
 
 
@@ -21,9 +22,9 @@ def dark_boxes(picture: np.ndarray, height: int, width: int) -> int:
 def test_every_image_is_there_whole_whatever_stands_beside_it(channels: int) -> None:
     images = np.zeros((6, 20, 16, channels), np.uint8)
     long = ["a heading far wider than an image", "b", "c"]
-    plain = np.asarray(labelled(images, 3, scale=1))
+    plain = np.asarray(annotated_grid(images, 3, scale=1))
     worded = np.asarray(
-        labelled(images, 3, rows=("one\ntwo\nthree", "x" * 30), headings=long, across="right", up="up", scale=1)
+        annotated_grid(images, 3, rows=("one\ntwo\nthree", "x" * 30), headings=long, across="right", up="up", scale=1)
     )
     assert dark_boxes(plain, 20, 16) == dark_boxes(worded, 20, 16) == 6
     assert worded.shape[0] > plain.shape[0] and worded.shape[1] > plain.shape[1]
@@ -31,7 +32,9 @@ def test_every_image_is_there_whole_whatever_stands_beside_it(channels: int) -> 
 
 def test_words_stand_inside_the_picture() -> None:
     images = np.full((4, 8, 8, 1), 255, np.uint8)
-    words = labelled(images, 2, rows=("left", "left"), headings=("first heading", "second"), across="a long axis " * 9)
+    words = annotated_grid(
+        images, 2, rows=("left", "left"), headings=("first heading", "second"), across="a long axis " * 9
+    )
     ink = np.asarray(words.convert("L")) < 128
     assert ink.any() and not (ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any())
 

@@ -135,14 +135,14 @@ def _draw_plane(
     path: Path, plot_path: Path, found: ComponentPlane, share: list[float], facts: dict[str, Any], title: str
 ) -> None:
     """Write the plane of the two leading components, and beside it how much each explains."""
-    from morphospace.pictures.plots import labelled, signed, variance_plot
-    from morphospace.pictures.sheet import save_picture
+    from morphospace.pictures.plots import variance_plot
+    from morphospace.pictures.sheet import annotated_grid, save_picture, signed
 
     unit = "standard deviations" if found.units == "std" else "raw units"
     across, up = (f"component {i + 1} ({share[i]:.1%}), {unit}" for i in (0, 1))
     heads = [signed(value) for value in found.strengths]
     save_picture(
-        path, labelled(found.images, len(heads), rows=heads[::-1], headings=heads, across=across, up=up), facts
+        path, annotated_grid(found.images, len(heads), rows=heads[::-1], headings=heads, across=across, up=up), facts
     )
     title += f" of {found.n:,}" if found.n else ""
     plot = variance_plot(share, dims=found.dims, dims_for=found.dims_for, active=found.active, title=title)
@@ -184,8 +184,7 @@ def traverse(
     told = told_of_flags(label, attributes)
     path = check_picture(out)
     import morphospace as ms
-    from morphospace.pictures.plots import labelled, signed
-    from morphospace.pictures.sheet import save_picture
+    from morphospace.pictures.sheet import annotated_grid, save_picture, signed
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     how: dict[str, Any] = {"by": by, "range": reach, "steps": steps, "image": image, "seed": seed}
@@ -195,7 +194,7 @@ def traverse(
     facts = {"run": str(loaded.path), "images": loaded.images, "raw": raw, **how, "start": made.start}
     facts |= {"condition": made.condition} if made.condition else {}
     across = f"standard deviations from {made.start}; at each row: mean squared change of a pixel"
-    save_picture(path, labelled(made.images, steps, rows=beside, headings=heads, across=across), facts)
+    save_picture(path, annotated_grid(made.images, steps, rows=beside, headings=heads, across=across), facts)
     table = Table(("row", "change"), [[name, f"{change:.6f}"] for name, change in zip(made.names, made.changes)])
     line = f"{len(made.names)} of {len(made.every)} {by} from {made.start} at {loaded.images:,} images: {path}"
     named = [{"name": name, "change": change} for name, change in zip(made.names, made.changes)]
@@ -234,8 +233,7 @@ def attribute(
             require(value is None, flag, value, "does not go with --formula", "find the direction with --name")
         return _summed(run, formula, path, {"by": by, "images": images, "seed": seed}, how)
     import morphospace as ms
-    from morphospace.pictures.plots import labelled, signed
-    from morphospace.pictures.sheet import save_picture
+    from morphospace.pictures.sheet import annotated_grid, save_picture, signed
     from morphospace.tools.directions.attribute import save_direction
 
     loaded = ms.load(run, **how)  # type: ignore[arg-type]
@@ -246,7 +244,7 @@ def attribute(
     facts |= {"image": list(made.starts), "by": by, "orthogonal_to": list(others), "seed": seed}
     heads = [signed(value) for value in made.strengths]
     across = f"{name}, standard deviations"
-    picture = labelled(made.images, len(heads), rows=made.starts, headings=heads, across=across)
+    picture = annotated_grid(made.images, len(heads), rows=made.starts, headings=heads, across=across)
     save_picture(path, picture, facts)
     if kept is not None:
         save_direction(kept, made.direction)
@@ -295,8 +293,7 @@ def _summed(run: str, formula: str, path: Path, found: dict[str, Any], how: dict
 
     import morphospace as ms
     from morphospace.latent.formula import parse_formula
-    from morphospace.pictures.plots import labelled
-    from morphospace.pictures.sheet import save_picture
+    from morphospace.pictures.sheet import annotated_grid, save_picture
 
     parse_formula(formula)  # before anything is read
     loaded = ms.load(run, **how)
@@ -305,7 +302,7 @@ def _summed(run: str, formula: str, path: Path, found: dict[str, Any], how: dict
     heads = [made.terms[0].removeprefix("+ "), *made.terms[1:], "="]
     facts = {"run": str(loaded.path), "images": loaded.images, "raw": how["raw"], "formula": formula}
     facts |= {"directions_from" if key == "images" else key: value for key, value in found.items()}
-    save_picture(path, labelled(images, len(images), headings=heads), facts)
+    save_picture(path, annotated_grid(images, len(images), headings=heads), facts)
     lines = [*map(_judgement, made.directions), f"{formula} at {loaded.images:,} images: {path}"]
     directions = [_direction_facts(one) for one in made.directions]
     return Answer({"out": str(path), **facts, "directions": directions, "code": made.code.tolist()}, lines)

@@ -217,18 +217,17 @@ def _draw(file: Path, walks: list[Walk], fps: float, facts: dict[str, Any]) -> F
     import numpy as np
 
     from morphospace.pictures.films import save_film
-    from morphospace.pictures.sheet import grid, save_picture
-    from morphospace.pictures.strips import labelled
+    from morphospace.pictures.sheet import grid, grid_with_row_labels, save_picture
 
     names, steps = [walk.how for walk in walks], len(walks[0].images)
     if file.suffix.lower() == ".png":
         images = np.concatenate([walk.images for walk in walks])
-        save_picture(file, labelled(images, steps, names) if len(walks) > 1 else grid(images, steps), facts)
+        save_picture(file, grid_with_row_labels(images, steps, names) if len(walks) > 1 else grid(images, steps), facts)
         return None
 
     def frame(i: int) -> Any:
         images = np.stack([walk.images[i] for walk in walks])
-        return labelled(images, 1, names) if len(walks) > 1 else grid(images, 1)
+        return grid_with_row_labels(images, 1, names) if len(walks) > 1 else grid(images, 1)
 
     colours = [frame(i) for i in (0, steps // 2, steps - 1)]
     return save_film(file, (frame(i) for i in range(steps)), steps, fps, facts, colours=colours)

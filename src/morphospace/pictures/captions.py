@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw
 
 from morphospace.data.pack import Pack, Split
 from morphospace.errors import SettingError
-from morphospace.pictures.lettering import LINE, font
-from morphospace.pictures.sheet import grid, grid_of_pairs
+from morphospace.pictures.sheet import LINE, font, grid, grid_of_pairs
 
 Captions = Literal["auto", "classes", "attributes", "factors", "none"]
 LINES = {"attributes": 3, "factors": 6}

@@ -1,98 +1,76 @@
-"""Pictures with words and numbers beside the images: labelled rows, the plane of components, explained variance."""
+"""Plots by matplotlib: a run's numbers over the images it has seen, and the variance that components explain."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from morphospace.pictures.lettering import LINE, font
-from morphospace.pictures.sheet import PAD
+from morphospace.files import atomic
 
-CELL = 64  # pixels of an image's longer side, about
-EDGE = 6
-GREY = (110, 110, 110)
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-def signed(value: float) -> str:
-    """Return a number as a heading: with its sign, short.
-
-    >>> signed(-3.0), signed(0.75), signed(0.0)
-    ('-3', '+0.75', '0')
-    """
-    return "0" if abs(value) < 5e-4 else f"{value:+.2f}".rstrip("0").rstrip(".")
+Series = dict[str, tuple[list[float], list[float]]]
 
 
-def labelled(
-    images: np.ndarray,
-    columns: int,
-    *,
-    rows: Sequence[str] = (),
-    headings: Sequence[str] = (),
-    across: str = "",
-    up: str = "",
-    scale: int | None = None,
-) -> Image.Image:
-    """Lay uint8 images (N, H, W, C) out in rows, with words beside the rows and over the columns.
-
-    Args:
-        images: C is 1 or 3.
-        columns: Images in a row.
-        rows: What stands to the left of each row, of several lines perhaps; the first is black, the others grey.
-        headings: What stands over each column, of several lines perhaps.
-        across: What goes on from left to right, under the images.
-        up: What goes on upwards, written upwards at the left edge.
-        scale: Whole-number enlargement by repeated pixels; small images are brought to about 64 pixels when None.
-    """
-    count, height, width, channels = images.shape
-    scale = scale or max(1, round(CELL / max(height, width)))
-    big = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    height, width = height * scale + PAD, width * scale + PAD
-    wide = max((_width(text) for text in rows), default=0.0)
-    left = (LINE + EDGE if up else 0) + (round(wide) + 2 * EDGE if rows else EDGE)
-    # Headings wider than a column would run into each other.
-    column = max([width, *(round(_width(text)) + EDGE for text in headings)])
-    row = max([height, *(LINE * len(text.splitlines()) + PAD for text in rows)])
-    lines = max((len(text.splitlines()) for text in headings), default=0)
-    top, count_rows = LINE * lines + EDGE, -(-count // columns)
-    bottom = LINE + EDGE if across else EDGE
-    right = max(left + columns * column + EDGE, round(_width(across)) + 2 * EDGE)
-    middle = max(left + columns * column / 2, _width(across) / 2 + EDGE)
-    sheet = Image.new("RGB", (right, top + count_rows * row + bottom), "white")
-    pen = ImageDraw.Draw(sheet)
-    for i, text in enumerate(headings):
-        pen.multiline_text(
-            (left + i * column + width / 2, EDGE / 2), text, "black", font(), anchor="ma", align="center"
-        )
-    for i, text in enumerate(rows):
-        tall = LINE * len(text.splitlines())
-        for j, line in enumerate(text.splitlines()):
-            place = (left - EDGE, top + i * row + (height - tall) / 2 + j * LINE)
-            pen.text(place, line, "black" if j == 0 else GREY, font(), anchor="ra")
-    for i, image in enumerate(big):
-        plain = Image.fromarray(image[..., 0] if channels == 1 else image)
-        sheet.paste(plain, (left + i % columns * column + (column - width) // 2, top + i // columns * row))
-    pen.text(
-        (min(middle, right - EDGE - _width(across) / 2), sheet.height - LINE - 2), across, "black", font(), anchor="ma"
-    )
-    _upwards(sheet, up, top + count_rows * row // 2)
-    return sheet
+def series(lines: Sequence[Mapping[str, Any]]) -> Series:
+    """Return, by name, (images, values) of every number in the lines of metrics.jsonl."""
+    found: Series = {}
+    for line in lines:
+        for name, value in line.items():
+            if "/" in name and isinstance(value, int | float):
+                images, values = found.setdefault(name, ([], []))
+                images.append(line["images"])
+                values.append(value)
+    return found
 
 
-def _width(text: str) -> float:
-    return max((font().getlength(line) for line in text.splitlines()), default=0.0)
+def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Draw one panel a number, training and validation together, into a PNG."""
+    from matplotlib.figure import Figure
 
-
-def _upwards(sheet: Image.Image, text: str, middle: int) -> None:
-    """Write along the left edge, from below upwards."""
-    if not text:
+    found = series(lines)
+    panels = list(dict.fromkeys(name.removeprefix("valid/").removesuffix("@raw") for name in found))
+    if not panels:
         return
-    strip = Image.new("RGB", (round(_width(text)) + 2, LINE + 2), "white")
-    ImageDraw.Draw(strip).text((0, 0), text, "black", font())
-    strip = strip.rotate(90, expand=True)
-    sheet.paste(strip, (2, max(0, middle - strip.height // 2)))
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    wide, high = 3.4 * columns + 0.2, 2.4 * rows + 0.7  # inches
+    figure = Figure(figsize=(wide, high))
+    # Placed by hand: a layout that measures every label takes longer than all the drawing.
+    figure.subplots_adjust(0.6 / wide, 0.6 / high, 1 - 0.15 / wide, 1 - 0.65 / high, 0.6 / 2.8, 0.5 / 1.9)
+    figure.suptitle(title, fontsize=10)
+    for i, name in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        _draw_panel(axes, name, found)
+    figure.supxlabel("images seen", fontsize=9, y=0.12 / high)
+    with atomic(path) as partial:
+        figure.savefig(partial, dpi=110)
+
+
+def _draw_panel(axes: Axes, name: str, found: Series) -> None:
+    """Draw what there is of one number: in training and on held-out images, or by the weights it was scored with."""
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
+    first = ("averaged weights", "o-") if name.startswith("metric/") else ("training", "-")
+    lines = {name: first, f"{name}@raw": ("own weights", "o-"), f"valid/{name}": ("held out", "o-")}
+    there = [key for key in lines if key in found]
+    for key in there:
+        label, style = lines[key]
+        axes.plot(*found[key], style, label=label, linewidth=1.2, markersize=2.5)
+    axes.set_title(name, fontsize=9)
+    axes.tick_params(labelsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.grid(alpha=0.25)
+    if there != [name]:
+        axes.legend(fontsize=7)
 
 
 def variance_plot(

@@ -1,7 +1,8 @@
-"""Pictures: grids of images as PNG files that carry their parameters."""
+"""The one drawer of grids: images in rows, with words around them, as PNG files that carry their parameters."""
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -9,14 +10,39 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, PngImagePlugin
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from morphospace.errors import SettingError
 from morphospace.files import atomic
-from morphospace.pictures.lettering import LINE, font
 
 PAD = 2
 WIDEST = 104  # pixels that a caption may widen its cell to
+CELL = 64  # pixels of an image's longer side, about
+EDGE = 6
+GREY = (110, 110, 110)
+FONT_SIZE = 11
+LINE = 13  # pixels from a line to the next
+
+
+@functools.cache
+def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of captions and legends: matplotlib's, which has more scripts than Pillow's own."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", FONT_SIZE)
+
+
+def _text_width(text: str) -> float:
+    return max((font().getlength(line) for line in text.split("\n")), default=0.0)
+
+
+def _usual_scale(height: int, width: int) -> int:
+    """Return the whole number that brings an image's longer side nearest to 64 pixels."""
+    return max(1, round(CELL / max(height, width)))
+
+
+def _flat(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def grid(
@@ -37,7 +63,7 @@ def grid(
     count, height, width, channels = images.shape
     columns = columns or near_square(count)
     rows = -(-count // columns)
-    scale = scale or max(1, round(64 / max(height, width)))
+    scale = scale or _usual_scale(height, width)
     enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale, width * scale
     across, down = (width, 0) if captions is None else _caption_size(captions, width)
@@ -46,7 +72,7 @@ def grid(
     for i, image in enumerate(enlarged):
         top, left = PAD + i // columns * tall, PAD + i % columns * wide + (across - width) // 2
         sheet[top : top + height, left : left + width] = image
-    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    picture = _flat(sheet)
     for i, caption in enumerate(captions or ()):
         _write(picture, caption, PAD + i % columns * wide, PAD + i // columns * tall + height, across)
     return picture
@@ -54,8 +80,7 @@ def grid(
 
 def _caption_size(captions: Sequence[str], width: int) -> tuple[int, int]:
     """Return how wide cells must be for captions, within reason, and how high the captions are."""
-    lines = [line for caption in captions for line in caption.split("\n")]
-    longest = max((math.ceil(font().getlength(line)) for line in lines), default=0)
+    longest = max((math.ceil(_text_width(caption)) for caption in captions), default=0)
     most = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
     return max(width, min(longest + 6, WIDEST)), most * LINE + (4 if most else 0)
 
@@ -87,8 +112,102 @@ def grid_of_pairs(
     channels = max(images.shape[-1], masks.shape[-1])
     halves = [half.repeat(channels // half.shape[-1], axis=-1) for half in (images, masks)]
     columns = columns or max(1, near_square(2 * len(images)) // 2)  # a pair is as wide as two images
-    scale = max(1, round(64 / max(images.shape[1:3])))
+    scale = _usual_scale(*images.shape[1:3])
     return grid(np.concatenate(halves, axis=2), columns, scale=scale, captions=captions)
+
+
+def grid_with_row_labels(
+    images: np.ndarray, columns: int, words: Sequence[str], *, scale: int | None = None
+) -> Image.Image:
+    """Lay uint8 images (R * columns, H, W, C) out in rows as `grid` does, with a word to the left of each row.
+
+    Args:
+        images: Row by row.
+        columns: Images in a row.
+        words: One a row.
+        scale: As for `grid`.
+    """
+    sheet = grid(images, columns, scale=scale)
+    margin = EDGE + max(math.ceil(font().getlength(word)) for word in words) + EDGE
+    picture = Image.new(sheet.mode, (margin + sheet.width, sheet.height), "white")
+    picture.paste(sheet, (margin, 0))
+    pen, height = ImageDraw.Draw(picture), (sheet.height - PAD) / len(words)
+    for row, word in enumerate(words):
+        pen.text((margin - EDGE, PAD + (row + 0.5) * height - PAD / 2), word, fill="black", font=font(), anchor="rm")
+    return picture
+
+
+def signed(value: float) -> str:
+    """Return a number as a heading: with its sign, short.
+
+    >>> signed(-3.0), signed(0.75), signed(0.0)
+    ('-3', '+0.75', '0')
+    """
+    return "0" if abs(value) < 5e-4 else f"{value:+.2f}".rstrip("0").rstrip(".")
+
+
+def annotated_grid(
+    images: np.ndarray,
+    columns: int,
+    *,
+    rows: Sequence[str] = (),
+    headings: Sequence[str] = (),
+    across: str = "",
+    up: str = "",
+    scale: int | None = None,
+) -> Image.Image:
+    """Lay uint8 images (N, H, W, C) out in rows, with words beside the rows and over the columns.
+
+    Args:
+        images: C is 1 or 3.
+        columns: Images in a row.
+        rows: What stands to the left of each row, of several lines perhaps; the first is black, the others grey.
+        headings: What stands over each column, of several lines perhaps.
+        across: What goes on from left to right, under the images.
+        up: What goes on upwards, written upwards at the left edge.
+        scale: Whole-number enlargement by repeated pixels; small images are brought to about 64 pixels when None.
+    """
+    count, height, width, _ = images.shape
+    scale = scale or _usual_scale(height, width)
+    big = images.repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = height * scale + PAD, width * scale + PAD
+    wide = max((_text_width(text) for text in rows), default=0.0)
+    left = (LINE + EDGE if up else 0) + (round(wide) + 2 * EDGE if rows else EDGE)
+    # Headings wider than a column would run into each other.
+    column = max([width, *(round(_text_width(text)) + EDGE for text in headings)])
+    row = max([height, *(LINE * len(text.splitlines()) + PAD for text in rows)])
+    lines = max((len(text.splitlines()) for text in headings), default=0)
+    top, count_rows = LINE * lines + EDGE, -(-count // columns)
+    bottom = LINE + EDGE if across else EDGE
+    right = max(left + columns * column + EDGE, round(_text_width(across)) + 2 * EDGE)
+    middle = max(left + columns * column / 2, _text_width(across) / 2 + EDGE)
+    sheet = Image.new("RGB", (right, top + count_rows * row + bottom), "white")
+    pen = ImageDraw.Draw(sheet)
+    for i, text in enumerate(headings):
+        pen.multiline_text(
+            (left + i * column + width / 2, EDGE / 2), text, "black", font(), anchor="ma", align="center"
+        )
+    for i, text in enumerate(rows):
+        tall = LINE * len(text.splitlines())
+        for j, line in enumerate(text.splitlines()):
+            place = (left - EDGE, top + i * row + (height - tall) / 2 + j * LINE)
+            pen.text(place, line, "black" if j == 0 else GREY, font(), anchor="ra")
+    for i, image in enumerate(big):
+        sheet.paste(_flat(image), (left + i % columns * column + (column - width) // 2, top + i // columns * row))
+    middle = min(middle, right - EDGE - _text_width(across) / 2)
+    pen.text((middle, sheet.height - LINE - 2), across, "black", font(), anchor="ma")
+    _write_upwards(sheet, up, top + count_rows * row // 2)
+    return sheet
+
+
+def _write_upwards(sheet: Image.Image, text: str, middle: int) -> None:
+    """Write along the left edge, from below upwards."""
+    if not text:
+        return
+    strip = Image.new("RGB", (round(_text_width(text)) + 2, LINE + 2), "white")
+    ImageDraw.Draw(strip).text((0, 0), text, "black", font())
+    strip = strip.rotate(90, expand=True)
+    sheet.paste(strip, (2, max(0, middle - strip.height // 2)))
 
 
 def near_square(count: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from morphospace.runs.checkpoints import save_checkpoint
-from morphospace.pictures.curves import draw_curves
+from morphospace.pictures.plots import draw_curves
 from morphospace.files import writing
 from morphospace.runs.report import write_report
 from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
