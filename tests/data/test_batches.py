@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from morphospace.data.adopt import from_dataset
 from morphospace.data.batches import Batch, Batches, held_out
+from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack, Split, in_memory_pack, open_pack
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError

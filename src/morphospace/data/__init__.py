@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from morphospace.data.adopt import from_dataset
     from morphospace.data.batches import Batch, Batches, held_out
+    from morphospace.data.datasets import from_dataset
     from morphospace.data.pack import Pack, Split, in_memory_pack, open_pack
     from morphospace.data.prepare import data_list, fetch, parse_size
     from morphospace.data.settings import DataSettings
@@ -41,7 +41,7 @@ _HOME = {
     **dict.fromkeys(("Pack", "Split", "open_pack", "in_memory_pack"), "pack"),
     **dict.fromkeys(("parse_size", "data_list", "fetch"), "prepare"),
     **dict.fromkeys(("Batch", "Batches", "held_out"), "batches"),
-    "from_dataset": "adopt",
+    "from_dataset": "datasets",
 }
 
 

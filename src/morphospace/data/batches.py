@@ -1,4 +1,4 @@
-"""Seeded, resumable, shardable batches of a pack; with `memory.py` and `augment.py` all of `data` that imports torch.
+"""Seeded, resumable, shardable batches of a pack; with `resident.py` and `augment.py` all of `data` that imports torch.
 
 The stream of training images is one permutation of the rows after another, and that of epoch e depends only
 on (seed, e). Batch i is the stream's positions i*B to (i+1)*B: it may straddle two epochs, no image is
@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.data.ahead import Announcer
 from morphospace.data.augment import Augment, binary, check_binarise, row_keys, visit_keys
-from morphospace.data.memory import free_bytes, shared_tensor
 from morphospace.data.pack import Pack, Split
+from morphospace.data.read_ahead import Announcer
+from morphospace.data.resident import free_bytes, shared_tensor
 from morphospace.data.shards import on_disk
 from morphospace.errors import SettingError
 
@@ -105,7 +105,7 @@ class Batches:
             `sequential` give the fixed draw where `batch` draws anew.
         resident: Keep the whole split on the device as uint8. When None, if it takes at most half of what is
             free there (and always when the images are a plain array in memory and the device is the CPU).
-            Otherwise batches are gathered from the memory map, one ahead, by a thread (see `ahead.py` for packs
+            Otherwise batches are gathered from the memory map, one ahead, by a thread (see `read_ahead.py` for packs
             larger than memory). Values are the same, bit for bit.
 
     Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from morphospace.data.adopt import from_dataset
+from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
 from morphospace.errors import RunError, SettingError, TrainingError, require
 from morphospace.files import write_text

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from morphospace.data.adopt import from_dataset
 from morphospace.data.augment import Augment
 from morphospace.data.batches import Batches, held_out
+from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import check_given, prepare
 from morphospace.errors import RunError, SettingError, require

@@ -1,4 +1,4 @@
-"""What fits where, and a split's tensor that is made once however many share it."""
+"""How much memory is free on a device, and a split's tensor there, made once however many share it."""
 
 from __future__ import annotations
 
