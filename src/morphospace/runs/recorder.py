@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
 
-
 SAMPLES, COLUMNS = 64, 8
 # A drawing of curves takes a second or two, which is longer than many a checkpoint is apart from the next.
 CURVES_SECONDS = 60.0
