@@ -16,7 +16,7 @@ import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError, TrainingError
 from morphospace.models.likelihoods import Bernoulli
-from morphospace.tools.diagnose import guessing
+from morphospace.tools.diagnose.looks import guessing
 
 SMALL = {"data": "digits", "size": "8", "latent_dim": 4, "device": "cpu", "batch_size": 64}
 MLP = {**SMALL, "tower": "mlp", "widths": (64,), "lr": 3e-3, "report_images": 2000, "checkpoint_images": 10**6}
@@ -69,11 +69,11 @@ def test_a_generator_of_copies_is_found(runs: dict[str, ms.Run], monkeypatch: py
     def copies(run: object, n: int, seed: int) -> np.ndarray:
         return np.asarray(train[:n])
 
-    monkeypatch.setattr("morphospace.tools.diagnose.sample", copies)
+    monkeypatch.setattr("morphospace.tools.diagnose.looks.sample", copies)
     found = {finding.name: finding for finding in ms.diagnose(runs["gan"], n=60).findings}
     assert found["memorised"].severity == "fault" and "samples alike" not in found
 
-    monkeypatch.setattr("morphospace.tools.diagnose.sample", lambda run, n, seed: np.repeat(train[:4], n // 4, axis=0))
+    monkeypatch.setattr("morphospace.tools.diagnose.looks.sample", lambda run, n, seed: np.repeat(train[:4], n // 4, axis=0))
     found = {finding.name: finding for finding in ms.diagnose(runs["gan"], n=60).findings}
     assert found["samples alike"].severity == "fault"
 
@@ -86,7 +86,7 @@ def test_classes_that_samples_do_not_show_are_named(runs: dict[str, ms.Run], mon
     def drawn_from(classes: int) -> dict[str, Any]:
         rows = np.flatnonzero(labels < classes)
         monkeypatch.setattr(
-            "morphospace.tools.diagnose.sample", lambda run, n, seed: train.images[rows[np.arange(n) % len(rows)]]
+            "morphospace.tools.diagnose.looks.sample", lambda run, n, seed: train.images[rows[np.arange(n) % len(rows)]]
         )
         found = ms.diagnose(runs["gan"], n=200)
         return {**found.measured, **{finding.name: finding for finding in found.findings}}

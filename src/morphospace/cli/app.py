@@ -39,7 +39,6 @@ VERBS = {
     "pca": ("directions:pca", "Draw the plane of a space's two leading components, and how much each explains."),
     "traverse": ("directions:traverse", "Draw a walk along each latent dimension or component, the telling first."),
     "attribute": ("directions:attribute", "Move images along the direction of an attribute, or do sums."),
-    "diagnose": ("diagnosing:diagnose", "Look a run over for collapse, copies and trouble in training."),
     "evaluate": ("evaluating:evaluate", "Measure how near samples, or any images, are to real ones."),
     "compare": ("comparing:compare", "Set runs side by side on one page: settings, cost, curves, numbers, pictures."),
     "judge": ("judging:judge", "Make a page that asks people: real or generated? And pool their answers."),
@@ -50,6 +49,10 @@ VERBS = {
     "runs": ("lists:runs", "List the runs below a folder."),
     "models": ("lists:models", "List the models."),
     "recipes": ("lists:recipes", "List the recipes: published systems, ready to train."),
+}
+# Verbs read off the tools: where each tool's function is, and its line in the help.
+TOOLS = {
+    "diagnose": ("diagnose:diagnose", "Check a run for collapse, copies and trouble in training."),
 }
 # Verbs that have the flags of the model at hand: where they are made.
 OF_A_MODEL = {"train": "training:train_command", "sweep": "sweep:sweep_command"}
@@ -75,6 +78,14 @@ def build(tokens: Sequence[str] = ()) -> App:
                 app.command(command, name=name, help=f"{line}\n\n{about}")
             else:
                 parent.command(f"morphospace.cli.{home}", name=name, help=line)
+    for name, (home, line) in TOOLS.items():
+        if name in tokens[:1]:
+            from morphospace.cli.verbs import command_for
+
+            module, _, function = home.partition(":")
+            app.command(command_for(getattr(import_module(f"morphospace.tools.{module}"), function)), name=name)
+        else:
+            app.command(lambda: None, name=name, help=line)
     app.command(data)
     return app
 
@@ -109,7 +120,7 @@ def _run(words: Sequence[str], talk: Talk) -> int:
         answer = command(*bound.args, **bound.kwargs)
         return talk.answer(answer) if isinstance(answer, Answer) else 0
     except CycloptsError as error:
-        return talk.fail(explain(error, [*VERBS, "data", *(f"data {name}" for name in DATA_VERBS)], words))
+        return talk.fail(explain(error, [*VERBS, *TOOLS, "data", *(f"data {name}" for name in DATA_VERBS)], words))
     except MorphospaceError as error:
         return talk.fail(str(error))
     except BrokenPipeError:

@@ -4,51 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under headings.
-
-    Attributes:
-        columns: The headings.
-        rows: As many cells each.
-        empty: What to say when there are none.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    empty: str = ""
-
-    def plain(self) -> list[str]:
-        """Return aligned lines."""
-        if not self.rows:
-            return [self.empty]
-        lines = [self.columns, *self.rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a verb has to say in the end.
-
-    Attributes:
-        data: The JSON object.
-        lines: The same for people.
-        table: A table above the lines.
-        code: The exit status.
-    """
-
-    data: Mapping[str, Any]
-    lines: Sequence[str] = ()
-    table: Table | None = field(default=None)
-    code: int = 0
+from morphospace.tools.tool import Answer as Answer
+from morphospace.tools.tool import Table as Table
 
 
 def sayable(text: str, stream: TextIO) -> str:

@@ -1,10 +1,8 @@
-"""What is wrong with a run, and what to try: its codes, its samples and its history, looked over."""
+"""The work of `diagnose`: look over codes, samples and history of a run."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import torch
 
 from morphospace.data.batches import held_out
 from morphospace.data.pack import Split
-from morphospace.errors import require
 from morphospace.evaluation.collapse import (
     CodeFacts,
     SampleFacts,
@@ -31,7 +28,6 @@ from morphospace.evaluation.diagnose import (
     exploding,
     not_finite,
     oscillation,
-    worst,
 )
 from morphospace.evaluation.features import extracted
 from morphospace.evaluation.novelty import SEEN, nearest, novelty, shrunk
@@ -41,66 +37,17 @@ from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
 from morphospace.runs.codes import judged_rows, prior_for, some_of
 from morphospace.runs.posteriors import posteriors
-from morphospace.runs.run import Run, loaded
+from morphospace.runs.run import Run
+from morphospace.tools.diagnose import Diagnosis
 from morphospace.tools.evaluate.extractors import extractor_for
 from morphospace.tools.sample import sample
 
-SAMPLES, CODES, TRAINING = 500, 2_000, 200_000
+CODES, TRAINING = 2_000, 200_000
 EACH = 20  # samples of a class, were they even: with fewer, a class may be missed by chance
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """What was found in a run.
-
-    Attributes:
-        run: Its folder.
-        images: Images it had seen at the checkpoint looked at.
-        findings: The gravest first; empty for a healthy run.
-        measured: Every number looked at, by name, also of what is well.
-        conditions: How many samples and images, and the seed.
-    """
-
-    run: Path
-    images: int
-    findings: tuple[Finding, ...]
-    measured: dict[str, Any]
-    conditions: dict[str, Any]
-
-    @property
-    def severity(self) -> str:
-        """The gravest severity, or `healthy`."""
-        return worst(self.findings) or "healthy"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as plain values, for JSON."""
-        return {
-            "run": str(self.run),
-            "images": self.images,
-            "severity": self.severity,
-            "findings": [{**asdict(f), "evidence": dict(f.evidence)} for f in self.findings],
-            "measured": self.measured,
-            "conditions": self.conditions,
-        }
-
-
-def diagnose(run: Run | str | Path, *, n: int = SAMPLES, seed: int = 0, classes: bool = True) -> Diagnosis:
-    """Look a run over: what its codes say, whether its samples differ and are new, and how its training went.
-
-    Args:
-        run: A loaded run or its folder.
-        n: Samples drawn, and held-out images that they are compared with.
-        seed: Of the samples.
-        classes: Count the classes that samples show, where the data have labels and n is twenty of each at least. The
-            classifier that sees them is trained when it is first asked for, and kept in the cache.
-
-    Raises:
-        SettingError: n is out of range.
-        RunError: No run, or one without a checkpoint.
-    """
-    require(16 <= n <= 10_000, "n", n, "must be from 16 to 10000 samples")
-    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    run = loaded(run)
+def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
+    """Look a run over; `diagnose` says how."""
     lines = run.folder.read_metrics()
     findings: list[Finding | None] = [not_finite(lines), exploding(lines), diverging(lines)]
     measured: dict[str, Any] = {"roughness": roughness_of(lines)}

@@ -1,0 +1,209 @@
+"""Verbs read off the tools: each argument of a tool's function is a flag, each line of its docstring the help.
+
+`command_for` reads the function's signature, docstring and declaration (`tools/tool.py`). The verb that it returns
+checks files, ranges and rules first, then loads the run, calls the function, and lets the result show itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from morphospace.cli.flags import Json
+from morphospace.cli.paths import check_parent
+from morphospace.cli.talk import Spoken, Talk
+from morphospace.errors import require
+from morphospace.ranges import Between, Range, Unknown, check_ranges, types_of
+from morphospace.tools.tool import Answer, Asked, Declared, File, Written
+
+RunPath = Annotated[str, Parameter(help="The run's folder.")]
+Checkpoint = Annotated[
+    str,
+    Parameter(
+        help="best, last or a number of images. [default: the best one where there is one, else the last]",
+        show_default=False,
+    ),
+]
+Raw = Annotated[bool, Parameter(help="Take the raw weights, not the averaged ones.", negative=(), show_default=False)]
+ANY_SEED = Between(0, 2**63 - 1)  # goes without saying in a help
+
+Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
+
+
+def lines_of(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Return the text of a docstring above its sections, and what its "Args:" section says of each argument."""
+    text = inspect.cleandoc(function.__doc__ or "")
+    head = re.split(r"^(?:Args|Returns|Raises|Yields):$", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    section = re.search(r"^Args:\n((?:^[ ]{4}.*\n?|^\s*\n)+)", text, re.MULTILINE)
+    entries = re.split(r"^ {4}(?=\w+:)", section[1] if section else "", flags=re.MULTILINE)[1:]
+    return head, {name: " ".join(line.split()) for name, _, line in (entry.partition(":") for entry in entries)}
+
+
+def _members(hint: Any) -> list[Any]:
+    """Return the members of a union, a lone type as one."""
+    return list(typing.get_args(hint)) if typing.get_origin(hint) in (typing.Union, types.UnionType) else [hint]
+
+
+def _plain(hint: Any) -> tuple[Any, list[Any]]:
+    """Return an annotation's type as the command line has it, and its metadata: ranges, and how it is written."""
+    metadata: list[Any] = []
+    members: list[Any] = []
+    for member in _members(hint):
+        if typing.get_origin(member) is Annotated:
+            inner, *more = typing.get_args(member)
+            metadata += more
+            members += _members(inner)
+        else:
+            members.append(member)
+    if any(isinstance(one, Written) for one in metadata):
+        return (str | None if type(None) in members else str), metadata
+    kept = [m for m in members if m is not Path and not isinstance(m, Unknown)]
+    kept = [m for m in kept if typing.get_origin(m) not in (Sequence, Mapping)]
+    if str in kept and any(m in (int, float) for m in kept):
+        kept = [m for m in kept if m not in (int, float)]  # `label` and `image` are read as texts
+    return typing.Union[tuple(kept or [str])], metadata  # noqa: UP007 - made at run time
+
+
+def _flag(name: str, parameter: inspect.Parameter, hint: Any, line: str, declared: Declared) -> inspect.Parameter:
+    """Return one argument of the function as a parameter of the verb."""
+    kind, metadata = _plain(hint)
+    default = declared.defaults.get(name, parameter.default)
+    ranged = ", ".join(one.words for one in metadata if isinstance(one, Range) and one != ANY_SEED)
+    line = declared.help.get(name, line)
+    line = f"{line.rstrip('.')} ({ranged})." if ranged else line
+    if isinstance(default, tuple | list | dict):
+        default = ",".join(map(str, default))
+    shown = default not in (inspect.Parameter.empty, None, "", False)
+    about: dict[str, Any] = {"help": line, "show_default": shown, "allow_leading_hyphen": kind is not bool}
+    if kind is bool:
+        about["negative"] = None if default is True else ()
+    flag = declared.flags.get(name)
+    place: Any = inspect.Parameter.KEYWORD_ONLY
+    if flag:
+        about["name"] = flag
+    elif parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+        place = inspect.Parameter.POSITIONAL_ONLY
+        several = any(typing.get_origin(m) is Sequence for m in _members(hint))
+        place = inspect.Parameter.VAR_POSITIONAL if several else place
+    if kind is bool or place is not inspect.Parameter.KEYWORD_ONLY:
+        about.pop("allow_leading_hyphen")
+    return inspect.Parameter(
+        name,
+        place,
+        default=default if place is not inspect.Parameter.VAR_POSITIONAL else inspect.Parameter.empty,
+        annotation=Annotated[kind, Parameter(**about)],
+    )
+
+
+def command_for(function: Callable[..., Any]) -> Callable[..., Answer]:
+    """Return the verb of a tool: a function whose signature is the command line.
+
+    Args:
+        function: A function that `tool` has marked. Its result has `show(asked) -> Answer`.
+    """
+    declared: Declared = function.declared  # type: ignore[attr-defined]
+    signature, (head, lines) = inspect.signature(function), lines_of(function)
+    hints = {name: several[0] for name, several in types_of(function).items()}
+    own = {*declared.hidden, "say", "device"} | ({"run"} if declared.loads else set()) | set(declared.files)
+    taken = {name: p for name, p in signature.parameters.items() if name not in own}
+    flags = [_flag(name, p, hints[name], lines.get(name, ""), declared) for name, p in taken.items()]
+    written = {
+        name: next((one.read for one in _plain(hints[name])[1] if isinstance(one, Written)), None) for name in taken
+    }
+
+    def command(*arguments: Any, talk: Talk, json: bool = False, **given: Any) -> Answer:
+        positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
+        given |= dict(zip(positional, arguments))
+        if several:
+            given[several] = arguments[len(positional) :]
+        how = {name: given.pop(name) for name in ("checkpoint", "raw", "device") if name in given}
+        files = {name: given.pop(name) for name in declared.files}
+        folder = given.pop("run", None) if declared.loads else None
+        words = {**given}
+        values = {
+            name: read(value) if (read := written.get(name)) and isinstance(value, str) else value
+            for name, value in given.items()
+        }
+        check_ranges(function, values)
+        if declared.check is not None:
+            declared.check(**values, **({"run": folder} if declared.loads else {}), **files)
+        paths = {name: check_file(name, path, declared.files[name]) for name, path in files.items() if path is not None}
+        own_arguments: dict[str, Any] = {}
+        run = None
+        if declared.loads and folder is not None:
+            import morphospace as ms
+
+            run = ms.load(folder, **{"device": "cpu", **how} if not declared.devices else how)
+        if declared.loads:
+            own_arguments["run"] = run
+        if "say" in signature.parameters:
+            own_arguments["say"] = talk.say
+        if "device" in signature.parameters:
+            own_arguments["device"] = how.get("device", "auto")
+        own_arguments |= {name: paths.get(name) for name in declared.files if name in signature.parameters}
+        made = function(**own_arguments, **values)
+        answer: Answer = made.show(Asked(run, words | {"run": folder}, paths, bool(how.get("raw"))))
+        return answer
+
+    parameters = [p for p in flags if p.kind is inspect.Parameter.POSITIONAL_ONLY]
+    if declared.loads:
+        optional = _members(hints["run"])
+        folder_hint = str | None if type(None) in optional else str
+        about = Parameter(help="The run's folder.")
+        default = None if type(None) in optional else inspect.Parameter.empty
+        parameters.insert(
+            0,
+            inspect.Parameter(
+                "run", inspect.Parameter.POSITIONAL_ONLY, default=default, annotation=Annotated[folder_hint, about]
+            ),
+        )
+    lists = [p for p in flags if p.kind is inspect.Parameter.VAR_POSITIONAL]
+    several = lists[0].name if lists else ""
+    keywords = [_file_flag(name, file) for name, file in declared.files.items()]
+    keywords += [p for p in flags if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    if declared.loads:
+        keywords += [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)]
+    if declared.devices and (declared.loads or "device" in signature.parameters):
+        keywords.append(_keyword("device", Device, "auto"))
+    keywords += [_keyword("json", Json, False), _keyword("talk", Spoken)]
+    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*parameters, *lists, *keywords], return_annotation=Answer
+    )
+    command.__annotations__ = {p.name: p.annotation for p in (*parameters, *lists, *keywords)}
+    command.__name__, command.__doc__ = function.__name__, head
+    return command
+
+
+def _keyword(name: str, hint: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def _file_flag(name: str, file: File) -> inspect.Parameter:
+    about = Parameter(help=file.help)
+    if file.required:
+        return _keyword(name, Annotated[str, about])
+    return _keyword(name, Annotated[str | None, about], None)
+
+
+def check_file(name: str, path: str, file: File) -> Path:
+    """Return the path of a file to write, checked before any work is done.
+
+    Raises:
+        SettingError: If its ending is none of the file's, or nothing can be written there.
+    """
+    place = Path(path)
+    *some, last = file.suffixes
+    endings = f"{', '.join(some)} or {last}" if some else last
+    fits = place.suffix.lower() in file.suffixes and not place.is_dir()
+    require(fits, name, path, f"must be a file name that ends in {endings}")
+    check_parent(place, name)
+    if file.check is not None:
+        file.check(place)
+    return place

@@ -1,0 +1,205 @@
+"""What a tool is: a typed function, the files it writes, and a result that shows itself.
+
+A tool's function is its only declaration. Its annotations say the type, range and choices of each argument
+(`Annotated[int, Between(1, 64)]`, `Literal["std", "raw"]`), its docstring says what each argument means, and the
+decorator `tool` says which files its verb on the command line writes. The Python API calls the function as it is;
+`cli/verbs.py` makes the verb from it. Modules that hold a tool's function import nothing heavy at the top, because
+`--help` must not wait for torch: the work is done in modules beside it, imported inside the function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from morphospace.errors import SettingError, require
+
+if TYPE_CHECKING:
+    from morphospace.runs.run import Run
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that a verb writes.
+
+    Attributes:
+        suffixes: Endings that its name may have.
+        help: What it is.
+        required: Whether the verb always writes it.
+        check: Checks the path before any work is done, for instance that the encoder of a film is installed.
+    """
+
+    suffixes: tuple[str, ...]
+    help: str
+    required: bool = False
+    check: Callable[[Path], Any] | None = None
+
+
+PNG = File((".png",), "The picture to write, a .png.", required=True)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the decorator `tool` notes on a function for the command line.
+
+    Attributes:
+        files: The files that the verb writes, by flag.
+        flags: Flags whose names differ from the argument's, by argument.
+        loads: Whether the first argument is a run that the verb loads, with `--checkpoint`, `--raw` and `--device`.
+        devices: Whether there is a `--device`; tools that write files for other machines compute on the CPU.
+        check: Takes all arguments by name before a run is loaded, and refuses those that do not go together.
+        hidden: Arguments that only Python can give.
+        defaults: Defaults of the verb where they differ from the function's.
+        help: Help of a flag where it differs from the docstring's line.
+    """
+
+    files: Mapping[str, File] = field(default_factory=dict)
+    flags: Mapping[str, str] = field(default_factory=dict)
+    loads: bool = True
+    devices: bool = True
+    check: Callable[..., Any] | None = None
+    hidden: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    help: Mapping[str, str] = field(default_factory=dict)
+
+
+def tool(**declared: Any) -> Callable[[Function], Function]:
+    """Mark a function as a tool; the arguments are the fields of `Declared`. The function stays as it is."""
+
+    def mark(function: Function) -> Function:
+        function.declared = Declared(**declared)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+# -- what a verb hands to a result, and what it gets back ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asked for; a result shows itself by it.
+
+    Attributes:
+        run: The loaded run; None for tools that load none, or several.
+        words: Every flag and argument as it was written, by the function's names, defaults included.
+        files: The paths of the files to write, by flag; those not asked for are left out.
+        raw: Whether the raw weights were taken.
+    """
+
+    run: Run | None
+    words: Mapping[str, Any]
+    files: Mapping[str, Path]
+    raw: bool = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The run's folder, the images it had seen and which weights were taken: the beginning of most answers."""
+        assert self.run is not None
+        return {"run": str(self.run.path), "images": self.run.images, "raw": self.raw}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings.
+
+    Attributes:
+        columns: The headings.
+        rows: As many cells each.
+        empty: What to say when there are none.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    empty: str = ""
+
+    def plain(self) -> list[str]:
+        """Return aligned lines."""
+        if not self.rows:
+            return [self.empty]
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb answers.
+
+    Attributes:
+        data: The JSON object of `--json`.
+        lines: The same for people.
+        table: A table above the lines.
+        code: The exit status.
+    """
+
+    data: Mapping[str, Any]
+    lines: Sequence[str] = ()
+    table: Table | None = None
+    code: int = 0
+
+
+# -- arguments that many tools have ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Written:
+    """How an argument that is no plain text or number is written on the command line.
+
+    Attributes:
+        read: Returns the value of a text, or raises a `SettingError`.
+    """
+
+    read: Callable[[str], Any]
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """Read names separated by commas.
+
+    >>> read_names("fd, kid")
+    ('fd', 'kid')
+    """
+    return tuple(word for word in (part.strip() for part in text.split(",")) if word)
+
+
+def read_attributes(text: str) -> dict[str, float]:
+    """Read `Smiling=1,Male=0`.
+
+    >>> read_attributes("Smiling=1, Male=0")
+    {'Smiling': 1.0, 'Male': 0.0}
+
+    Raises:
+        SettingError: If a part is not NAME=NUMBER, or a name is there twice.
+    """
+    wanted: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, value = (word.strip() for word in part.partition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        fine = bool(name) and abs(number) < float("inf")
+        require(fine, "attributes", text, "must be NAME=1,NAME=0, each with a number")
+        require(name not in wanted, "attributes", text, f"names {name} twice")
+        wanted[name] = number
+    return wanted
+
+
+def check_condition(label: object = None, attributes: object = None, **others: Any) -> None:
+    """Refuse a label and attributes at once.
+
+    Raises:
+        SettingError: If both are given.
+    """
+    if label is not None and attributes is not None:
+        raise SettingError("label", label, f"does not go with attributes = {attributes!r}", "ask for one of them")
+
+
+Label = int | str | None
+Attributes = Annotated[Mapping[str, float] | None, Written(read_attributes)]
+Names = Annotated[Sequence[str], Written(read_names)]
+PriorName = Literal["model", "normal", "gaussian", "mixture"]
