@@ -183,7 +183,7 @@ def _marks(hint: Any) -> list[Any]:
     return [mark for option in get_args(hint) for mark in _marks(option)] if _is_union(hint) else []
 
 
-class _Unknown(type):
+class Unknown(type):
     """A type that nothing is known of."""
 
     def __getattr__(cls, name: str) -> Any:
@@ -199,7 +199,7 @@ class _Names(dict[str, Any]):
     """The names of a module; others stand for an unknown type."""
 
     def __missing__(self, name: str) -> Any:
-        return getattr(sys.modules["builtins"], name, None) or _Unknown(name, (), {})
+        return getattr(sys.modules["builtins"], name, None) or Unknown(name, (), {})
 
 
 @functools.cache

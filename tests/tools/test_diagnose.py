@@ -73,7 +73,9 @@ def test_a_generator_of_copies_is_found(runs: dict[str, ms.Run], monkeypatch: py
     found = {finding.name: finding for finding in ms.diagnose(runs["gan"], n=60).findings}
     assert found["memorised"].severity == "fault" and "samples alike" not in found
 
-    monkeypatch.setattr("morphospace.tools.diagnose.looks.sample", lambda run, n, seed: np.repeat(train[:4], n // 4, axis=0))
+    monkeypatch.setattr(
+        "morphospace.tools.diagnose.looks.sample", lambda run, n, seed: np.repeat(train[:4], n // 4, axis=0)
+    )
     found = {finding.name: finding for finding in ms.diagnose(runs["gan"], n=60).findings}
     assert found["samples alike"].severity == "fault"
 

@@ -20,7 +20,7 @@ from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_parent
 from morphospace.cli.talk import Spoken, Talk
 from morphospace.errors import require
-from morphospace.ranges import Between, Range, Unknown, check_ranges, types_of
+from morphospace.ranges import Between, Range, Unknown, check_ranges, marks_of, types_of
 from morphospace.tools.tool import Answer, Asked, Declared, File, Written
 
 RunPath = Annotated[str, Parameter(help="The run's folder.")]
@@ -108,77 +108,80 @@ def command_for(function: Callable[..., Any]) -> Callable[..., Answer]:
     Args:
         function: A function that `tool` has marked. Its result has `show(asked) -> Answer`.
     """
-    declared: Declared = function.declared  # type: ignore[attr-defined]
-    signature, (head, lines) = inspect.signature(function), lines_of(function)
-    hints = {name: several[0] for name, several in types_of(function).items()}
-    own = {*declared.hidden, "say", "device"} | ({"run"} if declared.loads else set()) | set(declared.files)
-    taken = {name: p for name, p in signature.parameters.items() if name not in own}
-    flags = [_flag(name, p, hints[name], lines.get(name, ""), declared) for name, p in taken.items()]
-    written = {
-        name: next((one.read for one in _plain(hints[name])[1] if isinstance(one, Written)), None) for name in taken
-    }
+    parameters = _parameters(function)
+    positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
+    several = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "")
 
     def command(*arguments: Any, talk: Talk, json: bool = False, **given: Any) -> Answer:
-        positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
         given |= dict(zip(positional, arguments))
         if several:
             given[several] = arguments[len(positional) :]
-        how = {name: given.pop(name) for name in ("checkpoint", "raw", "device") if name in given}
-        files = {name: given.pop(name) for name in declared.files}
-        folder = given.pop("run", None) if declared.loads else None
-        words = {**given}
-        values = {
-            name: read(value) if (read := written.get(name)) and isinstance(value, str) else value
-            for name, value in given.items()
-        }
-        check_ranges(function, values)
-        if declared.check is not None:
-            declared.check(**values, **({"run": folder} if declared.loads else {}), **files)
-        paths = {name: check_file(name, path, declared.files[name]) for name, path in files.items() if path is not None}
-        own_arguments: dict[str, Any] = {}
-        run = None
-        if declared.loads and folder is not None:
+        return _called(function, given, talk)
+
+    command.__signature__ = inspect.Signature(parameters, return_annotation=Answer)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__name__, command.__doc__ = function.__name__, lines_of(function)[0]
+    return command
+
+
+def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> Answer:
+    """Check everything that can be checked, load the run, call the tool, and let its result show itself."""
+    declared: Declared = function.declared  # type: ignore[attr-defined]
+    takes = inspect.signature(function).parameters
+    how = {name: given.pop(name) for name in ("checkpoint", "raw", "device") if name in given}
+    files = {name: given.pop(name) for name in declared.files}
+    folder = given.pop("run", None) if declared.loads else None
+    values = {name: _read(function, name, value) for name, value in given.items()}
+    check_ranges(function, values)
+    if declared.check is not None:
+        declared.check(**values, **files, **({"run": folder} if declared.loads else {}))
+    paths = {name: check_file(name, path, declared.files[name]) for name, path in files.items() if path is not None}
+    run, own = None, {name: paths.get(name) for name in declared.files if name in takes}
+    if declared.loads:
+        if folder is not None:
             import morphospace as ms
 
-            run = ms.load(folder, **{"device": "cpu", **how} if not declared.devices else how)
-        if declared.loads:
-            own_arguments["run"] = run
-        if "say" in signature.parameters:
-            own_arguments["say"] = talk.say
-        if "device" in signature.parameters:
-            own_arguments["device"] = how.get("device", "auto")
-        own_arguments |= {name: paths.get(name) for name in declared.files if name in signature.parameters}
-        made = function(**own_arguments, **values)
-        answer: Answer = made.show(Asked(run, words | {"run": folder}, paths, bool(how.get("raw"))))
-        return answer
+            run = ms.load(folder, **how if declared.devices else {**how, "device": "cpu"})
+        own["run"] = run
+    own |= {"say": talk.say} if "say" in takes else {}
+    own |= {"device": how.get("device", "auto")} if "device" in takes else {}
+    answer: Answer = function(**own, **values).show(Asked(run, {**given, "run": folder}, paths, bool(how.get("raw"))))
+    return answer
 
-    parameters = [p for p in flags if p.kind is inspect.Parameter.POSITIONAL_ONLY]
+
+def _read(function: Callable[..., Any], name: str, value: Any) -> Any:
+    """Return the value of an argument that is written as a text, such as `-3:3:7`; others as they are."""
+    marks = marks_of(function, name, Written)
+    return marks[0].read(value) if marks and isinstance(value, str) else value
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the verb's parameters in the order of its help: the run, the tool's own, where to load and how to say."""
+    declared: Declared = function.declared  # type: ignore[attr-defined]
+    takes, lines = inspect.signature(function).parameters, lines_of(function)[1]
+    hints = {name: several[0] for name, several in types_of(function).items()}
+    own = {*declared.hidden, *declared.files, "say", "device", *(["run"] if declared.loads else [])}
+    flags = [_flag(name, p, hints[name], lines.get(name, ""), declared) for name, p in takes.items() if name not in own]
+    by_kind = {kind: [p for p in flags if p.kind is kind] for kind in inspect._ParameterKind}
+    first: list[inspect.Parameter] = []
     if declared.loads:
-        optional = _members(hints["run"])
-        folder_hint = str | None if type(None) in optional else str
-        about = Parameter(help="The run's folder.")
-        default = None if type(None) in optional else inspect.Parameter.empty
-        parameters.insert(
-            0,
-            inspect.Parameter(
-                "run", inspect.Parameter.POSITIONAL_ONLY, default=default, annotation=Annotated[folder_hint, about]
-            ),
-        )
-    lists = [p for p in flags if p.kind is inspect.Parameter.VAR_POSITIONAL]
-    several = lists[0].name if lists else ""
-    keywords = [_file_flag(name, file) for name, file in declared.files.items()]
-    keywords += [p for p in flags if p.kind is inspect.Parameter.KEYWORD_ONLY]
-    if declared.loads:
-        keywords += [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)]
-    if declared.devices and (declared.loads or "device" in signature.parameters):
-        keywords.append(_keyword("device", Device, "auto"))
-    keywords += [_keyword("json", Json, False), _keyword("talk", Spoken)]
-    command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*parameters, *lists, *keywords], return_annotation=Answer
-    )
-    command.__annotations__ = {p.name: p.annotation for p in (*parameters, *lists, *keywords)}
-    command.__name__, command.__doc__ = function.__name__, head
-    return command
+        optional = type(None) in _members(hints["run"])
+        hint = Annotated[str | None if optional else str, Parameter(help="The run's folder.")]
+        default = None if optional else inspect.Parameter.empty
+        first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_ONLY, default=default, annotation=hint)]
+    last = [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)] if declared.loads else []
+    if declared.devices and (declared.loads or "device" in takes):
+        last.append(_keyword("device", Device, "auto"))
+    return [
+        *first,
+        *by_kind[inspect.Parameter.POSITIONAL_ONLY],
+        *by_kind[inspect.Parameter.VAR_POSITIONAL],
+        *(_file_flag(name, file) for name, file in declared.files.items()),
+        *by_kind[inspect.Parameter.KEYWORD_ONLY],
+        *last,
+        _keyword("json", Json, False),
+        _keyword("talk", Spoken),
+    ]
 
 
 def _keyword(name: str, hint: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
