@@ -69,6 +69,15 @@ class MissingExtra(MorphospaceError, ImportError):  # type: ignore[misc]  # both
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
+def one_line(error: BaseException) -> str:
+    r"""Return what another library's error says, in one line of at most 200 characters.
+
+    >>> one_line(ValueError("bad\nheader")), one_line(EOFError())
+    ('bad header', 'EOFError')
+    """
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" for the known word nearest to `word`, or all known words.
 

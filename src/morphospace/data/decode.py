@@ -37,7 +37,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from morphospace.errors import DataError
+from morphospace.errors import DataError, one_line
 
 Blob = Union[str, bytes, Callable[[], bytes]]  # noqa: UP007 - a Callable inside `|` is an error at run time on 3.11
 """What can be decoded: a path, the encoded bytes, or a picklable callable giving them (as for an archive)."""
@@ -143,7 +143,7 @@ def _one_line() -> Iterator[None]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # plugins raise OSError, SyntaxError, struct.error and others on broken files
-        raise DataError(rule=(" ".join(str(error).split()) or type(error).__name__)[:200]) from None
+        raise DataError(rule=one_line(error)) from None
 
 
 def to_uint8_image(image: Image.Image, channels: int | None = None) -> Image.Image:

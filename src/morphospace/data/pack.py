@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from morphospace.data.shards import Sharded
-from morphospace.errors import DataError
+from morphospace.errors import DataError, one_line
 
 FORMAT = 1
 FORMAT_OF_SEVERAL = 2  # of a pack with an array in several files, so that earlier versions say that they cannot read it
@@ -147,28 +147,24 @@ def check(pack: Pack) -> Pack:
     Raises:
         DataError: Names the split, the array, what it is and what it must be.
     """
+    called = f"pack {pack.name}"
     if not pack.splits:
-        raise DataError(f"pack {pack.name}", rule="has no split", way_out="a pack needs at least one, usually 'train'")
+        raise DataError(called, rule="has no split", way_out="a pack needs at least one, usually 'train'")
     for name, split in pack.splits.items():
         if not _SPLIT_NAME.fullmatch(name):
-            raise DataError(
-                f"pack {pack.name}", rule=f"split name {name!r} must be lower-case letters, digits, - and _"
-            )
+            raise DataError(called, rule=f"split name {name!r} must be lower-case letters, digits, - and _")
         if len(split) == 0:
-            raise DataError(f"pack {pack.name}", rule=f"split {name!r} has no image", way_out="leave it out or fill it")
+            raise DataError(called, rule=f"split {name!r} has no image", way_out="leave it out or fill it")
         for kind, array in split.arrays().items():
             want = expected_shape(kind, len(split), pack)
             if array.dtype != KINDS[kind] or array.shape != want:
-                raise DataError(
-                    pack.name, rule=f"{name}.{kind} is {array.dtype} {array.shape}, not {KINDS[kind]} {want}"
-                )
+                rule = f"{name}.{kind} is {array.dtype} {array.shape}, not {KINDS[kind]} {want}"
+                raise DataError(pack.name, rule=rule)
         labels, classes = split.labels, len(pack.label_names)
         if labels is not None and (labels.min() < 0 or (classes and labels.max() >= classes)):
-            raise DataError(
-                f"pack {pack.name}",
-                rule=f"{name}.labels run from {labels.min()} to {labels.max()}, must not be negative"
-                f"{(f' nor above {classes - 1}' if classes else '')}",
-            )
+            most = f" nor above {classes - 1}" if classes else ""
+            rule = f"{name}.labels run from {labels.min()} to {labels.max()}, must not be negative{most}"
+            raise DataError(called, rule=rule)
     return pack
 
 
@@ -218,9 +214,8 @@ def _as_split(name: str, key: str, value: Split | np.ndarray) -> Split:
     split = value if isinstance(value, Split) else Split(np.asarray(value))
     images = split.images[..., None] if split.images.ndim == 3 else split.images
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
-        raise DataError(
-            f"pack {name}", rule=f"{key}.images has shape {split.images.shape}, must be (N, H, W[, 1 or 3])"
-        )
+        rule = f"{key}.images has shape {split.images.shape}, must be (N, H, W[, 1 or 3])"
+        raise DataError(f"pack {name}", rule=rule)
     return Split(images, split.labels, split.attributes, split.factors, split.masks)
 
 
@@ -245,33 +240,26 @@ def open_pack(path: str | Path, *, verify: bool = False) -> Pack:
             for split, about in manifest["splits"].items()
         }
         splits = {split: _open_split(path, split, about) for split, about in manifest["splits"].items()}
-        pack = Pack(
-            str(manifest["name"]),
-            shape,
-            splits,
-            **names,
-            hash=str(manifest["hash"]),
-            path=path,
-            manifest=manifest,
-        )
+        name, said = str(manifest["name"]), str(manifest["hash"])
+        pack = Pack(name, shape, splits, **names, hash=said, path=path, manifest=manifest)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(
-            path, rule=f"manifest.json does not say what a pack's must ({error!r})", way_out="pack again"
-        ) from None
+        raise _broken(path, f"manifest.json does not say what a pack's must ({error!r})") from None
     if pack.hash != content_hash(shape, names, hashes):
-        raise DataError(
-            path, rule="manifest.json was changed after packing (its hash does not match)", way_out="pack again"
-        )
+        raise _broken(path, "manifest.json was changed after packing (its hash does not match)")
     check(pack)
     if verify:
         for split, kinds in hashes.items():
             for kind, said in kinds.items():
                 if digest(splits[split].arrays()[kind]) != said:
                     files = f"{split}.{kind}{'.*' if isinstance(splits[split].arrays()[kind], Sharded) else ''}.npy"
-                    raise DataError(path / files, rule="content does not match its hash", way_out="pack again")
+                    raise _broken(path / files, "content does not match its hash")
     return pack
+
+
+def _broken(place: Path, rule: str) -> DataError:
+    return DataError(place, rule=rule, way_out="pack again")
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -279,25 +267,21 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
-            path, rule="not a pack, it has no manifest.json", way_out="give a pack's folder or a source"
-        ) from None
+        rule = "not a pack, it has no manifest.json"
+        raise DataError(path, rule=rule, way_out="give a pack's folder or a source") from None
     except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(file, rule=f"cannot be read as JSON ({reason})", way_out="pack again") from None
+        raise _broken(file, f"cannot be read as JSON ({one_line(error)})") from None
     if not isinstance(manifest, dict) or "format" not in manifest:
         raise DataError(file, rule="not the manifest of a pack", way_out="give a pack's folder or a source")
     if manifest["format"] not in (FORMAT, FORMAT_OF_SEVERAL):
         formats = f"{FORMAT} and {FORMAT_OF_SEVERAL}"
-        raise DataError(
-            file, rule=f"pack format {manifest['format']!r}, this version reads {formats}", way_out="pack again"
-        )
+        raise _broken(file, f"pack format {manifest['format']!r}, this version reads {formats}")
     return manifest
 
 
 def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
     if not _SPLIT_NAME.fullmatch(split) or not set(about["arrays"]) <= set(KINDS) or "images" not in about["arrays"]:
-        raise DataError(path, rule=f"manifest.json names a split {split!r} that no pack has", way_out="pack again")
+        raise _broken(path, f"manifest.json names a split {split!r} that no pack has")
     arrays: dict[str, Any] = {}
     for kind, said in about["arrays"].items():
         stem, files = f"{split}.{kind}", said.get("files")
@@ -306,7 +290,7 @@ def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
             continue
         parts = [_mapped(path / array_name(stem, i), one["bytes"], one["rows"]) for i, one in enumerate(files)]
         if len({(part.dtype, part.shape[1:]) for part in parts}) != 1 or sum(map(len, parts)) != about["count"]:
-            raise DataError(path, rule=f"the files of {stem} do not fit each other", way_out="pack again")
+            raise _broken(path, f"the files of {stem} do not fit each other")
         arrays[kind] = Sharded(parts)
     return Split(**arrays)
 
@@ -321,15 +305,14 @@ def _mapped(file: Path, size: int, count: int) -> np.ndarray:
     try:
         there = file.stat().st_size
         if there != size:
-            raise DataError(file, rule=f"has {there:,} bytes, the manifest says {size:,}", way_out="pack again")
+            raise _broken(file, f"has {there:,} bytes, the manifest says {size:,}")
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except DataError:
         raise
     except FileNotFoundError:
-        raise DataError(file, rule="missing from its pack", way_out="pack again") from None
+        raise _broken(file, "missing from its pack") from None
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(file, rule=f"cannot be read as an array ({reason})", way_out="pack again") from None
+        raise _broken(file, f"cannot be read as an array ({one_line(error)})") from None
     if len(array) != count:
-        raise DataError(file, rule=f"has {len(array):,} rows, the manifest says {count:,}", way_out="pack again")
+        raise _broken(file, f"has {len(array):,} rows, the manifest says {count:,}")
     return array

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import numpy as np
 
 from morphospace.data.pack import KINDS
-from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
-from morphospace.errors import DataError, SettingError
+from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo
+from morphospace.errors import DataError, one_line
 
 _IMAGES = ("images", "imgs", "x", "data", "arr_0")
 _LABELS = ("labels", "label", "y", "targets", "arr_1")
@@ -44,22 +43,20 @@ class StreamedArray:
         except DataError:
             raise
         except _BROKEN as error:
-            raise DataError(
-                self.called, rule=f"cannot be read as an array ({_reason(error)})", way_out="save it again"
-            ) from None
+            raise self.error(f"cannot be read as an array ({one_line(error)})") from None
         if self.dtype.hasobject:
-            raise DataError(
-                self.called, rule="holds Python objects, which are never loaded", way_out="save plain numbers"
-            )
+            raise self.error("holds Python objects, which are never loaded", "save plain numbers")
         want = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
         if size != want:
-            raise DataError(
-                self.called, rule=f"has {size:,} bytes of data, its header promises {want:,}", way_out="save it again"
-            )
+            raise self.error(f"has {size:,} bytes of data, its header promises {want:,}")
         if fortran and len(self.shape) > 1:
-            raise DataError(self.called, rule="is in Fortran order", way_out="save np.ascontiguousarray of it")
+            raise self.error("is in Fortran order", "save np.ascontiguousarray of it")
         self._stream: IO[bytes] | None = None
         self._at = 0
+
+    def error(self, rule: str, way_out: str = "save it again") -> DataError:
+        """Return an error about this array."""
+        return DataError(self.called, rule=rule, way_out=way_out)
 
     def _open(self) -> IO[bytes]:
         if self.member is None:
@@ -88,9 +85,9 @@ class StreamedArray:
             want = max(0, last - first) * each
             data = self._stream.read(want)
         except _BROKEN as error:
-            raise DataError(self.called, rule=f"cannot be read ({_reason(error)})", way_out="save it again") from None
+            raise self.error(f"cannot be read ({one_line(error)})") from None
         if len(data) != want:
-            raise DataError(self.called, rule="is cut off", way_out="save it again")
+            raise self.error("is cut off")
         self._at = max(first, last)
         return np.frombuffer(data, self.dtype).reshape(max(0, last - first), *self.shape[1:])
 
@@ -108,7 +105,7 @@ class StreamedArray:
     def whole(self) -> np.ndarray:
         """All of it; for small tables."""
         if int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize > _SMALL:
-            raise DataError(self.called, rule=f"is too large for a table ({self.shape})", way_out="check what it is")
+            raise self.error(f"is too large for a table ({self.shape})", "check what it is")
         return self[:]
 
 
@@ -119,10 +116,6 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if not all(isinstance(n, int) and n >= 0 for n in shape):
         raise ValueError(f"shape {shape}")
     return shape, fortran, dtype
-
-
-def _reason(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 class ArrayFile:
@@ -137,7 +130,7 @@ class ArrayFile:
             with zipfile.ZipFile(file) as archive:
                 found = archive.namelist()
         except _BROKEN as error:
-            raise DataError(file, rule=f"cannot be read as .npz ({_reason(error)})", way_out="save it again") from None
+            raise DataError(file, rule=f"cannot be read as .npz ({one_line(error)})", way_out="save it again") from None
         self.names = {name.removesuffix(".npy"): name for name in found if name.endswith(".npy")}
 
     def __getitem__(self, name: str) -> StreamedArray:
@@ -156,15 +149,9 @@ class _Pictures:
         elif len(shape) == 3:
             shape = (*shape, 1)
         if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
-            raise DataError(
-                array.called,
-                rule=f"has shape {array.shape}",
-                way_out="must be (N, H, W[, 1 or 3]) or (N, 1 or 3, H, W)",
-            )
+            raise array.error(f"has shape {array.shape}", "must be (N, H, W[, 1 or 3]) or (N, 1 or 3, H, W)")
         if array.dtype != np.uint8 and kind not in "bf":
-            raise DataError(
-                array.called, rule=f"is {array.dtype}", way_out="must be uint8, bool, or floats within [0, 1]"
-            )
+            raise array.error(f"is {array.dtype}", "must be uint8, bool, or floats within [0, 1]")
         self.shape = (int(shape[1]), int(shape[2]), int(shape[3]))
 
     def __len__(self) -> int:
@@ -176,15 +163,11 @@ class _Pictures:
         if values.dtype == np.uint8:
             return np.ascontiguousarray(values)
         if values.dtype.kind == "f" and not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
-            raise DataError(
-                self.array.called,
-                rule="has values outside [0, 1]",
-                way_out="scale floats to it, or save uint8 of 0..255",
-            )
+            raise self.array.error("has values outside [0, 1]", "scale floats to it, or save uint8 of 0..255")
         return np.rint(values * np.float32(255)).astype(np.uint8)
 
 
-class Npz(Source):
+class Npz(PathSource):
     """`npz:PATH`.
 
     Images are called `images` (or `x`, `data`, `imgs`), labels `labels` (or `y`), with `attributes`,
@@ -198,34 +181,15 @@ class Npz(Source):
         shape=None,
         where="your own file",
     )
-    needs_path = True
 
-    def _path(self) -> Path:
-        kind, _, text = self.settings.data.partition(":")
-        path = Path(text).expanduser()
-        if not text:
-            raise SettingError("data", self.settings.data, "names no file", f"write {kind}:PATH")
-        if not path.is_file():
-            raise DataError("data", self.settings.data, f"there is no file {path}", "check the path")
+    def _base(self) -> Path:
+        path, kind = super()._base(), self.info.name
         if path.suffix != f".{kind}":
             raise DataError("data", self.settings.data, f"{path.name} does not end in .{kind}", "give such a file")
         return path
 
-    def here(self) -> bool:
-        try:
-            return self._path().is_file()
-        except (DataError, SettingError):
-            return False
-
-    def identity(self) -> str:
-        return str(self._path().resolve())
-
-    def inputs(self) -> Mapping[str, Any]:
-        path = self._path()
-        return fingerprint(path.parent, [path.name])
-
     def read(self) -> Contents:
-        path = self._path()
+        path = self._base()
         held = ArrayFile(path)
         parts = {split: part for split in _SPLITS if (part := self._part(held, split))}
         if "train" not in parts:
@@ -269,16 +233,12 @@ def _table(array: StreamedArray, kind: str, count: int) -> np.ndarray:
         values = values[:, 0]
     dimensions = {"labels": 1, "attributes": 2, "factors": 2, "masks": 4}[kind]
     if values.ndim != dimensions or len(values) != count or values.dtype.kind not in "biuf":
-        raise DataError(
-            array.called,
-            rule=f"is {values.dtype} {values.shape}",
-            way_out=f"must be {dimensions}-d numbers, {count:,} rows",
-        )
+        raise array.error(f"is {values.dtype} {values.shape}", f"must be {dimensions}-d numbers, {count:,} rows")
     exact = values.astype(KINDS[kind])
     if kind != "factors" and not (exact == values).all():
-        raise DataError(array.called, rule="must be whole numbers", way_out="convert them")
+        raise array.error("must be whole numbers", "convert them")
     if kind in ("attributes", "masks") and exact.max(initial=0) > 1:
-        raise DataError(array.called, rule="must be 0 or 1", way_out="convert it")
+        raise array.error("must be 0 or 1", "convert it")
     return exact
 
 

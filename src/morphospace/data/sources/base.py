@@ -12,11 +12,13 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from morphospace.data.decode import Chunk, Rule, decode_chunk
+from morphospace.data.decode import Blob, Chunk, Header, Rule, decode_chunk, read_header
 from morphospace.data.settings import DataSettings
-from morphospace.errors import DataError
+from morphospace.errors import DataError, SettingError
 
 Say = Callable[[str], None]
+SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+"""Split by the word that folders, tables and shards name it with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,135 @@ class Source(ABC):
         return str(self.root.resolve()) if self.root else ""
 
 
-def size_of_files(files: Iterable[Path]) -> int:
-    """Bytes of all files."""
-    return sum(file.stat().st_size for file in files)
+class PathSource(Source):
+    """A source that `data` names by a path, as in `folder:PATH`."""
+
+    needs_path = True
+    form: ClassVar[tuple[str, str]] = ("file", "PATH")
+    """What the path names, and how to write it, for the message about a missing one."""
+    hint: ClassVar[str] = "check the path"
+    """What to do where there is no such file."""
+
+    def _text(self) -> str:
+        """What stands after the colon of `data`.
+
+        Raises:
+            SettingError: If there is nothing.
+        """
+        kind, _, text = self.settings.data.partition(":")
+        if not text:
+            raise SettingError("data", self.settings.data, f"names no {self.form[0]}", f"write {kind}:{self.form[1]}")
+        return text
+
+    def _base(self) -> Path:
+        """The file or folder.
+
+        Raises:
+            DataError: If there is none.
+        """
+        path = Path(self._text()).expanduser()
+        if not path.is_file():
+            raise DataError("data", self.settings.data, f"there is no file {path}", self.hint)
+        return path
+
+    def _found(self) -> Any:
+        """What there is to read; raises a DataError or SettingError if there is nothing."""
+        return self._base()
+
+    def here(self) -> bool:
+        try:
+            return bool(self._found())
+        except (DataError, SettingError):
+            return False
+
+    def identity(self) -> str:
+        return str(self._base().resolve())
+
+    def inputs(self) -> Mapping[str, Any]:
+        base = self._base()
+        return fingerprint(base.parent, [base.name])
+
+
+class HandFetched(Source):
+    """A source whose files are looked for below the root, and that users must download themselves."""
+
+    refusal: ClassVar[str] = "cannot be downloaded for you, its terms must be accepted"
+
+    @abstractmethod
+    def _find(self) -> tuple[Path, Path] | None:
+        """The folder of everything, and the folder or file in it that was looked for; None if it is not there."""
+
+    @abstractmethod
+    def _lost(self) -> str:
+        """What is not where it is looked for, as the rule of an error."""
+
+    @abstractmethod
+    def _manual(self) -> str:
+        """How to get the files by hand."""
+
+    def _located(self) -> tuple[Path, Path]:
+        found = self._find()
+        if found is None:
+            raise DataError(self.settings.data, rule=self._lost(), way_out=self._manual())
+        return found
+
+    def here(self) -> bool:
+        return self._find() is not None
+
+    def fetch(self) -> Path | None:
+        found = self._find()
+        if found is None:
+            raise DataError(self.settings.data, rule=self.refusal, way_out=self._manual())
+        return found[0]
+
+
+def damaged(place: object, rule: str) -> DataError:
+    """Return the error for a downloaded file that is not what was published."""
+    return DataError(place, rule=rule, way_out="fetch it again")
+
+
+def readable_headers(blobs: Iterable[tuple[str, Blob]]) -> Iterator[tuple[str, Header]]:
+    """The headers of named images; skips those that cannot be read, which decoding will count or stop at."""
+    for name, blob in blobs:
+        try:
+            yield name, read_header(blob)
+        except DataError:
+            continue
+
+
+def own_shape(
+    place: object,
+    blobs: Iterable[tuple[str, Blob]],
+    settings: DataSettings,
+    *,
+    images: str,
+    way_out: str = "check the files",
+) -> tuple[int, int, int]:
+    """The images' own (H, W, C), from their headers; what the user gave is not looked for.
+
+    Args:
+        place: Where they come from, for messages.
+        blobs: Name and content of each.
+        settings: The user's settings.
+        images: What they are, for the message if none can be read.
+        way_out: What to do then.
+
+    Raises:
+        DataError: If none can be read, or if they differ in size and the user gave none.
+    """
+    if settings.size is not None and settings.channels is not None:
+        return (0, 0, settings.channels)
+    grey, sizes = True, dict[tuple[int, int], str]()  # with the first file of each
+    for name, header in readable_headers(blobs):
+        grey = grey and header.grey
+        sizes.setdefault((header.height, header.width), name)
+    if not sizes:
+        raise DataError(place, rule=f"none of its {images} can be read", way_out=way_out)
+    if settings.size is None and len(sizes) > 1:
+        (one, first), (other, second) = list(sizes.items())[:2]
+        differ = f"({first} is {one[0]}x{one[1]}, {second} is {other[0]}x{other[1]})"
+        raise DataError(place, rule=f"images differ in size {differ}", way_out="give one for all, such as --size 64")
+    return (*next(iter(sizes)), 1 if grey else 3)
 
 
 def fingerprint(base: Path, files: Sequence[str]) -> dict[str, Any]:

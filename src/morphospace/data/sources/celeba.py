@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
-from morphospace.errors import DataError
+from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, damaged, fingerprint
+from morphospace.errors import DataError, one_line
 
 _SPLITS = ("train", "valid", "test")
 _HOME = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 _LISTS = ("list_attr_celeba", "list_eval_partition")
 
 
-class CelebA(Source):
+class CelebA(HandFetched):
     """Images present only; attributes from -1/1 to 0/1; the published split.
 
     Found in `ROOT/celeba` or `ROOT`, with the images in `img_align_celeba/`, in
@@ -33,8 +33,9 @@ class CelebA(Source):
         where=_HOME,
         size="1.4 GB",
     )
+    refusal = f"{HandFetched.refusal} ({info.licence.replace(';', ',')})"
 
-    def _base_and_images(self) -> tuple[Path, Path] | None:
+    def _find(self) -> tuple[Path, Path] | None:
         if self.root is None:
             return None
         for base in (self.root / "celeba", self.root / "CelebA", self.root):
@@ -43,32 +44,13 @@ class CelebA(Source):
                     return base, base / inner
         return None
 
-    def here(self) -> bool:
-        return self._base_and_images() is not None
-
-    def fetch(self) -> Path | None:
-        found = self._base_and_images()
-        if found:
-            return found[0]
-        terms = self.info.licence.replace(";", ",")
-        raise DataError(
-            "celeba", rule=f"cannot be downloaded for you, its terms must be accepted ({terms})", way_out=self._manual()
-        )
-
     def _manual(self) -> str:
         folder = self.root / "celeba" if self.root else "ROOT/celeba (root= or MORPHOSPACE_DATA names ROOT)"
         files = "img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt"
         return f"get {files} from {_HOME} and unpack them into {folder}"
 
-    def _located(self) -> tuple[Path, Path]:
-        found = self._base_and_images()
-        if found is None:
-            raise DataError(
-                "celeba",
-                rule=f"no img_align_celeba below {self.root or 'ROOT (none is given)'}",
-                way_out=self._manual(),
-            )
-        return found
+    def _lost(self) -> str:
+        return f"no img_align_celeba below {self.root or 'ROOT (none is given)'}"
 
     def _list(self, stem: str) -> Path | None:
         base, images = self._located()
@@ -113,11 +95,8 @@ class CelebA(Source):
                 table = None if listed is None else np.stack([attributes[n] for n in mine])
                 parts[split] = Part(files=[str(folder / n) for n in mine], attributes=table, names=mine)
         if "train" not in parts:
-            raise DataError(
-                folder,
-                rule=f"none of its {present:,} images is listed for training",
-                way_out="check the lists beside it",
-            )
+            rule = f"none of its {present:,} images is listed for training"
+            raise DataError(folder, rule=rule, way_out="check the lists beside it")
         return Contents("celeba", parts, (64, 64, 3), attribute_names=columns, notes=tuple(notes))
 
     def _partition(self, wanted: set[str]) -> dict[str, int] | None:
@@ -129,7 +108,7 @@ class CelebA(Source):
             if name in wanted and rest in ("0", "1", "2"):
                 table[name] = int(rest)
             elif name in wanted:
-                raise DataError(path, rule=f"line {number} must be a file name and 0, 1 or 2", way_out="fetch it again")
+                raise damaged(path, f"line {number} must be a file name and 0, 1 or 2")
         return table
 
 
@@ -146,9 +125,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str]]:
                 if name:
                     yield number, name, rest.strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            path, rule=f"cannot be read ({' '.join(str(error).split())})", way_out="fetch it again"
-        ) from None
+        raise damaged(path, f"cannot be read ({one_line(error)})") from None
 
 
 def read_attributes(path: Path | None, wanted: set[str]) -> tuple[tuple[str, ...], dict[str, np.ndarray], int | None]:
@@ -161,7 +138,7 @@ def read_attributes(path: Path | None, wanted: set[str]) -> tuple[tuple[str, ...
         head = next(lines, (0, "", ""))
     columns = tuple(word for word in (head[1], *head[2].split()) if word not in ("", "image_id"))
     if not columns:
-        raise DataError(path, rule="has no line of attribute names", way_out="fetch it again")
+        raise damaged(path, "has no line of attribute names")
     table, listed = {}, 0
     for number, name, rest in lines:
         listed += 1
@@ -172,8 +149,6 @@ def read_attributes(path: Path | None, wanted: set[str]) -> tuple[tuple[str, ...
         except (ValueError, OverflowError):
             row = np.array([], dtype=np.int8)
         if len(row) != len(columns) or not np.isin(row, (-1, 0, 1)).all():
-            raise DataError(
-                path, rule=f"line {number} must have {len(columns)} values of -1 or 1", way_out="fetch it again"
-            )
+            raise damaged(path, f"line {number} must have {len(columns)} values of -1 or 1")
         table[name] = (row > 0).astype(np.uint8)
     return columns, table, listed

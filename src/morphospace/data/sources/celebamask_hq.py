@@ -13,9 +13,9 @@ from PIL import Image
 
 from morphospace.data.decode import Chunk, Rule, decode, fit, read_header
 from morphospace.data.sizes import parse_background
-from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
+from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, fingerprint
 from morphospace.data.sources.celeba import read_attributes
-from morphospace.errors import DataError, SettingError, nearest
+from morphospace.errors import DataError, SettingError, nearest, one_line
 
 # In the order of the class maps, whose 0 is background.
 PARTS = (
@@ -64,7 +64,7 @@ def _levels(path: str) -> np.ndarray:
                 grey if grey.size == (_SIDE, _SIDE) else grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
             )
     except Exception as error:  # plugins raise many kinds on broken files
-        raise DataError(f"mask {Path(path).name}", rule=" ".join(str(error).split())[:150]) from None
+        raise DataError(f"mask {Path(path).name}", rule=one_line(error)) from None
     return levels
 
 
@@ -119,7 +119,7 @@ def decode_faces(faces: Sequence[Face], rule: Rule, wish: _Wish) -> Chunk:
     return Chunk(np.stack(images), bad, np.stack(masks))
 
 
-class CelebAMaskHQ(Source):
+class CelebAMaskHQ(HandFetched):
     """`CelebA-HQ-img/N.jpg` with `CelebAMask-HQ-mask-anno/N // 2000/NNNNN_part.png`, or with class maps.
 
     Each image is resized to 512 and centre-cropped, all but the union of the chosen parts (all when none are
@@ -140,7 +140,7 @@ class CelebAMaskHQ(Source):
     )
     takes = ("parts", "background")
 
-    def _places(self) -> tuple[Path, Path] | None:
+    def _find(self) -> tuple[Path, Path] | None:
         """The set's folder and that of its images."""
         if self.root is None:
             return None
@@ -150,36 +150,17 @@ class CelebAMaskHQ(Source):
                     return self.root / name, self.root / name / inner
         return None
 
-    def here(self) -> bool:
-        return self._places() is not None
+    def _lost(self) -> str:
+        return f"no CelebA-HQ-img below {self.root or 'ROOT (none is given)'}"
 
     def _manual(self) -> str:
-        folder = (
-            self.root / "CelebAMask-HQ" if self.root else "ROOT/CelebAMask-HQ (root= or MORPHOSPACE_DATA names ROOT)"
-        )
+        unknown = "ROOT/CelebAMask-HQ (root= or MORPHOSPACE_DATA names ROOT)"
+        folder = self.root / "CelebAMask-HQ" if self.root else unknown
         terms = self.info.licence.replace(";", ",")
         return (
             f"get CelebAMask-HQ.zip (3 GB) by the links on {_HOME}, whose terms are {terms}, and unpack it"
             f" so that {folder} holds CelebA-HQ-img and CelebAMask-HQ-mask-anno"
         )
-
-    def fetch(self) -> Path | None:
-        places = self._places()
-        if places is None:
-            raise DataError(
-                "celebamask-hq", rule="cannot be downloaded for you, its terms must be accepted", way_out=self._manual()
-            )
-        return places[0]
-
-    def _located(self) -> tuple[Path, Path]:
-        places = self._places()
-        if places is None:
-            raise DataError(
-                "celebamask-hq",
-                rule=f"no CelebA-HQ-img below {self.root or 'ROOT (none is given)'}",
-                way_out=self._manual(),
-            )
-        return places
 
     @functools.cached_property
     def _faces(self) -> dict[str, Face]:
@@ -192,9 +173,8 @@ class CelebAMaskHQ(Source):
             maps = images
         whole = not masks.is_dir()
         if whole and not maps.is_dir():
-            raise DataError(
-                base, rule="has neither CelebAMask-HQ-mask-anno nor CelebAMask-HQ-mask", way_out=self._manual()
-            )
+            rule = "has neither CelebAMask-HQ-mask-anno nor CelebAMask-HQ-mask"
+            raise DataError(base, rule=rule, way_out=self._manual())
         found: dict[tuple[int, str], str] = {}
         if not whole:
             found = {(int(p.stem[:5]), p.stem[6:]): str(p) for p in masks.glob("*/[0-9][0-9][0-9][0-9][0-9]_*.png")}

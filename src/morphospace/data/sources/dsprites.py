@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from morphospace.data.sources.arrays import ArrayFile, StreamedArray
-from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
-from morphospace.errors import DataError, SettingError
+from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, damaged, fingerprint
+from morphospace.errors import SettingError
 
 _FILES = {
     "full": "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
@@ -33,11 +33,11 @@ class _Sprites:
     def __getitem__(self, rows: slice) -> np.ndarray:
         bits = self.array[rows]
         if bits.max(initial=0) > 1:
-            raise DataError(self.array.called, rule="must be 0 or 1", way_out="fetch it again")
+            raise self.array.error("must be 0 or 1", "fetch it again")
         return (bits * np.uint8(255))[..., None]
 
 
-class DSprites(Source):
+class DSprites(HandFetched):
     """The published .npz, of which arrays only are read (its metadata are a pickle, which is never loaded, and
     known constants), or a reduced one: `dsprites:full`, `dsprites:downsampled`, `dsprites:subset`, or just `dsprites`
     for the first of these that is there.
@@ -56,60 +56,45 @@ class DSprites(Source):
 
     classes: ClassVar[tuple[str, ...]] = ("square", "ellipse", "heart")
     variants = True
+    # No checksum of the published file is known to us, and nothing unchecked is downloaded.
+    refusal = "must be fetched by hand"
 
     def _folders(self) -> list[Path]:
         return [*([self.root / "dsprites", self.root] if self.root else []), self.cache]
 
-    def _file(self) -> Path | None:
+    def _find(self) -> tuple[Path, Path] | None:
         asked = self.settings.data.partition(":")[2]
         if asked and asked not in _FILES:
             raise SettingError("data", self.settings.data, f"must be dsprites, or dsprites:{' or :'.join(_FILES)}")
         names = [_FILES[asked]] if asked else list(_FILES.values())
-        places = (folder / name for name in names for folder in self._folders())
-        return next((place for place in places if place.is_file()), None)
+        places = ((folder, folder / name) for name in names for folder in self._folders())
+        return next(((folder, place) for folder, place in places if place.is_file()), None)
 
-    def here(self) -> bool:
-        return self._file() is not None
-
-    def _located(self) -> Path:
-        found = self._file()
-        if found is None:
-            raise DataError(self.settings.data, rule="its file is not here", way_out=self._manual())
-        return found
+    def _lost(self) -> str:
+        return "its file is not here"
 
     def _manual(self) -> str:
         return f"put {_FILES['full']} (26 MB) from {self.info.where} into {self._folders()[0]}"
 
-    def fetch(self) -> Path | None:
-        # No checksum of the published file is known to us, and nothing unchecked is downloaded.
-        found = self._file()
-        if found is None:
-            raise DataError("dsprites", rule="must be fetched by hand", way_out=self._manual())
-        return found.parent
-
     def identity(self) -> str:
-        return str(self._located().resolve())
+        return str(self._located()[1].resolve())
 
     def inputs(self) -> Mapping[str, Any]:
-        found = self._located()
-        return fingerprint(found.parent, [found.name])
+        folder, file = self._located()
+        return fingerprint(folder, [file.name])
 
     def read(self) -> Contents:
-        found = self._located()
+        found = self._located()[1]
         held = ArrayFile(found)
         missing = [name for name in ("imgs", "latents_values", "latents_classes") if name not in held.names]
         if missing:
-            raise DataError(found, rule=f"lacks {' and '.join(missing)}", way_out="fetch it again")
+            raise damaged(found, f"lacks {' and '.join(missing)}")
         images, values = held["imgs"], held["latents_values"].whole()
         classes = held["latents_classes"].whole()
         columns = _FACTORS[-values.shape[-1] :] if values.ndim == 2 else ()
         fits = values.shape == classes.shape == (len(images), len(columns)) and len(columns) >= 5
         if images.shape[1:] != (_SIDE, _SIDE) or images.dtype != np.uint8 or not fits:
-            raise DataError(
-                found,
-                rule=f"arrays of {images.shape}, {values.shape}, {classes.shape} do not fit",
-                way_out="fetch it again",
-            )
+            raise damaged(found, f"arrays of {images.shape}, {values.shape}, {classes.shape} do not fit")
         labels = classes[:, columns.index("shape")].astype(np.int64)
         part = Part(images=_Sprites(images), labels=labels, factors=values[:, -5:].astype(np.float32))
         name = next(key for key, file in _FILES.items() if file == found.name)

@@ -3,22 +3,54 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.decode import Blob, read_header
-from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
-from morphospace.errors import DataError, SettingError
+from morphospace.data.decode import Blob
+from morphospace.data.sources.base import SPLITS, Contents, Part, PathSource, SourceInfo, fingerprint, own_shape
+from morphospace.errors import DataError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-_NAMED = frozenset(f"{name}/" for name in _SPLITS)
+NO_IMAGE = f"has no image file ({', '.join(ending[1:] for ending in ENDINGS)})"
+_NAMED = frozenset(f"{name}/" for name in SPLITS)
 
 
-class Folder(Source):
+class ImageTree(PathSource):
+    """A tree of image files, in a folder or an archive: `_names` lists them, `_blob` gives one of them."""
+
+    takes = ("classes",)
+
+    @abstractmethod
+    def _names(self) -> list[str]:
+        """Relative names of all images, sorted; at least one."""
+
+    @abstractmethod
+    def _blob(self, base: Path, name: str) -> Blob:
+        """What to decode for one of them."""
+
+    def _found(self) -> list[str]:
+        return self._names()
+
+    def read(self) -> Contents:
+        base, names = self._base(), self._names()
+        splits, at = _splits(base, names)
+        classes = _classes(base, names, at) if self.settings.classes else ()
+        number = {name: i for i, name in enumerate(classes)}
+        parts = {}
+        for split, mine in splits.items():
+            labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
+            parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
+        called, words = base.resolve().name or "folder", tuple(map(_readable, classes))
+        blobs = ((name, self._blob(base, name)) for name in names)
+        shape = own_shape(base, blobs, self.settings, images=f"{len(names):,} image files")
+        return Contents(called, parts, shape, label_names=words, notes=_notes(names))
+
+
+class Folder(ImageTree):
     """`folder:PATH`: the images below PATH in the order of their names.
 
     Top-level folders `train`, `valid` (or `val`, `validation`) and `test` are splits when there is a `train` and
@@ -33,30 +65,17 @@ class Folder(Source):
         shape=None,
         where="your own files",
     )
-    needs_path = True
-    takes = ("classes",)
+    form = ("folder", "PATH")
 
     def _base(self) -> Path:
-        text = self.settings.data.partition(":")[2]
-        if not text:
-            raise SettingError("data", self.settings.data, "names no folder", "write folder:PATH")
-        path = Path(text).expanduser()
+        path = Path(self._text()).expanduser()
         if not path.is_dir():
             what = "is a file" if path.exists() else "does not exist"
             raise DataError("data", self.settings.data, f"{path} {what}", "give a folder of images")
         return path
 
-    def here(self) -> bool:
-        try:
-            return bool(self._names())
-        except (DataError, SettingError):
-            return False
-
-    def identity(self) -> str:
-        return str(self._base().resolve())
-
     def _names(self) -> list[str]:
-        """Relative names of all images, sorted; a folder reached twice through links is taken once."""
+        """As said above; a folder reached twice through links is taken once."""
         base = self._base()
         seen: set[tuple[int, int]] = set()
         names: list[str] = []
@@ -71,9 +90,7 @@ class Folder(Source):
             wanted = [f for f in files if f.lower().endswith(ENDINGS) and not f.startswith(".")]
             names += [(prefix / f).as_posix() for f in wanted if (Path(place) / f).is_file()]
         if not names:
-            raise DataError(
-                base, rule=f"has no image file ({', '.join(e[1:] for e in ENDINGS)})", way_out="check the path"
-            )
+            raise DataError(base, rule=NO_IMAGE, way_out="check the path")
         return sorted(names)
 
     def _blob(self, base: Path, name: str) -> Blob:
@@ -81,44 +98,6 @@ class Folder(Source):
 
     def inputs(self) -> Mapping[str, Any]:
         return fingerprint(self._base(), self._names())
-
-    def read(self) -> Contents:
-        base, names = self._base(), self._names()
-        splits, at = _splits(base, names)
-        classes = _classes(base, names, at) if self.settings.classes else ()
-        number = {name: i for i, name in enumerate(classes)}
-        parts = {}
-        for split, mine in splits.items():
-            labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
-            parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
-        called, words = base.resolve().name or "folder", tuple(map(_readable, classes))
-        return Contents(called, parts, self._shape(base, names), label_names=words, notes=_notes(names))
-
-    def _shape(self, base: Path, names: Sequence[str]) -> tuple[int, int, int]:
-        """The images' own shape, from their headers; what the user gave is not looked for."""
-        settings = self.settings
-        if settings.size is not None and settings.channels is not None:
-            return (0, 0, settings.channels)
-        grey, sizes = True, dict[tuple[int, int], str]()  # with the first file of each
-        for name in names:
-            try:
-                header = read_header(self._blob(base, name))
-            except DataError:
-                continue  # decoding will count it, or stop at it
-            grey = grey and header.grey
-            sizes.setdefault((header.height, header.width), name)
-        if not sizes:
-            raise DataError(base, rule=f"none of its {len(names):,} image files can be read", way_out="check the files")
-        channels = 1 if grey else 3
-        if settings.size is None and len(sizes) > 1:
-            (one, first), (other, second) = list(sizes.items())[:2]
-            raise DataError(
-                base,
-                rule=f"images differ in size ({first} is {one[0]}x{one[1]}, {second} is {other[0]}x{other[1]})",
-                way_out="give one for all, such as --size 64",
-            )
-        height, width = next(iter(sizes))
-        return height, width, channels
 
 
 class _Blobs(Sequence[Blob]):
@@ -149,20 +128,19 @@ def _tops(names: Sequence[str]) -> set[str]:
 def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int]:
     """Names by split, and which part of a name is then its class folder."""
     tops = _tops(names)
-    known = _NAMED
     loose = sorted(top for top in tops if not top.endswith("/"))
-    if "train/" in tops and len(tops & known) > 1 and loose:
+    if "train/" in tops and len(tops & _NAMED) > 1 and loose:
         raise DataError(
             base,
-            rule=f"has the splits {', '.join(sorted(tops & known))} and {loose[0]} beside them, of which "
+            rule=f"has the splits {', '.join(sorted(tops & _NAMED))} and {loose[0]} beside them, of which "
             "no split is told",
             way_out="move it into one, or away",
         )
-    if "train/" not in tops or not tops <= known:
+    if "train/" not in tops or not tops <= _NAMED:
         return {"train": list(names)}, 0
-    if len({name for name in _SPLITS if _SPLITS[name] == "valid"} & {top.rstrip("/") for top in tops}) > 1:
+    if len({name for name in SPLITS if SPLITS[name] == "valid"} & {top.rstrip("/") for top in tops}) > 1:
         raise DataError(base, rule="has more than one of val, valid and validation", way_out="keep one of them")
-    by_split = {split: [n for n in names if _SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")}
+    by_split = {split: [n for n in names if SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")}
     return {split: mine for split, mine in by_split.items() if mine}, 1
 
 

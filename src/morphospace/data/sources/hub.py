@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.decode import Chunk, Rule, decode_chunk, read_header
-from morphospace.data.sources.base import Contents, Part, SourceInfo, fingerprint
+from morphospace.data.sources.base import SPLITS, Contents, Part, SourceInfo, fingerprint, own_shape
 from morphospace.data.sources.folder import Folder
-from morphospace.errors import DataError, MissingExtra, SettingError
+from morphospace.errors import DataError, MissingExtra, one_line
 
-_SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "dev": "valid", "test": "test"}
+_SPLITS = SPLITS | {"dev": "valid"}
+_FIRST = 256  # images whose headers say what shape all have
 _IMAGE, _LABEL = ("image", "img", "images", "jpg", "png"), ("label", "labels", "cls", "fine_label", "class")
 
 
@@ -52,10 +52,6 @@ class _Rows:
         return str(path) if path.is_file() and any(path.is_relative_to(cache) for cache in caches) else b""
 
 
-def _decode(blobs: Sequence[bytes | str], rule: Rule) -> Chunk:
-    return decode_chunk(blobs, rule)
-
-
 class Hub(Folder):
     """`hub:OWNER/NAME`, or `hub:PATH` of a local copy.
 
@@ -71,19 +67,12 @@ class Hub(Folder):
         shape=None,
         where="https://huggingface.co/datasets",
     )
-    needs_path = True
-    takes = ("classes",)
-
-    def _named(self) -> str:
-        text = self.settings.data.partition(":")[2]
-        if not text:
-            raise SettingError("data", self.settings.data, "names no data set", "write hub:OWNER/NAME")
-        return text
+    form = ("data set", "OWNER/NAME")
 
     @functools.cached_property
     def _copy(self) -> Path | None:
         """The folder of a local copy, if there is one."""
-        text = self._named()
+        text = self._text()
         places = [Path(text).expanduser()]
         if self.root is not None and not Path(text).is_absolute():
             places += [self.root / text, self.root / text.split("/")[-1]]
@@ -111,11 +100,11 @@ class Hub(Folder):
         return self._copy is not None
 
     def identity(self) -> str:
-        return str(self._copy.resolve()) if self._copy else self._named()
+        return str(self._copy.resolve()) if self._copy else self._text()
 
     def inputs(self) -> Mapping[str, Any]:
         if self._copy is None:
-            return {"hub": self._named()}
+            return {"hub": self._text()}
         if self._parquet:
             files = [str(f.relative_to(self._copy)) for mine in self._parquet.values() for f in mine]
             return fingerprint(self._copy, files)
@@ -130,20 +119,19 @@ class Hub(Folder):
 
     def _tables(self) -> Mapping[str, Any]:
         """Tables by split."""
-        if self._copy is None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self._named()):
+        if self._copy is None and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self._text()):
             raise DataError("data", self.settings.data, "neither a folder nor OWNER/NAME", "check it")
         datasets = _datasets()
         try:
             if self._copy is None:
-                return datasets.load_dataset(self._named())
+                return datasets.load_dataset(self._text())
             files = {split: [str(f) for f in mine] for split, mine in self._parquet.items()}
             cache = str(self.cache / "datasets")
             return datasets.load_dataset("parquet", data_files=files, cache_dir=cache)
         except Exception as error:  # it raises whatever its many libraries do
-            reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
             raise DataError(
                 self.settings.data,
-                rule=f"cannot be loaded ({type(error).__name__}: {reason})",
+                rule=f"cannot be loaded ({type(error).__name__}: {one_line(error)})",
                 way_out="check the name and the network, or give the folder of a copy",
             ) from None
 
@@ -168,33 +156,18 @@ class Hub(Folder):
                 classes = tuple(getattr(table.features[label], "names", None) or ()) or classes
                 if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0:
                     labels = None
-            shape = shape or self._own_shape(rows)
-            parts[split] = Part(files=rows, labels=labels, names=_Numbered(name, len(rows)), chunk=_decode)
+            numbers = _Numbered(name, len(rows))
+            first = zip(map(numbers.__getitem__, range(_FIRST)), rows[:_FIRST])
+            shape = shape or own_shape(
+                self.settings.data, first, self.settings, images="first images", way_out="check the column"
+            )
+            parts[split] = Part(files=rows, labels=labels, names=numbers)
         if "train" not in parts or shape is None:
             raise DataError(self.settings.data, rule="has no split 'train' with images", way_out="give another set")
         if any(part.labels is None for part in parts.values()):
-            parts = {s: Part(files=p.files, names=p.names, chunk=_decode) for s, p in parts.items()}
+            parts = {s: Part(files=p.files, names=p.names) for s, p in parts.items()}
             classes = ()
-        return Contents(self._named().rstrip("/").split("/")[-1], parts, shape, label_names=classes)
-
-    def _own_shape(self, rows: _Rows) -> tuple[int, int, int]:
-        settings = self.settings
-        if settings.size is not None and settings.channels is not None:
-            return (0, 0, settings.channels)
-        headers = []
-        for blob in rows[:256]:
-            try:
-                headers.append(read_header(blob))
-            except DataError:
-                continue
-        if not headers:
-            raise DataError(self.settings.data, rule="none of its first images can be read", way_out="check the column")
-        sizes = {(h.height, h.width) for h in headers}
-        if settings.size is None and len(sizes) > 1:
-            raise DataError(
-                self.settings.data, rule="images differ in size", way_out="give one for all, such as --size 64"
-            )
-        return (*sizes.pop(), 1 if all(h.grey for h in headers) else 3)
+        return Contents(self._text().rstrip("/").split("/")[-1], parts, shape, label_names=classes)
 
 
 class _Numbered(Sequence[str]):

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, fingerprint
+from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, damaged, fingerprint
 from morphospace.data.sources.download import download
-from morphospace.errors import DataError
+from morphospace.errors import DataError, one_line
 
 _STEMS = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -39,22 +39,17 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
             head = stream.read(4 + 4 * dimensions)
             sizes = [int.from_bytes(head[4 * i + 4 : 4 * i + 8], "big") for i in range(dimensions)]
             if len(head) < 4 + 4 * dimensions or int.from_bytes(head[:4], "big") != _MAGIC[kind]:
-                raise DataError(
-                    path, rule=f"not an IDX file of {kind} (it starts {head[:4].hex()!r})", way_out="fetch it again"
-                )
+                raise damaged(path, f"not an IDX file of {kind} (it starts {head[:4].hex()!r})")
             if not 0 < sizes[0] <= _MOST or sizes[1:] not in ([], [_SIDE, _SIDE]):
                 shape = "x".join(map(str, sizes))
-                raise DataError(
-                    path, rule=f"its header says {shape}, must be N or Nx{_SIDE}x{_SIDE}", way_out="fetch it again"
-                )
+                raise damaged(path, f"its header says {shape}, must be N or Nx{_SIDE}x{_SIDE}")
             want = int(np.prod(sizes))
             data = stream.read(want + 1)  # one more: to see trailing bytes, and to make gzip check its sum
     except (OSError, EOFError, zlib.error) as error:  # gzip.BadGzipFile is an OSError
-        reason = " ".join(str(error).split())
-        raise DataError(path, rule=f"cannot be read ({reason})", way_out="fetch it again") from None
+        raise damaged(path, f"cannot be read ({one_line(error)})") from None
     if len(data) != want:
         what = "is cut off" if len(data) < want else "has bytes after its end"
-        raise DataError(path, rule=f"{what} (its header promises {want:,} bytes)", way_out="fetch it again")
+        raise damaged(path, f"{what} (its header promises {want:,} bytes)")
     return np.frombuffer(data, np.uint8).reshape(sizes)
 
 
@@ -74,15 +69,11 @@ class IdxSource(Source):
     def _files(self, folder: Path) -> dict[tuple[str, str], Path]:
         found = {}
         for key, stem in _STEMS.items():
-            for name in (
-                stem,
-                stem + ".gz",
-                stem.replace("-idx", ".idx"),
-                stem.replace("-idx", ".idx") + ".gz",
-            ):
-                if (folder / name).is_file():
-                    found[key] = folder / name
-                    break
+            other = stem.replace("-idx", ".idx")
+            places = [folder / name for name in (stem, stem + ".gz", other, other + ".gz")]
+            file = next((place for place in places if place.is_file()), None)
+            if file is not None:
+                found[key] = file
         return found
 
     def _find(self) -> dict[tuple[str, str], Path] | None:
@@ -95,8 +86,7 @@ class IdxSource(Source):
 
     def _manual(self) -> str:
         names = ", ".join(f"{stem}.gz" for stem in _STEMS.values())
-        folder = self.root / self.folders[0] if self.root else self.cache
-        return f"put {names} from {self.info.where} into {folder}"
+        return f"put {names} from {self.info.where} into {self._target()}"
 
     def _target(self) -> Path:
         return self.root / self.folders[0] if self.root else self.cache
@@ -121,9 +111,8 @@ class IdxSource(Source):
         missing = [_STEMS[key] for key in _STEMS if key not in found]
         if missing:
             folder = next(iter(found.values())).parent
-            raise DataError(
-                self.info.name, rule=f"{folder} lacks {' and '.join(missing)} (.gz or not)", way_out="put it there"
-            )
+            rule = f"{folder} lacks {' and '.join(missing)} (.gz or not)"
+            raise DataError(self.info.name, rule=rule, way_out="put it there")
         return found
 
     def inputs(self) -> Mapping[str, Any]:
@@ -138,16 +127,11 @@ class IdxSource(Source):
             images = read_idx(found[split, "images"], "images")
             labels = read_idx(found[split, "labels"], "labels")
             if len(images) != len(labels):
-                raise DataError(
-                    self.info.name,
-                    rule=f"{split} has {len(images):,} images but {len(labels):,} labels",
-                    way_out="fetch both again",
-                )
+                rule = f"{split} has {len(images):,} images but {len(labels):,} labels"
+                raise DataError(self.info.name, rule=rule, way_out="fetch both again")
             if labels.max() >= len(self.classes):
-                file = found[split, "labels"]
-                raise DataError(
-                    file, rule=f"has label {labels.max()}, must be below {len(self.classes)}", way_out="fetch it again"
-                )
+                rule = f"has label {labels.max()}, must be below {len(self.classes)}"
+                raise damaged(found[split, "labels"], rule)
             parts[split] = Part(images=images[..., None], labels=labels.astype(np.int64))
         return Contents(self.info.name, parts, (_SIDE, _SIDE, 1), label_names=self.classes)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from morphospace.errors import DataError
+from morphospace.errors import DataError, one_line
 
 MOST_BYTES = 256 << 20  # of one member, and of what is read at once, whatever a header claims
 _BLOCK = 1 << 20
@@ -81,10 +81,8 @@ class _Remote:
         self.size = self.size or int(self._answer.headers.get("Content-Length") or 0)
 
     def _failed(self, error: Exception) -> DataError:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        return DataError(
-            self.url, rule=f"cannot be read ({reason})", way_out="check the address and the network, nothing was kept"
-        )
+        way_out = "check the address and the network, nothing was kept"
+        return DataError(self.url, rule=f"cannot be read ({one_line(error)})", way_out=way_out)
 
     def read(self, count: int) -> bytes:
         parts, tried = [], 1

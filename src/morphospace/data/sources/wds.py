@@ -16,11 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from morphospace.data.decode import Blob, Chunk, Rule, decode_chunk, read_header
-from morphospace.data.sources.base import Contents, Part, Sample, Source, SourceInfo, fingerprint
+from morphospace.data.decode import Blob, Chunk, Rule, decode_chunk
+from morphospace.data.sources.base import (
+    SPLITS,
+    Contents,
+    Part,
+    PathSource,
+    Sample,
+    SourceInfo,
+    fingerprint,
+    readable_headers,
+)
 from morphospace.data.sources.folder import ENDINGS
 from morphospace.data.sources.tars import BROKEN, MOST_BYTES, members, opened
-from morphospace.errors import DataError, SettingError
+from morphospace.errors import DataError, SettingError, one_line
 
 _IMAGES = tuple(ending[1:] for ending in ENDINGS)
 _TABLES = ("cls", "json", "txt")
@@ -28,7 +37,6 @@ _MOST_TABLE_BYTES = 1 << 20
 _MOST_SHARDS = 100_000
 _FIRST = 256  # samples that tell what the others are like
 _LABELS = ("label", "cls", "class")
-_SPLITS = {"train": "train", "valid": "valid", "validation": "valid", "val": "valid", "test": "test"}
 _PARTS = re.compile(r"((?:.*/)?[^/.][^/.]*)\.([^/]+)", re.S)  # a sample's name ends at its first dot
 
 
@@ -88,15 +96,14 @@ class _Samples:
                     for name, files in _grouped(stream, called):
                         held += 1
                         if size:
-                            self.share = (number + min(1.0, _told(stream) / size)) / len(self.shards)
+                            self.share = (number + min(1.0, _bytes_read(stream) / size)) / len(self.shards)
                         yield self._sample(f"{called}/{name}", files)
                 finally:
                     stream.close()
             except DataError:  # of the network, or a name that climbs: no matter of one sample or shard
                 raise
             except BROKEN as error:
-                reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-                yield Sample(b"", called, wrong=f"{reason}; {held:,} samples of this shard were read")
+                yield Sample(b"", called, wrong=f"{one_line(error)}; {held:,} samples of this shard were read")
 
     def _sample(self, name: str, files: Mapping[str, bytes | str]) -> Sample:
         try:
@@ -128,9 +135,9 @@ class _Samples:
     def _label(self, name: str, files: Mapping[str, Any], said: Mapping[str, Any]) -> int | str | None:
         if "cls" in files:
             return _class(files["cls"])
-        told = next((said[key] for key in _LABELS if isinstance(said.get(key), int | str)), None)
-        if told is not None and not isinstance(told, bool):
-            return _class(str(told).encode())
+        label = next((said[key] for key in _LABELS if isinstance(said.get(key), int | str)), None)
+        if label is not None and not isinstance(label, bool):
+            return _class(str(label).encode())
         if not self.classes:
             return None
         if "txt" in files:
@@ -139,7 +146,7 @@ class _Samples:
         return folder[0] if folder else None
 
 
-def _told(stream: Any) -> int:
+def _bytes_read(stream: Any) -> int:
     return stream.at if hasattr(stream, "at") else stream.tell()
 
 
@@ -193,27 +200,18 @@ def _grouped(stream: Any, called: str) -> Iterator[tuple[str, dict[str, bytes | 
 
 def _decode(blobs: Sequence[Blob], rule: Rule, *, one_size: tuple[int, int] | None, grey: bool) -> Chunk:
     """Decode; where the user gave no size, all must be of the first one's, and without `channels` all as grey."""
-    for blob in blobs if one_size is not None or grey else ():
-        try:
-            header = read_header(blob)
-        except DataError:
-            continue  # decoding will count it
+    for _, header in readable_headers(("", blob) for blob in blobs) if one_size is not None or grey else ():
         size = header.height, header.width
         if grey and not header.grey:
-            raise DataError(
-                "wds",
-                rule="the first images are grey and others are not",
-                way_out="give --channels 3, or 1 to make all grey",
-            )
+            wrong = "the first images are grey and others are not"
+            raise DataError("wds", rule=wrong, way_out="give --channels 3, or 1 to make all grey")
         if one_size is not None and size != one_size:
-            both = " and ".join(f"{height}x{width}" for height, width in (one_size or size, size))
-            raise DataError(
-                "wds", rule=f"images differ in size ({both})", way_out="give one for all, such as --size 64"
-            )
+            wrong = f"images differ in size ({one_size[0]}x{one_size[1]} and {size[0]}x{size[1]})"
+            raise DataError("wds", rule=wrong, way_out="give one for all, such as --size 64")
     return decode_chunk(blobs, rule)
 
 
-class Wds(Source):
+class Wds(PathSource):
     """`wds:SHARDS`: tar shards with names such as `set-{000..012}.tar`, `folder/*.tar`, a folder, or an address.
 
     Shards whose names begin with `train`, `val` (or `valid`, `validation`) and `test` are splits when all are one of
@@ -229,15 +227,12 @@ class Wds(Source):
         shape=None,
         where="your own files, or any server",
     )
-    needs_path = True
     takes = ("classes",)
+    form = ("shards", "PATH-{000..012}.tar")
 
-    def _shards(self) -> list[Path | str]:
-        text = self.settings.data.partition(":")[2]
-        if not text:
-            raise SettingError("data", self.settings.data, "names no shards", "write wds:PATH-{000..012}.tar")
+    def _found(self) -> list[Path | str]:
         found: list[Path | str] = []
-        for name in expand(text):
+        for name in expand(self._text()):
             path = Path(name).expanduser()
             if re.match("https?://", name):
                 found.append(name)
@@ -253,27 +248,21 @@ class Wds(Source):
             raise DataError("data", self.settings.data, what, "check the path, its braces and its stars")
         return found
 
-    def here(self) -> bool:
-        try:
-            return bool(self._shards())
-        except (DataError, SettingError):
-            return False
-
     def identity(self) -> str:
-        return json.dumps([place if isinstance(place, str) else str(place.resolve()) for place in self._shards()])
+        return json.dumps([place if isinstance(place, str) else str(place.resolve()) for place in self._found()])
 
     def inputs(self) -> Mapping[str, Any]:
         """Of paths, what tells that a file changed; an address is taken to stand for the same bytes always."""
-        shards = self._shards()
+        shards = self._found()
         paths = [place.resolve() for place in shards if isinstance(place, Path)]
-        told: dict[str, Any] = {"addresses": len(shards) - len(paths)}
+        state: dict[str, Any] = {"addresses": len(shards) - len(paths)}
         if paths:
             base = Path(os.path.commonpath([path.parent for path in paths]))
-            told |= fingerprint(base, [path.relative_to(base).as_posix() for path in paths])
-        return told
+            state |= fingerprint(base, [path.relative_to(base).as_posix() for path in paths])
+        return state
 
     def read(self) -> Contents:
-        splits = _by_split(self._shards())
+        splits = _by_split(self._found())
         classes = self.settings.classes
         first = list(itertools.islice(_Samples(splits["train"], classes), _FIRST))
         whole = [sample for sample in first if not sample.wrong]
@@ -296,16 +285,10 @@ class Wds(Source):
 
     def _shape(self, first: Sequence[Sample]) -> tuple[tuple[int, int, int], tuple[int, int] | None]:
         """The images' own shape, from the first headers, and the size that all must have if the user gave none."""
-        headers = []
-        for sample in first:
-            try:
-                headers.append(read_header(sample.image))
-            except DataError:
-                continue  # decoding will count it, or stop at it
+        headers = [header for _, header in readable_headers((sample.name, sample.image) for sample in first)]
         if not headers:
-            raise DataError(
-                self.settings.data, rule=f"none of its first {len(first):,} images can be read", way_out="check them"
-            )
+            rule = f"none of its first {len(first):,} images can be read"
+            raise DataError(self.settings.data, rule=rule, way_out="check them")
         shape = (headers[0].height, headers[0].width, 1 if all(h.grey for h in headers) else 3)
         return shape, shape[:2] if self.settings.size is None else None
 
@@ -318,9 +301,9 @@ def _called(shard: Path | str) -> str:
 
 def _by_split(shards: Sequence[Path | str]) -> dict[str, list[Path | str]]:
     words = [re.split(r"[-_.]", str(place).rpartition("/")[2])[0].lower() for place in shards]
-    if not set(words) <= set(_SPLITS) or "train" not in words:
+    if not set(words) <= set(SPLITS) or "train" not in words:
         return {"train": list(shards)}
-    named = [_SPLITS[word] for word in words]
+    named = [SPLITS[word] for word in words]
     return {
         split: [place for place, mine in zip(shards, named) if mine == split]
         for split in ("train", "valid", "test")

@@ -7,15 +7,13 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from morphospace.data.decode import Blob
-from morphospace.data.sources.base import SourceInfo, fingerprint
-from morphospace.data.sources.folder import ENDINGS, Folder
-from morphospace.errors import DataError, SettingError
+from morphospace.data.sources.base import SourceInfo
+from morphospace.data.sources.folder import ENDINGS, NO_IMAGE, ImageTree
+from morphospace.errors import DataError, one_line
 
 _MOST_BYTES = 256 << 20  # of one image file, unpacked
 
@@ -38,10 +36,10 @@ class _Member:
                 raise DataError(rule=f"unpacks to more than {_MOST_BYTES >> 20} MB")
             return archive.read(self.name)
         except (OSError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(rule=(" ".join(str(error).split()) or type(error).__name__)[:200]) from None
+            raise DataError(rule=one_line(error)) from None
 
 
-class Zipped(Folder):
+class Zipped(ImageTree):
     """`zip:PATH`, read as `folder:PATH` would be after unpacking; one top folder that holds all is passed over.
 
     An archive with an absolute name, one that climbs (`..`) or a link is refused, though nothing would be written.
@@ -54,16 +52,7 @@ class Zipped(Folder):
         shape=None,
         where="your own file",
     )
-    needs_path = True
-
-    def _base(self) -> Path:
-        text = self.settings.data.partition(":")[2]
-        if not text:
-            raise SettingError("data", self.settings.data, "names no file", "write zip:PATH")
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise DataError("data", self.settings.data, f"there is no file {path}", "give a .zip of images")
-        return path
+    hint = "give a .zip of images"
 
     @functools.cached_property
     def _members(self) -> dict[str, str]:
@@ -73,17 +62,13 @@ class Zipped(Folder):
             with zipfile.ZipFile(base) as archive:
                 infos = archive.infolist()
         except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise DataError(
-                base, rule=f"cannot be read as .zip ({' '.join(str(error).split())})", way_out="make it again"
-            ) from None
+            raise DataError(base, rule=f"cannot be read as .zip ({one_line(error)})", way_out="make it again") from None
         for info in infos:
             _refuse(base, info)
         full = [i.filename for i in infos if not i.is_dir() and i.filename.lower().endswith(ENDINGS)]
         full = sorted({n for n in full if not any(p.startswith((".", "__MACOSX")) for p in n.split("/"))})
         if not full:
-            raise DataError(
-                base, rule=f"has no image file ({', '.join(e[1:] for e in ENDINGS)})", way_out="check the archive"
-            )
+            raise DataError(base, rule=NO_IMAGE, way_out="check the archive")
         tops = {name.split("/")[0] for name in full}
         inside = len(tops) == 1 and all(name.count("/") > 1 for name in full)
         return {name.partition("/")[2] if inside else name: name for name in full}
@@ -93,10 +78,6 @@ class Zipped(Folder):
 
     def _blob(self, base: Path, name: str) -> Blob:
         return _Member(str(base.resolve()), self._members[name])
-
-    def inputs(self) -> Mapping[str, Any]:
-        base = self._base()
-        return fingerprint(base.parent, [base.name])
 
 
 def _refuse(base: Path, info: zipfile.ZipInfo) -> None:
