@@ -61,9 +61,8 @@ def test_uint8_round_trip(case: Case) -> None:
 def judge(engine: Engine, phase: Phase, step: int = 0) -> torch.Tensor:
     """Return a phase's loss on the first batch."""
     engine.memo = {}
-    turn = EngineTurn(engine, engine.clock, phase.name, 0, training=True)
-    engine.seed(step, phase.name, 0)
-    return phase.loss(engine.data.batch(0), turn).total()
+    engine.noise.start(step, phase.name, 0)
+    return phase.loss(engine.data.batch(0), engine.turn(phase.name)).total()
 
 
 @cases
@@ -89,7 +88,7 @@ def test_only_what_a_turn_learns_moves(case: Case) -> None:
     for phase in engine.phases:
         before = {name: p.detach().clone() for p, name in engine.names.items()}
         engine.memo = {}
-        engine.play([phase], engine.data.batch(0), engine.clock, 0)
+        engine.play([phase], engine.data.batch(0))
         learned = {engine.names[p] for p in engine.learned[phase.name]}
         changed = {name for p, name in engine.names.items() if not torch.equal(p, before[name])}
         assert changed and changed <= learned
@@ -107,7 +106,7 @@ def test_each_player_learns_on_eight_images(case: Case) -> None:
         likelihood = phase.validates
         for step in range(150 if likelihood else 60):
             engine.steps, engine.memo = step, {}
-            engine.play([phase], engine.data.batch(0), engine.clock, 0)
+            engine.play([phase], engine.data.batch(0))
         engine.steps = 0
         last = float(judge(engine, phase))
         if likelihood:

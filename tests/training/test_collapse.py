@@ -14,7 +14,7 @@ from morphospace.objectives.clock import Clock
 from morphospace.runs.checkpoints import load_checkpoint
 from morphospace.tools.train.train import Hooks
 from morphospace.training.collapse import CollapseStop
-from morphospace.training.events import Finished, Reported, remembered, reminded
+from morphospace.training.events import Finished, Reported, listener_states, load_listener_states
 from tests.cli.conftest import TINY, Morpho, morpho, quiet_place  # noqa: F401
 
 # A KL this dear is given up at once.
@@ -72,12 +72,12 @@ def test_listeners_remember_by_name() -> None:
     for _ in range(4):
         first(report(0.2))
     listeners = [print, first]
-    states = json.loads(json.dumps(remembered(listeners)))
+    states = json.loads(json.dumps(listener_states(listeners)))
     assert states == {"collapse": {"below": 4, "kl": 0.2}}
-    reminded([print, second], states)
+    load_listener_states([print, second], states)
     second(report(0.1))
     assert second.engine.stop
-    reminded([second], None)  # a checkpoint from before there were any
+    load_listener_states([second], None)  # a checkpoint from before there were any
 
 
 def test_a_collapsed_run_ends_early_once_and_for_all(tmp_path: Path) -> None:

@@ -349,12 +349,13 @@ def test_training_time_leaves_out_what_listeners_take(monkeypatch: pytest.Monkey
 
 def test_noise_is_drawn_for_all_processes_and_sliced() -> None:
     from morphospace.training.distributed import World
-    from morphospace.training.turn import EngineTurn
+    from morphospace.training.turn import Noise
 
     drawn: list[Tensor] = []
     for rank, size in ((0, 1), (0, 2), (1, 2)):
         made = engine(Toy({"a": Point()}, lambda t: [Phase("one", (t.players["a"],), pull(t.players["a"]))]))
-        made.world = World(rank, size)
-        made.seed(0, "one", 0)
-        drawn.append(EngineTurn(made, made.clock, "one", 0, True).normal(4 // size, 3))
+        made.noise = Noise(0, torch.device("cpu"), torch.float32, World(rank, size))
+        turn = made.turn("one")
+        turn.seed("one")
+        drawn.append(turn.normal(4 // size, 3))
     assert torch.equal(drawn[0], torch.cat(drawn[1:]))

@@ -34,7 +34,7 @@ def engine_of(settings: GANSettings, **more: object):
 
 
 def turn_of(engine, phase: str = "critic") -> EngineTurn:
-    turn = EngineTurn(engine, engine.clock, phase, 0, training=True)
+    turn = engine.turn(phase)
     turn.seed(phase)
     return turn
 

@@ -25,7 +25,7 @@ def engine_of(settings: VAESettings, **training: Any) -> Engine:
 
 def turn_of(engine: Engine, phase: str, training: bool = True) -> EngineTurn:
     engine.memo = {}
-    turn = EngineTurn(engine, engine.clock, phase, 0, training=training)
+    turn = engine.turn(phase, training=training)
     turn.seed(phase)
     return turn
 
@@ -175,7 +175,7 @@ def test_three_players_learn_from_the_same_moment() -> None:
     together.step()
     for number, name in enumerate(("encoder", "decoder", "critic")):
         alone = engine_of(settings)
-        alone.play([alone.phases[number]], alone.data.batch(0), alone.clock, 0)
+        alone.play([alone.phases[number]], alone.data.batch(0))
         wanted, found = alone.model.networks[name], together.model.networks[name]
         assert all(torch.equal(a, b) for a, b in zip(wanted.parameters(), found.parameters()))
 

@@ -1,4 +1,4 @@
-"""What training tells those who listen. Listeners save, draw and print; training itself owns no disk."""
+"""The events of training. Listeners save, draw and print; training itself writes no files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class State:
 
     Attributes:
         tensors: By file (`model`, `ema`, `optimizer`, `memory`), then by name.
-        numbers: Step, seconds and what the exactness hangs on; JSON values only.
+        numbers: Step, seconds, and the conditions under which a resumed run is exact; JSON values only.
     """
 
     tensors: Mapping[str, Mapping[str, Tensor]]
@@ -27,23 +27,23 @@ class State:
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened at a moment of training."""
+    """Something that happened at a moment of training."""
 
     clock: Clock
 
 
 @dataclass(frozen=True)
 class Resumed(Event):
-    """A saved state was loaded; training goes on from here."""
+    """A saved state was loaded; training continues from here."""
 
 
 @dataclass(frozen=True)
 class Progressed(Event):
-    """A second has gone by within a stretch; no number is read for it, so that nothing waits.
+    """A second has passed since the last event; no number is read from the device, so that nothing waits.
 
     Attributes:
         rate: Images/s since the last report.
-        total_images: Where the run ends.
+        total_images: Length of the run.
     """
 
     rate: float
@@ -52,14 +52,14 @@ class Progressed(Event):
 
 @dataclass(frozen=True)
 class Reported(Event):
-    """A stretch of training is over.
+    """The means of all terms since the last report.
 
     Attributes:
         seconds: Time spent in training steps since the run began, resumed parts included.
-        rate: Images/s over the stretch.
-        terms: Mean of every term over the stretch, named "phase/term".
-        total_images: Where the run ends.
-        due: Whether it is told because it is time to, and not because a signal has ended the stretch.
+        rate: Images/s since the last report.
+        terms: Mean of every term since the last report, named "phase/term".
+        total_images: Length of the run.
+        due: Whether the moment follows from the settings, and not from a signal.
     """
 
     seconds: float
@@ -84,11 +84,11 @@ class Validated(Event):
 
 @dataclass(frozen=True)
 class Scored(Event):
-    """The model was scored by metrics on the way.
+    """The model was scored by metrics during training.
 
     Attributes:
-        scores: By name; those of the model's own weights, where averaged ones are kept beside them, end in `@raw`.
-        seconds: What it took; no part of the training time.
+        scores: By name. Where weights are averaged, names that end in `@raw` are scores of the weights as trained.
+        seconds: Time that scoring took; not part of the training time.
     """
 
     scores: Mapping[str, Score]
@@ -97,11 +97,11 @@ class Scored(Event):
 
 @dataclass(frozen=True)
 class Checkpointed(Event):
-    """It is time to save.
+    """It is time to save a checkpoint.
 
     Attributes:
         state: What to save.
-        best: Whether this is the best so far, by the number that the run chooses by.
+        best: Whether this is the best so far, by the score that the run selects by.
     """
 
     state: State = field(repr=False)
@@ -110,7 +110,7 @@ class Checkpointed(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The run is over.
+    """The training run is over.
 
     Attributes:
         stopped: Why it ended early; empty at its natural end.
@@ -123,8 +123,8 @@ Listener = Callable[[Event], None]
 
 
 @runtime_checkable
-class Remembers(Protocol):
-    """A listener with something to remember over a resume: numbers, saved in every checkpoint under its name."""
+class KeepsState(Protocol):
+    """A listener with numbers that a resumed run needs; every checkpoint saves them under the listener's name."""
 
     name: str
 
@@ -133,14 +133,14 @@ class Remembers(Protocol):
     def load_state(self, state: Mapping[str, float]) -> None: ...
 
 
-def remembered(listeners: Iterable[object]) -> dict[str, Mapping[str, float]]:
-    """Return what listeners have to remember, by their names."""
-    return {listener.name: dict(listener.state()) for listener in listeners if isinstance(listener, Remembers)}
+def listener_states(listeners: Iterable[object]) -> dict[str, Mapping[str, float]]:
+    """Return the numbers of all listeners that keep any, by listener name."""
+    return {listener.name: dict(listener.state()) for listener in listeners if isinstance(listener, KeepsState)}
 
 
-def reminded(listeners: Iterable[object], states: object) -> None:
-    """Give listeners back what they remembered; one that was not there then begins anew."""
+def load_listener_states(listeners: Iterable[object], states: object) -> None:
+    """Give listeners their saved numbers back; a listener without saved numbers begins anew."""
     known = states if isinstance(states, Mapping) else {}
     for listener in listeners:
-        if isinstance(listener, Remembers) and listener.name in known:
+        if isinstance(listener, KeepsState) and listener.name in known:
             listener.load_state(known[listener.name])

@@ -1,4 +1,4 @@
-"""Which checkpoint is the best by one number, and when there has been no better one for long enough."""
+"""Which checkpoint is the best by one score, and when a run stops improving."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LOSS = "loss"
-"""What is chosen by unless told otherwise: the training objective on held-out images."""
+"""The default score: the training objective on held-out images."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A number that a checkpoint got.
+    """A checkpoint's score.
 
     Attributes:
-        value: The number.
+        value: The score.
         margin: Half the width of its interval; 0 where it has none.
     """
 
@@ -26,25 +26,24 @@ class Score:
 
 @dataclass
 class Selection:
-    """Keeps the best score, and counts the scorings since one that was better beyond doubt.
+    """Keeps the best score, and counts the scorings since the last clear improvement.
 
-    Two marks, because they answer two questions. The *best* is whatever was better at all: its checkpoint is kept. The
-    *reference*, which patience counts from, moves only by more than `delta`: many small gains in a row thus add up
-    against it, while chance alone does not move it.
+    The *best* score is any improvement: its checkpoint is kept. The *reference* score, which patience counts from,
+    changes only when a score beats it by more than `delta`. Several small improvements can add up to one; random
+    fluctuation below `delta` does not reset the count.
 
     Args:
-        by: Name of the number.
-        lower: Whether less of it is better.
-        patience: End the run after so many scorings in a row without a gain; 0 for never.
-        delta: How much better counts as a gain; the reference's own margin when None.
-        conditions: What else the number hangs on, in words; where a saved one hung on something else, the choice
-            begins anew.
+        by: Name of the score.
+        lower: Whether a lower score is better.
+        patience: End the run after so many scorings in a row without a clear improvement; 0 for never.
+        delta: How much better is a clear improvement; the reference's own margin when None.
+        conditions: What else the score depends on, in words; a saved selection under other conditions is dropped.
 
     Attributes:
-        best: The best value so far, and at how many images it came.
+        best: The best value so far, and after how many images it came.
         reference: The score that patience counts from.
-        waited: Scorings since.
-        former: By what a saved run chose, where the choice has begun anew.
+        waited: Scorings since the reference.
+        former: Name of the score that a saved run selected by, where its selection was dropped.
     """
 
     by: str = LOSS
@@ -58,12 +57,12 @@ class Selection:
     former: str = field(default="", init=False)
 
     def take(self, scores: Mapping[str, Score], images: int, *, due: bool = True) -> bool:
-        """Take note of a checkpoint's scores; return whether it is the best so far.
+        """Record a checkpoint's scores; return whether it is the best so far.
 
         Args:
-            scores: By name; without the number that is chosen by, nothing is noted.
+            scores: By name; nothing changes if the score `by` is not among them.
             images: Images seen.
-            due: Whether the moment follows from the settings. One where a signal fell does not, and changes nothing:
+            due: Whether the moment follows from the settings. A checkpoint that a signal asked for changes nothing:
                 interrupted or not, a run has the same best and ends at the same image.
         """
         score = scores.get(self.by)
@@ -81,7 +80,7 @@ class Selection:
 
     @property
     def needed(self) -> float:
-        """How much better than the reference a score must be to count as a gain."""
+        """How much better than the reference a clear improvement must be."""
         own = 0.0 if self.reference is None else self.reference.margin
         return own if self.delta is None else self.delta
 
@@ -91,21 +90,21 @@ class Selection:
 
     @property
     def reason(self) -> str:
-        """Why to end the run; empty while there is no reason."""
+        """Why to end the run; empty while it should continue."""
         if not self.patience or self.waited < self.patience:
             return ""
         best = "" if self.best is None else f"; the best, {self.best[0]:.4g}, came at image {self.best[1]:,}"
         return f"{self.by} has not become better by more than {self.needed:.3g} in {self.waited} scorings{best}"
 
     def state(self) -> dict[str, Any]:
-        """Return what a resumed run needs to know, as JSON values."""
+        """Return what a resumed run needs, as JSON values."""
         reference = None if self.reference is None else [self.reference.value, self.reference.margin]
         best = None if self.best is None else list(self.best)
         about = {"by": self.by, "conditions": self.conditions}
         return {**about, "best": best, "reference": reference, "waited": self.waited}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on where a saved run stood; a choice by something else begins anew."""
+        """Continue a saved selection; one by another score or under other conditions is dropped."""
         self.best, self.reference, self.waited = None, None, 0
         if (state["by"], state["conditions"]) != (self.by, self.conditions):
             self.former = str(state["by"])
@@ -115,3 +114,12 @@ class Selection:
         if state["reference"] is not None:
             self.reference = Score(*map(float, state["reference"]))
         self.waited = int(state["waited"])
+
+
+def saved_selection(numbers: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a checkpoint's selection; older checkpoints hold only the best loss, as `best`."""
+    if selection := numbers.get("selection"):
+        return selection
+    best = numbers.get("best")
+    known, reference = (None, None) if best is None else ([best, numbers["images"]], [best, 0.0])
+    return {"by": LOSS, "conditions": "", "best": known, "reference": reference, "waited": 0}

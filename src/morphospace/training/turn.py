@@ -1,49 +1,80 @@
-"""One phase's one update, as its loss sees it."""
+"""What a phase's loss sees of the engine: the clock, random numbers by purpose, and what turns of a step share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from morphospace.objectives.clock import Clock
-
-if TYPE_CHECKING:
-    from morphospace.training.engine import Engine
-
+from morphospace.randomness import stream
+from morphospace.training.distributed import World
 
 T = TypeVar("T")
 
+Memo = dict[str, tuple[object, frozenset[nn.Module]]]
+"""What the turns of one step share, by key, each with the modules that it was made by."""
 
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Random numbers that depend on a seed and a purpose alone, whatever was drawn before.
+
+    Attributes:
+        seed: The run's seed.
+        device: Where numbers are made.
+        dtype: Their type.
+        world: This process among others.
+    """
+
+    seed: int
+    device: torch.device
+    dtype: torch.dtype
+    world: World
+
+    def start(self, *purpose: int | str) -> None:
+        """Start the stream of random numbers that `purpose` names."""
+        seed = stream(self.seed, *purpose)
+        # Not torch.manual_seed: it formats a stack trace for its lazy CUDA calls, 0.1 ms and more.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.default_generators[self.device.index or 0].manual_seed(seed)
+
+    def draw(self, make: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        """Draw numbers for the global batch and return this process's slice: two processes equal one twice as large."""
+        mine, *rest = shape
+        numbers = make(mine * self.world.size, *rest, device=self.device, dtype=self.dtype)
+        return numbers[self.world.rank * mine : (self.world.rank + 1) * mine]
+
+
+@dataclass(slots=True)
 class EngineTurn:
     """One phase's one update; see `objectives.phase.Turn` for what each member promises."""
 
-    def __init__(self, engine: Engine, clock: Clock, phase: str, index: int, training: bool) -> None:
-        self.engine, self.clock, self.phase, self.index, self.training = engine, clock, phase, index, training
+    noise: Noise
+    memo: Memo
+    clock: Clock
+    phase: str
+    index: int
+    training: bool = True
 
     def seed(self, purpose: str) -> None:
-        self.engine.seed(self.clock.step, purpose, self.index)
-
-    def draw(self, make: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        world = self.engine.world
-        mine, *rest = shape
-        # Drawn for all processes, of which this one keeps its slice: two of them equal one at twice the batch.
-        drawn = make(mine * world.size, *rest, device=self.engine.device, dtype=self.engine.dtype)
-        return drawn[world.rank * mine : (world.rank + 1) * mine]
+        """Start the stream of `purpose` at this step and turn."""
+        self.noise.start(self.clock.step, purpose, self.index)
 
     def normal(self, *shape: int) -> Tensor:
-        return self.draw(torch.randn, shape)
+        return self.noise.draw(torch.randn, shape)
 
     def uniform(self, *shape: int) -> Tensor:
-        return self.draw(torch.rand, shape)
+        return self.noise.draw(torch.rand, shape)
 
     def once(self, key: str, make: Callable[[], T], by: Sequence[nn.Module]) -> T:
-        made = self.engine.memo
         slot = f"{key}/{self.index}"
-        if slot not in made:
+        if slot not in self.memo:
             self.seed(key)
-            made[slot] = (make(), frozenset(by))
+            self.memo[slot] = (make(), frozenset(by))
         self.seed(self.phase)
-        return made[slot][0]  # type: ignore[return-value]
+        return self.memo[slot][0]  # type: ignore[return-value]
