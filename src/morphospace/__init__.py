@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from morphospace.tools.sample import Reconstructions, SampleGrid, reconstruct, sample, sample_grid, sample_masks
     from morphospace.tools.score import Scored, score
     from morphospace.tools.sweep.sweep import Sweep, sweep
-    from morphospace.tools.train.train import resume, train
+    from morphospace.tools.train.train import Hooks, resume, train
     from morphospace.tools.walk.interpolate import Walk, interpolate
     from morphospace.tools.walk.morph import Morph, morph
     from morphospace.training.settings import TrainingSettings
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "train": "tools.train.train",
     "resume": "tools.train.train",
+    "Hooks": "tools.train.train",
     "sweep": "tools.sweep.sweep",
     "Sweep": "tools.sweep.sweep",
     "load": "runs.run",
@@ -154,6 +155,7 @@ __all__ = [
     "AttributeWalk",
     "Combined",
     "Diagnosis",
+    "Hooks",
     "Configuration",
     "DataSettings",
     "TrainingSettings",

@@ -15,13 +15,16 @@ from cyclopts import App, CycloptsError, Group
 
 from morphospace import __version__
 from morphospace.cli.errors import explain
-from morphospace.cli.flags import split_lists
+from morphospace.cli.flags import split_lists, without_plugins
 from morphospace.cli.talk import Answer, Talk
 from morphospace.errors import MorphospaceError
 
 HELP = """Train, explore and judge latent-variable image models: autoencoders, VAEs and GANs.
 
-Begin with `morpho demo`, or `morpho train vae --data digits --size 32 --out runs/digits`."""
+Begin with `morpho demo`, or `morpho train vae --data digits --size 32 --out runs/digits`.
+
+Every command takes --plugin MODULE: a Python module, in this folder or installed, that adds models, sources, metrics
+or tools. May be given several times."""
 
 # Verb: where it is, and its line in the help. The modules are loaded when their verb is called.
 VERBS = {
@@ -96,7 +99,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
     Args:
         tokens: The arguments, sys.argv's when None.
     """
-    words = split_lists(sys.argv[1:] if tokens is None else tokens)
+    words = list(sys.argv[1:] if tokens is None else tokens)
     talk = Talk(as_json="--json" in words, quiet=os.environ.get("RANK", "0") != "0")
     try:
         code = _run(words, talk)
@@ -112,6 +115,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str], talk: Talk) -> int:
     """Parse and call; every expected failure becomes one line."""
     try:
+        words = split_lists(without_plugins(words))
         command, bound, ignored = build(words).parse_args(
             list(words), exit_on_error=False, print_error=False, verbose=False
         )

@@ -57,7 +57,7 @@ def explain(error: CycloptsError, verbs: Sequence[str], words: Sequence[str]) ->
 def _unknown_option(error: UnknownOptionError) -> str:
     word = (error.token.keyword or error.token.value).partition("=")[0]
     known = [name for argument in error.argument_collection if argument.parse for name in argument.names]
-    owners = [name for name, cls in ZOO.items() if word in map(flag_for, documentation(cls))]
+    owners = [name for name, cls in ZOO.loaded.items() if word in map(flag_for, documentation(cls))]
     close = difflib.get_close_matches(word, known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     if owners and (error.command_chain or [""])[0] in OF_A_MODEL:

@@ -12,14 +12,15 @@ import re
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter, Token
 
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
-from morphospace.ranges import Range, marks_of
-from morphospace.runs.configuration import as_written, fields_of
+from morphospace.plugins import plug
+from morphospace.runs.configuration import as_written, fields_of, recipe_named
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 
@@ -112,15 +113,10 @@ def flags_of(
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     lines = documentation(cls)
     return [
-        _flag(name, hint, defaults[name], " ".join([lines.get(name, ""), *_range(cls, name)]), GROUPS.get(group))
+        _flag(name, hint, defaults[name], lines.get(name, ""), GROUPS.get(group))
         for name, hint in fields_of(cls).items()
         if (only is None or name in only) and name not in leave
     ]
-
-
-def _range(cls: type, name: str) -> list[str]:
-    """Return a field's range in words, for the help: [from 1 to 64]."""
-    return [f"[{found.words}]" for found in marks_of(cls, name, Range)[:1]]
 
 
 def given_of(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,8 +148,9 @@ def with_flags(function: Callable[..., Any], flags: Iterable[inspect.Parameter])
 
 
 def _fields() -> dict[str, Any]:
-    """Return the types of every setting there is, by name."""
-    return {name: hint for cls in (*ZOO.values(), *SECTIONS.values()) for name, hint in fields_of(cls).items()}
+    """Return the types of every setting there is, by name; of the models of packages, where one has been loaded."""
+    classes = (*ZOO.loaded.values(), *SECTIONS.values())
+    return {name: hint for cls in classes for name, hint in fields_of(cls).items()}
 
 
 def list_flags() -> set[str]:
@@ -176,6 +173,7 @@ def split_lists(tokens: Sequence[str]) -> list[str]:
     """
     if not tokens or tokens[0] not in OF_SETTINGS:
         return list(tokens)  # `evaluate --metrics fd,kid` takes one text
+    ZOO.load([*tokens, *_models_of_recipes(tokens)])
     listed, split, inside = list_flags(), [], False
     for token in tokens:
         flag, equals, value = token.partition("=")
@@ -187,6 +185,37 @@ def split_lists(tokens: Sequence[str]) -> list[str]:
             inside = token in listed
         split += _words(token) if inside and not token.startswith("--") else [token]
     return split
+
+
+def without_plugins(tokens: Sequence[str]) -> list[str]:
+    """Import the modules that `--plugin MODULE` names, and return the other words.
+
+    Raises:
+        SettingError: If a module cannot be imported, or none is given.
+    """
+    others: list[str] = []
+    words = iter(tokens)
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag != "--plugin":
+            others.append(word)
+            continue
+        module = value if equals else next(words, "")
+        if not module or module.startswith("-"):
+            raise SettingError("--plugin", rule="needs a value", way_out="give the name of a Python module")
+        plug(module)
+    return others
+
+
+def _models_of_recipes(tokens: Sequence[str]) -> list[str]:
+    """Return the models that the recipes on a command line are for."""
+    found: list[str] = []
+    for before, token in zip(["", *tokens], tokens):
+        flag, equals, value = token.partition("=")
+        recipe = value if equals and flag == "--recipe" else token if before == "--recipe" else ""
+        with suppress(SettingError):  # whoever reads the recipe says what is wrong with it
+            found.append(str(recipe_named(recipe).sections.get("model", {}).get("name")) if recipe else "")
+    return found
 
 
 def _words(text: str) -> list[str]:

@@ -20,6 +20,7 @@ from morphospace.data.sizes import parse_background, parse_size
 from morphospace.data.sources import SOURCES, Source, SourceInfo, open_source
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError, nearest
+from morphospace.plugins import BRING_IT
 
 Say = Callable[[str], None]
 _SHOWN = 20
@@ -88,7 +89,7 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
     path = Path(settings.data).expanduser()
     if not path.exists():
         known = nearest(settings.data.partition(":")[0], SOURCES)
-        raise DataError("data", settings.data, f"neither a source nor the folder of a pack{known}")
+        raise DataError("data", settings.data, f"neither a source nor the folder of a pack{known}", BRING_IT)
     if not (path / "manifest.json").exists():
         raise DataError("data", settings.data, "is not a pack", f"for a folder of images write folder:{settings.data}")
     if out is not None:

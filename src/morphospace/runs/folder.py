@@ -17,6 +17,7 @@ from typing import Any
 from morphospace.runs.configuration import Configuration, resolve, toml_of
 from morphospace.files import write_text, writing
 from morphospace.errors import RunError, SettingError, require
+from morphospace.plugins import NotHere
 
 
 
@@ -67,7 +68,7 @@ class RunFolder:
         """Read the folder of an existing run.
 
         Raises:
-            RunError: There is none, or its run.toml is broken.
+            RunError: If there is none, its run.toml is broken, or no package here brings its model.
         """
         file = path / "run.toml"
         if not file.is_file():
@@ -78,6 +79,8 @@ class RunFolder:
             missing = [name for name in NEEDED if name not in facts]
             require(not missing, "run", "", f"lacks {', '.join(missing)}")
             return cls(path, resolve(recipe=str(file)), facts)
+        except NotHere as error:
+            raise RunError("run", str(path), f"its {error}") from error
         except (SettingError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise RunError("run", str(path), f"run.toml is broken ({error})") from error
 

@@ -42,6 +42,11 @@ class Run:
     checkpoint: Path
     raw: bool = False
 
+    def __repr__(self) -> str:
+        facts, (height, width, channels) = self.folder.facts, self.folder.shape
+        seen = f"{self.images:,} images seen{', raw weights' if self.raw else ''}"
+        return f"{self.configuration.model.name} of {facts['data']}, {height}x{width}x{channels}, {seen}: {self.path}"
+
     @property
     def images(self) -> int:
         """Images it had seen at the checkpoint taken."""

@@ -1,6 +1,6 @@
-"""The register of the zoo, and what every member's settings have in common; free of torch.
+"""The models by name, and the settings that all of them have; free of torch.
 
-A zoo member is one settings class, registered by its decorator in a `settings_*.py`, and one file beside this one.
+A model is one settings class, registered by the decorator `member`, and the class that it names as its implementation.
 """
 
 from __future__ import annotations
@@ -8,41 +8,46 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from morphospace.errors import SettingError, nearest
-from morphospace.ranges import Above, Below, Between, check_ranges
-from morphospace.roles import Role
+from morphospace.errors import nearest, require
+from morphospace.plugins import BRING_IT, NotHere, Registry
 
 if TYPE_CHECKING:
     from morphospace.models.conditioning import Conditioning
     from morphospace.models.contract import Model
 
 
-ZOO: dict[str, type[ModelSettings]] = {}
+ZOO: Registry[type[ModelSettings]] = Registry("model")
 
 S = TypeVar("S", bound="type[ModelSettings]")
 
 
-def member(name: str, implementation: str, paper: str) -> Callable[[S], S]:
-    """Register a settings class as zoo member `name`, implemented by `implementation` ("module:Class")."""
+def member(name: str, implementation: str, paper: str = "") -> Callable[[S], S]:
+    """Register a settings class as the settings of a model.
+
+    Args:
+        name: What the command line and the API call the model.
+        implementation: Its class, as "module:Class"; imported when the model is built, never for a help.
+        paper: Authors and year, for the list of models.
+    """
 
     def register(cls: S) -> S:
         cls.name, cls.implementation, cls.paper = name, implementation, paper
-        ZOO[name] = cls
+        ZOO.register(name, cls, cls.__module__)
         return cls
 
     return register
 
 
 def settings_class(name: str) -> type[ModelSettings]:
-    """Return the settings class of zoo member `name`.
+    """Return the settings class of the model `name`.
 
     Raises:
-        SettingError: There is no such member; the message names the nearest one.
+        NotHere: If there is no such model here, or the package that brings it cannot be imported.
     """
     if name not in ZOO:
-        raise SettingError("model", name, f"no such model{nearest(name, ZOO)}", "see `morpho models`")
+        raise NotHere("model", name, f"no such model here{nearest(name, ZOO)}", f"see `morpho models`; {BRING_IT}")
     return ZOO[name]
 
 
@@ -64,15 +69,18 @@ class ModelSettings:
     implementation: ClassVar[str]
     paper: ClassVar[str]
 
-    latent_dim: Annotated[int, Role.FIT, Between(1, 65_536)] = 32
-    lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-3
-    optimizer: Annotated[Literal["adam", "adamw", "rmsprop"], Role.FIT] = "adam"
-    betas: Annotated[tuple[Annotated[float, Below(0, 1)], Annotated[float, Below(0, 1)]], Role.FIT] = (0.9, 0.999)
-    weight_decay: Annotated[float, Role.FIT, Below(0, 10)] = 0.0
-    init: Annotated[Literal["default", "dcgan", "wide"], Role.FIT] = "default"
+    latent_dim: int = 32
+    lr: float = 1e-3
+    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    init: Literal["default", "dcgan", "wide"] = "default"
 
     def __post_init__(self) -> None:
-        check_ranges(type(self), vars(self))
+        require(1 <= self.latent_dim <= 65_536, "latent_dim", self.latent_dim, "must be from 1 to 65536")
+        require(0 < self.lr <= 10, "lr", self.lr, "must be positive and at most 10")
+        require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "both must be in [0, 1)")
+        require(0 <= self.weight_decay < 10, "weight_decay", self.weight_decay, "must be in [0, 10)")
 
     def build(
         self,

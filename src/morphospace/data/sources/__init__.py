@@ -1,9 +1,10 @@
-"""Every source by name. To add one: a file here with a subclass of `Source`, and a line in `SOURCES`."""
+"""Every data source by name. To add one here: a file with a subclass of `Source`, and its name in the last line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from morphospace.data.settings import DataSettings
 from morphospace.data.sources.arrays import Npy, Npz
@@ -20,35 +21,48 @@ from morphospace.data.sources.toyfaces import ToyFaces
 from morphospace.data.sources.wds import Wds
 from morphospace.data.sources.zipped import Zipped
 from morphospace.errors import DataError, nearest
+from morphospace.plugins import BRING_IT, Registry
 
-__all__ = ["Contents", "Part", "SOURCES", "Source", "SourceInfo", "open_source"]
+__all__ = ["Contents", "Part", "SOURCES", "Source", "SourceInfo", "open_source", "source"]
 
-SOURCES: dict[str, type[Source]] = {
-    "digits": Digits,
-    "mnist": Mnist,
-    "fashion-mnist": FashionMnist,
-    "kmnist": Kmnist,
-    "celeba": CelebA,
-    "celebamask-hq": CelebAMaskHQ,
-    "toyfaces": ToyFaces,
-    "dsprites": DSprites,
-    "stacked-mnist": StackedMnist,
-    "folder": Folder,
-    "npz": Npz,
-    "npy": Npy,
-    "zip": Zipped,
-    "hub": Hub,
-    "wds": Wds,
-}
+SOURCES: Registry[type[Source]] = Registry("source")
+S = TypeVar("S", bound=type[Source])
+
+
+def source(cls: S) -> S:
+    """Register a subclass of `Source` under the name that its `info` has."""
+    SOURCES.register(cls.info.name, cls, cls.__module__)
+    return cls
 
 
 def open_source(settings: DataSettings, root: Path | None, cache: Path, say: Callable[[str], None]) -> Source:
     """The source that `settings.data` names, before the first `:`.
 
     Raises:
-        DataError: There is no such source.
+        DataError: If there is no such source here.
     """
     name = settings.data.partition(":")[0]
     if name not in SOURCES:
-        raise DataError("data", settings.data, f"neither a source nor the folder of a pack{nearest(name, SOURCES)}")
+        rule = f"neither a source nor the folder of a pack{nearest(name, SOURCES)}"
+        raise DataError("data", settings.data, rule, BRING_IT)
     return SOURCES[name](settings, root, cache, say)
+
+
+for kind in (
+    Digits,
+    Mnist,
+    FashionMnist,
+    Kmnist,
+    CelebA,
+    CelebAMaskHQ,
+    ToyFaces,
+    DSprites,
+    StackedMnist,
+    Folder,
+    Npz,
+    Npy,
+    Zipped,
+    Hub,
+    Wds,
+):
+    source(kind)

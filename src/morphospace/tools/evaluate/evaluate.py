@@ -19,24 +19,21 @@ from morphospace.data.settings import DataSettings
 from morphospace.errors import RunError, SettingError, nearest, require
 from morphospace.evaluation.results import Result
 from morphospace.files import write_text
+from morphospace.plugins import BRING_IT
 from morphospace.runs.codes import judged_rows
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
+from morphospace.tools.evaluate.metric import METRICS, numbers
 from morphospace.tools.evaluate.model_metrics import MODEL_METRICS
-from morphospace.tools.evaluate.set_metrics import SET_METRICS, Better, Metric
+from morphospace.tools.evaluate.set_metrics import SET_METRICS
 from morphospace.training.precision import choose_device
 
 FILE = "evaluation.json"
 USUAL_N = 10_000
 MOST = 100_000
 
-METRICS: Mapping[str, Metric] = {**SET_METRICS, **MODEL_METRICS}
-"""Every metric by name."""
-
-NUMBERS: Mapping[str, tuple[str, Better]] = {
-    number: (name, better) for name, metric in METRICS.items() for number, better in metric.better.items()
-}
-"""Of which metric each number is, and which way is better."""
+for built_in, metric in {**SET_METRICS, **MODEL_METRICS}.items():
+    METRICS.register(built_in, metric, __name__)
 
 Images = str | Pack | np.ndarray
 
@@ -67,9 +64,10 @@ def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
         SettingError: There is no such metric.
     """
     for name in names:
-        known = dict.fromkeys([*METRICS, *NUMBERS])
-        require(name in known, "metrics", name, f"there is no such metric{nearest(name, known)}")
-    return tuple(dict.fromkeys(name if name in METRICS else NUMBERS[name][0] for name in names))
+        if name not in METRICS and name not in numbers():
+            known = dict.fromkeys([*METRICS, *numbers()])
+            raise SettingError("metrics", name, f"there is no such metric{nearest(name, known)}", BRING_IT)
+    return tuple(dict.fromkeys(name if name in METRICS else numbers()[name][0] for name in names))
 
 
 def evaluate(
@@ -99,7 +97,7 @@ def evaluate(
         run: A loaded run or its folder; leave it out to compare two sets.
         real: A source, a pack or uint8 images (N, H, W, C), in place of the run's own data.
         fake: The same, in place of what a run draws; brought to the size of the real ones.
-        metrics: Names of `METRICS`, or of `NUMBERS`; those usual for what there is when empty.
+        metrics: Names of `METRICS`, or of one of their numbers; those usual for what there is when empty.
         n: How many fakes, and at most how many real images; 10,000 or as many as there are when None.
         seed: Which samples, and the seed of every resampling.
         features: `classifier`, `autoencoder`, `pixels`, `inception`, `inception:PATH`, or a network of your own that

@@ -28,7 +28,7 @@ from morphospace.runs.posteriors import posteriors
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.evidence import Evidence
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae, unexplained
-from morphospace.tools.evaluate.set_metrics import Metric
+from morphospace.tools.evaluate.metric import Metric
 
 ANNEALED, NEW, ARCS, CODED = 16, 500, 100, 10_000
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
 
 from torch import Tensor
 
@@ -20,32 +18,12 @@ from morphospace.evaluation.distances import (
 from morphospace.evaluation.intervals import student
 from morphospace.evaluation.results import Result
 from morphospace.tools.evaluate.evidence import Evidence
+from morphospace.tools.evaluate.metric import Metric
 from morphospace.tools.evaluate.modes import no_modes, shown
-
-Better = Literal["lower", "higher", ""]
 
 RESAMPLES = {"frechet": 20, "neighbours": 10}
 SUBSETS, SUBSET = 100, 1000
 SPLITS = 10
-
-
-@dataclass(frozen=True)
-class Metric:
-    """Something that can be measured.
-
-    Attributes:
-        about: What it is, in a few words, for the help.
-        measure: Evidence to results.
-        refusal: Why it cannot be measured here and the way out; empty where it can.
-        usual: Whether it is measured when none is named, where it can be.
-        better: Its first numbers in order, by their short names, and which way is better; empty where neither is.
-    """
-
-    about: str
-    measure: Callable[[Evidence], list[Result]]
-    refusal: Callable[[Evidence], str] = lambda evidence: ""
-    usual: bool = True
-    better: Mapping[str, Better] = field(default_factory=dict)
 
 
 def frechet(evidence: Evidence) -> list[Result]:

@@ -30,9 +30,10 @@ from morphospace.runs.checkpoints import pointed
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.report import write_report
 from morphospace.runs.run import Run, load
-from morphospace.tools.evaluate.evaluate import FILE, METRICS, NUMBERS, keep, metrics_of
+from morphospace.tools.evaluate.evaluate import FILE, keep, metrics_of
 from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
 from morphospace.tools.evaluate.extractors import kind_of
+from morphospace.tools.evaluate.metric import METRICS, numbers
 from morphospace.tools.evaluate.set_metrics import SET_METRICS
 from morphospace.training.engine import Engine
 from morphospace.training.events import Event, Finished
@@ -94,7 +95,7 @@ def planned(settings: TrainingSettings) -> Plan | None:
     if by != LOSS:
         check_choice(by)
     metrics = metrics_of(settings.metrics if by == LOSS else (*settings.metrics, by))
-    return Plan(metrics, by, by == LOSS or NUMBERS[by][1] == "lower", settings)
+    return Plan(metrics, by, by == LOSS or numbers()[by][1] == "lower", settings)
 
 
 def check_choice(by: str) -> None:
@@ -103,10 +104,10 @@ def check_choice(by: str) -> None:
     Raises:
         SettingError: It is such.
     """
-    if by in NUMBERS and NUMBERS[by][1]:
+    if by in numbers() and numbers()[by][1]:
         return
-    known = (LOSS, *(number for number, (_, better) in NUMBERS.items() if better))
-    if by in NUMBERS:
+    known = (LOSS, *(number for number, (_, better) in numbers().items() if better))
+    if by in numbers():
         why = f"neither more nor less of it is better; choose by one of {', '.join(known)}"
     elif by in METRICS:
         why = f"is several numbers; choose by one of {', '.join(METRICS[by].better)}"

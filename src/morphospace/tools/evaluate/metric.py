@@ -1,0 +1,56 @@
+"""What a metric is, and the metrics by name; free of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from morphospace.plugins import Registry
+
+if TYPE_CHECKING:
+    from morphospace.evaluation.results import Result
+    from morphospace.tools.evaluate.evidence import Evidence
+
+Better = Literal["lower", "higher", ""]
+Measure = Callable[["Evidence"], "list[Result]"]
+Refusal = Callable[["Evidence"], str]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that can be measured.
+
+    Attributes:
+        about: What it is, in a few words, for the help.
+        measure: Evidence to results.
+        refusal: Why it cannot be measured here and the way out; empty where it can.
+        usual: Whether it is measured when none is named, where it can be.
+        better: Its first numbers in order, by their short names, and which way is better; empty where neither is.
+    """
+
+    about: str
+    measure: Measure
+    refusal: Refusal = lambda evidence: ""
+    usual: bool = True
+    better: Mapping[str, Better] = field(default_factory=dict)
+
+
+METRICS: Registry[Metric] = Registry("metric")
+
+
+def metric(
+    name: str, about: str, *, better: Mapping[str, Better], refusal: Refusal = lambda evidence: "", usual: bool = False
+) -> Callable[[Measure], Measure]:
+    """Register the function that measures as the metric `name`; the other arguments are the fields of `Metric`."""
+
+    def register(measure: Measure) -> Measure:
+        METRICS.register(name, Metric(about, measure, refusal, usual, better), measure.__module__)
+        return measure
+
+    return register
+
+
+def numbers() -> dict[str, tuple[str, Better]]:
+    """Return, for each number that a metric gives, the metric and which way is better."""
+    return {number: (name, better) for name, one in METRICS.items() for number, better in one.better.items()}
