@@ -20,7 +20,7 @@ from morphospace.randomness import stream
 from morphospace.training.engine import Engine
 from morphospace.training.precision import keep_freed_blocks
 from morphospace.training.settings import TrainingSettings
-from morphospace.zoo.adversarial import GAN
+from morphospace.zoo.gan import GAN
 from morphospace.zoo.settings_gan import GANSettings
 
 __all__ = ["MIXTURES", "Mixture", "Outcome", "judged", "play"]

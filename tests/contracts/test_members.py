@@ -20,7 +20,7 @@ from morphospace.zoo.settings import ZOO
 from tests.contracts.cases import CASES, SHAPES, Case, build, engine_for, told
 
 # What several members share, no members themselves.
-BASES = {"adversarial", "gan_towers"}
+BASES = {"gan_towers"}
 
 cases = pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
 

@@ -131,7 +131,7 @@ def test_a_conditional_generator_is_told() -> None:
         images = model.decode(z, condition)
     found = project(model, images, condition, starts=4, steps=150)
     assert functional.cosine_similarity(found.codes, z).min() > 0.95
-    with pytest.raises(SettingError, match="must be told"):
+    with pytest.raises(SettingError, match="needs a condition"):
         project(model, images, starts=1, steps=1)
 
 

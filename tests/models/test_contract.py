@@ -8,7 +8,16 @@ from torch import nn
 
 from morphospace.errors import SettingError
 from morphospace.models.contract import seeded_noise
-from morphospace.zoo.settings import DCGANSettings, VAESettings
+from morphospace.zoo.settings import (
+    AESettings,
+    BetaTCVAESettings,
+    DCGANSettings,
+    FactorVAESettings,
+    IWAESettings,
+    ModelSettings,
+    VAEGANSettings,
+    VAESettings,
+)
 
 
 def test_noise_is_normal_and_its_rows_and_seeds_differ() -> None:
@@ -30,6 +39,52 @@ def test_own_parts_are_checked_by_what_they_do() -> None:
         VAESettings(latent_dim=6).build((8, 8, 1), {"encoder": nn.Linear(3, 3)})
     with pytest.raises(SettingError, match=r"no such part.*generator, critic"):
         DCGANSettings().build((16, 16, 1), {"encoder": good})
+
+
+class MeanAndLogVariance(nn.Module):
+    """An encoder as most published VAEs have it: two heads, returned as two tensors."""
+
+    def __init__(self, units: int = 6, outputs: int = 2) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(64, units) for _ in range(outputs))
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(head(images.flatten(1)) for head in self.heads)
+
+
+@pytest.mark.parametrize("settings", [VAESettings, IWAESettings, BetaTCVAESettings, FactorVAESettings, VAEGANSettings])
+def test_an_own_encoder_may_return_mean_and_log_variance(settings: type[ModelSettings]) -> None:
+    encoder, images = MeanAndLogVariance(), torch.rand(3, 1, 8, 8)
+    model = settings(latent_dim=6, tower="mlp").build((8, 8, 1), {"encoder": encoder})
+    assert model.networks["encoder"] is encoder
+    mean, log_variance = encoder(images)
+    posterior = model.encode(images)
+    assert torch.equal(posterior.mean, mean) and torch.equal(posterior.log_variance, log_variance)
+    joined = nn.Sequential(nn.Flatten(), nn.Linear(64, 12))
+    with torch.no_grad():
+        joined[1].weight.copy_(torch.cat([head.weight for head in encoder.heads]))
+        joined[1].bias.copy_(torch.cat([head.bias for head in encoder.heads]))
+    same = settings(latent_dim=6, tower="mlp").build((8, 8, 1), {"encoder": joined}).encode(images)
+    assert torch.allclose(same.mean, mean) and torch.allclose(same.log_variance, log_variance)
+
+
+@pytest.mark.parametrize(
+    ("settings", "encoder", "message"),
+    [
+        (
+            VAESettings,
+            MeanAndLogVariance(5),
+            r"to \(2, 5\) and \(2, 5\), must give \(2, 12\), or mean .* of \(2, 6\) each",
+        ),
+        (VAESettings, MeanAndLogVariance(6, 3), r"to \(2, 6\) and \(2, 6\) and \(2, 6\), must give"),
+        (VAESettings, MeanAndLogVariance(6, 1), r"to \(2, 6\), must give \(2, 12\), or"),
+        (AESettings, MeanAndLogVariance(6), r"to \(2, 6\) and \(2, 6\), must give \(2, 6\)$"),
+    ],
+)
+def test_an_encoder_of_the_wrong_shape_is_refused(settings: type, encoder: nn.Module, message: str) -> None:
+    with pytest.raises(SettingError, match=r"encoder = MeanAndLogVariance: maps \(2, 1, 8, 8\) " + message):
+        settings(latent_dim=6).build((8, 8, 1), {"encoder": encoder})
+    assert encoder.training  # as it was before the check
 
 
 def test_beta_in_nats() -> None:

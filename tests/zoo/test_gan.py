@@ -136,7 +136,7 @@ def test_unrolled_once_is_judged_by_a_critic_that_took_one_explicit_step() -> No
     model, batch = engine.model, engine.data.batch(0)
     before = copy.deepcopy(model.critic.state_dict())
     fake = torch.randn(8, 1, 16, 16).tanh().requires_grad_()
-    on_fake, _ = model.foreseen(batch.images, fake, None)
+    on_fake, _ = model.judge_ahead(batch.images, fake, None)
     assert all(torch.equal(value, before[name]) for name, value in model.critic.state_dict().items())  # buffers too
 
     critic = copy.deepcopy(model.critic)
@@ -218,9 +218,9 @@ def test_a_condition_changes_image_and_judgement(conditioning: str) -> None:
     one, two = (torch.eye(3)[[k] * 3] for k in (0, 1))
     assert not torch.equal(model.decode(z, one), model.decode(z, two))
     assert not torch.equal(model.score(x, one), model.score(x, two))
-    with pytest.raises(SettingError, match="must be told what to draw, of a, b, c"):
+    with pytest.raises(SettingError, match="needs a condition: a, b, c"):
         model.decode(z)
-    with pytest.raises(SettingError, match="must be told what an image is meant to show"):
+    with pytest.raises(SettingError, match="needs the condition of every image"):
         model.score(x)
 
 
@@ -233,7 +233,7 @@ def test_a_packed_conditional_critic_hears_every_condition() -> None:
 def test_fakes_are_drawn_for_the_classes_of_the_batch() -> None:
     engine = engine_of(CGANSettings(**SMALL))
     batch = engine.data.batch(0)
-    assert torch.equal(engine.model.told(batch).argmax(1), batch.labels)
+    assert torch.equal(engine.model.condition_of(batch).argmax(1), batch.labels)
 
 
 # -- refusals ------------------------------------------------------------------------------------------------

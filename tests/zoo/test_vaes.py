@@ -219,9 +219,9 @@ def test_a_conditional_vae_wants_its_condition() -> None:
     told = Conditioning("label", ("a", "b", "c"))
     for tower in ("mlp", "conv"):
         model = model_of(CVAESettings(latent_dim=3, widths=(8,), tower=tower), told)
-        with pytest.raises(SettingError, match="must be told 3 numbers"):
+        with pytest.raises(SettingError, match="needs 3 numbers for each image"):
             model.decode(torch.zeros(2, 3))
-        with pytest.raises(SettingError, match="must be told 3 numbers"):
+        with pytest.raises(SettingError, match="needs 3 numbers for each image"):
             model.encode(torch.zeros(2, 1, 8, 8))
         with pytest.raises(SettingError, match=r"has shape \(1, 3\), must have \(2, 3\)"):
             model.decode(torch.zeros(2, 3), torch.zeros(1, 3))

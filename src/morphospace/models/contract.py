@@ -1,9 +1,9 @@
-"""What a model is: two arrows and a prior. Tools ask what it can do, never what it is called."""
+"""What a model is: two arrows and a prior. Tools ask what a model can do, not what it is called."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,13 @@ from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.priors import Normal, Prior
 from morphospace.randomness import stream
 
+if TYPE_CHECKING:
+    from morphospace.data.batches import Batch
+
 
 @runtime_checkable
 class Decodes(Protocol):
-    """z -> x; a conditional model is told a condition (B, size) too."""
+    """z -> x; a conditional model also needs a condition (B, size)."""
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor: ...
 
@@ -31,7 +34,7 @@ class Encodes(Protocol):
 
 @runtime_checkable
 class Scores(Protocol):
-    """x -> how real it looks, one number an image, higher for more real."""
+    """x -> how real each image looks, one number an image, higher for more real."""
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor: ...
 
@@ -63,21 +66,26 @@ def seeded_noise(count: int, dim: int, seed: int, *, start: int = 0, dtype: torc
 
 
 class Model:
-    """Base of the zoo: networks, what of them is averaged, and a prior.
+    """Base of the zoo: networks and a prior.
 
-    A member adds `rounds()` (its phases, see `objectives.phase`) and whichever of `decode`, `encode` and
-    `score` it can do. Images are (B, C, H, W) in the model's own range: [-1, 1] where `signed`, else [0, 1].
+    A member adds `build_networks`, `rounds()` (its phases, see `objectives.phase`) and those of `decode`, `encode` and
+    `score` that it supports. Images are (B, C, H, W) in the model's own range: [-1, 1] where `signed`, else [0, 1].
 
     Args:
         settings: The member's settings.
         shape: (H, W, C) of its images.
-        parts: The caller's own networks by name, in place of ours.
-        conditioning: What a conditional model is told.
+        parts: The caller's own networks by name, in place of the built-in ones.
+        conditioning: The conditions of a conditional model.
 
     Attributes:
-        replaceable: Networks that the caller may bring.
+        replaceable: Networks that the caller may replace.
         averaged: Networks that have a moving average.
-        needs: What the data must hold beside images (`masks`, ...), by the names that a pack gives it.
+        needs: What the data must have beside images (`masks`, ...), by the names that a pack gives it.
+        custom: Names of the networks that the caller brought.
+        memory: What training keeps beside the networks: saved with a run, never exported.
+
+    Raises:
+        SettingError: If `parts` names a network that cannot be replaced, or one has the wrong shapes.
     """
 
     replaceable: ClassVar[tuple[str, ...]] = ()
@@ -105,6 +113,14 @@ class Model:
         self.memory = nn.ModuleDict()
         self.custom = tuple(sorted(parts))
         self.prior: Prior | None = Normal()
+        self.build_networks(parts)
+
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Fill `self.networks`, taking the caller's own from `parts`; their order decides the initial weights."""
+
+    def condition_of(self, batch: Batch) -> Tensor | None:
+        """Return a batch's conditions, (B, size); None where the model is not conditional."""
+        return None if self.conditioning is None else self.conditioning.from_batch(batch)
 
     @property
     def device(self) -> torch.device:
@@ -121,7 +137,7 @@ class Model:
         return sum(p.numel() for p in self.networks.parameters())
 
     def eval(self) -> Model:
-        """Put every network into evaluation mode (batch norm by its running statistics) and return the model."""
+        """Put every network into evaluation mode (batch norm uses its running statistics) and return the model."""
         self.networks.eval()
         return self
 
@@ -141,13 +157,13 @@ class Model:
 def each_condition(model: Model, columns: int, seed: int, rows: int | None = None) -> tuple[Tensor, Tensor]:
     """Return noise (R * columns, D) and conditions (R * columns, K) of a grid, row by row.
 
-    Each row has a condition of its own, each column a code of its own: down a column only the condition changes.
+    Each row has one condition and each column one code: down a column only the condition changes.
 
     Args:
         model: A conditional model.
-        columns: Codes.
-        seed: Which codes.
-        rows: The first so many conditions; all of them when None.
+        columns: Number of codes.
+        seed: Seed of the codes.
+        rows: Number of conditions, from the first on; all of them when None.
     """
     assert model.conditioning is not None
     each = model.conditioning.spread()[:rows]
@@ -155,25 +171,36 @@ def each_condition(model: Model, columns: int, seed: int, rows: int | None = Non
     return noise, each.repeat_interleave(columns, 0)
 
 
-def checked(part: nn.Module, name: str, example: Tensor, expected: Sequence[int]) -> nn.Module:
-    """Return `part` if it maps `example` to `expected` shape, else say what it did.
+def checked(part: nn.Module, name: str, example: Tensor, expected: Sequence[int], *, pair: bool = False) -> nn.Module:
+    """Return `part` if it maps `example` to the expected shape.
+
+    Args:
+        part: The caller's own network.
+        name: Its name among the model's parts.
+        example: An input.
+        expected: The output's shape.
+        pair: Whether it may also return mean and log variance as two tensors, each half as wide as `expected`.
 
     Raises:
-        SettingError: The module fails on the example, or returns another shape.
+        SettingError: If the network fails on the example, or returns another shape.
     """
     was_training = part.training
     part.eval()
     try:
         with torch.no_grad():
-            result = part(example)
+            output = part(example)
     except Exception as error:
         raise SettingError(
             f"{name} = {type(part).__name__}", rule=f"failed on an input of shape {tuple(example.shape)}: {error}"
         ) from error
-    part.train(was_training)
-    if tuple(result.shape) != tuple(expected):
-        raise SettingError(
-            f"{name} = {type(part).__name__}",
-            rule=f"maps {tuple(example.shape)} to {tuple(result.shape)}, must give {tuple(expected)}",
-        )
+    finally:
+        part.train(was_training)
+    outputs = output if isinstance(output, tuple | list) else [output]
+    shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in outputs]
+    half = (expected[0], expected[1] // 2)
+    if shapes != [tuple(expected)] and not (pair and shapes == [half, half]):
+        returned = " and ".join(map(str, shapes)) or "nothing"
+        wanted = f"{tuple(expected)}{f', or mean and log variance of {half} each' if pair else ''}"
+        rule = f"maps {tuple(example.shape)} to {returned}, must give {wanted}"
+        raise SettingError(f"{name} = {type(part).__name__}", rule=rule)
     return part

@@ -1,17 +1,18 @@
-"""Distributions of codes: diagonal Gaussian, point. Those of images given codes are in `likelihoods`.
+"""Distributions of codes: diagonal Gaussian and point. Those of images given codes are in `likelihoods`.
 
-Every density is in nats, one number an image: summed over its latent dimensions.
+Every log density is in nats, one number an image: summed over its latent dimensions.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-# A predicted log variance beyond this is nonsense that would overflow exp() before it could be unlearned.
+# A predicted log variance beyond this would overflow exp() before training could correct it.
 LOG_VARIANCE_BOUND = 30.0
 
 
@@ -33,10 +34,10 @@ class DiagonalGaussian:
     log_variance: Tensor
 
     @classmethod
-    def from_parameters(cls, parameters: Tensor) -> DiagonalGaussian:
-        """Split an encoder's output (B, 2 D) into mean and log variance."""
-        mean, log_variance = full(parameters).chunk(2, dim=1)
-        return cls(mean, log_variance.clamp(-LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND))
+    def from_parameters(cls, output: Tensor | Sequence[Tensor]) -> DiagonalGaussian:
+        """Return q(z | x) from an encoder's output: mean and log variance as one tensor (B, 2 D), or two of (B, D)."""
+        mean, log_variance = output.chunk(2, dim=1) if isinstance(output, Tensor) else output
+        return cls(full(mean), full(log_variance).clamp(-LOG_VARIANCE_BOUND, LOG_VARIANCE_BOUND))
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return mean + exp(log_variance / 2) * noise (the reparameterisation; Kingma & Welling 2014)."""
@@ -72,10 +73,10 @@ class DiagonalGaussian:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A code without uncertainty, (B, D): what a plain autoencoder's encoder says."""
+    """A code without uncertainty, (B, D): the output of a plain autoencoder's encoder."""
 
     mean: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return the code; there is nothing to draw."""
+        """Return the code itself."""
         return self.mean

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model, checked
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.likelihoods import likelihood_for
@@ -27,34 +26,32 @@ WATCHED_EVERY = 16
 
 
 class AE(Model):
-    """Encoder and decoder, trained to minimise -log p(x | z = encoder(x))."""
+    """Encoder and decoder, trained to minimise -log p(x | z = encoder(x)).
+
+    Your own encoder (`parts={"encoder": ...}`) returns codes (B, D). For a VAE it returns mean and log variance, as one
+    tensor (B, 2 D) or as two of (B, D).
+    """
 
     settings: AESettings
     replaceable: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "likelihood")
     code_outputs = 1  # numbers the encoder gives for each latent dimension
 
-    def __init__(
-        self,
-        settings: AESettings,
-        shape: tuple[int, int, int],
-        parts: Mapping[str, nn.Module],
-        conditioning: Conditioning | None = None,
-    ) -> None:
-        super().__init__(settings, shape, parts, conditioning)
-        s = settings
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build encoder, decoder and likelihood."""
+        s, shape = self.settings, self.shape
         self.likelihood = likelihood_for(s.likelihood, signed=s.signed, variance=s.variance, sigma=s.sigma)
-        # Numbers that encoder and decoder are told beside image and code; only a conditional model has any.
-        self.told = 0 if conditioning is None else conditioning.size
+        self.condition_size = 0 if self.conditioning is None else self.conditioning.size
         outputs = self.code_outputs * s.latent_dim
         raw = (shape[2] * self.likelihood.outputs_per_value, *shape[:2])
-        image = self.with_image(torch.zeros(2, shape[2], *shape[:2]), torch.zeros(2, self.told))
-        code = torch.zeros(2, s.latent_dim + self.told)
-        self.encoder = self.part(parts, "encoder", image, (2, outputs), lambda: self.make_encoder(outputs))
+        image = self.with_image(torch.zeros(2, shape[2], *shape[:2]), torch.zeros(2, self.condition_size))
+        code = torch.zeros(2, s.latent_dim + self.condition_size)
+        pair = self.code_outputs == 2
+        self.encoder = self.part(parts, "encoder", image, (2, outputs), lambda: self.make_encoder(outputs), pair=pair)
         self.decoder = self.part(parts, "decoder", code, (2, *raw), lambda: self.make_decoder(raw))
         self.networks = nn.ModuleDict({"encoder": self.encoder, "decoder": self.decoder, "likelihood": self.likelihood})
         self.prior = None
-        # What one image's -log p weighs in the loss, see `AESettings.reduction`.
+        # Weight of one image's -log p in the loss, see `AESettings.reduction`.
         self.weight = 1 / math.prod(shape) if s.reduction == "mean" else 1.0
 
     @property
@@ -76,29 +73,27 @@ class AE(Model):
         example: Tensor,
         expected: Sequence[int],
         make: Callable[[], nn.Module],
+        *,
+        pair: bool = False,
     ) -> nn.Module:
-        """Return the caller's own network, checked on an example, or ours with its initial weights."""
+        """Return the caller's own network, checked on an example, or a new one with its initial weights."""
         if name in parts:
-            return checked(parts[name], name, example, expected)
+            return checked(parts[name], name, example, expected, pair=pair)
         return initialise(make(), self.settings.init)
 
     def make_encoder(self, outputs: int) -> nn.Module:
         """Build the encoder that the settings describe."""
         height, width, channels = self.shape
         if self.settings.tower == "mlp":
-            return MLP(math.prod(self.shape) + self.told, self.widths, outputs, self.look)
-        return ConvEncoder((height, width, channels + self.told), self.widths, outputs, self.look)
+            return MLP(math.prod(self.shape) + self.condition_size, self.widths, outputs, self.look)
+        return ConvEncoder((height, width, channels + self.condition_size), self.widths, outputs, self.look)
 
     def make_decoder(self, raw: tuple[int, int, int]) -> nn.Module:
         """Build the encoder's mirror, with raw images (C, H, W) as output."""
-        inputs, widths = self.latent_dim + self.told, self.widths[::-1]
+        inputs, widths = self.latent_dim + self.condition_size, self.widths[::-1]
         if self.settings.tower == "mlp":
             return MLP(inputs, widths, raw, self.look)
         return ConvDecoder(inputs, widths, (*self.shape[:2], raw[0]), self.look)
-
-    def condition_of(self, batch: Batch) -> Tensor | None:
-        """Return what the model is told of a batch: nothing."""
-        return None
 
     def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:
         """Return the encoder's input: the images."""
@@ -121,7 +116,7 @@ class AE(Model):
         return self.likelihood.mean(self.raw(z, condition))
 
     def target(self, images: Tensor, turn: Turn) -> Tensor:
-        """Return the values whose density is taken: the images, dequantised where the settings say so."""
+        """Return the images, dequantised where the settings say so."""
         if not self.settings.dequantise:
             return images
         return dequantised(images, turn.uniform(*images.shape), signed=self.signed)
@@ -129,14 +124,14 @@ class AE(Model):
     def reconstruction(
         self, terms: Terms, raw: Tensor, images: Tensor, turn: Turn, mask: Tensor | None = None
     ) -> Terms:
-        """Add -log p(x | z) to `terms`, and beside it the mean squared error a pixel, to watch.
+        """Add -log p(x | z) to `terms`, and as a number to watch, the mean squared error of a pixel.
 
         Args:
             terms: Where to add it.
-            raw: The decoder's output, for one or several codes of each image in a row.
+            raw: The decoder's output for one or several codes of each image, those of one image in a row.
             images: (B, C, H, W).
             turn: Asked for the noise of dequantisation.
-            mask: (B, 1, H, W), what each pixel counts.
+            mask: (B, 1, H, W), the weight of each pixel.
         """
         draws = len(raw) // len(images)
         target = self.target(images, turn)
@@ -148,9 +143,9 @@ class AE(Model):
 
     @torch.no_grad()
     def note_error(self, terms: Terms, raw: Tensor, images: Tensor, turn: Turn, mask: Tensor | None = None) -> Terms:
-        """Add the mean squared error a pixel, of those that count, to watch.
+        """Add the mean squared error of a pixel, weighted by the mask, as a number to watch.
 
-        While training on every 16th step only: in a small network it would cost a twentieth of the time.
+        While training only on every 16th step: in a small network it would cost a twentieth of the time.
         """
         if turn.training and (self.likelihood.costly_mean or turn.clock.step % WATCHED_EVERY):
             return terms
@@ -160,7 +155,7 @@ class AE(Model):
         return terms.note("mse", (squared * mask).sum() / (mask.sum() * images.shape[1]).clamp(min=1.0))
 
     def note_bits(self, terms: Terms, nats: Tensor) -> Terms:
-        """Add a bound's bits per dimension, to watch, where the likelihood says them of 8-bit images."""
+        """Add a bound's bits per dimension as a number to watch, where the likelihood is one of 8-bit images."""
         values = math.prod(self.shape)
         if self.likelihood.over_levels:
             return terms.note("bits_per_dim", bits_per_dim(nats, values))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import checked
 from morphospace.models.distributions import DiagonalGaussian, full
 from morphospace.models.towers import MLP, Look
@@ -34,19 +33,14 @@ class FactorVAE(VAE):
     settings: FactorVAESettings
     replaceable = (*VAE.replaceable, "critic")
 
-    def __init__(
-        self,
-        settings: FactorVAESettings,
-        shape: tuple[int, int, int],
-        parts: Mapping[str, nn.Module],
-        conditioning: Conditioning | None = None,
-    ) -> None:
-        super().__init__(settings, shape, parts, conditioning)
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build the VAE's networks, then the critic of codes."""
+        super().build_networks(parts)
         look = Look(activation="leaky", slope=0.2)
         if "critic" in parts:
             self.critic = checked(parts["critic"], "critic", torch.zeros(2, self.latent_dim), (2, 1))
         else:
-            self.critic = MLP(self.latent_dim, settings.critic_widths, 1, look)
+            self.critic = MLP(self.latent_dim, self.settings.critic_widths, 1, look)
         self.networks["critic"] = self.critic
 
     def judged(self, z: Tensor) -> Tensor:

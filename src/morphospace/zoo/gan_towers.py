@@ -22,11 +22,11 @@ def critic_widths(settings: GANSettings, shape: Shape) -> tuple[int, ...]:
     return auto_widths(shape, 64, 512 if settings.tower == "conv" else 256)
 
 
-def make_generator(settings: GANSettings, shape: Shape, told: Conditioning | None) -> nn.Module:
-    """Build the generator, of raw output; in `conv`: stem, batch norm, ReLU, then transposed convolutions."""
+def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioning | None) -> nn.Module:
+    """Build the generator without its final tanh; in `conv`: stem, batch norm, ReLU, then transposed convolutions."""
     s = settings
     widths = s.generator_widths or critic_widths(s, shape)[::-1]
-    embedded = getattr(s, "embedding", 0) if told else 0
+    embedded = getattr(s, "embedding", 0) if conditioning else 0
     inputs, look = s.latent_dim + embedded, Look(activation="relu", bias=s.generator_bias)
     body: nn.Module
     if s.tower == "residual":
@@ -36,21 +36,21 @@ def make_generator(settings: GANSettings, shape: Shape, told: Conditioning | Non
     else:
         conv = ConvDecoder(inputs, widths, shape, look, stem=s.stem, stem_bias=False, stem_norm=True)
         body = initialise(conv, s.init)
-    return ConditionalGenerator(body, told.size, embedded) if told else body
+    return ConditionalGenerator(body, conditioning.size, embedded) if conditioning else body
 
 
-def make_critic(settings: GANSettings, shape: Shape, told: Conditioning | None, shifts: bool) -> nn.Module:
-    """Build the critic, of one judgement; in `conv` with batch norm: from the second layer on, and no biases.
+def make_critic(settings: GANSettings, shape: Shape, conditioning: Conditioning | None, shifts: bool) -> nn.Module:
+    """Build the critic, which has one output; in `conv` with batch norm: from the second layer on, and no biases.
 
     Args:
         settings: The GAN's settings.
         shape: (H, W, C) of its images.
-        told: What a conditional GAN is told.
-        shifts: Whether its loss is blind to a constant added to the judgement, whose bias is then left out.
+        conditioning: The conditions of a conditional GAN.
+        shifts: Whether a constant added to every judgement leaves the loss as it is; the last bias is then left out.
     """
     s, widths = settings, critic_widths(settings, shape)
     height, width, channels = shape
-    plane = (height, width) if told and getattr(s, "conditioning", "") == "embedding" else None
+    plane = (height, width) if conditioning and getattr(s, "conditioning", "") == "embedding" else None
     seen = (height, width, channels * s.packing + (plane is not None))
     bias = s.critic_norm == "none"
     look = Look(norm=s.critic_norm, activation="leaky", slope=s.slope, bias=bias, norm_first=False)
@@ -61,7 +61,7 @@ def make_critic(settings: GANSettings, shape: Shape, told: Conditioning | None, 
         tower = initialise(MLP(math.prod(seen), widths, 1, look, head_bias=not shifts), s.init)
     else:
         tower = initialise(ConvEncoder(seen, widths, 1, look, head_bias=bias and not shifts), s.init)
-    if s.minibatch_discrimination or told:
-        size = told.size * s.packing if told else 0
+    if s.minibatch_discrimination or conditioning:
+        size = conditioning.size * s.packing if conditioning else 0
         tower = Judge(tower, minibatch=s.minibatch_discrimination, condition=size, plane=plane)
     return limit_spectrum(tower) if s.spectral_norm else tower

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.errors import SettingError
-from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.likelihoods import Bernoulli
 from morphospace.objectives.phase import Phase, Round, Turn
@@ -32,15 +31,10 @@ class MaskVAE(VAE):
     replaceable = (*VAE.replaceable, "mask_decoder")
     averaged = (*VAE.averaged, "mask_decoder")
 
-    def __init__(
-        self,
-        settings: MaskVAESettings,
-        shape: tuple[int, int, int],
-        parts: Mapping[str, nn.Module],
-        conditioning: Conditioning | None = None,
-    ) -> None:
-        super().__init__(settings, shape, parts, conditioning)
-        raw = (1, *shape[:2])
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build the VAE's networks, then the decoder of masks."""
+        super().build_networks(parts)
+        raw = (1, *self.shape[:2])
         code = torch.zeros(2, self.latent_dim)
         self.mask_decoder = self.part(parts, "mask_decoder", code, (2, *raw), lambda: self.make_decoder(raw))
         self.networks["mask_decoder"] = self.mask_decoder
@@ -70,10 +64,10 @@ class MaskVAE(VAE):
             raise SettingError("model = 'mask-vae'", rule="learns from masks, and these images have none")
         mask = batch.masks.amax(1, keepdim=True).to(batch.images.dtype)
         terms = self.reconstruction(Terms(), raw, batch.images, turn, mask)
-        told = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask
+        repeated = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask
         # A mean over pixels divides both losses, not the image's alone.
         weight = self.settings.mask_weight * self.weight
-        terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), told), weight)
+        terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), repeated), weight)
         return self.add_kl(terms, posterior, z, turn)
 
     def rounds(self) -> Sequence[Round]:

@@ -92,8 +92,8 @@ class ModelSettings:
 
         Args:
             shape: The images' shape.
-            parts: The caller's own networks by name, in place of ours.
-            conditioning: What a conditional model is told.
+            parts: The caller's own networks by name, in place of the built-in ones.
+            conditioning: The conditions of a conditional model.
         """
         module, _, cls = self.implementation.partition(":")
         return getattr(import_module(module), cls)(self, shape, parts or {}, conditioning)

@@ -145,13 +145,13 @@ class GANSettings(ModelSettings):
         require(every == 1 or self.penalised, "penalty_every", every, why)
 
 
-@member("dcgan", "morphospace.zoo.dcgan:DCGAN", "Radford et al. 2016; Goodfellow et al. 2014")
+@member("dcgan", "morphospace.zoo.gan:DCGAN", "Radford et al. 2016; Goodfellow et al. 2014")
 @dataclass(frozen=True, kw_only=True)
 class DCGANSettings(GANSettings):
     """Convolutional GAN with the non-saturating loss."""
 
 
-@member("wgan", "morphospace.zoo.wgan:WGAN", "Arjovsky et al. 2017")
+@member("wgan", "morphospace.zoo.gan:WGAN", "Arjovsky et al. 2017")
 @dataclass(frozen=True, kw_only=True)
 class WGANSettings(GANSettings):
     """Wasserstein GAN with clipped weights, as published; for comparison, `wgan-gp` does it better.
@@ -167,7 +167,7 @@ class WGANSettings(GANSettings):
     weight_clip: float = 0.01
 
 
-@member("wgan-gp", "morphospace.zoo.wgan_gp:WGANGP", "Gulrajani et al. 2017")
+@member("wgan-gp", "morphospace.zoo.gan:WGANGP", "Gulrajani et al. 2017")
 @dataclass(frozen=True, kw_only=True)
 class WGANGPSettings(GANSettings):
     """Wasserstein GAN whose critic is held near slope 1 by a gradient penalty over the whole image."""
@@ -179,7 +179,7 @@ class WGANGPSettings(GANSettings):
     gradient_penalty: float = 10.0
 
 
-@member("sngan", "morphospace.zoo.sngan:SNGAN", "Miyato et al. 2018")
+@member("sngan", "morphospace.zoo.gan:SNGAN", "Miyato et al. 2018")
 @dataclass(frozen=True, kw_only=True)
 class SNGANSettings(GANSettings):
     """GAN with spectral norm on every layer of the critic and the hinge loss."""
@@ -191,7 +191,7 @@ class SNGANSettings(GANSettings):
     spectral_norm: bool = True
 
 
-@member("cgan", "morphospace.zoo.cgan:CGAN", "Mirza & Osindero 2014; Miyato & Koyama 2018 (projection)")
+@member("cgan", "morphospace.zoo.gan:CGAN", "Mirza & Osindero 2014; Miyato & Koyama 2018 (projection)")
 @dataclass(frozen=True, kw_only=True)
 class CGANSettings(GANSettings):
     """Conditional GAN: asked for a class, or for attributes, it draws one of those.
@@ -216,13 +216,13 @@ class CGANSettings(GANSettings):
         require(not self.replay, "replay", self.replay, why)
 
 
-@member("lsgan", "morphospace.zoo.lsgan:LSGAN", "Mao et al. 2017")
+@member("lsgan", "morphospace.zoo.gan:LSGAN", "Mao et al. 2017")
 @dataclass(frozen=True, kw_only=True)
 class LSGANSettings(GANSettings):
     """GAN with squared errors to the targets 0 and 1 in place of logarithms."""
 
 
-@member("r3gan", "morphospace.zoo.r3gan:R3GAN", "Huang et al. 2024")
+@member("r3gan", "morphospace.zoo.gan:R3GAN", "Huang et al. 2024")
 @dataclass(frozen=True, kw_only=True)
 class R3GANSettings(GANSettings):
     """The modern default: each fake is compared with a real image, R1 and R2 on every step, residual towers, no norm.

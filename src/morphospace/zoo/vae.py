@@ -1,6 +1,6 @@
 """Variational autoencoder (Kingma & Welling 2014), with beta (Higgins et al. 2017) or a capacity (Burgess et al. 2018).
 
-As a remedy for posterior collapse: a warm-up of the KL, or free bits (Kingma et al. 2016).
+Remedies for posterior collapse: a warm-up of the KL, or free bits (Kingma et al. 2016).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.priors import Normal
 from morphospace.objectives.clock import ramp
@@ -18,7 +17,7 @@ from morphospace.objectives.elbo import capacity_gap, sampled_kl, with_free_bits
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.ae import AE
-from morphospace.zoo.settings_vae import AESettings, VAESettings
+from morphospace.zoo.settings_vae import VAESettings
 
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
@@ -29,14 +28,9 @@ class Variational(AE):
 
     code_outputs = 2  # mean and log variance
 
-    def __init__(
-        self,
-        settings: AESettings,
-        shape: tuple[int, int, int],
-        parts: Mapping[str, nn.Module],
-        conditioning: Conditioning | None = None,
-    ) -> None:
-        super().__init__(settings, shape, parts, conditioning)
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build the networks of an autoencoder and set the prior."""
+        super().build_networks(parts)
         self.prior = Normal()
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian:
@@ -44,7 +38,7 @@ class Variational(AE):
         return DiagonalGaussian.from_parameters(self.encoder(self.with_image(images, condition)))
 
     def drawn(self, posterior: DiagonalGaussian, turn: Turn, draws: int = 1) -> Tensor:
-        """Return codes (B * draws, D) of posteriors, those of one image in a row."""
+        """Sample codes (B * draws, D) from posteriors, those of one image in a row."""
         batch, dim = posterior.mean.shape
         return posterior.repeated(draws).sample(turn.normal(batch * draws, dim))
 
@@ -55,24 +49,24 @@ class VAE(Variational):
     settings: VAESettings
 
     def loss(self, batch: Batch, turn: Turn) -> Terms:
-        """Return the negative bound of a batch; validation decodes the mean instead of draws."""
+        """Return the negative bound of a batch; validation decodes the mean instead of sampled codes."""
         condition, draws = self.condition_of(batch), self.settings.draws if turn.training else 1
         posterior = self.encode(batch.images, condition)
         z = self.drawn(posterior, turn, draws) if turn.training else posterior.mean
-        told = condition.repeat_interleave(draws, 0) if condition is not None and draws > 1 else condition
-        return self.negative_bound(batch, posterior, z, self.raw(z, told), turn)
+        condition = condition if condition is None else condition.repeat_interleave(draws, 0)
+        return self.negative_bound(batch, posterior, z, self.raw(z, condition), turn)
 
     def negative_bound(self, batch: Batch, posterior: DiagonalGaussian, z: Tensor, raw: Tensor, turn: Turn) -> Terms:
-        """Return reconstruction and KL of a batch, given its codes and what the decoder makes of them."""
+        """Return reconstruction and KL of a batch, given its codes and the decoder's raw output."""
         terms = self.add_kl(self.reconstruction(Terms(), raw, batch.images, turn), posterior, z, turn)
-        # While validating the mean is decoded, whose reconstruction is better than the bound's: no bits are told.
+        # Validation decodes the mean, which reconstructs better than the bound's draws: bits would be too few.
         return self.note_bits(terms, terms.means["reconstruction"] + terms.means["kl"]) if turn.training else terms
 
     def add_kl(self, terms: Terms, posterior: DiagonalGaussian, z: Tensor, turn: Turn) -> Terms:
-        """Add what the settings make of the KL: weighted, with free bits, or held at a capacity.
+        """Add the KL as the settings have it: weighted, with free bits, or held at a capacity.
 
-        Validation weighs the KL as the end of each schedule does, so that its numbers compare over the run; it has no
-        draws, so there the KL is the closed form whatever the settings.
+        Validation weighs the KL as at the end of each schedule, so that its numbers compare over the run. It draws no
+        codes, so it takes the closed form whatever the settings.
         """
         s = self.settings
         if s.free_bits:
@@ -87,7 +81,7 @@ class VAE(Variational):
         return terms.add("kl", kl, self.kl_weight(turn))
 
     def kl_weight(self, turn: Turn) -> float:
-        """Return what a nat of KL weighs at this moment."""
+        """Return the weight of a nat of KL at this moment."""
         s = self.settings
         warmth = ramp(turn.clock.images, s.kl_warmup_images) if turn.training else 1.0
         return s.beta * warmth / (s.latent_dim if s.kl_reduction == "mean" else 1)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.errors import require
-from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import DiagonalGaussian, full, per_image
 from morphospace.models.towers import MLP, ConvEncoder, Look, auto_widths
 from morphospace.objectives.adversarial import NONSATURATING
@@ -88,15 +87,10 @@ class VAEGAN(VAE):
     settings: VAEGANSettings
     replaceable: ClassVar[tuple[str, ...]] = (*VAE.replaceable, "critic")
 
-    def __init__(
-        self,
-        settings: VAEGANSettings,
-        shape: tuple[int, int, int],
-        parts: Mapping[str, nn.Module],
-        conditioning: Conditioning | None = None,
-    ) -> None:
-        # The critic comes last, so that encoder and decoder begin as those of the plain VAE.
-        super().__init__(settings, shape, parts, conditioning)
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build the VAE's networks, then the critic: encoder and decoder thus begin as those of the plain VAE."""
+        super().build_networks(parts)
+        settings, shape = self.settings, self.shape
         space = settings.reconstruction_space
         why = "compares features of our own critic; leave yours out, or take pixels"
         require(space == "pixels" or "critic" not in parts, "reconstruction_space", space, why)

@@ -1,4 +1,4 @@
-"""What every GAN shares: the players' turns, and the remedies. A member adds its loss pair and its defaults."""
+"""The GANs of the zoo: turns of generator and critic, remedies, and each member's loss pair."""
 
 from __future__ import annotations
 
@@ -14,24 +14,32 @@ from torch.func import functional_call
 from torch.nn.utils import parametrize
 
 from morphospace.errors import SettingError, require
-from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model, checked
 from morphospace.models.distributions import full
 from morphospace.models.layers import Judge, pack
 from morphospace.models.memory import ReplayMemory
-from morphospace.objectives.adversarial import AdversarialLoss, feature_distance, unrolled
+from morphospace.objectives.adversarial import (
+    HINGE,
+    LEAST_SQUARES,
+    NONSATURATING,
+    RELATIVISTIC,
+    WASSERSTEIN,
+    AdversarialLoss,
+    feature_distance,
+    unrolled,
+)
 from morphospace.objectives.augment import DRAWS, augment
 from morphospace.objectives.penalties import between, differentiable, one_centred, zero_centred
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.gan_towers import make_critic, make_generator
-from morphospace.zoo.settings_gan import GANSettings
+from morphospace.zoo.settings_gan import CGANSettings, GANSettings
 
 if TYPE_CHECKING:
     from morphospace.data.batches import Batch
 
 
-KEPT = 8  # one in so many of the critic's fakes goes into the replay memory
+KEPT = 8  # one of so many fakes of the critic goes into the replay memory
 
 
 class GAN(Model):
@@ -47,16 +55,11 @@ class GAN(Model):
     averaged = ("generator",)
     default_ema_halflife_images = 10_000
 
-    def __init__(
-        self,
-        settings: GANSettings,
-        shape: tuple[int, int, int],
-        parts: Mapping[str, nn.Module],
-        conditioning: Conditioning | None = None,
-    ) -> None:
-        super().__init__(settings, shape, parts, conditioning)
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build generator, critic and replay memory."""
         self.signed = True
-        s, image = settings, (2, shape[2], *shape[:2])
+        s, shape, conditioning = self.settings, self.shape, self.conditioning
+        image = (2, shape[2], *shape[:2])
         if "generator" in parts:
             self.generator = checked(parts["generator"], "generator", torch.zeros(2, self.latent_dim), image)
         else:
@@ -64,14 +67,17 @@ class GAN(Model):
         if "critic" in parts:
             for name in ("spectral_norm", "minibatch_discrimination", "feature_matching"):
                 value = getattr(s, name)
-                require(not value, name, value, "goes into our own critic", "build it into yours, or leave it out")
+                require(
+                    not value, name, value, "is part of the built-in critic", "build it into yours, or leave it out"
+                )
             seen = torch.zeros(2, shape[2] * s.packing, *shape[:2])
             self.critic = checked(parts["critic"], "critic", seen, (2, 1))
         else:
             self.critic = make_critic(s, shape, conditioning, self.objective.shifts)
         self.networks = nn.ModuleDict({"generator": self.generator, "critic": self.critic})
         if s.replay:
-            self.memory["replay"] = ReplayMemory(s.replay_images, shape)
+            self.replay = ReplayMemory(s.replay_images, shape)
+            self.memory["replay"] = self.replay
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return images (B, C, H, W) in [-1, 1] for codes (B, D), and conditions (B, K) where the model takes any."""
@@ -79,39 +85,35 @@ class GAN(Model):
             return torch.tanh(full(self.generator(z)))
         if condition is None:
             names = ", ".join(self.conditioning.names[:8])
-            raise SettingError("condition = None", rule=f"{self.settings.name} must be told what to draw, of {names}")
+            raise SettingError("condition = None", rule=f"{self.settings.name} needs a condition: {names}")
         return torch.tanh(full(self.generator(z, condition)))
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the critic's judgement of images in [-1, 1], (B,).
 
         Raises:
-            SettingError: The critic judges several images at once, or needs to be told a condition.
+            SettingError: If the critic judges several images at once, or needs a condition and gets none.
         """
         m, kernels = self.settings.packing, self.settings.minibatch_discrimination
-        why = "this critic looks at the rest of the batch too, so no image has a score of its own"
+        why = "this critic compares the images of a batch, so no image has a score of its own"
         require(not kernels, "minibatch_discrimination", kernels, why)
         require(m == 1, "packing", m, "this critic judges several images at once, so none has a score of its own")
-        told = self.conditioning is None or condition is not None
-        require(told, "condition", condition, "this critic must be told what an image is meant to show")
+        given = self.conditioning is None or condition is not None
+        require(given, "condition", condition, "this critic needs the condition of every image")
         return self.judge(images, condition)
 
     # -- what the critic sees --------------------------------------------------------------------------------
 
-    def told(self, batch: Batch) -> Tensor | None:
-        """Return the batch's conditions, (B, K), which its fakes are given too; None where there are none."""
-        return None if self.conditioning is None else self.conditioning.from_batch(batch)
-
     def fakes(self, turn: Turn, batch: Batch) -> Tensor:
-        """Draw as many generated images as there are real ones."""
-        return self.decode(turn.normal(len(batch.images), self.latent_dim), self.told(batch))
+        """Generate as many images as there are real ones, for the conditions of the real ones."""
+        return self.decode(turn.normal(len(batch.images), self.latent_dim), self.condition_of(batch))
 
     def shared_fakes(self, turn: Turn, batch: Batch) -> Tensor:
-        """Draw fakes that both players see."""
+        """Generate fakes that both players see."""
         return turn.once("fakes", lambda: self.fakes(turn, batch), by=(self.generator,))
 
     def fresh_fakes(self, turn: Turn, batch: Batch) -> Tensor:
-        """Draw fakes for the critic's turn, as they come from the generator."""
+        """Generate fakes for the critic's turn."""
         if self.settings.share_fakes:
             return self.shared_fakes(turn, batch).detach()
 
@@ -119,37 +121,30 @@ class GAN(Model):
             with torch.no_grad():
                 return self.fakes(turn, batch)
 
-        # The memory is given the same ones when the turn is over.
+        # When the turn is over the memory stores some of the same ones.
         return turn.once("critic/fakes", make, by=(self.generator,)) if self.settings.replay else make()
 
     def critics_fakes(self, turn: Turn, batch: Batch) -> Tensor:
-        """Return fakes for the critic, some of them from the memory."""
+        """Return fakes for the critic, some of them from the replay memory."""
         fakes, share = self.fresh_fakes(turn, batch), self.settings.replay
-        return self.replayed.mix(fakes, share, turn.uniform(len(fakes))) if share else fakes
-
-    @property
-    def replayed(self) -> ReplayMemory:
-        """The memory of earlier fakes."""
-        memory = self.memory["replay"]
-        assert isinstance(memory, ReplayMemory)
-        return memory
+        return self.replay.mix(fakes, share, turn.uniform(len(fakes))) if share else fakes
 
     def shown(self, turn: Turn, images: Tensor) -> Tensor:
         """Return images as the critic sees them, augmented and packed; real and generated ones by the same policy."""
         s = self.settings
-        why = f"a batch of {len(images)} images does not divide by it; take a --batch-size that does"
+        why = f"a batch of {len(images)} images does not divide by it; choose a --batch-size that does"
         require(len(images) % s.packing == 0, "packing", s.packing, why)
         if s.augment:
             images = augment(images, s.augment, turn.uniform(len(images), DRAWS))
         return pack(images, s.packing)
 
     def condition_shown(self, batch: Batch) -> Tensor | None:
-        """Return the conditions as the critic hears them, packed as its images are."""
-        condition = self.told(batch)
+        """Return the conditions as the critic sees them, packed as its images are."""
+        condition = self.condition_of(batch)
         return None if condition is None else pack(condition, self.settings.packing)
 
     def judge(self, shown: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the critic's judgements, (B,), of what it is shown."""
+        """Return the critic's judgements, (B,), of images that are augmented and packed already."""
         return full(self.critic(shown) if condition is None else self.critic(shown, condition)).squeeze(1)
 
     def judged_with_features(self, shown: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -164,19 +159,19 @@ class GAN(Model):
     # -- the critic's turn -----------------------------------------------------------------------------------
 
     def one_norm(self) -> AbstractContextManager[object]:
-        """Within it a spectral norm takes one step and is the same for real and generated images."""
+        """Return a context in which a spectral norm takes one step and is the same for real and generated images."""
         return parametrize.cached() if self.settings.spectral_norm else contextlib.nullcontext()
 
     def critic_loss(self, batch: Batch, turn: Turn) -> Terms:
-        """Return the critic's half of the loss pair, with the gradient penalties where they are due on every step."""
-        return self.criticised(batch, turn, penalised=self.settings.penalty_every == 1, adversarial=True)
+        """Return the critic's half of the loss pair, with the gradient penalties if they are due on every step."""
+        return self.critic_terms(batch, turn, penalised=self.settings.penalty_every == 1, adversarial=True)
 
     def penalty_loss(self, batch: Batch, turn: Turn) -> Terms:
         """Return the gradient penalties alone."""
-        return self.criticised(batch, turn, penalised=True, adversarial=False)
+        return self.critic_terms(batch, turn, penalised=True, adversarial=False)
 
-    def criticised(self, batch: Batch, turn: Turn, *, penalised: bool, adversarial: bool) -> Terms:
-        """Return what the critic minimises; a penalty differentiates the judgements that the loss is made of."""
+    def critic_terms(self, batch: Batch, turn: Turn, *, penalised: bool, adversarial: bool) -> Terms:
+        """Return what the critic minimises; a penalty differentiates the judgements that the loss is computed from."""
         s, terms, condition = self.settings, Terms(), self.condition_shown(batch)
         r1, r2 = (weight if penalised else 0.0 for weight in (s.r1, s.r2))
         fake = self.shown(turn, self.critics_fakes(turn, batch))
@@ -202,32 +197,32 @@ class GAN(Model):
 
     @torch.no_grad()
     def clip_weights(self, batch: Batch, turn: Turn) -> None:
-        """Keep the critic's weights within their limit, if they have one."""
+        """Clip the critic's weights, if the settings limit them."""
         if most := self.settings.weight_clip:
             for parameter in self.critic.parameters():
                 parameter.clamp_(-most, most)
 
     @torch.no_grad()
     def after_critic(self, batch: Batch, turn: Turn) -> None:
-        """Clip the critic's weights, and let the memory have some of the fakes."""
+        """Clip the critic's weights, and store some of the fakes in the replay memory."""
         s = self.settings
         self.clip_weights(batch, turn)
         if s.replay:
             fakes = self.fresh_fakes(turn, batch)
             fakes = fakes[: math.ceil(len(fakes) / KEPT)]
-            self.replayed.push(fakes, turn.once("replay/places", lambda: turn.uniform(len(fakes)), by=()))
+            self.replay.push(fakes, turn.once("replay/places", lambda: turn.uniform(len(fakes)), by=()))
 
     # -- the generator's turn --------------------------------------------------------------------------------
 
     def generator_loss(self, batch: Batch, turn: Turn) -> Terms:
-        """Return the generator's half of the loss pair, learned through the critic, which stays as it is."""
+        """Return the generator's half of the loss pair; it learns through the critic, which does not move."""
         s, condition = self.settings, self.condition_shown(batch)
         fakes = self.shared_fakes(turn, batch) if s.share_fakes else self.fakes(turn, batch)
         fake = self.shown(turn, fakes)
         needs_real = self.objective.pairs or s.feature_matching or s.unrolled
         real = self.shown(turn, batch.images) if needs_real else fake
         if s.unrolled:
-            on_fake, on_real = self.foreseen(real, fake, condition)
+            on_fake, on_real = self.judge_ahead(real, fake, condition)
             return Terms().add("adversarial", self.objective.generator(on_fake, on_real))
         with self.one_norm():
             if s.feature_matching:
@@ -243,10 +238,10 @@ class GAN(Model):
             terms.add("features", feature_distance(wanted, features), s.feature_matching)
         return terms
 
-    def foreseen(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
+    def judge_ahead(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the judgements of fake and real by the critic as it will be some steps ahead.
 
-        The critic's buffers are copies: looking ahead moves no batch norm and no spectral norm.
+        The critic's buffers are copies: this updates no batch norm and no spectral norm.
         """
         buffers = {name: buffer.clone() for name, buffer in self.critic.named_buffers()}
         more = () if condition is None else (condition,)
@@ -264,7 +259,7 @@ class GAN(Model):
         return on_fake, judge(ahead, real) if self.objective.pairs else on_fake
 
     def rounds(self) -> Sequence[Round]:
-        """The critic's turns, with gradient penalties of its own where they are lazy, then the generator's."""
+        """The critic's turns, a turn for its gradient penalties where they are lazy, then the generator's turn."""
         s, learns = self.settings, (self.critic,)
         after = self.after_critic if s.weight_clip or s.replay else None
         phases = [Phase("critic", learns, self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after)]
@@ -275,3 +270,70 @@ class GAN(Model):
                 Phase("penalty", learns, self.penalty_loss, every=every, optimizer="critic", lr=rate, after=clip)
             )
         return [*phases, Phase("generator", (self.generator,), self.generator_loss)]
+
+
+class DCGAN(GAN):
+    """-log D(x) - log(1 - D(G(z))) against -log D(G(z)), in convolutional towers (Radford et al. 2016)."""
+
+    objective = NONSATURATING
+
+
+class WGAN(GAN):
+    """f(G(z)) - f(x) against -f(G(z)), the critic's slope limited by clipping its weights (Arjovsky et al. 2017).
+
+    The critic's lead on real images bounds a multiple of the earth mover's distance from below.
+    """
+
+    objective = WASSERSTEIN
+
+
+class WGANGP(GAN):
+    """WGAN with 10 (|gradient| - 1)^2 at points between real and generated images (Gulrajani et al. 2017).
+
+    The gradient's norm is taken over the whole image, as in the paper; some teaching material takes it pixel by pixel.
+    """
+
+    objective = WASSERSTEIN
+
+
+class SNGAN(GAN):
+    """Hinge loss and a critic whose layers have a largest singular value of 1 (Miyato et al. 2018)."""
+
+    objective = HINGE
+
+
+class LSGAN(GAN):
+    """Squared errors to the targets 1 for real and 0 for generated images, 1 for the generator (Mao et al. 2017)."""
+
+    objective = LEAST_SQUARES
+
+
+class R3GAN(GAN):
+    """Each fake is compared with a real image; R1 and R2 make the game converge locally (Huang et al. 2024).
+
+    The paper's generator has a linear output. This one ends in tanh, as every GAN here, so that pixels stay in range.
+    """
+
+    objective = RELATIVISTIC
+
+
+class CGAN(GAN):
+    """An embedding of the condition joins the code; the critic judges whether an image is real and of that kind.
+
+    Fakes have the conditions of the real images in the batch, so that both sides have each condition equally often
+    (Mirza & Osindero 2014; Miyato & Koyama 2018 for the projection critic).
+    """
+
+    settings: CGANSettings
+    objective = NONSATURATING
+    replaceable: ClassVar[tuple[str, ...]] = ()
+
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build the networks.
+
+        Raises:
+            SettingError: If the data give no condition.
+        """
+        rule = "a conditional model needs data with this condition for each image"
+        require(self.conditioning is not None, "condition", self.settings.condition, rule)
+        super().build_networks(parts)
