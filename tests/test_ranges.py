@@ -77,7 +77,7 @@ def test_a_value_within_its_range_passes() -> None:
 
 def test_the_help_finds_a_range_and_a_declared_field_keeps_the_one_of_its_base() -> None:
     assert [mark.words for mark in marks_of(Derived, "turns", Range)] == ["from 1 to 1000"]
-    assert [mark.words for mark in marks_of(Base, "lr", Range)] == ["positive and at most 10"]
+    assert [mark.words for mark in marks_of(Base, "lr", Range)] == ["above 0, at most 10"]
     assert marks_of(Base, "rate", Range) and not marks_of(Base, "widths", Range) and not marks_of(Base, "free", Range)
 
 

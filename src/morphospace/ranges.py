@@ -59,8 +59,16 @@ class Range:
 
     @property
     def words(self) -> str:
-        """The range in words, as the help says it: `from 1 to 64`."""
-        return "at least 0" if self.rule == "must not be negative" else self.rule.removeprefix("must be ")
+        """The range in words, as the help says it.
+
+        >>> Between(1, 64).words, AtLeast(0).words, Above(0, 10).words, Below(0, 1).words
+        ('from 1 to 64', 'at least 0', 'above 0, at most 10', 'at least 0, below 1')
+        """
+        if self.high < math.inf and not (self.without_low or self.without_high):
+            return f"from {written(self.low)} to {written(self.high)}"
+        low = f"{'above' if self.without_low else 'at least'} {written(self.low)}"
+        high = f", {'below' if self.without_high else 'at most'} {written(self.high)}"
+        return low if self.high == math.inf else low + high
 
     def check(self, name: str, value: Any) -> None:
         """Check a value.

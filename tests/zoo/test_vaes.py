@@ -367,7 +367,7 @@ def test_masks_are_learned_from_drawn_shapes_and_missed_where_there_are_none(tmp
         (IWAESettings, {"samples": 0}, "samples = 0"),
         (IWAESettings, {"reduction": "mean"}, "importance weights need"),
         (BetaTCVAESettings, {"beta": -1.0}, "beta = -1"),
-        (FactorVAESettings, {"critic_widths": (0,)}, "every width"),
+        (FactorVAESettings, {"critic_widths": (0,)}, "every one must be at least 1"),
         (MaskVAESettings, {"outside": 2.0}, "outside = 2"),
     ],
 )

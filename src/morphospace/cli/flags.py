@@ -20,6 +20,7 @@ from cyclopts import Group, Parameter, Token
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.plugins import plug
+from morphospace.ranges import Range, marks_of
 from morphospace.runs.configuration import as_written, fields_of, recipe_named
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
@@ -113,10 +114,15 @@ def flags_of(
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     lines = documentation(cls)
     return [
-        _flag(name, hint, defaults[name], lines.get(name, ""), GROUPS.get(group))
+        _flag(name, hint, defaults[name], " ".join([lines.get(name, ""), *_range(cls, name)]), GROUPS.get(group))
         for name, hint in fields_of(cls).items()
         if (only is None or name in only) and name not in leave
     ]
+
+
+def _range(cls: type, name: str) -> list[str]:
+    """Return a field's range in words, for the help: [from 1 to 64]."""
+    return [f"[{found.words}]" for found in marks_of(cls, name, Range)[:1]]
 
 
 def given_of(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from morphospace.cli.flags import SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Talk
-from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
-from morphospace.runs.configuration import Configuration, recipe_named, resolve
-from morphospace.training.settings import CHANGEABLE, TrainingSettings
+from morphospace.ranges import marks_of
+from morphospace.roles import AgainstCollapse, changeable
+from morphospace.runs.configuration import Configuration, fields_of, recipe_named, resolve
 from morphospace.zoo.settings import ZOO, settings_class
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def resume(
 
 resume = with_flags(
     resume,
-    [*flags_of(DataSettings, "Data", only={"root"}), *flags_of(TrainingSettings, "Training", only=CHANGEABLE)],
+    [flag for group, cls in SECTIONS.items() for flag in flags_of(cls, group, only=changeable(cls))],
 )
 
 
@@ -201,14 +201,15 @@ def _hooks(watch: Watch) -> Hooks:
 
 def _ended_early(run: Run, watch: Watch) -> list[str]:
     """Return why a run ended by itself before its end; after a collapse, which is no success, what to try too."""
-    from morphospace.training.collapse import COLLAPSE, REMEDIES
+    from morphospace.training.collapse import COLLAPSE
 
     line = f"stopped at image {watch.images:,}: {watch.stopped}"
     if not watch.stopped.startswith(COLLAPSE):
         return [line]
-    flags = [flag_for(name) for name in REMEDIES if hasattr(run.configuration.model, name)]
-    flags = [f"a lower {flag}" if flag == "--beta" else flag for flag in flags]
-    return [line, *([f"{'try':16}{', '.join(flags)}, in a new run"] if flags else [])]
+    cls: type = type(run.configuration.model)
+    found = {name: marks_of(cls, name, AgainstCollapse) for name in fields_of(cls)}
+    advice = [marks[0].advice.format(flag=flag_for(name)) for name, marks in found.items() if marks]
+    return [line, *([f"{'try':16}{', '.join(advice)}, in a new run"] if advice else [])]
 
 
 def _best(best: Mapping[str, Any]) -> list[str]:

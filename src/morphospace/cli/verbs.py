@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -23,7 +23,9 @@ from morphospace.errors import require
 from morphospace.ranges import Between, Range, Unknown, check_ranges, marks_of, types_of
 from morphospace.tools.tool import Answer, Asked, Declared, File, Written
 
-RunPath = Annotated[str, Parameter(help="The run's folder.")]
+if TYPE_CHECKING:
+    from morphospace.runs.run import Run
+
 Checkpoint = Annotated[
     str,
     Parameter(
@@ -136,7 +138,8 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
     if declared.check is not None:
         declared.check(**values, **files, **({"run": folder} if declared.loads else {}))
     paths = {name: check_file(name, path, declared.files[name]) for name, path in files.items() if path is not None}
-    run, own = None, {name: paths.get(name) for name in declared.files if name in takes}
+    run: Run | None = None
+    own: dict[str, Any] = {name: paths.get(name) for name in declared.files if name in takes}
     if declared.loads:
         if folder is not None:
             import morphospace as ms
@@ -166,7 +169,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     first: list[inspect.Parameter] = []
     if declared.loads:
         optional = type(None) in _members(hints["run"])
-        hint = Annotated[str | None if optional else str, Parameter(help="The run's folder.")]
+        hint: Any = Annotated[str | None if optional else str, Parameter(help="The run's folder.")]
         default = None if optional else inspect.Parameter.empty
         first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_ONLY, default=default, annotation=hint)]
     last = [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)] if declared.loads else []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from morphospace.ranges import Below, Between, check_ranges
+from morphospace.roles import Role
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,17 +37,20 @@ class DataSettings:
         strict: Stop at the first unreadable file instead of skipping and counting it.
     """
 
-    data: str = "digits"
-    root: str | None = None
+    data: Annotated[str, Role.SOURCE] = "digits"
+    root: Annotated[str | None, Role.PLACE] = None
     size: str | None = None
     channels: Literal[1, 3] | None = None
     crop: Literal["center", "stretch", "pad"] = "center"
     classes: bool = False
-    valid: float = 0.05
+    valid: Annotated[float, Role.FIT, Between(0, 0.9, "0.05 is usual, 0 holds nothing out")] = 0.05
     parts: tuple[str, ...] = ()
     background: str | None = None
-    flip: bool = False
-    shift: int = 0
-    brightness: float = 0.0
+    flip: Annotated[bool, Role.FIT] = False
+    shift: Annotated[int, Role.FIT, Between(0, 64, "an eighth of the side is usual")] = 0
+    brightness: Annotated[float, Role.FIT, Below(0, 1, "0.1 is mild")] = 0.0
     binarise: Literal["none", "threshold", "fixed", "dynamic"] = "none"
-    strict: bool = False
+    strict: Annotated[bool, Role.FIT] = False
+
+    def __post_init__(self) -> None:
+        check_ranges(type(self), vars(self))

@@ -15,7 +15,8 @@ from typing import Any, Literal, Union
 
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, nearest
-from morphospace.training.settings import CHANGEABLE, TrainingSettings
+from morphospace.roles import Role, fields_with
+from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ModelSettings, settings_class
 
 
@@ -33,9 +34,13 @@ class Configuration:
         """What a conditional model is told (`label`, `attributes:...`); empty for the others."""
         return getattr(self.model, "condition", "")
 
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Return the configuration as TOML sections, settings that are None left out."""
-        sections = {name: _plain(getattr(self, name)) for name in ("model", "data", "training")}
+    def to_dict(self, *roles: Role) -> dict[str, dict[str, Any]]:
+        """Return the configuration as TOML sections, settings that are None left out.
+
+        Args:
+            roles: Takes the settings of these roles only; all when none is given.
+        """
+        sections = {name: _plain(getattr(self, name), roles or tuple(Role)) for name in ("model", "data", "training")}
         sections["model"] = {"name": self.model.name, **sections["model"]}
         return sections
 
@@ -45,15 +50,14 @@ class Configuration:
 
     def differences(self, other: Configuration) -> list[str]:
         """Return, in words, what in `other` would make it another run than this."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        free = CHANGEABLE - ({"epochs", "images"} if self.training.schedule == "cosine" else set())
-        # Where the files lie is no part of what they hold: the pack's hash is compared instead.
-        free = free | {"root", "data"}
+        # A cosine schedule ends with the run. The images are compared by their pack's hash, not by their name.
+        length = (Role.LENGTH,) if self.training.schedule == "cosine" else ()
+        mine, theirs = (each.to_dict(Role.OBJECTIVE, Role.FIT, *length) for each in (self, other))
         return [
             f"{key} = {theirs[section].get(key)!r}, was {mine[section].get(key)!r}"
             for section in mine
             for key in dict.fromkeys([*mine[section], *theirs[section]])
-            if key not in free and mine[section].get(key) != theirs[section].get(key)
+            if mine[section].get(key) != theirs[section].get(key)
         ]
 
 
@@ -136,7 +140,7 @@ def resolve(
     name = model or written
     if name is None:
         raise SettingError("model", rule="none given", way_out="name one (see `morpho models`) or a --recipe that does")
-    classes = {"model": settings_class(name), "data": DataSettings, "training": TrainingSettings}
+    classes = settings_classes(name)
     if written is not None and written != name:
         raise SettingError("model", name, f"the recipe {recipe!r} is for {written!r}", "leave one of them out")
     homes = {field: section for section, cls in classes.items() for field in fields_of(cls)}
@@ -150,6 +154,11 @@ def resolve(
         sections["training"].pop("images", None)  # a length asked for wins over the recipe's other way to say it
     built = {section: _build(cls, sections[section], section) for section, cls in classes.items()}
     return Configuration(**built)
+
+
+def settings_classes(model: str) -> dict[str, type]:
+    """Return the settings class of each section of a configuration, for a zoo member."""
+    return {"model": settings_class(model), "data": DataSettings, "training": TrainingSettings}
 
 
 @cache
@@ -215,9 +224,9 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
     return value
 
 
-def _plain(settings: Any) -> dict[str, Any]:
-    """Return a settings object as TOML values, None left out."""
-    values = dataclasses.asdict(settings)
+def _plain(settings: Any, roles: tuple[Role, ...]) -> dict[str, Any]:
+    """Return the settings of some roles as TOML values, None left out."""
+    values = {name: getattr(settings, name) for name in fields_with(type(settings), *roles)}
     return {as_written(k): list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
 
 

@@ -12,13 +12,12 @@ from morphospace.errors import RunError, SettingError
 from morphospace.evaluation.results import Result
 from morphospace.files import write_text
 from morphospace.models.contract import Encodes, Scores
+from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.card_text import CardFacts, card_text
 from morphospace.tools.export.export import source_name
 
-# Where the files lay and how the machine was used says nothing of the model, and may say something of its owner.
-UNTOLD = {"name", "root", "data", "device", "workers", "checkpoint_images", "report_images", "keep"}
 EVALUATION = "evaluation.json"
 
 
@@ -97,13 +96,13 @@ def facts_of(run: Run) -> CardFacts:
 
 def changed(run: Run) -> dict[str, Any]:
     """Return the settings that differ from the model's defaults, by their plain names."""
-    mine = run.configuration.to_dict()
+    mine = run.configuration.to_dict(*DESCRIPTIVE)
     usual = resolve(run.configuration.model.name).to_dict()
     return {
         name: value
         for section, values in mine.items()
         for name, value in values.items()
-        if name not in UNTOLD and usual[section].get(name) != value
+        if usual[section].get(name) != value
     }
 
 

@@ -9,9 +9,6 @@ from morphospace.training.events import Event, Reported
 
 COLLAPSE = "posterior collapse"
 
-# The settings that help against it, in the order to try them.
-REMEDIES = ("beta", "kl_warmup_images", "free_bits")
-
 
 class Stoppable(Protocol):
     """What can be asked to end: the engine."""

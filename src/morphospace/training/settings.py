@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from morphospace.errors import require
+from morphospace.ranges import OFF, Above, AtLeast, Below, Between, Seed, check_ranges
+from morphospace.roles import Role
 from morphospace.training.selection import LOSS
-
-# What may differ when a run goes on: how long, where, and what it tells; never what is computed at a step.
-CHANGEABLE = frozenset(
-    {
-        "epochs",
-        "images",
-        "device",
-        "report_images",
-        "checkpoint_images",
-        "keep",
-        "resident",
-        "stop_on_collapse",
-        "collapse_reports",
-        "metrics",
-        "metrics_every_images",
-        "metrics_n",
-        "metrics_features",
-        "best",
-        "patience",
-        "min_delta",
-    }
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,55 +45,36 @@ class TrainingSettings:
         resident: Keep the images on the device; decided from its free memory when not given.
     """
 
-    epochs: float = 10.0
-    images: int | None = None
-    batch_size: int = 128
-    seed: int = 0
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    clip: float = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_images: int = 0
-    ema_halflife_images: int | None = None
-    report_images: int | None = None
-    checkpoint_images: int | None = None
-    keep: int = 3
-    stop_on_collapse: float = 0.0
-    collapse_reports: int = 5
-    metrics: tuple[str, ...] = ()
-    metrics_every_images: int | None = None
-    metrics_n: int = 2000
-    metrics_features: str = ""
-    best: str = LOSS
-    patience: int = 0
-    min_delta: float | None = None
-    resident: bool | None = None
+    epochs: Annotated[float, Role.LENGTH, Above(0, 1e6)] = 10.0
+    images: Annotated[int | None, Role.LENGTH, Between(1, 10**12)] = None
+    batch_size: Annotated[int, Role.FIT, Between(1, 1_000_000)] = 128
+    seed: Annotated[Seed, Role.FIT] = 0
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Role.PLACE] = "auto"
+    precision: Annotated[Literal["auto", "fp32", "bf16"], Role.FIT] = "auto"
+    clip: Annotated[float, Role.FIT, AtLeast(0, way_out=OFF)] = 0.0
+    schedule: Annotated[Literal["constant", "cosine"], Role.FIT] = "constant"
+    warmup_images: Annotated[int, Role.FIT, AtLeast(0)] = 0
+    ema_halflife_images: Annotated[int | None, Role.FIT, AtLeast(0, way_out=OFF)] = None
+    report_images: Annotated[int | None, Role.REPORTING, AtLeast(1)] = None
+    checkpoint_images: Annotated[int | None, Role.REPORTING, AtLeast(1)] = None
+    keep: Annotated[int, Role.REPORTING, AtLeast(1)] = 3
+    stop_on_collapse: Annotated[float, Role.SCORING, Below(0, 1e6, OFF)] = 0.0
+    collapse_reports: Annotated[int, Role.SCORING, AtLeast(1)] = 5
+    metrics: Annotated[tuple[str, ...], Role.SCORING] = ()
+    metrics_every_images: Annotated[int | None, Role.SCORING, AtLeast(1)] = None
+    metrics_n: Annotated[int, Role.SCORING, Between(2, 100_000)] = 2000
+    metrics_features: Annotated[str, Role.SCORING] = ""
+    best: Annotated[str, Role.SCORING] = LOSS
+    patience: Annotated[int, Role.SCORING, AtLeast(0, way_out=OFF)] = 0
+    min_delta: Annotated[float | None, Role.SCORING, AtLeast(0)] = None
+    resident: Annotated[bool | None, Role.PLACE] = None
 
     def __post_init__(self) -> None:
-        require(0 < self.epochs <= 1e6, "epochs", self.epochs, "must be positive and at most 1e6")
-        images = self.images
-        require(images is None or 1 <= images <= 10**12, "images", images, "must be from 1 to 1e12")
-        require(1 <= self.batch_size <= 1_000_000, "batch_size", self.batch_size, "must be from 1 to 1000000")
-        require(0 <= self.clip < float("inf"), "clip", self.clip, "must not be negative", "0 turns it off")
-        require(self.warmup_images >= 0, "warmup_images", self.warmup_images, "must not be negative")
-        kl = self.stop_on_collapse
-        require(0 <= kl < 1e6, "stop_on_collapse", kl, "must be in [0, 1e6) nats", "0 turns it off")
-        require(self.collapse_reports >= 1, "collapse_reports", self.collapse_reports, "must be at least 1")
-        require(self.keep >= 1, "keep", self.keep, "must be at least 1")
-        require(0 <= self.seed < 2**63, "seed", self.seed, "must be from 0 to 2**63 - 1")
-        half = self.ema_halflife_images
-        require(half is None or half >= 0, "ema_halflife_images", half, "must not be negative", "0 turns it off")
-        for name in ("report_images", "checkpoint_images", "metrics_every_images"):
-            value = getattr(self, name)
-            require(value is None or value >= 1, name, value, "must be at least 1")
+        check_ranges(type(self), vars(self))
         every = self.metrics_every_images
         require(
             every is None or self.scores, "metrics_every_images", every, "goes with metrics", "name a metric, as fd"
         )
-        require(2 <= self.metrics_n <= 100_000, "metrics_n", self.metrics_n, "must be from 2 to 100,000")
-        require(self.patience >= 0, "patience", self.patience, "must not be negative", "0 turns it off")
-        delta = self.min_delta
-        require(delta is None or 0 <= delta < float("inf"), "min_delta", delta, "must not be negative")
 
     @property
     def scores(self) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from morphospace.errors import nearest, require
+from morphospace.errors import nearest
 from morphospace.plugins import BRING_IT, NotHere, Registry
+from morphospace.ranges import Above, Below, Between, check_ranges
+from morphospace.roles import Role
 
 if TYPE_CHECKING:
     from morphospace.models.conditioning import Conditioning
@@ -69,18 +71,15 @@ class ModelSettings:
     implementation: ClassVar[str]
     paper: ClassVar[str]
 
-    latent_dim: int = 32
-    lr: float = 1e-3
-    optimizer: Literal["adam", "adamw", "rmsprop"] = "adam"
-    betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 0.0
-    init: Literal["default", "dcgan", "wide"] = "default"
+    latent_dim: Annotated[int, Role.FIT, Between(1, 65_536)] = 32
+    lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-3
+    optimizer: Annotated[Literal["adam", "adamw", "rmsprop"], Role.FIT] = "adam"
+    betas: Annotated[tuple[Annotated[float, Below(0, 1)], Annotated[float, Below(0, 1)]], Role.FIT] = (0.9, 0.999)
+    weight_decay: Annotated[float, Role.FIT, Below(0, 10)] = 0.0
+    init: Annotated[Literal["default", "dcgan", "wide"], Role.FIT] = "default"
 
     def __post_init__(self) -> None:
-        require(1 <= self.latent_dim <= 65_536, "latent_dim", self.latent_dim, "must be from 1 to 65536")
-        require(0 < self.lr <= 10, "lr", self.lr, "must be positive and at most 10")
-        require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "both must be in [0, 1)")
-        require(0 <= self.weight_decay < 10, "weight_decay", self.weight_decay, "must be in [0, 10)")
+        check_ranges(type(self), vars(self))
 
     def build(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from morphospace.errors import require
+from morphospace.ranges import OFF, Above, AtLeast, Below
+from morphospace.roles import Role
 from morphospace.zoo.registry import member
 from morphospace.zoo.settings_vae import VAESettings
 
@@ -36,21 +38,16 @@ class VAEGANSettings(VAESettings):
     adversarial_unit: Literal["image", "value"] = "value"
     judged: Literal["reconstructions", "samples", "both"] = "both"
     reconstruction_space: Literal["pixels", "features"] = "pixels"
-    critic_widths: tuple[int, ...] = ()
-    critic_norm: Literal["batch", "none"] = "none"
-    critic_lr: float | None = None
-    r1: float = 0.1
+    critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
+    critic_norm: Annotated[Literal["batch", "none"], Role.FIT] = "none"
+    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
+    r1: Annotated[float, Below(0, 1e6, OFF)] = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         most = 1.0 if self.mixing == "mix" else 1e6
         rule = f"must be from 0 to {most:g} with --mixing {self.mixing}"
         require(0 <= self.lambda_ <= most, "lambda", self.lambda_, rule)
-        widths = self.critic_widths
-        require(all(w >= 1 for w in widths), "critic_widths", widths, "every width must be at least 1")
-        rate = self.critic_lr
-        require(rate is None or 0 < rate <= 10, "critic_lr", rate, "must be positive and at most 10")
-        require(0 <= self.r1 < 1e6, "r1", self.r1, "must be in [0, 1e6)", "0 turns it off")
         why = "is on each image's own gradient, and batch norm lets images mix; take --critic-norm none or --r1 0"
         require(not (self.r1 and self.critic_norm == "batch" and self.tower == "conv"), "r1", self.r1, why)
         if self.reconstruction_space == "features":

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from morphospace.errors import require
+from morphospace.ranges import OFF, Above, AtLeast, Below, Between
+from morphospace.roles import Role
 from morphospace.zoo.registry import ModelSettings, member
 
 AUGMENTATIONS = ("colour", "translation", "cutout")
@@ -55,52 +57,34 @@ class GANSettings(ModelSettings):
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     init: Literal["default", "dcgan", "wide"] = "dcgan"
-    tower: Literal["conv", "mlp", "residual"] = "conv"
-    widths: tuple[int, ...] = ()
-    generator_widths: tuple[int, ...] = ()
-    generator_bias: bool = False
-    stem: Literal["linear", "conv"] = "linear"
-    blocks: int = 1
-    slope: float = 0.2
-    critic_norm: Literal["batch", "none"] = "batch"
+    tower: Annotated[Literal["conv", "mlp", "residual"], Role.FIT] = "conv"
+    widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
+    generator_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
+    generator_bias: Annotated[bool, Role.FIT] = False
+    stem: Annotated[Literal["linear", "conv"], Role.FIT] = "linear"
+    blocks: Annotated[int, Role.FIT, Between(1, 16)] = 1
+    slope: Annotated[float, Role.FIT, Below(0, 1)] = 0.2
+    critic_norm: Annotated[Literal["batch", "none"], Role.FIT] = "batch"
     share_fakes: bool = False
-    critic_lr: float | None = None
-    turns: int = 1
-    weight_clip: float = 0.0
-    gradient_penalty: float = 0.0
-    r1: float = 0.0
-    r2: float = 0.0
-    penalty_every: int = 1
+    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
+    turns: Annotated[int, Role.FIT, Between(1, 1000)] = 1
+    weight_clip: Annotated[float, Below(0, 1e6, OFF)] = 0.0
+    gradient_penalty: Annotated[float, Below(0, 1e6, OFF)] = 0.0
+    r1: Annotated[float, Below(0, 1e6, OFF)] = 0.0
+    r2: Annotated[float, Below(0, 1e6, OFF)] = 0.0
+    penalty_every: Annotated[int, Between(1, 1000)] = 1
     spectral_norm: bool = False
-    minibatch_discrimination: int = 0
-    feature_matching: float = 0.0
-    replay: float = 0.0
-    replay_images: int = 2048
-    unrolled: int = 0
-    unrolled_lr: float = 0.1
-    packing: int = 1
+    minibatch_discrimination: Annotated[int, Between(0, 10_000, OFF)] = 0
+    feature_matching: Annotated[float, Below(0, 1e6, OFF)] = 0.0
+    replay: Annotated[float, Below(0, 1, OFF)] = 0.0
+    replay_images: Annotated[int, Between(1, 10**7)] = 2048
+    unrolled: Annotated[int, Between(0, 100, OFF)] = 0
+    unrolled_lr: Annotated[float, Above(0, 1000)] = 0.1
+    packing: Annotated[int, Between(1, 64)] = 1
     augment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("widths", "generator_widths"):
-            value = getattr(self, name)
-            require(all(w >= 1 for w in value), name, value, "every width must be at least 1")
-        require(0 <= self.slope < 1, "slope", self.slope, "must be in [0, 1)")
-        rate = self.critic_lr
-        require(rate is None or 0 < rate <= 10, "critic_lr", rate, "must be positive and at most 10")
-        for name in ("weight_clip", "gradient_penalty", "r1", "r2", "feature_matching"):
-            value = getattr(self, name)
-            require(0 <= value < 1e6, name, value, "must be in [0, 1e6)", "0 turns it off")
-        for name, most in (("blocks", 16), ("turns", 1000), ("penalty_every", 1000), ("packing", 64)):
-            value = getattr(self, name)
-            require(1 <= value <= most, name, value, f"must be from 1 to {most}")
-        for name, most in (("minibatch_discrimination", 10_000), ("unrolled", 100)):
-            value = getattr(self, name)
-            require(0 <= value <= most, name, value, f"must be from 0 to {most}", "0 turns it off")
-        require(0 <= self.replay < 1, "replay", self.replay, "must be in [0, 1)", "0 turns it off")
-        require(1 <= self.replay_images <= 10**7, "replay_images", self.replay_images, "must be from 1 to 1e7")
-        require(0 < self.unrolled_lr <= 1000, "unrolled_lr", self.unrolled_lr, "must be positive and at most 1000")
         known = f"must be of {', '.join(AUGMENTATIONS)}"
         require(set(self.augment) <= set(AUGMENTATIONS), "augment", self.augment, known)
         self.check_remedies()
@@ -204,12 +188,11 @@ class CGANSettings(GANSettings):
     """
 
     condition: str = "label"
-    embedding: int = 100
+    embedding: Annotated[int, Between(1, 65_536)] = 100
     conditioning: Literal["projection", "embedding"] = "projection"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(1 <= self.embedding <= 65_536, "embedding", self.embedding, "must be from 1 to 65536")
         why = "is empty; name what to tell it, `label` or `attributes:NAME,NAME`"
         require(bool(self.condition), "condition", self.condition, why)
         why = "the memory keeps images without their classes; leave it out of a conditional model"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from morphospace.errors import require
+from morphospace.ranges import Above, AtLeast, Below, Between, Inside
+from morphospace.roles import AgainstCollapse, Role
 from morphospace.zoo.registry import ModelSettings, member
 
 Likelihoods = Literal[
@@ -38,23 +40,20 @@ class AESettings(ModelSettings):
         reduction: `sum` over pixels (nats per image) or `mean` over them, as some published recipes have it.
     """
 
-    tower: Literal["conv", "mlp"] = "conv"
-    widths: tuple[int, ...] = ()
-    norm: Literal["batch", "none"] = "batch"
-    activation: Literal["relu", "leaky", "silu", "tanh"] = "leaky"
-    slope: float = 0.01
+    tower: Annotated[Literal["conv", "mlp"], Role.FIT] = "conv"
+    widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
+    norm: Annotated[Literal["batch", "none"], Role.FIT] = "batch"
+    activation: Annotated[Literal["relu", "leaky", "silu", "tanh"], Role.FIT] = "leaky"
+    slope: Annotated[float, Role.FIT, Below(0, 1)] = 0.01
     likelihood: Likelihoods = "squared-error"
     variance: Literal["fixed", "learned", "calibrated"] = "calibrated"
-    sigma: float = 1.0
+    sigma: Annotated[float, Between(1e-4, 100)] = 1.0
     dequantise: bool = False
     signed: bool = False
     reduction: Literal["sum", "mean"] = "sum"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(all(w >= 1 for w in self.widths), "widths", self.widths, "every width must be at least 1")
-        require(0 <= self.slope < 1, "slope", self.slope, "must be in [0, 1)")
-        require(1e-4 <= self.sigma <= 100, "sigma", self.sigma, "must be from 0.0001 to 100")
         require(
             not (self.signed and self.likelihood in ("bernoulli", "continuous-bernoulli")),
             "signed",
@@ -114,25 +113,18 @@ class VAESettings(AESettings):
     """
 
     likelihood: Likelihoods = "bernoulli"
-    beta: float = 1.0
+    beta: Annotated[float, Below(0, 1e6), AgainstCollapse("a lower {flag}")] = 1.0
     kl: Literal["closed", "sampled"] = "closed"
-    draws: int = 1
-    kl_warmup_images: int = 0
+    draws: Annotated[int, Between(1, 10_000)] = 1
+    kl_warmup_images: Annotated[int, AtLeast(0), AgainstCollapse()] = 0
     kl_reduction: Literal["sum", "mean"] = "sum"
-    free_bits: float = 0.0
-    capacity: float = 0.0
-    capacity_weight: float = 1000.0
-    capacity_images: int = 0
+    free_bits: Annotated[float, Below(0, 100), AgainstCollapse()] = 0.0
+    capacity: Annotated[float, Below(0, 1e5)] = 0.0
+    capacity_weight: Annotated[float, Inside(0, 1e6)] = 1000.0
+    capacity_images: Annotated[int, AtLeast(0)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.beta < 1e6, "beta", self.beta, "must be in [0, 1e6)")
-        require(1 <= self.draws <= 10_000, "draws", self.draws, "must be from 1 to 10000")
-        require(self.kl_warmup_images >= 0, "kl_warmup_images", self.kl_warmup_images, "must not be negative")
-        require(0 <= self.free_bits < 100, "free_bits", self.free_bits, "must be in [0, 100)")
-        require(0 <= self.capacity < 1e5, "capacity", self.capacity, "must be in [0, 1e5) nats")
-        require(0 < self.capacity_weight < 1e6, "capacity_weight", self.capacity_weight, "must be in (0, 1e6)")
-        require(self.capacity_images >= 0, "capacity_images", self.capacity_images, "must not be negative")
         require(
             not self.free_bits or (self.kl == "closed" and not self.capacity),
             "free_bits",
@@ -176,12 +168,11 @@ class IWAESettings(AESettings):
     """
 
     likelihood: Likelihoods = "bernoulli"
-    samples: int = 5
+    samples: Annotated[int, Between(1, 10_000)] = 5
     gradient: Literal["iwae", "dreg"] = "iwae"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(1 <= self.samples <= 10_000, "samples", self.samples, "must be from 1 to 10000")
         require(
             self.reduction == "sum",
             "reduction",
@@ -218,16 +209,9 @@ class FactorVAESettings(VAESettings):
         critic_lr: The critic's learning rate.
     """
 
-    gamma: float = 10.0
-    critic_widths: tuple[int, ...] = (1000, 1000, 1000, 1000, 1000)
-    critic_lr: float = 1e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 <= self.gamma < 1e6, "gamma", self.gamma, "must be in [0, 1e6)")
-        widths = self.critic_widths
-        require(all(w >= 1 for w in widths), "critic_widths", widths, "every width must be at least 1")
-        require(0 < self.critic_lr <= 10, "critic_lr", self.critic_lr, "must be positive and at most 10")
+    gamma: Annotated[float, Below(0, 1e6)] = 10.0
+    critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = (1000, 1000, 1000, 1000, 1000)
+    critic_lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-4
 
 
 @member("beta-tcvae", "morphospace.zoo.beta_tcvae:BetaTCVAE", "Chen et al. 2018")
@@ -244,15 +228,10 @@ class BetaTCVAESettings(AESettings):
     """
 
     likelihood: Likelihoods = "bernoulli"
-    alpha: float = 1.0
-    beta: float = 6.0
-    gamma: float = 1.0
+    alpha: Annotated[float, Below(0, 1e6)] = 1.0
+    beta: Annotated[float, Below(0, 1e6), AgainstCollapse("a lower {flag}")] = 6.0
+    gamma: Annotated[float, Below(0, 1e6)] = 1.0
     sampling: Literal["weighted", "stratified"] = "weighted"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("alpha", "beta", "gamma"):
-            require(0 <= getattr(self, name) < 1e6, name, getattr(self, name), "must be in [0, 1e6)")
 
 
 @member("mask-vae", "morphospace.zoo.mask_vae:MaskVAE", "Kingma & Welling 2014, with a second decoder")
@@ -265,10 +244,5 @@ class MaskVAESettings(VAESettings):
         outside: Grey level outside the mask where an image is painted, from 0 for black to 1 for white.
     """
 
-    mask_weight: float = 1.0
-    outside: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.mask_weight < 1e6, "mask_weight", self.mask_weight, "must be in (0, 1e6)")
-        require(0 <= self.outside <= 1, "outside", self.outside, "must be from 0 to 1")
+    mask_weight: Annotated[float, Inside(0, 1e6)] = 1.0
+    outside: Annotated[float, Between(0, 1)] = 0.0

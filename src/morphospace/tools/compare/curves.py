@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from morphospace.roles import Role, fields_with
+from morphospace.runs.configuration import as_written, settings_classes
 from morphospace.tools.compare.comparison import Member
 
 # On white and on near-black; the same hues, which people who tell few colours apart can still tell by the dashes.
@@ -33,13 +35,6 @@ TERMS: dict[str, tuple[str, ...]] = {
     "reconstruction": ("likelihood", "variance", "sigma", "dequantise", "binarise", "signed", "reduction"),
     "bits_per_dim": ("likelihood", "dequantise", "binarise"),
 }
-# Settings that change how well an objective is met, not what it is; a loss compares across these alone.
-NOT_OF_THE_OBJECTIVE = """
-latent_dim lr critic_lr optimizer betas weight_decay init tower widths critic_widths generator_widths norm critic_norm
-activation slope blocks stem generator_bias turns epochs images batch_size seed precision clip schedule warmup_images
-ema_halflife_images stop_on_collapse collapse_reports resident flip shift brightness valid strict metrics
-metrics_every_images metrics_n metrics_features best patience min_delta torch data
-"""
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,9 @@ def meaning(member: Member, name: str) -> tuple[str, tuple[Any, ...]]:
         shape = member.shape if term == "reconstruction" else ()
         return f"{term} ({told})" if told else term, (term, *kind.values(), shape)
     if term == "loss":
-        kept = {k: v for k, v in member.settings.items() if k not in NOT_OF_THE_OBJECTIVE.split()}
+        # A loss compares between runs whose settings differ in how well the objective is met, not in what it is.
+        fields = [name for cls in settings_classes(member.model).values() for name in fields_with(cls, Role.OBJECTIVE)]
+        kept = {key: member.settings.get(key) for key in ("model", *map(as_written, fields))}
         return name if player else "held-out loss", (name, member.shape, tuple(sorted(map(str, kept.items()))))
     if player == SCORED:
         by = (member.data_hash, *(member.settings.get(key) for key in ("valid", "metrics_n", "metrics_features")))

@@ -17,6 +17,7 @@ from morphospace.data.pack import Pack
 from morphospace.errors import MorphospaceError, NoEncoder, SettingError
 from morphospace.objectives import adversarial
 from morphospace.pictures.maps import LatentMap
+from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import Run, load
 from morphospace.tools.compare.comparison import Cost, Member
@@ -24,16 +25,12 @@ from morphospace.tools.map import latent_map
 from morphospace.tools.sample import Reconstructions, reconstruct, sample
 
 SHOWN, MAPPED = 10, 1000
-# Where the files lay and how the machine was used makes no other model.
-UNTOLD = frozenset(
-    {"root", "data", "name", "device", "workers", "checkpoint_images", "report_images", "keep", "resident"}
-)
 
 
 def settings_of(folder: RunFolder) -> dict[str, Any]:
     """Return what makes a run what it is, by name; of a path only its end."""
-    sections = folder.configuration.to_dict()
-    flat = {k: v for section in sections.values() for k, v in section.items() if k not in UNTOLD}
+    sections = folder.configuration.to_dict(*DESCRIPTIVE)
+    flat = {k: v for section in sections.values() for k, v in section.items() if k != "name"}
     flat = {k: Path(v).name if isinstance(v, str) and "/" in v else v for k, v in flat.items()}
     known = {"model": folder.configuration.model.name, "data": data_name(folder)}
     return {**known, **flat, "torch": str(folder.facts.get("versions", {}).get("torch", ""))}

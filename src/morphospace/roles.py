@@ -1,0 +1,48 @@
+"""What a setting is for, said in its type: `epochs: Annotated[float, Role.LENGTH] = 10.0`."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from enum import Enum
+
+from morphospace.ranges import marks_of
+
+
+class Role(Enum):
+    """What a setting is for. Only objective and fit make another run; the others may change when a run goes on."""
+
+    OBJECTIVE = "what is learned: the objective and the images; the role of a setting that names none"
+    FIT = "how well the objective is met: networks, optimizer, augmentation"
+    LENGTH = "how long the run is, which is part of a schedule that ends with it"
+    SCORING = "what is scored on the way, and when that ends the run"
+    REPORTING = "how often the run reports, and how much it keeps"
+    PLACE = "where the files lie and where it is computed"
+    SOURCE = "the name of the images, which are compared by their hash"
+
+
+# The settings that describe a run to others. Where its files lay and how the machine was used says nothing of the
+# model, and may say something of its owner.
+DESCRIPTIVE = (Role.OBJECTIVE, Role.FIT, Role.LENGTH, Role.SCORING)
+
+
+@dataclass(frozen=True)
+class AgainstCollapse:
+    """Marks a setting that helps against posterior collapse.
+
+    Attributes:
+        advice: What to try; `{flag}` stands for the setting's flag.
+    """
+
+    advice: str = "{flag}"
+
+
+def fields_with(cls: type, *roles: Role) -> list[str]:
+    """Return the fields of a settings class that have one of the roles."""
+    found = {field.name: marks_of(cls, field.name, Role) for field in dataclasses.fields(cls)}
+    return [name for name, marks in found.items() if (marks or [Role.OBJECTIVE])[0] in roles]
+
+
+def changeable(cls: type) -> list[str]:
+    """Return the fields of a settings class that may change when a run goes on."""
+    return fields_with(cls, Role.LENGTH, Role.SCORING, Role.REPORTING, Role.PLACE)
