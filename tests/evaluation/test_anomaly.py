@@ -16,14 +16,15 @@ from torch import Tensor
 
 from morphospace.errors import SettingError
 from morphospace.evaluation.anomaly import (
-    CodeStatistics,
     auroc,
     complexity,
     critic_scores,
     density_words,
+    mahalanobis,
     negative_bounds,
     reconstruction_errors,
 )
+from morphospace.latent.components import Moments
 from morphospace.models.contract import Model
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.likelihoods import Likelihood
@@ -133,29 +134,24 @@ def test_reconstruction_and_critic() -> None:
 def test_code_distances_are_those_of_scikit_learn(block: int) -> None:
     rng = np.random.default_rng(0)
     codes = rng.normal(size=(100, 4)) @ rng.normal(size=(4, 4)) + 1000
-    statistics = CodeStatistics(4)
-    for part in torch.from_numpy(codes).split(block):
-        statistics.add(part)
+    statistics = Moments.of(torch.from_numpy(codes).split(block), 4)
     assert np.allclose(statistics.mean, codes.mean(0)) and np.allclose(
         statistics.scatter / 100, np.cov(codes.T, ddof=0)
     )
     others = rng.normal(size=(10, 4)) + 1000
     wanted = np.sqrt(EmpiricalCovariance().fit(codes).mahalanobis(others))
-    assert np.allclose(statistics.distances(torch.from_numpy(others)), wanted, rtol=1e-4)
+    assert np.allclose(mahalanobis(torch.from_numpy(others), statistics), wanted, rtol=1e-4)
 
 
 def test_a_dead_unit_is_no_division_by_zero() -> None:
     codes = torch.randn(50, 3)
     codes[:, 1] = 0
-    statistics = CodeStatistics(3)
-    statistics.add(codes)
-    distances = statistics.distances(codes)
+    distances = mahalanobis(codes, Moments.of([codes], 3))
     assert distances.isfinite().all()
-    statistics = CodeStatistics(2)
-    statistics.add(codes[:, ::2])
-    assert torch.allclose(statistics.distances(codes[:, ::2]), distances, rtol=1e-3)
+    living = codes[:, ::2]
+    assert torch.allclose(mahalanobis(living, Moments.of([living], 2)), distances, rtol=1e-3)
     with pytest.raises(SettingError, match="at least 2"):
-        CodeStatistics(2).distances(codes[:, ::2])
+        mahalanobis(living, Moments.of([], 2))
 
 
 def test_complexity_is_the_length_of_the_file_and_noise_is_longest() -> None:

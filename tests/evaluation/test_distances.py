@@ -24,11 +24,12 @@ from morphospace.evaluation.distances import (
     kernel_distance_subsets,
     precision_recall,
 )
-from morphospace.evaluation.statistics import Statistics, statistics_of
+from morphospace.evaluation.statistics import statistics_of
+from morphospace.latent.components import Moments
 
 
-def of(mean: list[float], covariance: list[list[float]]) -> Statistics:
-    return Statistics(101, torch.tensor(mean).double(), torch.tensor(covariance).double() * 100)
+def of(mean: list[float], covariance: list[list[float]]) -> Moments:
+    return Moments(101, torch.tensor(mean).double(), torch.tensor(covariance).double() * 100)
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from morphospace.errors import SettingError
-from morphospace.evaluation.statistics import Statistics, statistics_of
+from morphospace.evaluation.statistics import statistics_of
+from morphospace.latent.components import Moments
 from morphospace.runs.checkpoints import load_tensors, save_tensors
 
 
-def same(statistics: Statistics, values: np.ndarray) -> None:
+def same(statistics: Moments, values: np.ndarray) -> None:
     assert statistics.count == len(values)
     assert np.allclose(statistics.mean.numpy(), values.mean(0), rtol=1e-12, atol=0)
     assert np.allclose(statistics.covariance.numpy(), np.cov(values.T), rtol=1e-8, atol=1e-10)
@@ -29,7 +30,7 @@ def test_blocks_of_any_size_merge_into_the_whole(seed: int, sizes: list[int]) ->
     parts = [statistics_of(block) for block in blocks]
     last = parts[-1]
     for part in parts[:-1]:
-        last = last.merged(part)
+        last = last.merge(part)
     same(last, values)
 
 
@@ -41,8 +42,8 @@ def test_float32_features_are_summed_in_float64() -> None:
 def test_they_can_be_saved(tmp_path: Path) -> None:
     made = statistics_of(np.random.default_rng(0).standard_normal((20, 3)))
     save_tensors(tmp_path / "s.safetensors", made.tensors())
-    read = Statistics.from_tensors(load_tensors(tmp_path / "s.safetensors"))
-    assert read.count == 20 and torch.equal(read.mean, made.mean) and torch.equal(read.m2, made.m2)
+    read = Moments.from_tensors(load_tensors(tmp_path / "s.safetensors"))
+    assert read.count == 20 and torch.equal(read.mean, made.mean) and torch.equal(read.scatter, made.scatter)
 
 
 def test_refusals() -> None:
@@ -51,4 +52,4 @@ def test_refusals() -> None:
     with pytest.raises(SettingError, match="must be a matrix"):
         statistics_of(np.zeros((3, 4, 5)))
     with pytest.raises(SettingError, match="must be of the same features"):
-        statistics_of(np.ones((3, 4))).merged(statistics_of(np.ones((3, 5))))
+        statistics_of(np.ones((3, 4))).merge(statistics_of(np.ones((3, 5))))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,36 +12,25 @@ from PIL import Image
 from torch import Tensor
 
 from morphospace.errors import SettingError, require
+from morphospace.evaluation.likelihood import Explains, density_of, evidence_bound, importance_bound
+from morphospace.latent.components import Moments
 from morphospace.latent.project import mean_squared
-from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
-from morphospace.models.distributions import DiagonalGaussian, full
-from morphospace.models.likelihoods import Bernoulli, ContinuousBernoulli, Likelihood
-from morphospace.objectives.elbo import importance_bound, prior_log_prob
+from morphospace.models.contract import Decodes, Encodes, Model, Scores
+from morphospace.models.distributions import full
 from morphospace.randomness import stream
 
 CODES_AT_ONCE = 1024
 
 
-@runtime_checkable
-class Bounded(Protocol):
-    """A model with a density of images given codes, and a posterior: what a bound on log p(x) is made of."""
-
-    likelihood: Likelihood
-
-    def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor: ...
-
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian: ...
-
-
-def bounded(model: Model, by: str) -> Bounded:
+def bounded(model: Model, by: str) -> Explains:
     """Return the model as one that bounds log p(x).
 
     Raises:
-        SettingError: It has no posterior or no density, or its bound is of more than the image.
+        SettingError: If it has no posterior or no density, or if its bound is of more than the image.
     """
     name = model.settings.name
     rule = f"{name} has no bound on log p(x); score it by reconstruction, latent or critic"
-    require(isinstance(model, Bounded) and model.prior is not None and not model.needs, "by", by, rule)
+    require(isinstance(model, Explains) and model.prior is not None and not model.needs, "by", by, rule)
     # An autoencoder that was given a prior still encodes to points.
     require(getattr(model, "code_outputs", 2) == 2, "by", by, rule)
     return model  # type: ignore[return-value]
@@ -51,13 +39,12 @@ def bounded(model: Model, by: str) -> Bounded:
 def density_words(model: Model, binary: bool) -> str:
     """Return what a model's bound is of: nats, or something in their unit that is no likelihood."""
     likelihood = bounded(model, "elbo").likelihood
-    plain = isinstance(likelihood, Bernoulli) and not isinstance(likelihood, ContinuousBernoulli)
-    if plain and not binary:
-        return "nats of a cross-entropy on grey pixels, which is no density"
-    return "nats" if likelihood.is_density else "nats up to a constant"
+    if density_of(likelihood, binary=binary).proper:
+        return "nats"
+    cross_entropy = "nats of a cross-entropy on grey pixels, which is no density"
+    return cross_entropy if likelihood.is_density else "nats up to a constant"
 
 
-@torch.no_grad()
 def negative_bounds(
     model: Model,
     images: Tensor,
@@ -70,39 +57,25 @@ def negative_bounds(
 ) -> Tensor:
     """Return minus a bound on log p(x) of images (B, C, H, W) in the model's range, in nats, (B,), float64.
 
-    The evidence lower bound, 1/K sum_k log p(x | z_k) - KL(q(z | x) || N(0, I)) with the KL in closed form, or where
-    `importance` the tighter log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) (Burda et al. 2016). beta, free bits and
-    other weights of the training loss do not enter: they are no part of a likelihood.
+    The bound is the ELBO, or with `importance` the tighter one by importance sampling (`likelihood.py`). beta, free
+    bits and other weights of the training loss do not enter: they are no part of a likelihood.
 
     Args:
         model: A VAE.
         images: The images.
         condition: (B, K), where the model is conditional.
-        draws: Codes z_k drawn from q(z | x) for each image.
+        draws: Codes drawn from q(z | x) for each image.
         importance: Which bound.
         seed: Of the draws, which depend on (seed, start + i) only.
         start: Number of the first image.
+
+    Raises:
+        SettingError: If the model has no bound, or if `draws` is below 1.
     """
-    require(draws >= 1, "draws", draws, "must be at least 1")
     able = bounded(model, "iwae" if importance else "elbo")
-    posterior = able.encode(images, condition)
-    noise = seeded_noise(len(images), draws * model.latent_dim, stream(seed, "score"), start=start)
-    noise = noise.view(len(images), draws, model.latent_dim)
-    at_once, found = max(1, CODES_AT_ONCE // draws), []
-    for first in range(0, len(images), at_once):
-        rows = slice(first, first + at_once)
-        each = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows]).repeated(draws)
-        z = each.sample(noise[rows].flatten(0, 1).to(each.mean))
-        told = None if condition is None else condition[rows].repeat_interleave(draws, 0)
-        likely = able.likelihood.log_prob(able.raw(z.to(model.dtype), told), images[rows].repeat_interleave(draws, 0))
-        likely = likely.double().view(-1, draws)
-        if importance:
-            ratio = (prior_log_prob(z) - each.log_prob(z)).double().view(-1, draws)
-            found.append(-importance_bound(likely + ratio))
-        else:
-            kl = DiagonalGaussian(posterior.mean[rows], posterior.log_variance[rows]).kl().double()
-            found.append(kl - likely.mean(1))
-    return torch.cat(found).cpu()
+    bound = importance_bound if importance else evidence_bound
+    own, at_once = stream(seed, "score"), CODES_AT_ONCE
+    return -bound(able, images, draws, condition=condition, seed=own, noise="sample", start=start, chunk=at_once).values
 
 
 @torch.no_grad()
@@ -133,43 +106,21 @@ def critic_scores(model: Model, images: Tensor, condition: Tensor | None = None)
     return -full(model.score(images, condition)).double().cpu()
 
 
-class CodeStatistics:
-    """Mean and covariance of codes (N, D), gathered a block at a time in float64.
+def mahalanobis(codes: Tensor, fitted: Moments) -> Tensor:
+    """Return the Mahalanobis distances of codes (B, D), sqrt((z - m)^T C^-1 (z - m)), (B,), in float64.
 
-    Blocks are merged by their means and scatters, which keeps every digit however many there are (Chan, Golub &
-    LeVeque 1983).
+    m and C are the mean and covariance of the N fitted codes, C divided by N. A ridge of 1e-6 of the mean variance
+    keeps units that do not vary from being divided by nothing.
 
-    Args:
-        dim: D.
+    Raises:
+        SettingError: If fewer than two codes were fitted.
     """
-
-    def __init__(self, dim: int) -> None:
-        self.count = 0
-        self.mean = torch.zeros(dim, dtype=torch.float64)
-        self.scatter = torch.zeros(dim, dim, dtype=torch.float64)
-
-    def add(self, codes: Tensor) -> None:
-        """Take note of codes (B, D)."""
-        block = codes.detach().cpu().double()
-        mean = block.mean(0)
-        total, step = self.count + len(block), mean - self.mean
-        centred = block - mean
-        self.scatter += centred.T @ centred + torch.outer(step, step) * (self.count * len(block) / total)
-        self.mean += step * (len(block) / total)
-        self.count = total
-
-    def distances(self, codes: Tensor) -> Tensor:
-        """Return the Mahalanobis distances of codes (B, D), sqrt((z - m)^T C^-1 (z - m)), (B,), in float64.
-
-        C is the covariance of the N codes with N below the line. A ridge of 1e-6 of the mean variance keeps units
-        that do not vary from being divided by nothing.
-        """
-        require(self.count > 1, "codes", self.count, "at least 2 are needed for a covariance")
-        covariance = self.scatter / self.count
-        ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12)
-        factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance), dtype=torch.float64))
-        centred = (codes.detach().cpu().double() - self.mean).T
-        return torch.linalg.solve_triangular(factor, centred, upper=False).square().sum(0).sqrt()
+    require(fitted.count > 1, "codes", fitted.count, "at least 2 are needed for a covariance")
+    covariance = fitted.scatter / fitted.count
+    ridge = 1e-6 * covariance.diagonal().mean().clamp(min=1e-12)
+    factor = torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance), dtype=torch.float64))
+    centred = (codes.detach().cpu().double() - fitted.mean).T
+    return torch.linalg.solve_triangular(factor, centred, upper=False).square().sum(0).sqrt()
 
 
 def complexity(images: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from morphospace.errors import SettingError, require
 from morphospace.evaluation.neighbours import rounding, squared_blocks, squared_radii
-from morphospace.evaluation.statistics import Features, Statistics, matrix, statistics_of
+from morphospace.evaluation.statistics import Features, matrix, statistics_of
+from morphospace.latent.components import Moments
 from morphospace.randomness import stream
 
 KERNEL_BLOCK = 2048
@@ -54,7 +55,7 @@ def _pair(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
     return a - centre, b - centre
 
 
-def frechet_distance(*, real: Features | Statistics, fake: Features | Statistics) -> float:
+def frechet_distance(*, real: Features | Moments, fake: Features | Moments) -> float:
     """Return the squared Frechet distance of two Gaussians with the sets' means and covariances.
 
     d = |m_r - m_f|^2 + tr S_r + tr S_f - 2 tr (S_r S_f)^(1/2), covariances with n - 1 (Heusel et al. 2017, for
@@ -80,7 +81,9 @@ def frechet_distance(*, real: Features | Statistics, fake: Features | Statistics
             rule=f"must be as many as the real ones have, {len(a.statistics.mean)}",
         )
     apart = (a.statistics.mean - b.statistics.mean).square().sum()
-    spread = a.statistics.m2.trace() / (a.statistics.count - 1) + b.statistics.m2.trace() / (b.statistics.count - 1)
+    spread = a.statistics.scatter.trace() / (a.statistics.count - 1) + b.statistics.scatter.trace() / (
+        b.statistics.count - 1
+    )
     return max(0.0, float(apart + spread - 2 * _trace_of_root(a, b)))
 
 
@@ -88,14 +91,14 @@ def frechet_distance(*, real: Features | Statistics, fake: Features | Statistics
 class _Side:
     """A set's statistics, and its centred features over sqrt(n - 1) where they are fewer than their numbers."""
 
-    statistics: Statistics
+    statistics: Moments
     few: Tensor | None
 
 
-def _side(values: Features | Statistics, name: str) -> _Side:
-    statistics = values if isinstance(values, Statistics) else statistics_of(matrix(values, name))
+def _side(values: Features | Moments, name: str) -> _Side:
+    statistics = values if isinstance(values, Moments) else statistics_of(matrix(values, name))
     require(statistics.count > 1, f"{name} images", statistics.count, "must be at least 2 to have a covariance")
-    if isinstance(values, Statistics) or statistics.count > len(statistics.mean):
+    if isinstance(values, Moments) or statistics.count > len(statistics.mean):
         return _Side(statistics, None)
     centred = matrix(values).double() - statistics.mean
     return _Side(statistics, centred / (statistics.count - 1) ** 0.5)

@@ -174,8 +174,8 @@ class _Pass:
     log_ratio: Tensor
 
 
-def _posterior(model: Explains, images: Tensor, told: Tensor | None) -> DiagonalGaussian:
-    posterior = model.encode(images, told)
+def _posterior(model: Explains, images: Tensor, condition: Tensor | None) -> DiagonalGaussian:
+    posterior = model.encode(images, condition)
     why = "gives a code without uncertainty, so there is no bound; take a VAE"
     require(isinstance(posterior, DiagonalGaussian), "model", type(model).__name__, why)
     assert isinstance(posterior, DiagonalGaussian)
@@ -188,19 +188,19 @@ def _passed(model: Explains, block: _Block, posterior: DiagonalGaussian, noise: 
     noise = noise.to(posterior.mean)
     z = posterior.mean[:, None] + (0.5 * posterior.log_variance).exp()[:, None] * noise
     flat = z.view(count * draws, dim)
-    told = None if block.told is None else block.told.repeat_interleave(draws, 0)
-    raw = model.raw(flat, told)
+    condition = None if block.condition is None else block.condition.repeat_interleave(draws, 0)
+    raw = model.raw(flat.to(block.images.dtype), condition)
     log_q = prior_log_prob(noise) - 0.5 * posterior.log_variance.sum(1, keepdim=True)
     return _Pass(log_likelihood(model.likelihood, raw, block.images), prior_log_prob(z) - log_q)
 
 
 @dataclass(frozen=True)
 class _Block:
-    """Some images in a row: their numbers, themselves, what the model is told of them, and codes to decode at once."""
+    """Some images in a row: their numbers, pixels and conditions, and how many codes of each to decode at once."""
 
     rows: range
     images: Tensor
-    told: Tensor | None
+    condition: Tensor | None
     at_once: int
 
 
@@ -211,19 +211,20 @@ def _blocks(images: Tensor, condition: Tensor | None, draws: int, start: int, ch
     together = max(1, at_once // draws)
     for first in range(0, len(images), together):
         part = images[first : first + together]
-        told = None if condition is None else condition[first : first + together]
+        each = None if condition is None else condition[first : first + together]
         rows = range(start + first, start + first + len(part))
-        yield _Block(rows, part, told, max(1, at_once // len(part)))
+        yield _Block(rows, part, each, max(1, at_once // len(part)))
 
 
 @torch.no_grad()
 def evidence_bound(
     model: Explains,
     images: Tensor,
+    draws: int = 16,
     *,
     condition: Tensor | None = None,
-    draws: int = 16,
     seed: int = 0,
+    noise: str = "evidence",
     start: int = 0,
     chunk: int | None = None,
 ) -> EvidenceBound:
@@ -232,9 +233,10 @@ def evidence_bound(
     Args:
         model: Encoder, decoder and likelihood.
         images: (N, C, H, W) as the likelihood has them: binarised or dequantised before.
-        condition: (N, K), where the model is conditional.
         draws: Codes of each image.
-        seed: Which; image i's depend on (seed, start + i) only.
+        condition: (N, K), where the model is conditional.
+        seed: Of the codes; image i's depend on (seed, noise, start + i) only.
+        noise: Name of the random stream.
         start: Number of the first image.
         chunk: Codes decoded at once.
 
@@ -245,10 +247,10 @@ def evidence_bound(
     kls: list[Tensor] = []
 
     for block in _blocks(images, condition, draws, start, chunk):
-        posterior = _posterior(model, block.images, block.told)
-        noise = _noise(block.rows, draws, posterior.mean.shape[1], seed, "evidence")
-        sums = torch.zeros(len(noise), dtype=torch.float64)
-        for some in noise.split(block.at_once, 1):
+        posterior = _posterior(model, block.images, block.condition)
+        normal = _noise(block.rows, draws, posterior.mean.shape[1], seed, noise)
+        sums = torch.zeros(len(normal), dtype=torch.float64)
+        for some in normal.split(block.at_once, 1):
             sums += _passed(model, block, posterior, some).log_likelihood.double().sum(1).cpu()
         log_likelihoods.append(sums / draws)
         kls.append(posterior.kl_per_unit().double().cpu())
@@ -264,6 +266,7 @@ def importance_bound(
     *,
     condition: Tensor | None = None,
     seed: int = 0,
+    noise: str = "importance",
     start: int = 0,
     chunk: int | None = None,
 ) -> ImportanceBound:
@@ -276,7 +279,8 @@ def importance_bound(
         images: (N, C, H, W) as the likelihood has them: binarised or dequantised before.
         k: Draws of each image.
         condition: (N, K), where the model is conditional.
-        seed: Which; image i's depend on (seed, start + i, k) only, whatever the chunk.
+        seed: Of the codes; image i's depend on (seed, noise, start + i, k) only, whatever the chunk.
+        noise: Name of the random stream.
         start: Number of the first image.
         chunk: Codes decoded at once; chosen by the size of the images when None.
 
@@ -288,11 +292,11 @@ def importance_bound(
     effective: list[Tensor] = []
 
     for block in _blocks(images, condition, k, start, chunk):
-        posterior = _posterior(model, block.images, block.told)
-        noise = _noise(block.rows, k, posterior.mean.shape[1], seed, "importance")
-        total, squares = RunningLogSumExp(len(noise)), RunningLogSumExp(len(noise))
-        sums = torch.zeros(len(noise), dtype=torch.float64)
-        for some in noise.split(block.at_once, 1):
+        posterior = _posterior(model, block.images, block.condition)
+        normal = _noise(block.rows, k, posterior.mean.shape[1], seed, noise)
+        total, squares = RunningLogSumExp(len(normal)), RunningLogSumExp(len(normal))
+        sums = torch.zeros(len(normal), dtype=torch.float64)
+        for some in normal.split(block.at_once, 1):
             made = _passed(model, block, posterior, some)
             log_weights = made.log_likelihood.double().cpu() + made.log_ratio.double().cpu()
             total.add(log_weights)

@@ -6,7 +6,7 @@ principal components of that layer's activations, brought back to the code by re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,57 +25,65 @@ def fixed_signs(directions: Tensor) -> Tensor:
     return torch.where(largest < 0, -directions, directions)
 
 
+@dataclass(frozen=True)
 class Moments:
-    """Count, mean and scatter of codes that come a block at a time; memory does not depend on their number.
+    """Count, mean and scatter of codes or features, in float64, gathered a block at a time.
 
-    Two sets A and B join as n = n_A + n_B, d = mean_B - mean_A, mean = mean_A + d n_B / n,
-    M2 = M2_A + M2_B + d d^T n_A n_B / n, in float64.
+    Two sets A and B merge by n = n_A + n_B, d = mean_B - mean_A, mean = mean_A + d n_B / n,
+    M2 = M2_A + M2_B + d d^T n_A n_B / n. No sum of squares is ever taken, so values far from zero lose no digits.
 
     Reference: Chan, Golub & LeVeque 1979, "Updating formulae and a pairwise algorithm for computing sample variances".
 
-    Args:
-        dim: Length of a code, D.
+    Attributes:
+        count: N.
+        mean: (D,).
+        scatter: M2, the sum of (x - mean)(x - mean)^T, (D, D).
     """
 
-    def __init__(self, dim: int) -> None:
-        self.count = 0
-        self.mean = torch.zeros(dim, dtype=torch.float64)
-        self.scatter = torch.zeros(dim, dim, dtype=torch.float64)
+    count: int
+    mean: Tensor
+    scatter: Tensor
 
     @classmethod
     def of(cls, blocks: Iterable[Tensor], dim: int) -> Moments:
-        """Return the moments of codes in blocks (B, D)."""
-        moments = cls(dim)
+        """Return the moments of rows in blocks (B, dim), of which one at a time is in memory."""
+        total = cls(0, torch.zeros(dim, dtype=torch.float64), torch.zeros(dim, dim, dtype=torch.float64))
         for block in blocks:
-            moments.add(block)
-        return moments
-
-    def add(self, codes: Tensor) -> Moments:
-        """Take codes (B, D) in."""
-        values = codes.double().cpu()
-        if len(values) == 0:
-            return self
-        block = Moments(values.shape[1])
-        block.count, block.mean = len(values), values.mean(0)
-        centred = values - block.mean
-        block.scatter = centred.T @ centred
-        return self.merge(block)
+            values = block.detach().double().cpu()
+            if len(values):
+                mean = values.mean(0)
+                centred = values - mean
+                total = total.merge(cls(len(values), mean, centred.T @ centred))
+        return total
 
     def merge(self, other: Moments) -> Moments:
-        """Take in what another has seen."""
+        """Return the moments of both sets together.
+
+        Raises:
+            SettingError: If they have different dimensions.
+        """
+        sizes = f"{len(self.mean)} and {len(other.mean)} features"
+        require(self.mean.shape == other.mean.shape, "statistics", sizes, "must be of the same features to merge")
         total = self.count + other.count
         if total == 0:
             return self
         gap = other.mean - self.mean
-        self.mean = self.mean + gap * (other.count / total)
-        self.scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.count * other.count / total)
-        self.count = total
-        return self
+        scatter = self.scatter + other.scatter + torch.outer(gap, gap) * (self.count * other.count / total)
+        return Moments(total, self.mean + gap * (other.count / total), scatter)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return them as named tensors, for a file."""
+        return {"count": torch.tensor(self.count), "mean": self.mean, "m2": self.scatter}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Moments:
+        """Return the moments that `tensors` wrote."""
+        return cls(int(tensors["count"]), tensors["mean"], tensors["m2"])
 
     @property
     def covariance(self) -> Tensor:
         """(D, D), divided by n - 1."""
-        require(self.count >= 2, "images", self.count, "components need at least 2")
+        require(self.count >= 2, "images", self.count, "a covariance needs at least 2")
         return self.scatter / (self.count - 1)
 
     @property

@@ -19,16 +19,17 @@ from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.evaluation.anomaly import (
     Auroc,
-    CodeStatistics,
     auroc,
     bounded,
     complexity,
     critic_scores,
     density_words,
+    mahalanobis,
     negative_bounds,
     reconstruction_errors,
 )
 from morphospace.files import atomic
+from morphospace.latent.components import Moments
 from morphospace.models.contract import Scores
 from morphospace.runs.codes import AT_ONCE, each_code, encoder_of, judged_rows, some_of
 from morphospace.runs.run import Run, loaded
@@ -314,19 +315,17 @@ def _judge(run: Run, by: By, draws: int, seed: int) -> Judge:
     encoder = encoder_of(run)
     if by == "reconstruction":
         return lambda batch, start, told: reconstruction_errors(model, encoder, images(batch), told)
-    statistics = _training_codes(run)
+    fitted = _training_codes(run)
 
     @torch.no_grad()
     def distances(batch: Batch, start: int, told: Tensor | None) -> Tensor:
-        return statistics.distances(encoder.encode(images(batch), told).mean)
+        return mahalanobis(encoder.encode(images(batch), told).mean, fitted)
 
     return distances
 
 
-def _training_codes(run: Run) -> CodeStatistics:
+def _training_codes(run: Run) -> Moments:
     """Gather mean and covariance of the codes of training images."""
     (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
-    statistics = CodeStatistics(run.model.latent_dim)
-    for codes, _ in each_code(run, split, some_of(rows, CODES_FITTED, 0, "codes")):
-        statistics.add(codes)
-    return statistics
+    blocks = (codes for codes, _ in each_code(run, split, some_of(rows, CODES_FITTED, 0, "codes")))
+    return Moments.of(blocks, run.model.latent_dim)

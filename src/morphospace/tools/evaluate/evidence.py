@@ -15,8 +15,9 @@ from morphospace.data.batches import permutation
 from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.pack import Pack, Split, rows_hash
 from morphospace.evaluation.features import Extracted, Extractor, extracted
-from morphospace.evaluation.statistics import Statistics, statistics_of
+from morphospace.evaluation.statistics import statistics_of
 from morphospace.files import atomic
+from morphospace.latent.components import Moments
 from morphospace.runs.checkpoints import load_tensors, save_tensors
 from morphospace.runs.codes import condition_for, drawn, told_of
 from morphospace.runs.run import Run
@@ -138,7 +139,7 @@ class Evidence:
         return told is not None and self.real.pack.hash == run.folder.facts.get("data_hash")
 
     @cached_property
-    def _real(self) -> tuple[Extracted, Statistics]:
+    def _real(self) -> tuple[Extracted, Moments]:
         return features_of(self.real, self.extractor, self.say)
 
     @property
@@ -147,7 +148,7 @@ class Evidence:
         return self._real[0]
 
     @property
-    def real_statistics(self) -> Statistics:
+    def real_statistics(self) -> Moments:
         """Their statistics, kept in the cache."""
         return self._real[1]
 
@@ -179,7 +180,7 @@ class Evidence:
         return self.conditions(**about, **({"features_quality": e.quality} if e.quality else {}), **more)
 
 
-def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) -> tuple[Extracted, Statistics]:
+def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) -> tuple[Extracted, Moments]:
     """Return features and statistics of a set, from the cache if they are there.
 
     They are kept by a hash of data, split, rows, extractor (its weights) and resize rule; those of a caller's own
@@ -194,7 +195,7 @@ def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) ->
     with locked(file):
         if file.is_file():
             tensors = load_tensors(file)
-            return Extracted(tensors["features"], tensors.get("probabilities")), Statistics.from_tensors(tensors)
+            return Extracted(tensors["features"], tensors.get("probabilities")), Moments.from_tensors(tensors)
         say(f"taking {extractor.name} of {len(side.rows):,} images of {side.pack.name}, {side.name}")
         found = extracted(extractor, side.images())
         statistics = statistics_of(found.features)
