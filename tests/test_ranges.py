@@ -47,6 +47,8 @@ class Derived(Base):
         ({"turns": 0}, "turns = 0: must be from 1 to 1000"),
         ({"turns": "3"}, "turns = '3': must be a number"),
         ({"turns": None}, "turns = None: must be a number"),
+        ({"turns": 2.5}, "turns = 2.5: must be a whole number"),
+        ({"turns": True}, "turns = True: must be a number"),
         ({"weight": -1.0}, r"weight = -1.0: must be in \[0, 1e6\); 0 turns it off"),
         ({"weight": 1e6}, "weight"),
         ({"weight": math.nan}, "weight"),

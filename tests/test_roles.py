@@ -34,7 +34,8 @@ EXPECTED = {
     Role.PLACE: "root device resident",
     Role.SOURCE: "data",
 }
-CLASSES = (DataSettings, TrainingSettings, *ZOO.values())
+OURS = [cls for cls in ZOO.values() if cls.__module__.startswith("morphospace.")]  # a plugin of another test is not
+CLASSES = (DataSettings, TrainingSettings, *OURS)
 
 
 def test_every_setting_has_the_role_that_is_written_here() -> None:
@@ -49,7 +50,7 @@ def test_a_run_may_go_on_longer_elsewhere_and_score_other_metrics() -> None:
     length_and_place = {"epochs", "images", "device", "resident", "report_images", "checkpoint_images", "keep"}
     assert set(changeable(TrainingSettings)) == length_and_place | set(SCORING.split())
     assert changeable(DataSettings) == ["root"]
-    assert not any(changeable(cls) for cls in ZOO.values())
+    assert not any(changeable(cls) for cls in OURS)
 
 
 def test_a_run_is_described_without_its_places() -> None:

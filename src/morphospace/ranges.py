@@ -12,7 +12,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Annotated, Any, ClassVar, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from morphospace.errors import SettingError, require
@@ -76,7 +76,7 @@ class Range:
         Raises:
             SettingError: If it is no number, or outside the range.
         """
-        if not issubclass(type(value), Real):
+        if not issubclass(type(value), Real) or isinstance(value, bool):
             raise SettingError(name, value, "must be a number")
         above = value > self.low if self.without_low else value >= self.low
         below = value < self.high if self.without_high else value <= self.high
@@ -224,8 +224,11 @@ def _check_of(hint: Any) -> Check | None:
     """Return what checks a value of a type; None where any value passes."""
     options = get_args(hint)
     if get_origin(hint) is Annotated:
-        ranges = [mark.check for mark in hint.__metadata__ if isinstance(mark, Range)]
-        return _in_turn([check for check in (_check_of(hint.__origin__), *ranges) if check], type(None) in _kinds(hint))
+        checks = [_check_of(hint.__origin__), *(mark.check for mark in hint.__metadata__ if isinstance(mark, Range))]
+        bare = get_args(hint.__origin__) or (hint.__origin__,)
+        if len(checks) > 1 and int in bare and float not in bare:
+            checks.append(_check_whole)
+        return _in_turn([check for check in checks if check], type(None) in bare)
     if get_origin(hint) is Literal:
         return lambda name, value: require(
             value in options, name, value, f"must be one of {', '.join(map(str, options))}"
@@ -237,6 +240,10 @@ def _check_of(hint: Any) -> Check | None:
         return None
     fixed = get_origin(hint) is tuple and Ellipsis not in options
     return lambda name, value: _check_items(name, value, items, fixed)
+
+
+def _check_whole(name: str, value: Any) -> None:
+    require(isinstance(value, Integral), name, value, "must be a whole number")
 
 
 def _check_items(name: str, value: Any, items: list[Check | None], fixed: bool) -> None:

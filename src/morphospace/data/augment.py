@@ -8,7 +8,6 @@ image has one binary version, the same in every run, which is also the one that 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.data.settings import DataSettings
+from morphospace.data.settings import Brightness, DataSettings, Shift
 from morphospace.errors import SettingError
+from morphospace.ranges import check_ranges
 
 _BINARISE = ("none", "threshold", "fixed", "dynamic")
 _SALT = 0x5EED
@@ -42,17 +42,12 @@ class Augment:
     """
 
     flip: bool = False
-    shift: int = 0
-    brightness: float = 0.0
+    shift: Shift = 0
+    brightness: Brightness = 0.0
     mirrored: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        shift, brightness = self.shift, self.brightness
-        if isinstance(shift, bool) or not isinstance(shift, int) or not 0 <= shift <= 64:
-            raise SettingError("shift", shift, "must be from 0 to 64 pixels", "an eighth of the side is usual")
-        fine = isinstance(brightness, (int, float)) and math.isfinite(brightness) and 0 <= brightness < 1
-        if isinstance(brightness, bool) or not fine:
-            raise SettingError("brightness", brightness, "must be from 0 to below 1", "0.1 is mild")
+        check_ranges(type(self), {"shift": self.shift, "brightness": self.brightness})
 
     @classmethod
     def of(cls, settings: DataSettings, mask_names: Sequence[str] = ()) -> Augment:

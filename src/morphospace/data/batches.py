@@ -22,8 +22,10 @@ from morphospace.data.augment import Augment, binary, check_binarise, row_keys, 
 from morphospace.data.pack import Pack, Split
 from morphospace.data.read_ahead import Announcer
 from morphospace.data.resident import free_bytes, shared_tensor
+from morphospace.data.settings import HeldOut
 from morphospace.data.shards import on_disk
 from morphospace.errors import SettingError
+from morphospace.ranges import checked
 
 _ANNOUNCED = 8  # batches, where the pack is larger than memory
 
@@ -60,7 +62,8 @@ def permutation(count: int, *words: object) -> np.ndarray:
     return np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable")
 
 
-def held_out(pack: Pack, fraction: float) -> tuple[tuple[Split, np.ndarray], tuple[Split, np.ndarray] | None]:
+@checked
+def held_out(pack: Pack, fraction: HeldOut) -> tuple[tuple[Split, np.ndarray], tuple[Split, np.ndarray] | None]:
     """Which rows to train on and which to validate on.
 
     The pack's own `valid` split if it has one; else `round(fraction * N)` rows of `train`, the same in every
@@ -70,10 +73,8 @@ def held_out(pack: Pack, fraction: float) -> tuple[tuple[Split, np.ndarray], tup
         (split, rows) to train on, and (split, rows) to validate on or None.
 
     Raises:
-        SettingError: `fraction` is not within [0, 0.9].
+        SettingError: If `fraction` is not from 0 to 0.9.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 <= fraction <= 0.9:
-        raise SettingError("valid", fraction, "must be a share from 0 to 0.9", "0.05 is usual, 0 holds nothing out")
     train = pack.split("train")
     count = len(train)
     if fraction == 0:

@@ -8,6 +8,10 @@ from typing import Annotated, Literal
 from morphospace.ranges import Below, Between, check_ranges
 from morphospace.roles import Role
 
+HeldOut = Annotated[float, Between(0, 0.9, "0.05 is usual, 0 holds nothing out")]
+Shift = Annotated[int, Between(0, 64, "an eighth of the side is usual")]
+Brightness = Annotated[float, Below(0, 1, "0.1 is mild")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
@@ -43,12 +47,12 @@ class DataSettings:
     channels: Literal[1, 3] | None = None
     crop: Literal["center", "stretch", "pad"] = "center"
     classes: bool = False
-    valid: Annotated[float, Role.FIT, Between(0, 0.9, "0.05 is usual, 0 holds nothing out")] = 0.05
+    valid: Annotated[HeldOut, Role.FIT] = 0.05
     parts: tuple[str, ...] = ()
     background: str | None = None
     flip: Annotated[bool, Role.FIT] = False
-    shift: Annotated[int, Role.FIT, Between(0, 64, "an eighth of the side is usual")] = 0
-    brightness: Annotated[float, Role.FIT, Below(0, 1, "0.1 is mild")] = 0.0
+    shift: Annotated[Shift, Role.FIT] = 0
+    brightness: Annotated[Brightness, Role.FIT] = 0.0
     binarise: Literal["none", "threshold", "fixed", "dynamic"] = "none"
     strict: Annotated[bool, Role.FIT] = False
 
