@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from morphospace.errors import require
+from morphospace.evaluation import neighbours
 from morphospace.randomness import stream
 
 COPY = 1 / 3  # a picture so much nearer to one training image than to the next ones is a copy
@@ -17,7 +17,6 @@ SEEN = 32  # longest side at which pictures are held against each other: a copy 
 KEPT = 5
 RESAMPLES = 1000
 TINY = 1e-12
-SPARE = 3  # candidates beyond those kept, whose order the quick distances may have wrong
 
 
 @dataclass(frozen=True)
@@ -64,61 +63,28 @@ def shrunk(images: np.ndarray, rows: np.ndarray | None = None, *, largest: int =
     return made
 
 
-def _rows(values: np.ndarray, rows: slice) -> Tensor:
-    return torch.from_numpy(np.array(values[rows])).flatten(1).float()
-
-
-def nearest(queries: np.ndarray, training: np.ndarray, *, block: int = 4096, skip_self: bool = False) -> Neighbours:
+def nearest(
+    queries: np.ndarray, training: np.ndarray, *, block: int | None = None, skip_self: bool = False
+) -> Neighbours:
     """Find the nearest training rows by Euclidean distance, in pixels or in any features.
 
-    Blocks of queries meet blocks of training rows: both may be memory maps. Distances are |a|^2 + |b|^2 - 2 ab in
-    float32 to choose candidates, and exact in float64 for those: an equal picture is at 0.
-
     Args:
-        queries: (N, ...).
+        queries: (N, ...); may be a memory map, as the training rows may.
         training: (M, ...), as many numbers a row.
-        block: Rows at once.
+        block: Rows at once; chosen by their size when None.
         skip_self: Leave out row i of the training for query i: both are the same set.
     """
     size = int(np.prod(queries.shape[1:]))
     fits = size == int(np.prod(training.shape[1:]))
     require(fits, "queries", queries.shape, f"must have as many numbers a row as the training, {training.shape}")
-    wanted = min(KEPT + SPARE, len(training) - skip_self)
-    require(wanted >= 1 and len(queries) > 0, "training", len(training), "too few rows to have a neighbour")
-    parts = []
-    for first in range(0, len(queries), block):
-        part = _rows(queries, slice(first, first + block))
-        best = torch.full((len(part), wanted), torch.inf)
-        chosen = torch.zeros((len(part), wanted), dtype=torch.int64)
-        for begin in range(0, len(training), block):
-            known = _rows(training, slice(begin, begin + block))
-            squared = known.square().sum(1) - 2 * (part @ known.T)  # the query's own square changes no order
-            if skip_self:
-                same = torch.arange(first, first + len(part)) - begin
-                inside = (same >= 0) & (same < len(known))
-                squared[inside.nonzero().flatten(), same[inside]] = torch.inf
-            value, index = torch.cat([best, squared], 1).topk(wanted, dim=1, largest=False)
-            numbers = torch.cat([chosen, torch.arange(begin, begin + len(known)).expand(len(part), -1)], 1)
-            best, chosen = value, numbers.gather(1, index)
-        parts.append(_exact(part, training, chosen))
-    together = (np.concatenate(arrays) for arrays in zip(*((p.distance, p.index, p.ratio) for p in parts)))
-    return Neighbours(*together)
-
-
-def _exact(part: Tensor, training: np.ndarray, chosen: Tensor) -> Neighbours:
-    """Return the neighbours of queries (B, D) among candidates (B, n), by exact distances."""
-    distances = np.empty(chosen.shape)
-    for i, rows in enumerate(chosen.numpy()):
-        order = np.argsort(rows, kind="stable")  # as they lie on disk
-        known = np.asarray(training[rows[order]]).reshape(len(rows), -1).astype(np.float64)
-        distances[i, order] = np.sqrt(((known - part[i].double().numpy()) ** 2).mean(1))
-    order = np.argsort(distances, axis=1, kind="stable")[:, :KEPT]
-    distances = np.take_along_axis(distances, order, 1)
-    index = np.take_along_axis(chosen.numpy(), order[:, :1], 1)[:, 0]
+    kept = min(KEPT, len(training) - skip_self)
+    require(kept >= 1 and len(queries) > 0, "training", len(training), "too few rows to have a neighbour")
+    found = neighbours.nearest(queries, training, kept, skip_self=skip_self, block=block)
+    distances = np.sqrt(found.squared.numpy() / size)
     first = distances[:, 0]
-    others = distances[:, 1:].mean(1) if distances.shape[1] > 1 else first
+    others = distances[:, 1:].mean(1) if kept > 1 else first
     ratio = np.where(first > 0, first / np.maximum(others, 1e-300), 0.0)
-    return Neighbours(first, index, ratio)
+    return Neighbours(first, found.rows[:, 0].numpy(), ratio)
 
 
 @dataclass(frozen=True)
@@ -161,7 +127,7 @@ def median_ratio(values: np.ndarray, of: np.ndarray, *, seed: int = 0) -> tuple[
     return float(np.median(values) / max(float(np.median(of)), TINY)), float(low), float(high)
 
 
-def novelty(*, samples: np.ndarray, training: np.ndarray, unseen: np.ndarray, block: int = 4096) -> Novelty:
+def novelty(*, samples: np.ndarray, training: np.ndarray, unseen: np.ndarray) -> Novelty:
     """Compare samples with training images, in pixels or in any features (all three in the same).
 
     Copies are told by the ratio of the nearest to the next distances, below a third (after Yoon et al. 2023,
@@ -171,7 +137,6 @@ def novelty(*, samples: np.ndarray, training: np.ndarray, unseen: np.ndarray, bl
         samples: (N, ...).
         training: (M, ...).
         unseen: (K, ...), images of the same kind that training did not see.
-        block: Rows at once.
     """
-    made, real = nearest(samples, training, block=block), nearest(unseen, training, block=block)
+    made, real = nearest(samples, training), nearest(unseen, training)
     return Novelty(float(np.median(made.distance)), float(np.median(real.distance)), made.copies, real.copies)
