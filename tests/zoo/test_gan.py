@@ -160,7 +160,7 @@ def test_replay_remembers_the_critics_fakes_and_hands_them_back() -> None:
     original = engine.model.shown
     engine.model.shown = lambda turn, images: (seen.append(images.detach().clone()), original(turn, images))[1]
     engine.step()
-    memory = engine.model.replayed
+    memory = engine.model.replay
     first = seen[0]
     assert int(memory.count) == 1 and torch.equal(memory.images[0], first[0])
     seen.clear()

@@ -1,4 +1,4 @@
-"""What critic and generator minimise. Judgements are logits, (B,), higher for more real."""
+"""The losses of critic and generator. Judgements are logits, (B,), higher for more real."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ that dropping a mode costs at once (Jolicoeur-Martineau 2019; Huang et al. 2024)
 def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
     """Return |mean f(x) - mean f(G(z))|^2 / F for critic features (B, F), as one value, (1,) (Salimans et al. 2016).
 
-    The paper sums over the features and minimises nothing else. Here it is one term among others, so it is divided by
-    their number F: its weight then means the same for a wide critic as for a narrow one.
+    The paper sums over the features and minimises nothing else. Here it is one term of several, and dividing by F makes
+    its weight mean the same for wide and narrow critics.
     """
     return ((real.mean(0) - fake.mean(0)) ** 2).mean().reshape(1)
 
@@ -84,14 +84,14 @@ def unrolled(
 ) -> dict[str, Tensor]:
     """Return the weights after gradient steps that can be differentiated through (Metz et al. 2017).
 
-    w_{k+1} = w_k - lr dL(w_k)/dw_k, plain gradient descent, whatever optimizer really moves the weights: the step
-    that the paper writes down, and one without state to copy.
+    w_{k+1} = w_k - lr dL(w_k)/dw_k: plain gradient descent as in the paper, without optimizer state to copy, whatever
+    optimizer trains the weights.
 
     Args:
         loss: The player's loss as a function of its named weights.
-        weights: Where it stands.
-        steps: How many steps to look ahead.
-        lr: Their length.
+        weights: Its current weights.
+        steps: Number of steps to look ahead.
+        lr: Learning rate of these steps.
     """
     ahead = dict(weights)
     for _ in range(steps):

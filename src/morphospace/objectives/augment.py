@@ -1,6 +1,6 @@
-"""Differentiable augmentation for GANs on little data (Zhao et al. 2020), on what the critic sees, real or generated.
+"""Differentiable augmentation for GANs on little data (Zhao et al. 2020), of real and generated images alike.
 
-Every change is drawn for each image from the uniform numbers that the caller hands over, and is differentiable in the
+Each image is changed at random, by uniform numbers that the caller passes in. Every change is differentiable in the
 image, so that the generator learns through it.
 """
 
@@ -13,10 +13,10 @@ DRAWS = 7  # uniform numbers an image
 
 
 def _colour(images: Tensor, u: Tensor) -> Tensor:
-    """Shift brightness by up to half the range's half, scale saturation by 0 to 2 and contrast by 0.5 to 1.5."""
+    """Shift brightness by up to a quarter of the range; scale saturation by 0 to 2 and contrast by 0.5 to 1.5."""
     brightness, saturation, contrast = (u[:, i, None, None, None] for i in range(3))
     images = images + (brightness - 0.5)
-    if images.shape[1] == 3:  # only colours have a saturation
+    if images.shape[1] == 3:  # grey images have no saturation
         grey = images.mean(1, keepdim=True)
         images = (images - grey) * (2 * saturation) + grey
     mean = images.mean((1, 2, 3), keepdim=True)
@@ -24,7 +24,7 @@ def _colour(images: Tensor, u: Tensor) -> Tensor:
 
 
 def _translation(images: Tensor, u: Tensor) -> Tensor:
-    """Move by up to an eighth of the size each way, zeros coming in."""
+    """Move by up to an eighth of the size each way, with zeros at the edge."""
     height, width = images.shape[2:]
     down, right = _whole(u[:, 3], height // 8), _whole(u[:, 4], width // 8)
     rows = torch.arange(height, device=images.device) - down[:, None]
@@ -59,10 +59,10 @@ POLICIES = {"colour": _colour, "translation": _translation, "cutout": _cutout}
 
 
 def augment(images: Tensor, policies: tuple[str, ...], uniform: Tensor) -> Tensor:
-    """Change images (B, C, H, W) in [-1, 1] by some policies, in the order of the paper.
+    """Change images (B, C, H, W) in [-1, 1] by the given policies, in the order of the paper.
 
     Args:
-        images: What the critic is about to see.
+        images: Real or generated images.
         policies: Of `colour`, `translation` and `cutout`.
         uniform: (B, `DRAWS`) numbers on [0, 1).
 

@@ -1,4 +1,4 @@
-"""Where training stands: every schedule is a function of this."""
+"""The current moment of training, and schedules as functions of it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Where training stands.
+    """The current moment of training.
 
     Attributes:
         step: Steps finished.
-        images: Real images drawn by all processes.
+        images: Real images seen by all processes.
         epoch: The same in passes over the training images.
-        dataset: Number of training images; 0 where nobody said.
+        dataset: Number of training images; 0 if unknown.
     """
 
     step: int

@@ -1,4 +1,4 @@
-"""Variational bounds and their parts, in nats per image: pure functions of posteriors, codes and densities."""
+"""Variational bounds and their parts in nats per image, as pure functions of posteriors, codes and densities."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def prior_log_prob(z: Tensor) -> Tensor:
 
 
 def sampled_kl(posterior: DiagonalGaussian, z: Tensor) -> Tensor:
-    """Return log q(z | x) - log p(z), (B,), whose mean over draws z ~ q is KL(q || N(0, I))."""
+    """Return log q(z | x) - log p(z), (B,), whose mean over samples z ~ q is KL(q || N(0, I))."""
     return posterior.log_prob(z) - prior_log_prob(z)
 
 
 def with_free_bits(kl_per_unit: Tensor, free: float) -> Tensor:
-    """Return sum_d max(free, mean_B KL_d) of (B, D), a scalar: no unit gains by saying less than `free` nats.
+    """Return sum_d max(free, mean_B KL_d) of (B, D), a scalar: a KL below `free` nats does not lower a unit's loss.
 
     Kingma et al. 2016, "Improving variational inference with inverse autoregressive flow", appendix C.8.
     """
@@ -50,13 +50,12 @@ def importance_bound(log_weights: Tensor) -> Tensor:
 def doubly_reparameterised(z: Tensor, log_weights: Tensor) -> None:
     """Give the encoder the doubly reparameterised gradient of `importance_bound` (Tucker et al. 2019).
 
-    sum_k v_k^2 (d log w_k / dz_k) (dz_k / dphi), v being the normalised weights. What flows back into z is already
-    weighed by v_k, so it is weighed once more. The decoder's own gradient does not pass z and stays as it is.
-    The log weights must hold log q(z | x) with its parameters detached, or the score that this gradient does
-    without would still be in it.
+    sum_k v_k^2 (d log w_k / dz_k) (dz_k / dphi), v being the normalised weights. The gradient of z is weighted by v_k
+    already, so a hook weights it once more. The decoder's own gradient does not pass through z and does not change.
+    The log weights must contain log q(z | x) with detached parameters, or the score term would remain.
 
     Args:
-        z: Codes (B * K, D), the K of one image in a row, drawn from the posterior with its gradient.
+        z: Codes (B * K, D), the K of one image in a row, sampled from the posterior with its gradient.
         log_weights: (B, K), computed from `z`.
     """
     if z.requires_grad:
@@ -69,9 +68,9 @@ class KLParts:
     """log q(z | x) - log p(z) in three parts, each (B,), that sum to it whatever the estimate of q(z).
 
     Attributes:
-        information: log q(z | x) - log q(z), how much codes say of images.
-        total_correlation: log q(z) - sum_d log q(z_d), how far the units depend on each other.
-        per_unit: sum_d log q(z_d) - log p(z_d), how far each unit is from the prior.
+        information: log q(z | x) - log q(z), the information of codes about images.
+        total_correlation: log q(z) - sum_d log q(z_d), the dependence between units.
+        per_unit: sum_d log q(z_d) - log p(z_d), the distance of each unit from the prior.
     """
 
     information: Tensor
@@ -80,10 +79,10 @@ class KLParts:
 
 
 def stratified_log_weights(batch: int, dataset: int, like: Tensor) -> Tensor:
-    """Return what q(z_i | x_j) of a batch's pairs weighs in log q(z_i), (B, B), so that q(z_i) is unbiased.
+    """Return log weights (B, B) of the pairs q(z_i | x_j) of a batch, with which their sum q(z_i) is unbiased.
 
-    1 / N for i's own image, (N - M) / (N M) for one other and 1 / M for the rest, with M = B - 1: each row sums to one
-    (Chen et al. 2018, appendix C).
+    The weights are 1 / N for i's own image, (N - M) / (N M) for one other and 1 / M for the rest, with M = B - 1: each
+    row sums to one (Chen et al. 2018, appendix C).
     """
     others = batch - 1
     weights = torch.full((batch, batch), 1 / others, device=like.device, dtype=like.dtype)
@@ -96,17 +95,17 @@ def stratified_log_weights(batch: int, dataset: int, like: Tensor) -> Tensor:
 def decomposed_kl(posterior: DiagonalGaussian, z: Tensor, dataset: int, *, stratified: bool = False) -> KLParts:
     """Split the KL of a batch by an estimate of the aggregate posterior q(z) from the batch itself.
 
-    Chen et al. 2018, "Isolating sources of disentanglement in VAEs". With weighted sampling the data's size shifts
-    information and total correlation by constants: it changes what is reported, not what is learned.
+    Chen et al. 2018, "Isolating sources of disentanglement in VAEs". With weighted sampling the size of the data set
+    shifts information and total correlation by constants: it changes the reported values and no gradient.
 
     Args:
         posterior: q(z | x) of the batch, (B, D).
-        z: One draw of each, (B, D).
+        z: One sample of each, (B, D).
         dataset: Number N of training images.
-        stratified: Weigh the pairs so that q(z) is unbiased.
+        stratified: Weight the pairs so that q(z) is unbiased.
     """
     mean, log_variance = posterior.mean, posterior.log_variance
-    # log q(z_i | x_j) of every unit, (B, B, D), in as few passes over it as there can be.
+    # log q(z_i | x_j) of every unit, (B, B, D), in as few passes over memory as possible.
     distance = (z.unsqueeze(1) - mean).square() * (-log_variance).exp()
     pairs = -0.5 * (distance + (log_variance + math.log(2 * math.pi)))
     batch, units = z.shape
@@ -122,11 +121,11 @@ def decomposed_kl(posterior: DiagonalGaussian, z: Tensor, dataset: int, *, strat
 
 
 def permuted(z: Tensor, uniform: Tensor) -> Tensor:
-    """Shuffle every unit of codes (B, D) over the batch by itself: draws of prod_d q(z_d) (Kim & Mnih 2018).
+    """Shuffle every unit of codes (B, D) over the batch on its own: samples of prod_d q(z_d) (Kim & Mnih 2018).
 
     Args:
         z: The codes.
-        uniform: Independent uniform numbers (B, D), by whose order it is done.
+        uniform: Independent uniform numbers (B, D), whose order is the shuffle.
     """
     return z.gather(0, uniform.argsort(0))
 
@@ -140,7 +139,7 @@ def critic_of_codes(joint: Tensor, shuffled: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dequantised(images: Tensor, uniform: Tensor, *, signed: bool = False) -> Tensor:
-    """Spread 8-bit values over their bins: (level + u) / 256 in [0, 1), or its like in [-1, 1).
+    """Spread 8-bit values over their bins: (level + u) / 256 in [0, 1), scaled to [-1, 1) where signed.
 
     A density of these bounds the levels' log probability from below: log P >= E log p + D log(width / 256)
     (Theis et al. 2016, "A note on the evaluation of generative models").
@@ -156,13 +155,13 @@ def dequantised(images: Tensor, uniform: Tensor, *, signed: bool = False) -> Ten
 
 
 def bits_per_dim(nats: N, values: int, *, levels: int = 1, width: float = 1.0) -> N:
-    """Turn -log p of an image in nats into bits for each of its values.
+    """Convert -log p of an image in nats to bits per value.
 
     Args:
         nats: -log p: of a mass over levels, or of a density of dequantised values.
-        values: How many numbers the image has.
-        levels: For a density, into how many bins its range was cut (256); 1 for a mass.
-        width: For a density, how wide the range is: 1 for [0, 1], 2 for [-1, 1].
+        values: Number of values in the image.
+        levels: For a density, the number of bins in its range (256); 1 for a mass.
+        width: For a density, the width of the range: 1 for [0, 1], 2 for [-1, 1].
 
     >>> bits_per_dim(784 * math.log(256), 784), bits_per_dim(0.0, 784, levels=256)
     (8.0, 8.0)

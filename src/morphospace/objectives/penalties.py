@@ -1,4 +1,4 @@
-"""What keeps a critic smooth: penalties on the gradient of its judgements, one value a judgement."""
+"""Penalties on the gradient of a critic, which keep it smooth: one value for each judgement."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from morphospace.models.distributions import full, per_image
 
 
 def differentiable(images: Tensor) -> Tensor:
-    """Return images at which a gradient can be taken.
+    """Return images that the critic can be differentiated at.
 
-    No leaf of the graph: torch's FLOP counter cannot follow a gradient at one that a module is given.
+    They are no leaf of the graph: torch's FLOP counter cannot follow the gradient at a leaf that a module is given.
     """
     return images.detach().requires_grad_().view_as(images)
 
@@ -45,7 +45,7 @@ def one_centred(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         images: x, points between real and generated images (see `between`).
     """
     images = differentiable(images)
-    # A critic that is flat somewhere has a norm of 0 there, whose derivative is infinite.
+    # Where the critic is flat the norm is 0, whose derivative would be infinite.
     norm = (squared_gradient(judge(images), images) + 1e-12).sqrt()
     return (norm - 1) ** 2
 

@@ -1,4 +1,4 @@
-"""Phases as data: one player's turn, and how a model hands its turns to the engine."""
+"""Phases as data: what a model's players learn in each step, and by which loss."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ T = TypeVar("T")
 
 
 class Turn(Protocol):
-    """What a loss may ask of the engine while it is computed.
+    """What a loss sees of the engine.
 
     Attributes:
-        clock: Where training stands.
-        training: False while validating: then means are taken, nothing is sampled and no gradient exists.
+        clock: The current moment of training.
+        training: False while validating: a loss then decodes means, and there are no gradients.
     """
 
     clock: Clock
     training: bool
 
     def normal(self, *shape: int) -> Tensor:
-        """Draw standard normal noise of `shape`, whose first dimension is this process's batch.
+        """Return standard normal noise of `shape`, whose first dimension is this process's batch.
 
-        Drawn for the global batch from the turn's own stream, of which this process takes its slice.
+        The turn's own stream gives noise for the global batch, of which this is the process's slice.
         """
 
     def uniform(self, *shape: int) -> Tensor:
-        """Draw uniform noise on [0, 1), as `normal` does."""
+        """Return uniform noise on [0, 1), as `normal` does."""
 
     def once(self, key: str, make: Callable[[], T], by: Sequence[nn.Module]) -> T:
-        """Make something, or return what an earlier turn of this step made under `key`.
+        """Call `make`, or return what an earlier turn of this step made under `key`.
 
-        It is kept until a module in `by`, those that made it, is updated. It is drawn from the stream of `key`,
-        and the turn's own stream starts anew on hit and on miss alike: sharing never changes what is drawn.
+        The result is kept until a module in `by`, those that made it, is updated. `make` gets the random stream of
+        `key`, and the turn's own stream starts anew in either case: sharing never changes random numbers.
         """
 
 
@@ -51,14 +51,14 @@ class Phase:
     """One player's turn.
 
     Attributes:
-        name: "elbo", "critic", "generator": prefix of every number logged.
-        learns: The modules whose parameters move in this turn; nothing else gets a gradient.
-        loss: What is minimised.
-        turns: Updates in a row, each on a fresh batch.
-        every: Taken on every n-th step only; the engine multiplies its loss by n (lazy regularisation).
-        optimizer: Phases naming the same optimizer share it; the phase's own name when None.
+        name: Such as "critic" or "generator"; prefix of every number logged.
+        learns: The modules whose parameters are updated; nothing else gets a gradient.
+        loss: Returns the terms to minimise.
+        turns: Updates in a row in one step, each on a fresh batch.
+        every: Only every n-th step includes it; the engine multiplies its loss by n (lazy regularisation).
+        optimizer: Phases with the same optimizer name share it; the phase's own name when None.
         lr: Learning rate, where it differs from the settings'.
-        after: What follows a step: weight clipping, pushing into a replay memory.
+        after: Called after the update: weight clipping, filling a replay memory.
         validates: Whether its loss also judges the held-out images.
     """
 
@@ -86,4 +86,4 @@ class Trainable(Protocol):
     averaged: ClassVar[tuple[str, ...]]
 
     def rounds(self) -> Sequence[Round]:
-        """Return the players' turns of one step, in order."""
+        """Return the phases of one step, in order."""

@@ -1,4 +1,4 @@
-"""What a phase minimises: named terms, one value a judged image, each with a weight."""
+"""The loss of a phase: named terms with weights, one value for each image."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Terms:
         self.means: dict[str, Tensor] = {}
 
     def add(self, name: str, values: Tensor, weight: float = 1.0) -> Terms:
-        """Add a term to minimise: values (B,) and what they weigh."""
+        """Add a term to minimise: values (B,) and their weight."""
         mean = full(values).mean()
         self.weighted.append((mean, weight))
         self.means[name] = mean.detach()
         return self
 
     def note(self, name: str, values: Tensor) -> Terms:
-        """Add a number to watch that is not minimised."""
+        """Add a number that is reported, not minimised."""
         self.means[name] = full(values.detach()).mean()
         return self
 
     def join(self, others: Terms) -> Terms:
-        """Add all terms and numbers of another."""
+        """Add all terms and numbers of `others`."""
         self.weighted += others.weighted
         self.means |= others.means
         return self
 
     def times(self, factor: float) -> Terms:
-        """Return the same terms with every weight multiplied, the numbers to watch as they are."""
+        """Return the same terms with every weight multiplied by `factor`; reported means do not change."""
         scaled = Terms()
         scaled.weighted = [(mean, weight * factor) for mean, weight in self.weighted]
         scaled.means = dict(self.means)

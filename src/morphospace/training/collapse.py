@@ -1,4 +1,4 @@
-"""Stops a run whose codes have come to say nothing: posterior collapse."""
+"""Stop a training run at posterior collapse: when codes no longer carry information about the images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COLLAPSE = "posterior collapse"
 
 
 class Stoppable(Protocol):
-    """What can be asked to end: the engine."""
+    """The engine, of which only `stop` is needed."""
 
     stop: str
 
@@ -19,13 +19,13 @@ class Stoppable(Protocol):
 class CollapseStop:
     """A listener that ends training when the KL stays below a threshold for several reports in a row.
 
-    It counts reports that come at fixed numbers of images, not those that a signal calls for, and its count is part of
-    every checkpoint: a resumed run ends where the straight one does, and one that has ended so ends at once when it is
-    taken up again. (The report after an interruption is the mean of what came after it.)
+    It counts the reports that the settings schedule, not those at a signal, and every checkpoint saves the count: a
+    resumed run ends where an uninterrupted one does, and one that ended by collapse ends at once when it is resumed.
+    (The first report after an interruption is the mean of what came after it.)
 
     Args:
-        engine: Asked to stop.
-        threshold: KL(q(z | x) || p(z)) in nats per image, below which codes count as empty.
+        engine: The engine to stop.
+        threshold: KL(q(z | x) || p(z)) in nats per image, below which codes count as collapsed.
         reports: How many reports in a row.
     """
 
@@ -36,7 +36,7 @@ class CollapseStop:
         self.below, self.kl = 0, 0.0
 
     def __call__(self, event: Event) -> None:
-        """Look at the KL of a report; a model that reports none never stops."""
+        """Check the KL of a report; a model that reports none never stops."""
         if isinstance(event, Reported) and event.due:
             found = [value for name, value in event.terms.items() if name.endswith("/kl")]
             if found:
@@ -45,18 +45,18 @@ class CollapseStop:
                 self.check()
 
     def check(self) -> None:
-        """Ask the engine to stop where the codes have been empty for long enough."""
+        """Stop the engine if the KL was below the threshold in enough reports."""
         if self.below >= self.reports and not self.engine.stop:
             self.engine.stop = (
                 f"{COLLAPSE}: the KL was below {self.threshold:g} nats in {self.below} reports in a row, "
-                f"{self.kl:.2g} in the last, so the codes say nothing of the images"
+                f"{self.kl:.2g} in the last, so the codes carry no information about the images"
             )
 
     def state(self) -> dict[str, float]:
-        """Return what a resumed run needs to know."""
+        """Return what a resumed run needs."""
         return {"below": self.below, "kl": self.kl}
 
     def load_state(self, state: Mapping[str, float]) -> None:
-        """Go on counting where a saved run stood."""
+        """Continue a saved run's count."""
         self.below, self.kl = int(state["below"]), float(state["kl"])
         self.check()

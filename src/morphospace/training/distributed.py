@@ -1,4 +1,4 @@
-"""Several processes, one run: the launcher is torchrun, whose environment is read here.
+"""Training in several processes, which torchrun starts; its environment variables are read here.
 
 Batch norm is always synchronised among them: each normalises by the mean and variance of the global batch, so that two
 processes train what one would at the doubled batch.
@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# The others wait while one packs the data, scores or writes; the libraries would give up after 10 or 30 minutes. A
-# process that dies is noticed by torchrun at once.
+# Rank 0 packs the data, scores and writes while the others wait; the libraries would give up after 10 or 30 minutes.
+# torchrun notices at once if a process dies.
 PATIENCE = timedelta(hours=24)
 
 
@@ -40,14 +40,14 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Average tensors over all processes, in place, by one flat all-reduce for each type among them.
 
-        They are flattened in storage order: a channels-last gradient then needs no copy into another layout,
-        and every process holds the same layout because all built the same networks.
+        They are flattened in storage order: a channels-last gradient then needs no copy into another layout, and all
+        processes have the same layout because they built the same networks.
         """
         if self.size == 1 or not tensors:
             return
@@ -60,10 +60,10 @@ class World:
                 tensor.as_strided((tensor.numel(),), (1,)).copy_(part)
 
     def synchronise(self, networks: nn.Module) -> None:
-        """Let every batch norm in `networks` take its statistics from all processes; alone, change nothing.
+        """Let every batch norm in `networks` use the statistics of all processes; with one process, do nothing.
 
-        The modules stay the objects they are, with the same names, parameters and buffers: only their class changes, so
-        that phases that hold them learn them still and checkpoints look alike.
+        Only the modules' class changes. Names, parameters and buffers stay, so that phases that hold the modules and
+        checkpoints need no change.
         """
         if self.size == 1:
             return
@@ -72,7 +72,7 @@ class World:
                 module.__class__ = _SYNCHRONISED[type(module)]
 
     def gathered(self, tensors: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
-        """Return every process's tensors, in the order of their ranks; all processes must call it, with like ones."""
+        """Return every process's tensors in the order of ranks; all processes must call it, with the same shapes."""
         if self.size == 1:
             return [tensors]
         each: list[dict[str, Tensor]] = [{} for _ in range(self.size)]
@@ -88,9 +88,9 @@ class World:
         """Return whether the flag is set in any process, so that all of them act on it at the same step."""
         if self.size == 1:
             return flag
-        told = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.all_reduce(told)
-        return bool(told > 0)
+        flags = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.all_reduce(flags)
+        return bool(flags > 0)
 
     def wait(self) -> None:
         """Wait for all processes."""
@@ -102,7 +102,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
     """Batch norm over all processes' batches, which are of one size; torch's own is for CUDA alone.
 
     y = (x - m) / sqrt(v + eps) * weight + bias with m and v of the global batch; gradients flow through both, by
-    all-reduces in the backward pass. It is slower than the fused kernel, and is there among several processes only.
+    all-reduces in the backward pass. It is slower than the fused kernel, so a single process does not use it.
     """
 
     def forward(self, values: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class _Synchronised(nn.modules.batchnorm._BatchNorm):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum of a tensor over all processes; all their losses depend on it, hence the sum of their gradients too."""
+    """The sum of a tensor over all processes. All losses depend on it, so its gradient is the sum of theirs."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -150,24 +150,11 @@ class _Sum(torch.autograd.Function):
 
 
 def _mean(values: Tensor, axes: list[int]) -> Tensor:
-    """Mean over axes and over all processes, with as many axes as before; differentiable, any number of times."""
+    """Return the mean over axes (kept) and over all processes; differentiable any number of times."""
     return _Sum.apply(values.mean(axes, keepdim=True)) / dist.get_world_size()
 
 
-class _Synchronised1d(_Synchronised, nn.BatchNorm1d):
-    pass
-
-
-class _Synchronised2d(_Synchronised, nn.BatchNorm2d):
-    pass
-
-
-class _Synchronised3d(_Synchronised, nn.BatchNorm3d):
-    pass
-
-
 _SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: _Synchronised1d,
-    nn.BatchNorm2d: _Synchronised2d,
-    nn.BatchNorm3d: _Synchronised3d,
+    kind: type(f"_Synchronised{kind.__name__}", (_Synchronised, kind), {})
+    for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 }

@@ -1,4 +1,4 @@
-"""A moving average of weights: what is saved, sampled and judged beside the raw ones."""
+"""The moving average of weights, which is saved, sampled from and judged beside the weights as trained."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-# Until the run is 20 half-lives old, the half-life is a twentieth of its age (Karras et al. 2020): the random
-# weights of the beginning would otherwise weigh in for long.
+# Until the run is 20 half-lives old, the half-life is a twentieth of its age (Karras et al. 2020): otherwise the random
+# initial weights would count for long.
 RAMP = 0.05
 
-
-# What batch norm keeps for later. It is averaged as the weights are: averaged weights want, to first order, the average
-# of what went with each of them, and what went with the last alone is of weights that oscillate. A GAN's samples came
-# out 6 to 13 % too bright by it. Other buffers, counters or a power iteration's vectors, have no meaningful average.
+# Running statistics of batch norm are averaged as the weights are. Averaged weights need, to first order, the average
+# of the statistics that belong to each of them; with the last statistics alone a GAN's samples were 6 to 13 % too
+# bright. Other buffers, such as counters or the vectors of a power iteration, have no meaningful average.
 STATISTICS = ("running_mean", "running_var")
 
 
 class Ema:
-    """Exponential moving average of named networks, with what their batch norms keep; other buffers are copied.
+    """Exponential moving average of named networks and of their batch norms' statistics; other buffers are copied.
 
     Args:
         networks: The networks of the model.
@@ -54,7 +53,7 @@ class Ema:
 
     @contextlib.contextmanager
     def swapped(self) -> Iterator[None]:
-        """Put the averaged weights into the live networks for the time of the block."""
+        """Put the averaged weights into the live networks during the block."""
         self.swap()
         try:
             yield

@@ -1,4 +1,4 @@
-"""Training stops before the step where a loss is not finite."""
+"""Stop training before a step whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from morphospace.objectives.clock import Clock
 
 
 class Guard:
-    """Watches losses; on an accelerator without waiting for them.
+    """Checks that losses are finite, on an accelerator without waiting for them.
 
-    Reading a number from an accelerator would make each step wait for it. There a flag stays on the device, the fused
-    optimizers skip every step from then on, and who asks next (a report, a checkpoint) learns of it. Those that are
-    not fused (RMSprop) know no such flag and would step: for them the number is read.
+    Reading a number from an accelerator would make each step wait. So a flag stays on the device, fused optimizers skip
+    every step once it is set, and the next report or checkpoint reads it. Optimizers that are not fused (RMSprop) have
+    no such flag: for them the number is read.
 
     Args:
         device: Where losses are computed.
@@ -31,7 +31,7 @@ class Guard:
         self.flag = torch.zeros((), device=device)
 
     def passes(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether the optimizer may step on a loss, as far as one can tell without waiting."""
+        """Return whether the optimizer may step on a loss, as far as is known without waiting."""
         if self.reads:
             return math.isfinite(loss.item())
         self.flag = torch.maximum(self.flag, (~torch.isfinite(loss)).float())
@@ -41,23 +41,23 @@ class Guard:
         return self.clean()
 
     def clean(self) -> bool:
-        """Whether every loss so far was finite."""
+        """Return whether every loss so far was finite."""
         return self.reads or not self.flag
 
 
 def not_finite(sums: Mapping[str, Sequence[Tensor]], clock: Clock) -> TrainingError:
-    """Return the error that names the term that was the first not to be finite.
+    """Return the error that names the first term that was not finite.
 
     Args:
         sums: Values of each term since the last report, oldest first.
-        clock: Where training stands.
+        clock: The current moment of training.
     """
     bad = {name: (~torch.isfinite(torch.stack([*values]))).nonzero() for name, values in sums.items()}
-    # A player's loss is named only where none of its terms is to blame.
-    guilty = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))
-    index, _, name = guilty[0]
+    # A phase's loss is named only if all its terms were finite.
+    first = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))
+    index, _, name = first[0]
     return TrainingError(
         f"{name} is {float(sums[name][index])} at step {clock.step} (image {clock.images})",
-        rule="stopped before the update, the last checkpoint is as it was",
+        rule="stopped before the update; the last checkpoint is intact",
         way_out="try a lower --lr, --clip 1 or --precision fp32",
     )

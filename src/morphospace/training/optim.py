@@ -1,4 +1,4 @@
-"""Optimizers by name, learning-rate schedules, and optimizer state as plain named tensors."""
+"""Optimizers by name, learning-rate schedules, and optimizer state as named tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from morphospace.objectives.clock import Clock, cosine, ramp
 def make_optimizer(
     parameters: list[nn.Parameter], kind: str, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.Optimizer:
-    """Build Adam, AdamW or RMSprop (without momentum), fused where torch has it fused."""
+    """Build Adam, AdamW or RMSprop (without momentum), fused where torch supports it."""
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     if kind == "rmsprop":
         return torch.optim.RMSprop(parameters, lr=lr, alpha=betas[1], weight_decay=weight_decay, foreach=True)
@@ -25,7 +25,7 @@ def make_optimizer(
 
 
 def learning_rate(base: float, clock: Clock, *, schedule: str, warmup_images: int, total_images: int) -> float:
-    """Return the learning rate at a moment: linear warm-up, then constant or cosine to 0 at the run's end."""
+    """Return the current learning rate: linear warm-up, then constant, or a cosine down to 0 at the end of the run."""
     rate = base * ramp(clock.images + 1, warmup_images)
     if schedule == "cosine":
         after = max(1, total_images - warmup_images)
@@ -48,11 +48,11 @@ def load_optimizer_state(
 ) -> None:
     """Put state made by `optimizer_state` back.
 
-    Every slot takes its parameter's memory layout: fused Adam walks memory linearly and pairs a contiguous slot
-    wrongly with channels-last weights, silently.
+    Every slot gets its parameter's memory layout: fused Adam walks memory linearly and would silently pair a contiguous
+    slot wrongly with channels-last weights.
 
     Raises:
-        RunError: A slot belongs to no parameter, or has another shape.
+        RunError: If a slot belongs to no parameter, or has another shape.
     """
     by_name = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
     for key, value in state.items():

@@ -1,4 +1,4 @@
-"""Who learns what: the checks that phases must pass, and their optimizers."""
+"""Which phase learns which parameters, and with which optimizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
 
 
 def check_phases(rounds: Sequence[Sequence[Phase]], learned: Learned, names: Mapping[nn.Parameter, str]) -> None:
-    """Refuse phases that leave a parameter out, share a name, or collide while simultaneous.
+    """Check that phases have different names and cover all parameters, and that simultaneous ones share none.
 
     Args:
         rounds: The phases, simultaneous ones together.
@@ -29,34 +29,34 @@ def check_phases(rounds: Sequence[Sequence[Phase]], learned: Learned, names: Map
         names: Every parameter's name.
 
     Raises:
-        SettingError: They do.
+        SettingError: If they do not.
     """
-    phases = [phase for several in rounds for phase in several]
+    phases = [phase for together in rounds for phase in together]
     if len(learned) != len(phases):
         raise SettingError("phases", [p.name for p in phases], "every phase needs a name of its own")
-    taught = {p for each in learned.values() for p in each}
+    covered = {p for each in learned.values() for p in each}
     for parameter, name in names.items():
-        if parameter.requires_grad and parameter not in taught:
+        if parameter.requires_grad and parameter not in covered:
             raise SettingError(
                 "phases", rule=f"no phase learns the parameter {name!r}", way_out="add its module to a `learns`"
             )
     for together in rounds:
-        several = [p for phase in together for p in learned[phase.name]]
-        if len(several) != len(set(several)):
+        shared = [p for phase in together for p in learned[phase.name]]
+        if len(shared) != len(set(shared)):
             names_of = [phase.name for phase in together]
             raise SettingError("phases", names_of, "simultaneous phases must not learn the same parameter")
 
 
 def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> dict[str, torch.optim.Optimizer]:
-    """Build one optimizer for each name that phases give, over the union of what they learn.
+    """Build one optimizer for each name that phases use, over the union of what they learn.
 
     Args:
         phases: All phases.
         learned: What each learns, by its name.
-        settings: The model's: kind of optimizer, rate, betas, weight decay.
+        settings: The model's optimizer, learning rate, betas and weight decay.
 
     Raises:
-        SettingError: Phases that share an optimizer give it different rates.
+        SettingError: If phases that share an optimizer have different learning rates.
     """
     s = settings
     groups: dict[str, dict[nn.Parameter, None]] = {}
@@ -66,7 +66,7 @@ def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> 
         groups.setdefault(name, {}).update(dict.fromkeys(learned[phase.name]))
         rate = phase.lr or s.lr
         known = rates.setdefault(name, rate)
-        why = f"the optimizer {name!r} has the rate {known:g} by another phase; phases that share one name one rate"
+        why = f"the optimizer {name!r} has the rate {known:g} in another phase; phases that share one need one rate"
         require(rate == known, f"lr of phase {phase.name!r}", rate, why)
     return {
         name: make_optimizer(list(group), s.optimizer, rates[name], s.betas, s.weight_decay)

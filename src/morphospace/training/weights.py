@@ -1,4 +1,4 @@
-"""Named weights into networks."""
+"""Load named weights into networks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from morphospace.errors import RunError
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
-    """Copy named weights into a network, in the layout that it has.
+    """Copy named weights into a network, whose memory layout stays.
 
     Raises:
-        RunError: A name is missing or too many, or a shape differs.
+        RunError: If a name is missing or unknown, or a shape differs.
     """
     own = network.state_dict()
     odd = sorted(set(own) ^ set(weights))
