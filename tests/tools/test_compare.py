@@ -20,9 +20,7 @@ from morphospace.data.pack import in_memory_pack
 from morphospace.errors import RunError, SettingError
 from morphospace.runs.folder import RunFolder
 from morphospace.tools.compare.compare import _in_order, _row_names, _rows
-from morphospace.tools.compare.numbers import STEMS
 from morphospace.tools.compare.page import page_of
-from morphospace.tools.evaluate.evaluate import METRICS
 from morphospace.training.precision import choose_precision
 from tests.conftest import draw_blobs
 
@@ -219,10 +217,6 @@ def test_refusals_before_any_work(runs: dict[str, Path], tmp_path: Path) -> None
     (tmp_path / "sweep.json").write_text("{}")
     with pytest.raises(RunError, match="holds no run yet"):
         ms.compare([tmp_path])
-
-
-def test_every_metric_has_its_names() -> None:
-    assert set(STEMS) == set(METRICS)
 
 
 def test_a_sweep_ends_in_the_same_page(tmp_path: Path) -> None:

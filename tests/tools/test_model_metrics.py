@@ -19,12 +19,12 @@ from morphospace.errors import SettingError
 from morphospace.evaluation.annealed import Annealing
 from morphospace.evaluation.results import Result
 from morphospace.runs import codes as sampling
-from morphospace.tools.compare.comparison import better
 from morphospace.tools.evaluate import model_metrics
 from morphospace.tools.evaluate.evaluate import FILE, METRICS, evaluate, keep
 from morphospace.tools.evaluate.evidence import Evidence, chosen
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae
 from morphospace.tools.evaluate.model_metrics import MODEL_METRICS, coded
+from morphospace.tools.evaluate.set_metrics import SET_METRICS
 
 SMALL = {"batch_size": 64, "report_images": 2000, "checkpoint_images": 10**6, "device": "cpu", "tower": "mlp"}
 DIGITS = {**SMALL, "data": "digits", "size": "8", "latent_dim": 3, "widths": (32,), "lr": 3e-3}
@@ -66,6 +66,7 @@ def test_bounds_order_themselves_and_say_what_they_are_of(runs: dict[str, ms.Run
     three = iwae(explained(runs["vae"], 3), k=2000)[0]
     assert lower.value == pytest.approx(three.value, abs=0.5) and -0.3 < gap.value < 1
     assert json.loads(json.dumps(gap.as_dict()))["conditions"]["of"] == "images simulated from the model"
+    assert gap.better == "lower"
 
 
 def test_bounds_are_the_same_however_many_images_stand_in_memory(
@@ -180,27 +181,24 @@ def test_images_to_anneal_are_spread_over_the_split(runs: dict[str, ms.Run]) -> 
     assert len(rows) == 16 and rows.max() > len(split) / 2
 
 
-def test_the_table_marks_as_best_what_selection_would_choose(runs: dict[str, ms.Run]) -> None:
-    said = {}
-    for name in (
-        "fd",
-        "kid",
-        "pr",
-        "dc",
-        "modes",
-        "elbo",
-        "iwae",
-        "mse",
-        "psnr",
-        "ssim",
-        "sharpness",
-        "novelty",
-        "smoothness",
-    ):
-        results = evaluate(runs["vae"], metrics=(name,), n=30, features="pixels").results
-        said |= {number: (way, r) for (number, way), r in zip(METRICS[name].better.items(), results, strict=False)}
-    assert len(said) == 19
-    assert {k: better(r.name, r.unit) for k, (_, r) in said.items()} == {k: way for k, (way, _) in said.items()}
+DIRECTIONS = {
+    "lower": "FD, KID, modes/KL, MSE, copies, ELBO in bits, IWAE-5000 in bits",
+    "higher": "IS, precision, recall, density, coverage, modes, ELBO, IWAE-5000, PSNR, SSIM",
+    "": "E log p(x|z), KL, sharpness/real 1, novelty/unseen 1, path length, detour, jump",
+}
+
+
+def test_each_result_says_its_metric_and_which_way_is_better(runs: dict[str, ms.Run]) -> None:
+    names = {*SET_METRICS, *MODEL_METRICS} - {"ais", "disentanglement"}
+    results = evaluate(runs["vae"], metrics=sorted(names - {"is"}), n=30, features="pixels").results
+    results += evaluate(runs["vae"], metrics=("is",), n=30).results
+    found = {result.name.partition("[")[0].replace(", ", "/"): result for result in results}
+    expected = {name: way for way, listed in DIRECTIONS.items() for name in listed.split(", ")}
+    assert {name: result.better for name, result in found.items()} == expected
+    assert {result.metric for result in results} == names
+    assert found["copies"].metric == "novelty" and found["KL"].metric == "elbo"
+    chosen_by = {number: way for name in names for number, way in METRICS[name].better.items()}
+    assert len(chosen_by) == 20 and sorted(chosen_by.values()).count("lower") == 5
 
 
 def test_pictures_that_are_equal_have_a_ratio_that_can_be_averaged(
@@ -232,5 +230,5 @@ def test_disentanglement_of_faces_from_codes_computed_once(runs: dict[str, ms.Ru
     assert not codes.ordered[codes.names.index("hair_style")] and codes.ordered[codes.names.index("smile")]
     found = {r.name: r for r in evaluate(runs["faces"], metrics=("disentanglement",), n=100).results}
     assert {"MIG, binned means", "MIG, posteriors", "SAP", "DCI disentanglement", "FactorVAE metric"} <= set(found)
-    assert all(0 <= r.value <= 1 for r in found.values())
+    assert all(0 <= r.value <= 1 and r.better == "higher" for r in found.values())
     assert found["beta-VAE metric"].conditions["chance"] == pytest.approx(1 / len(codes.names))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Better = Literal["lower", "higher", ""]
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Result:
         unit: `nats`, `bits/dim`, `dB`; empty for a plain number.
         conditions: Everything else that the number hangs on: n_real, n_fake, split, features, resize, dtype, seed,
             and `interval`, which says what the interval is of. Plain values, so that they can be written as JSON.
+        metric: The metric that it is a number of, such as `fd`; empty in files of older versions.
+        better: Whether `lower` or `higher` is better; empty where neither is, and in older files.
     """
 
     name: str
@@ -27,17 +31,12 @@ class Result:
     high: float | None = None
     unit: str = ""
     conditions: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = ""
+    better: Better = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
-        return {
-            "name": self.name,
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "unit": self.unit,
-            "conditions": dict(self.conditions),
-        }
+        return {**vars(self), "conditions": dict(self.conditions)}
 
     def text(self) -> str:
         """Return the value with its unit and interval.

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from morphospace.evaluation.results import Better
 from morphospace.pictures.maps import LatentMap
 
-# Which way a measure is better, by the beginning of its name; those that are not here have no better.
-BETTER = {
-    **dict.fromkeys(("FD", "FID", "KID", "MSE", "copies", "logged mse", "logged held-out loss", "BDMC gap"), "lower"),
-    "modes, KL": "lower",  # before the next, which its beginning is
-    **dict.fromkeys(("IS", "precision", "recall", "density", "coverage", "PSNR", "SSIM", "modes"), "higher"),
-    **dict.fromkeys(("ELBO", "IWAE", "AIS", "MIG", "SAP", "DCI", "beta-VAE metric", "FactorVAE metric"), "higher"),
-}
 # What must be the same for two numbers of one name to be held against each other.
 HELD_FAST = ("data", "data_hash", "images", "size", "split", "n_real", "n_fake", "features", "resize", "binarise", "of")
-
-
-def better(name: str, unit: str = "") -> str:
-    """Return whether `lower` or `higher` is better of a measure; empty where neither is.
-
-    >>> better("FD[classifier:mnist@3f2a]"), better("IS[x]"), better("path length"), better("ELBO in bits", "bits/dim")
-    ('lower', 'higher', '', 'lower')
-    """
-    if unit == "bits/dim":
-        return "lower"
-    return next((way for start, way in BETTER.items() if re.match(rf"{re.escape(start)}(?![A-Za-z])", name)), "")
 
 
 @dataclass(frozen=True)
@@ -66,18 +48,15 @@ class Measure:
         name: What it is, with its features.
         unit: As of `Result`.
         cells: One a row.
+        better: As of `Result`.
         logged: Whether it is of the run's own log, not of an evaluation.
     """
 
     name: str
     unit: str
     cells: tuple[Cell, ...]
+    better: Better = ""
     logged: bool = False
-
-    @property
-    def better(self) -> str:
-        """Which way is better."""
-        return better(self.name, self.unit)
 
     @property
     def best(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,25 +16,6 @@ from morphospace.tools.compare.members import because
 from morphospace.tools.evaluate.evaluate import evaluate
 from morphospace.tools.sweep.table import row_of
 
-# What the results of a metric are called, so that a run that has none can say why in the right column.
-STEMS: Mapping[str, tuple[str, ...]] = {
-    "fd": ("FD", "FID"),
-    "kid": ("KID",),
-    "is": ("IS",),
-    "pr": ("precision", "recall"),
-    "dc": ("density", "coverage"),
-    "modes": ("modes",),
-    "elbo": ("ELBO", "E log p", "KL"),
-    "iwae": ("IWAE",),
-    "ais": ("AIS", "BDMC"),
-    "mse": ("MSE",),
-    "psnr": ("PSNR",),
-    "ssim": ("SSIM",),
-    "sharpness": ("sharpness",),
-    "novelty": ("novelty", "copies"),
-    "smoothness": ("path length", "detour", "jump"),
-    "disentanglement": ("beta-VAE", "FactorVAE", "MIG", "SAP", "DCI"),
-}
 NOT_SHARED = ("interval", "seed", "checkpoint")
 
 
@@ -87,20 +68,16 @@ def scored(
 
 def table_of(members: Sequence[Member], scores: Sequence[Scores]) -> tuple[Table, list[str]]:
     """Return the numbers of each run, evaluation first, then what its log says, and a line on what none has."""
-    columns: dict[str, str] = {}
-    for score in scores:
-        columns |= {result.name: result.unit for result in score.results}
-    order = list(columns)
-    place = {name: min(i for i, other in enumerate(order) if _metric_of(other) == _metric_of(name)) for name in order}
+    columns = {result.name: result for score in scores for result in score.results}
+    metrics = list(dict.fromkeys(column.metric for column in columns.values()))
     measures = [
-        Measure(name, columns[name], tuple(_cell(name, score) for score in scores))
-        for name in sorted(order, key=lambda name: (place[name], order.index(name)))
+        Measure(column.name, column.unit, tuple(_cell(column, score) for score in scores), column.better)
+        for column in sorted(columns.values(), key=lambda column: metrics.index(column.metric))
     ]
     measures += _logged(members)
-    there = {_metric_of(name) for name in columns}
     missing: dict[str, str] = {}
     for score in scores:
-        missing |= {name: reason for name, reason in score.refused.items() if name not in there}
+        missing |= {name: reason for name, reason in score.refused.items() if name not in metrics}
     left_out = [
         f"No numbers of {member.name}: {score.trouble}." for member, score in zip(members, scores) if score.trouble
     ]
@@ -108,24 +85,18 @@ def table_of(members: Sequence[Member], scores: Sequence[Scores]) -> tuple[Table
     return Table("sampling", tuple(member.name for member in members), tuple(measures)), left_out
 
 
-def _metric_of(name: str) -> str:
-    """Return the metric that a result's name is of."""
-    return next((metric for metric, stems in STEMS.items() if name.startswith(stems)), name)
-
-
-def _cell(name: str, score: Scores) -> Cell:
-    """Return a run's number by the name of a column, or why it has none there."""
+def _cell(column: Result, score: Scores) -> Cell:
+    """Return a run's number in the column of a result, or why it has none there."""
     for result in score.results:
-        if result.name == name:
+        if result.name == column.name:
             about = dict(result.conditions)
             of = "arcs" if "arcs" in about else "n_real" if "fake_is" in about or "n_fake" not in about else "n_fake"
             return Cell(result.value, result.low, result.high, about.get(of), conditions=about)
     if score.trouble:
         return Cell(note=score.trouble)
-    metric = _metric_of(name)
-    if any(_metric_of(result.name) == metric for result in score.results):
+    if any(result.metric == column.metric for result in score.results):
         return Cell(note="measured in another column")
-    return Cell(note=score.refused.get(metric, "not measured"))
+    return Cell(note=score.refused.get(column.metric, "not measured"))
 
 
 def _logged(members: Sequence[Member]) -> list[Measure]:
@@ -148,7 +119,7 @@ def _logged(members: Sequence[Member]) -> list[Measure]:
             values.append(Cell(value, conditions=about))
             kinds.add((meaning(member, logged)[1], held_out))
         if len(kinds) == 1:
-            found.append(Measure(f"logged {name}", "", tuple(values), logged=True))
+            found.append(Measure(f"logged {name}", "", tuple(values), "" if name == "kl" else "lower", logged=True))
     return found
 
 
@@ -170,6 +141,7 @@ def over_seeds(sampling: Table, rows: Sequence[int], names: tuple[str, ...]) -> 
             measure.name,
             measure.unit,
             tuple(_over([c for c, of in zip(measure.cells, rows) if of == row]) for row in range(len(names))),
+            measure.better,
             measure.logged,
         )
         for measure in sampling.measures

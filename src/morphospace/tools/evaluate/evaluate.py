@@ -23,7 +23,7 @@ from morphospace.plugins import BRING_IT
 from morphospace.runs.codes import judged_rows
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
-from morphospace.tools.evaluate.metric import METRICS, numbers
+from morphospace.tools.evaluate.metric import METRICS, measured, numbers
 from morphospace.tools.evaluate.model_metrics import MODEL_METRICS
 from morphospace.tools.evaluate.set_metrics import SET_METRICS
 from morphospace.training.precision import choose_device
@@ -136,7 +136,7 @@ def evaluate(
     results: list[Result] = []
     for name in wanted:
         say(f"measuring {METRICS[name].about}")
-        results += METRICS[name].measure(evidence)
+        results += measured(name, evidence)
     path = None if found is None else keep(found.path / FILE, results)
     words = f"{known.pack.name} {known.name}, {len(known.rows):,} images"
     drawn = f"samples at {found.images:,} images" if found else f"{other.pack.name} {other.name}" if other else ""

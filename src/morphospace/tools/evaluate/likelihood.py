@@ -130,14 +130,14 @@ class Explained:
         mean, low, high = mean_interval(nats)
         conditions = self.conditions(**more)
         name = name if self.density.proper else f"{name}, no density"
-        found = [Result(name, mean, low, high, "nats", conditions)]
+        found = [Result(name, mean, low, high, "nats", conditions, better="higher")]
         if self.density.bits:
             values = math.prod(self.run.model.shape)
             width = 2.0 if self.run.model.signed else 1.0
             scale: dict[str, Any] = {"levels": 256, "width": width} if self.density.dequantised else {}
             bits = [None if v is None else bits_per_dim(-v, values, **scale) for v in (mean, high, low)]
             assert bits[0] is not None
-            found.append(Result(f"{name} in bits", bits[0], bits[1], bits[2], "bits/dim", conditions))
+            found.append(Result(f"{name} in bits", bits[0], bits[1], bits[2], "bits/dim", conditions, better="lower"))
         return found
 
 
@@ -184,4 +184,4 @@ def annealed(explained: Explained, *, settings: Annealing | None = None) -> list
     found = explained.results(f"AIS-{s.temperatures}", lower.lower, accepted=lower.accepted, **about)
     mean, low, high = mean_interval(both.upper - both.lower)
     simulated = explained.conditions(accepted=both.accepted, of="images simulated from the model", **about)
-    return [*found, Result(f"BDMC gap of AIS-{s.temperatures}", mean, low, high, "nats", simulated)]
+    return [*found, Result(f"BDMC gap of AIS-{s.temperatures}", mean, low, high, "nats", simulated, better="lower")]

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
 
+from morphospace.evaluation.results import Better, Result
 from morphospace.plugins import Registry
 
 if TYPE_CHECKING:
-    from morphospace.evaluation.results import Result
     from morphospace.tools.evaluate.evidence import Evidence
 
-Better = Literal["lower", "higher", ""]
-Measure = Callable[["Evidence"], "list[Result]"]
+Measure = Callable[["Evidence"], list[Result]]
 Refusal = Callable[["Evidence"], str]
 
 
@@ -27,6 +27,7 @@ class Metric:
         refusal: Why it cannot be measured here and the way out; empty where it can.
         usual: Whether it is measured when none is named, where it can be.
         better: Its first numbers in order, by their short names, and which way is better; empty where neither is.
+            A result that follows them says it itself.
     """
 
     about: str
@@ -49,6 +50,13 @@ def metric(
         return measure
 
     return register
+
+
+def measured(name: str, evidence: Evidence) -> list[Result]:
+    """Measure by the metric `name`, and write on each result which metric it is of and which way is better."""
+    ways: Iterable[Better] = chain(METRICS[name].better.values(), repeat(""))
+    results = METRICS[name].measure(evidence)
+    return [replace(result, metric=name, better=result.better or way) for result, way in zip(results, ways)]
 
 
 def numbers() -> dict[str, tuple[str, Better]]:

@@ -207,19 +207,22 @@ def disentangled(evidence: Evidence) -> list[Result]:
         "interval": "none",
     }
 
-    found = []
+    found: list[Result] = []
+
+    def add(name: str, value: float, **more: Any) -> None:
+        found.append(Result(name, value, conditions=about | more, better="higher"))
+
     for name, accuracy in (("beta-VAE metric", beta_vae_metric), ("FactorVAE metric", factor_vae_metric)):
         told = accuracy(codes, seed=seed)
         more = {"chance": told.chance, "above_chance": told.above_chance, "votes": "10,000 + 5,000 of 64 images"}
-        found.append(Result(name, told.value, conditions=about | more))
-    found.append(Result("MIG, binned means", mig_binned(codes), conditions=about | {"bins": 20}))
+        add(name, told.value, **more)
+    add("MIG, binned means", mig_binned(codes), bins=20)
     if codes.log_variances is not None:
-        found.append(Result("MIG, posteriors", mig_posterior(codes, seed=seed), conditions=about | {"draws": 2000}))
-    found.append(Result("SAP", sap(codes, seed=seed), conditions=about))
+        add("MIG, posteriors", mig_posterior(codes, seed=seed), draws=2000)
+    add("SAP", sap(codes, seed=seed))
     three = dci(codes, seed=seed)
-    forest = about | {"predictor": "random forests"}
     for part in ("disentanglement", "completeness", "informativeness"):
-        found.append(Result(f"DCI {part}", getattr(three, part), conditions=forest))
+        add(f"DCI {part}", getattr(three, part), predictor="random forests")
     return found
 
 

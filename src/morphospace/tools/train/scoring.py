@@ -33,7 +33,7 @@ from morphospace.runs.run import Run, load
 from morphospace.tools.evaluate.evaluate import FILE, keep, metrics_of
 from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
 from morphospace.tools.evaluate.extractors import kind_of
-from morphospace.tools.evaluate.metric import METRICS, numbers
+from morphospace.tools.evaluate.metric import METRICS, measured, numbers
 from morphospace.tools.evaluate.set_metrics import SET_METRICS
 from morphospace.training.engine import Engine
 from morphospace.training.events import Event, Finished
@@ -212,7 +212,7 @@ class Scorer:
         return {
             number: result
             for name in self.plan.metrics
-            for number, result in zip(METRICS[name].better, METRICS[name].measure(evidence))
+            for number, result in zip(METRICS[name].better, measured(name, evidence))
         }
 
     # -- on the way --------------------------------------------------------------------------------------------
