@@ -161,14 +161,14 @@ def test_weights_that_do_not_fit(morpho: Morpho, runs: dict[str, Path], tmp_path
 
 
 def test_out_of_memory_is_one_line(morpho: Morpho, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import morphospace
+    from morphospace.tools.train.job import Job
 
     def train(*arguments: object, **settings: object) -> None:
         raise RuntimeError(
             "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9e9 bytes."
         )
 
-    monkeypatch.setattr(morphospace, "train", train, raising=False)
+    monkeypatch.setattr(Job, "run", train)
     check(morpho(*VAE, "--out", tmp_path / "r"), "out of memory", "--batch-size")
 
 

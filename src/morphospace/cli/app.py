@@ -28,27 +28,30 @@ or tools. May be given several times."""
 
 # Verb: where it is, and its line in the help. The modules are loaded when their verb is called.
 VERBS = {
-    "demo": ("demo:demo", "Train three small models on embedded data and name the pictures they draw."),
-    "train": ("training:train", "Train a model, or go on with the run that --out holds."),
-    "sweep": ("sweep:sweep", "Train every combination of a grid of settings, and set the runs side by side."),
-    "resume": ("training:resume", "Go on with a run from its last checkpoint, with the settings it has."),
-    "sample": ("drawing:sample", "Draw images from a run into a PNG."),
-    "reconstruct": ("drawing:reconstruct", "Put held-out images over what the model makes of them, as a PNG."),
-    "interpolate": ("walking:interpolate", "Walk from one image to another, as a strip or a film."),
-    "morph": ("walking:morph", "Let several pairs of images become each other in step, as a film."),
-    "project": ("projecting:project", "Find the codes of pictures, each drawn beside what its code decodes to."),
+    "demo": ("demo:demo", "Train three small models on data inside the package, and list their pictures."),
+    "train": ("training:train", "Train a model, or continue the run in --out."),
+    "sweep": ("sweep:sweep", "Train every combination of a grid of settings, and compare the runs."),
+    "resume": ("training:resume", "Continue a run from its last checkpoint, with its own settings."),
+    "sample": ("drawing:sample", "Sample images from a run into a PNG."),
+    "reconstruct": ("drawing:reconstruct", "Show held-out images above their reconstructions, as a PNG."),
+    "interpolate": ("walking:interpolate", "Interpolate from one image to another, as a strip or a film."),
+    "morph": ("walking:morph", "Morph several pairs of images into each other, as a film."),
+    "project": ("projecting:project", "Find the latent codes of pictures, and show each beside its decoded code."),
     "train-encoder": ("projecting:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
-    "score": ("projecting:score", "Score images one by one, higher for stranger, into a table."),
-    "pca": ("directions:pca", "Draw the plane of a space's two leading components, and how much each explains."),
-    "traverse": ("directions:traverse", "Draw a walk along each latent dimension or component, the telling first."),
-    "attribute": ("directions:attribute", "Move images along the direction of an attribute, or do sums."),
-    "evaluate": ("evaluating:evaluate", "Measure how near samples, or any images, are to real ones."),
-    "compare": ("comparing:compare", "Set runs side by side on one page: settings, cost, curves, numbers, pictures."),
-    "judge": ("judging:judge", "Make a page that asks people: real or generated? And pool their answers."),
-    "map": ("taking:map_codes", "Draw where a set's codes lie, in two dimensions, as a PNG."),
+    "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
+    "pca": ("directions:pca", "Show the plane of the two leading components, and how much each explains."),
+    "traverse": ("directions:traverse", "Traverse each latent dimension or component, most influential first."),
+    "attribute": (
+        "directions:attribute",
+        "Move images along the direction of an attribute, or do sums with codes.",
+    ),
+    "evaluate": ("evaluating:evaluate", "Measure how close samples, or any images, are to real ones."),
+    "compare": ("comparing:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
+    "judge": ("judging:judge", "Make a blind test, real or generated?, and pool people's answers."),
+    "map": ("taking:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
     "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
-    "card": ("taking:card", "Describe a run as a model card: data and terms, settings, numbers, limits."),
-    "studio": ("studio:studio", "Explore runs in the browser: drag a point, watch the image change."),
+    "card": ("taking:card", "Write a model card: data and terms, settings, metrics, limits."),
+    "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
     "runs": ("lists:runs", "List the runs below a folder."),
     "models": ("lists:models", "List the models."),
     "recipes": ("lists:recipes", "List the recipes: published systems, ready to train."),
@@ -57,38 +60,55 @@ VERBS = {
 TOOLS = {
     "diagnose": ("diagnose:diagnose", "Check a run for collapse, copies and trouble in training."),
 }
+# What a person wants, and the verbs for it, in the order of the help.
+PURPOSES = {
+    "Start": ("demo", "train", "resume", "sweep", "recipes", "models"),
+    "Look at data": ("data",),
+    "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "studio"),
+    "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
+    "Judge": ("evaluate", "diagnose", "compare", "score", "judge", "runs"),
+    "Take away": ("export", "card"),
+}
+_GROUP = {purpose: Group(purpose, sort_key=i) for i, purpose in enumerate(PURPOSES)}
+GROUPS = {verb: _GROUP[purpose] for purpose, verbs in PURPOSES.items() for verb in verbs}
 # Verbs that have the flags of the model at hand: where they are made.
 OF_A_MODEL = {"train": "training:train_command", "sweep": "sweep:sweep_command"}
 DATA_VERBS = {
     "list": ("data:list_sources", "List the sources of images and whether their files are here."),
     "fetch": ("data:fetch", "Download a source's files."),
     "pack": ("data:pack", "Decode a source once into a pack."),
-    "check": ("data:check", "Look a source or pack over: counts, lost files, duplicates, statistics, classes."),
-    "show": ("data:show", "Draw the first images of a source or pack into a PNG."),
+    "check": ("data:check", "Check a source or pack: counts, lost files, duplicates, statistics, classes."),
+    "show": ("data:show", "Show images of a source or pack as a PNG."),
 }
 
 
 def build(tokens: Sequence[str] = ()) -> App:
     """Build the parser; `tokens` say which model's flags `train` and `sweep` have."""
-    common: dict[str, Any] = {"help_format": "plaintext", "group_commands": Group("Commands", sort_key=0)}
+    common: dict[str, Any] = {
+        "help_format": "plaintext",
+        "group_commands": Group("Commands", sort_key=90),
+        "group_arguments": Group("Arguments", sort_key=0),
+        "group_parameters": Group("Parameters", sort_key=5),
+    }
     app = App(name="morpho", help=HELP, version=__version__, **common)
-    data = App(name="data", help="Sources of images, and packs of them.", **common)
+    data = App(name="data", help="List, fetch, pack, check and show images.", group=GROUPS["data"], **common)
     for parent, verbs in ((app, VERBS), (data, DATA_VERBS)):
         for name, (home, line) in verbs.items():
             if name in OF_A_MODEL and name in tokens[:1]:
                 module, _, maker = OF_A_MODEL[name].partition(":")
                 command, about = getattr(import_module(f"morphospace.cli.{module}"), maker)(tokens[1:])
-                app.command(command, name=name, help=f"{line}\n\n{about}")
+                app.command(command, name=name, help=f"{line}\n\n{about}", group=GROUPS.get(name))
             else:
-                parent.command(f"morphospace.cli.{home}", name=name, help=line)
+                parent.command(f"morphospace.cli.{home}", name=name, help=line, group=GROUPS.get(name))
     for name, (home, line) in TOOLS.items():
         if name in tokens[:1]:
             from morphospace.cli.verbs import command_for
 
             module, _, function = home.partition(":")
-            app.command(command_for(getattr(import_module(f"morphospace.tools.{module}"), function)), name=name)
+            command = command_for(getattr(import_module(f"morphospace.tools.{module}"), function))
+            app.command(command, name=name, group=GROUPS.get(name))
         else:
-            app.command(lambda: None, name=name, help=line)
+            app.command(lambda: None, name=name, help=line, group=GROUPS.get(name))
     app.command(data)
     return app
 

@@ -28,6 +28,7 @@ def demo(
     from morphospace.cli.drawing import reconstruct, sample
     from morphospace.cli.paths import check_folder
     from morphospace.cli.training import carried_out
+    from morphospace.runs.configuration import resolve
 
     began, pictures = time.monotonic(), []
     folder = Path(out)
@@ -36,7 +37,7 @@ def demo(
     for name, (recipe, line) in ACTS.items():
         talk.say(f"== {name}: {line}")
         talk.say(f"   morpho train --recipe {recipe} --out {folder / name}")
-        trained = carried_out(*_model_and_recipe(recipe), {}, folder / name, talk)
+        trained = carried_out(resolve(recipe=recipe), folder / name, talk)
         if trained.code:
             return trained
         made = {"samples": sample(str(folder / name), out=str(folder / f"{name}-samples.png"), talk=talk)}
@@ -49,12 +50,6 @@ def demo(
     lines = [f"done in {seconds:.0f} s; look at", *(f"  {entry['path']}  {entry['what']}" for entry in pictures)]
     lines.append(f"and at the reports: {', '.join(str(folder / name / 'report.html') for name in ACTS)}")
     return Answer({"pictures": pictures, "seconds": round(seconds, 1)}, lines)
-
-
-def _model_and_recipe(recipe: str) -> tuple[str, str]:
-    from morphospace.runs.configuration import recipe_named
-
-    return recipe_named(recipe).sections["model"]["name"], recipe
 
 
 def _named(name: str, kind: str, answer: Answer) -> dict[str, Any]:

@@ -31,6 +31,8 @@ Json = Annotated[
 
 ORDER = ("Model", "Data", "Training")
 GROUPS = {name: Group(name, sort_key=10 + i) for i, name in enumerate(ORDER)}
+FIRST = Group("What to set first", sort_key=1)
+MET_FIRST = ("data", "size", "epochs", "latent_dim")
 OF_SETTINGS = ("train", "resume", "sweep", "data")
 SECTIONS: dict[str, type] = {"Data": DataSettings, "Training": TrainingSettings}
 
@@ -113,8 +115,9 @@ def flags_of(
     """
     defaults = {field.name: field.default for field in dataclasses.fields(cls)}
     lines = documentation(cls)
+    own = dict.fromkeys(fields_of(cls), GROUPS.get(group)) | (dict.fromkeys(MET_FIRST, FIRST) if group else {})
     return [
-        _flag(name, hint, defaults[name], " ".join([lines.get(name, ""), *_range(cls, name)]), GROUPS.get(group))
+        _flag(name, hint, defaults[name], " ".join([lines.get(name, ""), *_range(cls, name)]), own.get(name))
         for name, hint in fields_of(cls).items()
         if (only is None or name in only) and name not in leave
     ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from morphospace.cli.flags import SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
+from morphospace.cli.flags import FIRST, SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.errors import SettingError, require
@@ -22,7 +22,7 @@ from morphospace.zoo.settings import ZOO, settings_class
 if TYPE_CHECKING:
     from morphospace import Run
     from morphospace.cli.progress import Watch
-    from morphospace.tools.train.train import Hooks
+    from morphospace.data.pack import Pack
 
 
 STOPPED = {"SIGINT": 130, "SIGTERM": 143}
@@ -68,7 +68,7 @@ def train(
     model: Annotated[str | None, Parameter(help="The model; may be left to --recipe.")] = None,
     /,
     *,
-    out: Annotated[str | None, Parameter(help="The run's folder; a run found there goes on.")] = None,
+    out: Annotated[str | None, Parameter(help="The run's folder; a run found there goes on.", group=FIRST)] = None,
     recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags win.")] = None,
     start_from: Annotated[
         str | None, Parameter(name="--from", help="A run whose weights to begin with (fine-tuning).")
@@ -93,7 +93,7 @@ def train(
     if dry_run:
         return _dry_run(configuration, path)
     assert path is not None
-    return carried_out(configuration.model.name, recipe, given, path, talk, start_from=start_from)
+    return carried_out(configuration, path, talk, start_from)
 
 
 def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
@@ -116,44 +116,24 @@ def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     return Answer(configuration.to_dict(), [*told, "", configuration.to_toml().rstrip()])
 
 
-def carried_out(
-    model: str,
-    recipe: str | None,
-    given: dict[str, Any],
-    path: Path,
-    talk: Talk,
-    *,
-    start_from: str | None = None,
-) -> Answer:
+def carried_out(configuration: Configuration, path: Path, talk: Talk, start_from: str | None = None) -> Answer:
     """Train with all that is shown on the way."""
-    import morphospace as ms
     from morphospace.cli.preview import foretold, opening, shape_of
     from morphospace.cli.progress import Watch
+    from morphospace.models.conditioning import Conditioning
+    from morphospace.tools.train.job import Hooks, Job
 
-    configuration = resolve(model, recipe, given)
-    shape, watch = shape_of(configuration.data), Watch(talk)
-    lines = opening(configuration, shape, foretold(configuration))  # refuses what it can before anything is packed
-    if shape is None or configuration.condition:
-        # A folder of images tells its size, and any data their classes, when packed; which is not done again.
-        from morphospace.data.prepare import prepare
-        from morphospace.models.conditioning import Conditioning
+    # Refuses what it can before anything is packed.
+    watch = Watch(talk, opening(configuration, shape_of(configuration.data), foretold(configuration)))
 
-        def say(line: str) -> None:
-            if not line.startswith("reusing"):  # training will say so
-                watch.say(line)
+    def opened(pack: Pack) -> None:
+        """Show the model's size, which for a folder of images, or for classes, is known once the data are open."""
+        if watch.opening:
+            watch.opening = opening(configuration, pack.shape, Conditioning.for_pack(configuration.condition, pack))
 
-        pack = prepare(configuration.data, say=say, progress=watch.packing)
-        lines = opening(configuration, pack.shape, Conditioning.for_pack(configuration.condition, pack))
-    watch.opening = lines
+    hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing, opened=opened)
     try:
-        run = ms.train(
-            model,
-            out=path,
-            recipe=recipe,
-            start_from=start_from,
-            hooks=_hooks(watch),
-            **given,
-        )
+        run = Job(configuration, path, None, {}, hooks).run(None if start_from is None else Path(start_from))
     finally:
         watch.close()
     return _left(run, watch)
@@ -173,6 +153,7 @@ def resume(
     from morphospace.cli.progress import Watch
     from morphospace.models.conditioning import Conditioning
     from morphospace.runs.folder import RunFolder
+    from morphospace.tools.train.job import Hooks
 
     given = given_of(settings)
     folder = RunFolder.open(Path(run))
@@ -181,7 +162,8 @@ def resume(
     told = Conditioning.of(configuration.condition, folder.facts["labels"], folder.facts["attributes"])
     watch = Watch(talk, [] if custom else opening(configuration, folder.shape, told))
     try:
-        done = ms.resume(run, hooks=_hooks(watch), **given)
+        hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
+        done = ms.resume(run, hooks=hooks, **given)
     finally:
         watch.close()
     return _left(done, watch)
@@ -191,12 +173,6 @@ resume = with_flags(
     resume,
     [flag for group, cls in SECTIONS.items() for flag in flags_of(cls, group, only=changeable(cls))],
 )
-
-
-def _hooks(watch: Watch) -> Hooks:
-    from morphospace.tools.train.train import Hooks
-
-    return Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
 
 
 def _ended_early(run: Run, watch: Watch) -> list[str]:

@@ -47,11 +47,13 @@ class Hooks:
         listeners: Called with every training event, after the run's own recorder.
         say: Called with lines about what happens, `print` for instance.
         progress: Called with (done, total) while images are packed.
+        opened: Called with the pack once the data are open, before the model is built.
     """
 
     listeners: Sequence[Listener] = ()
     say: Callable[[str], None] | None = None
     progress: Callable[[int, int], None] | None = None
+    opened: Callable[[Pack], None] = lambda pack: None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Job:
         # What cannot work is refused before the data is touched and before a folder exists.
         plan, existing = planned(s), self.existing()
         pack = self.pack(world)
+        self.hooks.opened(pack)
         if existing:
             self.check_same(existing, pack)
         torch.manual_seed(stream(s.seed, "weights"))
