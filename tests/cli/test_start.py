@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from morphospace.cli.app import DATA_VERBS, VERBS
+from morphospace.cli.app import DATA_VERBS, TOOLS, VERBS
 
 from .conftest import python
 
@@ -15,7 +15,7 @@ code = main(sys.argv[1:])
 heavy = {"torch", "sklearn", "matplotlib", "tensorboard"} & set(sys.modules)
 print("HEAVY", sorted(heavy), "CODE", code)
 """
-VERB_HELP = [[verb, "--help"] for verb in VERBS] + [["data", verb, "--help"] for verb in DATA_VERBS]
+VERB_HELP = [[verb, "--help"] for verb in (*VERBS, *TOOLS)] + [["data", verb, "--help"] for verb in DATA_VERBS]
 ERRORS = [
     ["trian"],
     ["train", "vae", "--lattent-dim", "3"],

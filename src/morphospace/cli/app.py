@@ -39,8 +39,6 @@ VERBS = {
     "project": ("projecting:project", "Find the latent codes of pictures, and show each beside its decoded code."),
     "train-encoder": ("projecting:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
     "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
-    "pca": ("directions:pca", "Show the plane of the two leading components, and how much each explains."),
-    "traverse": ("directions:traverse", "Traverse each latent dimension or component, most influential first."),
     "attribute": (
         "directions:attribute",
         "Move images along the direction of an attribute, or do sums with codes.",
@@ -58,6 +56,11 @@ VERBS = {
 }
 # Verbs read off the tools: where each tool's function is, and its line in the help.
 TOOLS = {
+    "pca": ("directions.components:pca", "Show the plane of the two leading components, and how much each explains."),
+    "traverse": (
+        "directions.traverse:traverse",
+        "Traverse each latent dimension or component, most influential first.",
+    ),
     "diagnose": ("diagnose:diagnose", "Check a run for collapse, copies and trouble in training."),
 }
 # What a person wants, and the verbs for it, in the order of the help.

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath, told_of_flags
+from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath
 from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_parent, check_picture
-from morphospace.cli.talk import Answer, Spoken, Table
+from morphospace.cli.talk import Answer, Spoken
 from morphospace.errors import SettingError, require
 
 if TYPE_CHECKING:
-    from morphospace import ComponentPlane
     from morphospace.latent.directions import Direction, Held
 
 
@@ -82,124 +81,6 @@ By = Annotated[
     Literal["means", "classifier"],
     cyclopts.Parameter(help="From the mean code without it to that with it, or across a linear classifier's plane."),
 ]
-
-
-def pca(
-    run: RunPath,
-    /,
-    *,
-    out: Out,
-    images: Images = 5000,
-    grid: Annotated[int, cyclopts.Parameter(help="Images in a row and in a column.")] = 10,
-    reach: Reach = 3.0,
-    units: Units = "std",
-    as_published: AsPublished = False,
-    dims_for: DimsFor = 0.9,
-    space: Space = "auto",
-    image: Image = None,
-    seed: Seed = 0,
-    label: Label = None,
-    attributes: Attributes = None,
-    save: Annotated[str | None, cyclopts.Parameter(help="A .safetensors to save the components to.")] = None,
-    checkpoint: Checkpoint = "",
-    raw: Raw = False,
-    device: Device = "auto",
-    json: Json = False,
-    talk: Spoken,
-) -> Answer:
-    """Draw the plane of a space's two leading components, and how much each explains."""
-    told = told_of_flags(label, attributes)
-    path, kept = check_picture(out), _check_save(save)
-    plot_path = path.with_suffix(".variance.png")
-    import morphospace as ms
-    from morphospace.tools.directions.components import save_components
-
-    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
-    how: dict[str, Any] = {"grid": grid, "range": reach, "units": units, "as_published": as_published}
-    found = ms.pca(loaded, images, **how, dims_for=dims_for, space=space, image=image, seed=seed, **told)
-    parts = found.components
-    facts: dict[str, Any] = {"run": str(loaded.path), "images": loaded.images, "raw": raw, "n": found.n, "seed": seed}
-    facts |= {"space": parts.space, **how, "units": found.units, "start": found.start}
-    facts |= {"condition": found.condition} if found.condition else {}
-    facts |= {"dims_for": dims_for, "dims": found.dims, "active_units": found.active, "latent_dim": len(parts.mean)}
-    share = [float(value) for value in parts.share]
-    _draw_plane(path, plot_path, found, share, facts, f"{loaded.path.name}: {parts.space}")
-    if kept is not None:
-        save_components(kept, parts)
-    lines = [*_used(found, share), f"two leading components at {loaded.images:,} images: {path}"]
-    lines += [f"variance explained: {plot_path}", *([] if kept is None else [f"components: {kept}"])]
-    return Answer({"out": str(path), "plot": str(plot_path), "save": save, **facts, "explained": share}, lines)
-
-
-def _draw_plane(
-    path: Path, plot_path: Path, found: ComponentPlane, share: list[float], facts: dict[str, Any], title: str
-) -> None:
-    """Write the plane of the two leading components, and beside it how much each explains."""
-    from morphospace.pictures.plots import variance_plot
-    from morphospace.pictures.sheet import annotated_grid, save_picture, signed
-
-    unit = "standard deviations" if found.units == "std" else "raw units"
-    across, up = (f"component {i + 1} ({share[i]:.1%}), {unit}" for i in (0, 1))
-    heads = [signed(value) for value in found.strengths]
-    save_picture(
-        path, annotated_grid(found.images, len(heads), rows=heads[::-1], headings=heads, across=across, up=up), facts
-    )
-    title += f" of {found.n:,}" if found.n else ""
-    plot = variance_plot(share, dims=found.dims, dims_for=found.dims_for, active=found.active, title=title)
-    save_picture(plot_path, plot, facts)
-
-
-def _used(found: ComponentPlane, share: list[float]) -> list[str]:
-    """Return in words how many dimensions a model uses."""
-    dim = len(found.components.mean)
-    used = f"{found.dims} of {dim} components hold {found.dims_for:.0%}"
-    if found.dims is None:
-        used = f"all {len(share)} components kept hold {sum(share):.1%}, not {found.dims_for:.0%},"
-    active = f"{found.active} active units of {dim} (variance of the mean above 0.01)"
-    return [f"{used} of the variance of the {found.components.space}", *([] if found.active is None else [active])]
-
-
-def traverse(
-    run: RunPath,
-    /,
-    *,
-    out: Out,
-    by: Annotated[Literal["dims", "components"], cyclopts.Parameter(help="What each row walks along.")] = "dims",
-    rows: Annotated[int, cyclopts.Parameter(help="How many, those that change the image most.")] = 10,
-    reach: Reach = 3.0,
-    steps: Annotated[int, cyclopts.Parameter(help="Images in a row.")] = STEPS,
-    image: Image = None,
-    images: Images = 5000,
-    space: Space = "auto",
-    seed: Seed = 0,
-    label: Label = None,
-    attributes: Attributes = None,
-    checkpoint: Checkpoint = "",
-    raw: Raw = False,
-    device: Device = "auto",
-    json: Json = False,
-    talk: Spoken,
-) -> Answer:
-    """Draw a walk along each latent dimension or component, those first that change the image most."""
-    told = told_of_flags(label, attributes)
-    path = check_picture(out)
-    import morphospace as ms
-    from morphospace.pictures.sheet import annotated_grid, save_picture, signed
-
-    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
-    how: dict[str, Any] = {"by": by, "range": reach, "steps": steps, "image": image, "seed": seed}
-    made = ms.traverse(loaded, rows=rows, images=images, space=space, **how, **told)
-    heads = [signed(value) for value in made.strengths]
-    beside = [f"{name}\n{change:.5f}" for name, change in zip(made.names, made.changes)]
-    facts = {"run": str(loaded.path), "images": loaded.images, "raw": raw, **how, "start": made.start}
-    facts |= {"condition": made.condition} if made.condition else {}
-    across = f"standard deviations from {made.start}; at each row: mean squared change of a pixel"
-    save_picture(path, annotated_grid(made.images, steps, rows=beside, headings=heads, across=across), facts)
-    table = Table(("row", "change"), [[name, f"{change:.6f}"] for name, change in zip(made.names, made.changes)])
-    line = f"{len(made.names)} of {len(made.every)} {by} from {made.start} at {loaded.images:,} images: {path}"
-    named = [{"name": name, "change": change} for name, change in zip(made.names, made.changes)]
-    every = [made.every[i] for i in sorted(made.every)]
-    return Answer({"out": str(path), **facts, "rows": named, "changes": every}, [line], table)
 
 
 def attribute(

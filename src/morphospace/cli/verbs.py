@@ -112,10 +112,12 @@ def command_for(function: Callable[..., Any]) -> Callable[..., Answer]:
     """
     parameters = _parameters(function)
     positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
+    defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     several = next((p.name for p in parameters if p.kind is inspect.Parameter.VAR_POSITIONAL), "")
 
-    def command(*arguments: Any, talk: Talk, json: bool = False, **given: Any) -> Answer:
-        given |= dict(zip(positional, arguments))
+    def command(*arguments: Any, talk: Talk, **given: Any) -> Answer:
+        given = {**defaults, **given, **dict(zip(positional, arguments))}  # the parser leaves defaults out
+        given.pop("json")
         if several:
             given[several] = arguments[len(positional) :]
         return _called(function, given, talk)
@@ -148,7 +150,8 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
         own["run"] = run
     own |= {"say": talk.say} if "say" in takes else {}
     own |= {"device": how.get("device", "auto")} if "device" in takes else {}
-    answer: Answer = function(**own, **values).show(Asked(run, {**given, "run": folder}, paths, bool(how.get("raw"))))
+    asked = Asked(run, {**given, **files, "run": folder}, paths, bool(how.get("raw")))
+    answer: Answer = function(**own, **values).show(asked)
     return answer
 
 

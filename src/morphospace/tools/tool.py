@@ -86,7 +86,7 @@ class Asked:
 
     Attributes:
         run: The loaded run; None for tools that load none, or several.
-        words: Every flag and argument as it was written, by the function's names, defaults included.
+        words: Every flag and argument as it was written, by the function's names, defaults and files included.
         files: The paths of the files to write, by flag; those not asked for are left out.
         raw: Whether the raw weights were taken.
     """

@@ -24,7 +24,7 @@ from morphospace.runs.codes import each_code, encoder_of, judged_rows
 from morphospace.runs.pick import decoded, start_of
 from morphospace.runs.run import Run, loaded
 from morphospace.runs.vectors import load_vectors, save_vectors
-from morphospace.tools.directions.components import some_rows
+from morphospace.tools.directions.find_components import some_rows
 
 HELD = 10_000
 SHARE = 5  # one in so many is kept aside where no image is held out

@@ -1,31 +1,23 @@
-"""Components of a run's space, and the plane of the two leading ones."""
+"""Find the principal components of a run's space, and decode the plane of the two leading ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import torch
-from torch import Tensor
+from morphospace.errors import require
+from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
+from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, check_condition, tool
 
-from morphospace.data.batches import held_out
-from morphospace.errors import RunError, SettingError, require
-from morphospace.latent.components import Components, Moments, active_units, factorised, regressed
-from morphospace.latent.first_layer import FirstLayer
-from morphospace.latent.traverse import plane
-from morphospace.models.contract import Decodes, seeded_noise
-from morphospace.randomness import stream
-from morphospace.runs.codes import each_code, encoder_of, encodes
-from morphospace.runs.pick import decoded, start_of, told_for
-from morphospace.runs.run import Run, loaded
-from morphospace.runs.vectors import load_vectors, save_vectors
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
 
-SPACES = ("auto", "codes", "activations", "weights")
-BLOCK = 256
-MOST = 200  # images in a row of a picture
+    from morphospace.latent.components import Components
+    from morphospace.runs.run import Run
+
+Space = Literal["auto", "codes", "activations", "weights"]
 
 
 @dataclass(frozen=True)
@@ -39,10 +31,10 @@ class ComponentPlane:
         units: `std` or `raw`.
         dims: How many components explain `dims_for` of the variance; None if those kept do not.
         dims_for: The share asked for.
-        active: Latent dimensions that say something; None where there is no encoder.
+        active: Active latent dimensions (variance of the mean above 0.01); None where there is no encoder.
         n: Codes that the components were found from; 0 for weights.
         start: The middle of the plane, in words.
-        condition: What a conditional model was told, in words; empty for the others.
+        condition: The condition of a conditional model, in words; empty for the others.
     """
 
     components: Components
@@ -56,176 +48,185 @@ class ComponentPlane:
     start: str
     condition: str = ""
 
+    @property
+    def share(self) -> list[float]:
+        """The share of the variance that each component explains."""
+        return [float(value) for value in self.components.share]
 
-def some_rows(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return so many of the rows, or all where there are fewer, at random by the seed, in rising order.
+    def picture(self) -> Image.Image:
+        """Return the images on the plane, with both axes named."""
+        from morphospace.pictures.sheet import annotated_grid, signed
 
-    Not the first: a set may be sorted by class.
-    """
-    if count >= len(rows):
-        return np.sort(rows)
-    generator = torch.Generator().manual_seed(stream(seed, "rows"))
-    return np.sort(rows[torch.randperm(len(rows), generator=generator)[:count].numpy()])
+        unit = "standard deviations" if self.units == "std" else "raw units"
+        across, up = (f"component {i + 1} ({self.share[i]:.1%}), {unit}" for i in (0, 1))
+        heads = [signed(value) for value in self.strengths]
+        return annotated_grid(self.images, len(heads), rows=heads[::-1], headings=heads, across=across, up=up)
+
+    def plot(self, name: str = "") -> Image.Image:
+        """Return the curve of how much of the variance each component explains; `name` is the run's."""
+        from morphospace.pictures.plots import variance_plot
+
+        title = f"{name}: {self.components.space}" + (f" of {self.n:,}" if self.n else "")
+        return variance_plot(self.share, dims=self.dims, dims_for=self.dims_for, active=self.active, title=title)
+
+    def show(self, asked: Asked) -> Answer:
+        """Write the plane, the plot of the variance beside it and the components; return the shares of the variance."""
+        from morphospace.pictures.sheet import save_picture
+
+        words, out, save = asked.words, asked.files["out"], asked.files.get("save")
+        beside = out.with_suffix(".variance.png")
+        facts: dict[str, Any] = asked.facts | {"n": self.n, "seed": words["seed"], "space": self.components.space}
+        facts |= {name: words[name] for name in ("grid", "range", "units", "as_published")}
+        facts |= {"units": self.units, "start": self.start} | ({"condition": self.condition} if self.condition else {})
+        facts |= {"dims_for": self.dims_for, "dims": self.dims, "active_units": self.active}
+        facts["latent_dim"] = len(self.components.mean)
+        save_picture(out, self.picture(), facts)
+        save_picture(beside, self.plot(Path(facts["run"]).name), facts)
+        lines = [*self._used(), f"two leading components at {facts['images']:,} images: {out}"]
+        lines.append(f"variance explained: {beside}")
+        if save is not None:
+            save_components(save, self.components)
+            lines.append(f"components: {save}")
+        files = {"out": str(out), "plot": str(beside), "save": words["save"]}
+        return Answer({**files, **facts, "explained": self.share}, lines)
+
+    def _used(self) -> list[str]:
+        """Return in words how many dimensions a model uses."""
+        dim, share = len(self.components.mean), self.share
+        used = f"{self.dims} of {dim} components hold {self.dims_for:.0%}"
+        if self.dims is None:
+            used = f"all {len(share)} components kept hold {sum(share):.1%}, not {self.dims_for:.0%},"
+        lines = [f"{used} of the variance of the {self.components.space}"]
+        if self.active is not None:
+            lines.append(f"{self.active} active units of {dim} (variance of the mean above 0.01)")
+        return lines
 
 
 def components(
     run: Run | str | Path,
-    images: int = 5000,
+    images: Annotated[int, AtLeast(2)] = 5000,
     *,
-    space: str = "auto",
-    seed: int = 0,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
+    space: Space = "auto",
+    seed: Seed = 0,
+    label: Label = None,
+    attributes: Attributes = None,
 ) -> Components:
     """Find the components of a run's space; memory does not depend on the number of images.
 
     Args:
         run: A loaded run or its folder.
-        images: From how many: training images for codes, draws from the prior for activations; no matter for weights.
+        images: From how many: training images for codes, random codes for activations; without effect for weights.
         space: `codes`: principal components of the posterior means. `activations`: those of what the generator's
             first layer makes of codes, brought back to the code (GANSpace). `weights`: closed-form factorisation of
             that layer's weights (SeFa). `auto`: codes where there is an encoder, else activations.
-        seed: Which images or draws.
-        label: The class that a conditional generator is told, for activations; the first when nothing is asked for.
-        attributes: The attributes that it is told.
+        seed: Which images or random codes.
+        label: The class of a conditional generator, for activations; the first if left out.
+        attributes: The attributes of a conditional generator.
 
     Raises:
-        SettingError: Too few images, no such space, or no layer that takes the code itself.
-        RunError: Codes of a model without an encoder.
+        SettingError: If there are too few images, or no layer that takes the code itself.
+        RunError: If codes are asked for and the model has no encoder.
     """
+    check_ranges(components, locals())
+    from morphospace.runs.pick import told_for
+    from morphospace.runs.run import loaded
+    from morphospace.tools.directions.find_components import components_with_moments
+
     run = loaded(run)
     condition, _ = told_for(run, label, attributes)
-    return found_with_moments(run, images, space, seed, condition)[0]
+    return components_with_moments(run, images, space, seed, condition)[0]
 
 
-def found_with_moments(
-    run: Run, images: int, space: str, seed: int, condition: Tensor | None
-) -> tuple[Components, Moments | None, int]:
-    """Return components, the moments of the codes where it is they that vary, and from how many codes.
-
-    Activations are those under one condition (1, K): the leading ones of all would be what sets classes apart, which
-    no code brings about.
-    """
-    require(space in SPACES, "space", space, f"must be one of {', '.join(SPACES)}")
-    require(images >= 2, "images", images, "must be at least 2")
-    if space == "auto":
-        space = "codes" if encodes(run) else "activations"
-    if space == "codes":
-        moments = moments_of(run, images, seed)
-        return moments.components(), moments, moments.count
-    layer = _first_layer(run, condition)
-    if space == "weights":
-        return factorised(layer.weight), None, 0
-    width = layer.activations(*_drawn(run, condition, 1, seed)).shape[1]
-    count = min(run.model.latent_dim, width, images)
-    parts = max(1, images // max(BLOCK, count))
-    ends = [round(images * i / parts) for i in range(parts + 1)]
-
-    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for start, end in pairwise(ends):
-            z, told = _drawn(run, condition, end - start, seed, start)
-            yield z, layer.activations(z, told)
-
-    return regressed(pairs, count), None, images
-
-
-def _drawn(run: Run, condition: Tensor | None, count: int, seed: int, start: int = 0) -> tuple[Tensor, Tensor | None]:
-    """Return codes from N(0, I) as the model takes them, each with the same condition (1, K)."""
-    model = run.model
-    z = seeded_noise(count, model.latent_dim, seed, start=start).to(model.device, model.dtype)
-    return z, None if condition is None else condition.to(z).expand(count, -1)
-
-
-def _first_layer(run: Run, condition: Tensor | None) -> FirstLayer:
-    """Return the layer that takes the code itself.
+def check_plane(
+    label: object = None, attributes: object = None, image: object = None, as_published: bool = False, **others: Any
+) -> None:
+    """Refuse arguments of `pca` that do not go together.
 
     Raises:
-        SettingError: There is none: a network of the caller's own that begins otherwise.
+        SettingError: If a label and attributes are both given, or an image and `as_published`.
     """
-    model = run.model
-    assert isinstance(model, Decodes)
-    layer = FirstLayer(model.networks, model.decode, *_drawn(run, condition, 2, 0))
-    if not layer.found:
-        raise SettingError(
-            "space",
-            rule=f"{model.settings.name} here has no linear layer or convolution that takes the code itself",
-            way_out="take --space codes where there is an encoder",
-        )
-    return layer
+    check_condition(label, attributes)
+    require(image is None or not as_published, "image", image, "does not go with as_published, whose middle is 0")
 
 
-def moments_of(run: Run, images: int, seed: int = 0) -> Moments:
-    """Return the moments of the posterior means of some training images.
-
-    Raises:
-        RunError: There is no encoder.
-    """
-    try:
-        encoder_of(run)
-    except RunError as error:
-        raise RunError(rule=f"{error}; or take --space activations or weights") from None
-    (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
-    blocks = (codes for codes, _ in each_code(run, split, some_rows(rows, images, seed)))
-    return Moments.of(blocks, run.model.latent_dim)
-
-
+@tool(
+    files={"out": PNG, "save": File((".safetensors",), "A .safetensors to save the components to.")}, check=check_plane
+)
 def pca(
     run: Run | str | Path,
-    images: int = 5000,
+    images: Annotated[int, AtLeast(2)] = 5000,
     *,
-    grid: int = 10,
-    range: float = 3.0,
-    units: str = "std",
+    grid: Annotated[int, Between(2, 200)] = 10,
+    range: Annotated[float, Above(0)] = 3.0,
+    units: Literal["std", "raw"] = "std",
     as_published: bool = False,
-    dims_for: float = 0.9,
-    space: str = "auto",
+    dims_for: Annotated[float, Above(0, 1)] = 0.9,
+    space: Space = "auto",
     image: int | str | Path | None = None,
-    seed: int = 0,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
+    seed: Seed = 0,
+    label: Label = None,
+    attributes: Attributes = None,
 ) -> ComponentPlane:
     """Decode the plane of the two leading components, and say how many of them a model uses.
 
     Args:
         run: A loaded run or its folder.
-        images: From how many the components are found, see `components`.
+        images: From how many training images the components are found; random codes if there is no encoder.
         grid: Images in a row and in a column.
-        range: How far the plane reaches from its middle, in `units`.
-        units: `std`: standard deviations along each component; `raw`: the codes' own units.
-        as_published: Leave the mean of the codes out, and take raw units, as the first published script did.
-        dims_for: The share of the variance whose number of components is told.
-        space: Whose components, see `components`.
-        image: The middle of the plane, as for `picked`; the mean of the codes when None, or seed 0 where it is not
-            codes that vary: the middle of a GAN's prior is like no code that it was trained on.
-        seed: Which images or draws.
-        label: The class that a conditional model is told; the first when nothing is asked for.
-        attributes: The attributes that a conditional model is told.
+        range: How far the plane reaches from its middle, in standard deviations or raw units.
+        units: Standard deviations along each component, or the codes' own units.
+        as_published: Leave out the mean of the codes, and take raw units, as the original script did.
+        dims_for: The share of the variance for which to count components.
+        space: What varies: codes of images; the generator's first activations, brought back to the code (GANSpace); or
+            the weights of its first layer, factorised (SeFa). `auto` takes codes if there is an encoder, else
+            activations.
+        image: The middle of the plane: the number of a held-out image, train:NUMBER, seed:NUMBER, or an image file. The
+            mean code if left out; seed:0 for activations and weights, because a GAN was not trained on codes like the
+            mean of its prior.
+        seed: Which of the images, or random codes, to take.
+        label: The class of a conditional model, by number or name; the first if left out.
+        attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
     """
+    check_ranges(pca, locals())
+    check_plane(label, attributes, image, as_published)
+    import torch
+
+    from morphospace.latent.components import active_units
+    from morphospace.latent.traverse import plane
+    from morphospace.runs.pick import decoded, start_of, told_for
+    from morphospace.runs.run import loaded
+    from morphospace.tools.directions.find_components import components_with_moments
+
     run = loaded(run)
-    require(2 <= grid <= MOST, "grid", grid, f"must be from 2 to {MOST}")
-    require(0 < range < float("inf"), "range", range, "must be above 0")
-    require(units in ("std", "raw"), "units", units, "must be 'std' or 'raw'")
-    require(0 < dims_for <= 1, "dims_for", dims_for, "must be above 0 and at most 1, for instance 0.9")
-    condition, told = told_for(run, label, attributes)
-    require(image is None or not as_published, "image", image, "does not go with as_published, whose middle is 0")
-    found, moments, n = found_with_moments(run, images, space, seed, condition)
+    condition, words = told_for(run, label, attributes)
+    found, moments, n = components_with_moments(run, images, space, seed, condition)
     require(len(found) >= 2, "images", images, f"a plane needs two components, and there is {len(found)}")
     units = "raw" if as_published else units
     steps = found.directions[:2] * (1.0 if units == "raw" else found.spread[:2, None])
     strengths = torch.linspace(-range, range, grid, dtype=torch.float64)
-    start, words = found.mean, "the mean of the codes"
+    start, place = found.mean, "the mean of the codes"
     if as_published:
-        start, words = torch.zeros_like(found.mean), "0"
+        start, place = torch.zeros_like(found.mean), "0"
     elif image is not None or moments is None:
-        start, condition, words, told = start_of(run, "seed:0" if image is None else image, label, attributes)
-    drawn = decoded(run, plane(start.double(), steps[0], steps[1], strengths), condition)
-    active = None if moments is None else active_units(moments.variance)
-    dims = found.dims_for(dims_for)
-    return ComponentPlane(found, drawn, tuple(strengths.tolist()), units, dims, dims_for, active, n, words, told)
+        start, condition, place, words = start_of(run, "seed:0" if image is None else image, label, attributes)
+    return ComponentPlane(
+        components=found,
+        images=decoded(run, plane(start.double(), steps[0], steps[1], strengths), condition),
+        strengths=tuple(strengths.tolist()),
+        units=units,
+        dims=found.dims_for(dims_for),
+        dims_for=dims_for,
+        active=None if moments is None else active_units(moments.variance),
+        n=n,
+        start=place,
+        condition=words,
+    )
 
 
 def save_components(path: str | Path, found: Components) -> None:
     """Write components to a .safetensors file, for the explorer or another program."""
+    from morphospace.runs.vectors import save_vectors
+
     tensors = {name: getattr(found, name) for name in ("mean", "directions", "variance", "spread")}
     save_vectors(Path(path), "components", tensors, {"total": found.total, "space": found.space})
 
@@ -234,7 +235,10 @@ def load_components(path: str | Path) -> Components:
     """Read components that `save_components` wrote.
 
     Raises:
-        RunError: It is something else.
+        RunError: If the file holds something else.
     """
+    from morphospace.latent.components import Components
+    from morphospace.runs.vectors import load_vectors
+
     tensors, facts = load_vectors(Path(path), "components")
     return Components(**tensors, total=facts["total"], space=facts["space"])

@@ -1,27 +1,27 @@
-"""Traversals: a run's latent dimensions or components, one walk each, from one point."""
+"""Traverse latent dimensions or components: a row of images along each, from one code."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-import torch
+from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
+from morphospace.tools.directions.components import Space
+from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, Table, check_condition, tool
 
-from morphospace.errors import require
-from morphospace.latent.components import Moments
-from morphospace.latent.traverse import changes, walked
-from morphospace.models.priors import Normal
-from morphospace.runs.codes import encodes
-from morphospace.runs.pick import decoded, start_of, told_for
-from morphospace.runs.run import Run, loaded
-from morphospace.tools.directions.components import MOST, found_with_moments, moments_of
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from morphospace.latent.components import Moments
+    from morphospace.runs.run import Run
 
 
 @dataclass(frozen=True)
 class Traversal:
-    """Walks along one direction after the other from one point, those that change most.
+    """Traversals along several directions from one code, those that change the image most.
 
     Attributes:
         names: Of the rows: `dim 3` or `component 1`.
@@ -30,7 +30,7 @@ class Traversal:
         images: uint8 (rows * columns, H, W, C), row by row.
         start: Where it starts, in words.
         every: The changes of all directions by number from 0, those left out too.
-        condition: What a conditional model was told, in words; empty for the others.
+        condition: The condition of a conditional model, in words; empty for the others.
     """
 
     names: tuple[str, ...]
@@ -41,64 +41,100 @@ class Traversal:
     every: Mapping[int, float]
     condition: str = ""
 
+    def picture(self) -> Image.Image:
+        """Return the rows of images, each beside its name and how much it changes the image."""
+        from morphospace.pictures.sheet import annotated_grid, signed
 
+        beside = [f"{name}\n{change:.5f}" for name, change in zip(self.names, self.changes)]
+        heads = [signed(value) for value in self.strengths]
+        across = f"standard deviations from {self.start}; at each row: mean squared change of a pixel"
+        return annotated_grid(self.images, len(heads), rows=beside, headings=heads, across=across)
+
+    def show(self, asked: Asked) -> Answer:
+        """Write the picture; return how much each direction changes the image."""
+        from morphospace.pictures.sheet import save_picture
+
+        by, out = asked.words["by"], asked.files["out"]
+        facts = asked.facts | {name: asked.words[name] for name in ("by", "range", "steps", "image", "seed")}
+        facts |= {"start": self.start} | ({"condition": self.condition} if self.condition else {})
+        save_picture(out, self.picture(), facts)
+        rows = [{"name": name, "change": change} for name, change in zip(self.names, self.changes)]
+        every = [self.every[i] for i in sorted(self.every)]
+        table = Table(("row", "change"), [[name, f"{change:.6f}"] for name, change in zip(self.names, self.changes)])
+        line = f"{len(rows)} of {len(every)} {by} from {self.start} at {facts['images']:,} images: {out}"
+        return Answer({"out": str(out), **facts, "rows": rows, "changes": every}, [line], table)
+
+
+@tool(files={"out": PNG}, check=check_condition)
 def traverse(
     run: Run | str | Path,
     *,
-    by: str = "dims",
-    rows: int = 10,
-    range: float = 3.0,
-    steps: int = 9,
+    by: Literal["dims", "components"] = "dims",
+    rows: Annotated[int, AtLeast(1)] = 10,
+    range: Annotated[float, Above(0)] = 3.0,
+    steps: Annotated[int, Between(2, 200)] = 9,
     image: int | str | Path | None = None,
-    images: int = 5000,
-    space: str = "auto",
-    seed: int = 0,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
+    images: Annotated[int, AtLeast(2)] = 5000,
+    space: Space = "auto",
+    seed: Seed = 0,
+    label: Label = None,
+    attributes: Attributes = None,
 ) -> Traversal:
-    """Walk along each latent dimension, or component, from one point; keep those that change the image most.
-
-    A step of one is a standard deviation: of the prior where a dimension has N(0, 1), else of the codes.
+    """Traverse each latent dimension or component, most influential first.
 
     Args:
         run: A loaded run or its folder.
-        by: `dims` or `components`.
-        rows: How many directions to keep; all where there are fewer.
-        range: How far to walk to either side, in standard deviations.
+        by: What each row goes along: latent dimensions, or components.
+        rows: How many directions to show, those that change the image most.
+        range: How far to go to either side, in standard deviations: of the prior along a dimension that has N(0, 1),
+            else of the codes.
         steps: Images in a row.
-        image: Where to start, as for `picked`; the mean of the codes when None, or seed 0 where there is no encoder.
-        images: From how many the components, or the mean, are found.
-        space: Whose components, see `components`.
-        seed: Which images or draws they are found from.
-        label: The class that a conditional model is told.
-        attributes: The attributes that a conditional model is told.
+        image: Where to start: the number of a held-out image, train:NUMBER, seed:NUMBER, or an image file. The mean
+            code if left out; seed:0 if there is no encoder.
+        images: From how many training images the mean code or the components are found; random codes if there is no
+            encoder.
+        space: What the components are of, as for `morpho pca`.
+        seed: Which of the images, or random codes, to take.
+        label: The class of a conditional model, by number or name.
+        attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
     """
+    check_ranges(traverse, locals())
+    import torch
+
+    from morphospace.latent.traverse import changes, walked
+    from morphospace.models.priors import Normal
+    from morphospace.runs.codes import encodes
+    from morphospace.runs.pick import decoded, start_of, told_for
+    from morphospace.runs.run import loaded
+    from morphospace.tools.directions.find_components import code_moments, components_with_moments
+
     run = loaded(run)
-    require(by in ("dims", "components"), "by", by, "must be 'dims' or 'components'")
-    require(rows >= 1, "rows", rows, "must be at least 1")
-    require(2 <= steps <= MOST, "steps", steps, f"must be from 2 to {MOST}")
-    require(0 < range < float("inf"), "range", range, "must be above 0")
-    condition, told = told_for(run, label, attributes)
+    condition, words = told_for(run, label, attributes)
     moments: Moments | None = None
     if by == "components":
-        found, moments, _ = found_with_moments(run, images, space, seed, condition)
+        found, moments, _ = components_with_moments(run, images, space, seed, condition)
         directions = found.directions * found.spread[:, None]
     elif not isinstance(run.model.prior, Normal):
-        moments = moments_of(run, images, seed)
+        moments = code_moments(run, images, seed)
         directions = moments.variance.sqrt().diag()
     else:
         directions = torch.eye(run.model.latent_dim, dtype=torch.float64)
     if image is None and encodes(run):
-        moments = moments or moments_of(run, images, seed)
-        start, words = moments.mean, "the mean of the codes"
+        moments = moments or code_moments(run, images, seed)
+        start, place = moments.mean, "the mean of the codes"
     else:
-        start, condition, words, told = start_of(run, "seed:0" if image is None else image, label, attributes)
+        start, condition, place, words = start_of(run, "seed:0" if image is None else image, label, attributes)
+    start = start.double()
     strengths = torch.linspace(-range, range, steps, dtype=torch.float64)
-    every = changes(lambda codes: decoded(run, codes, condition), start.double(), directions, strengths)
+    every = changes(lambda codes: decoded(run, codes, condition), start, directions, strengths)
     kept = every[:rows]
-    codes = torch.cat([walked(start.double(), directions[change.index], strengths) for change in kept])
-    names = tuple(f"dim {c.index}" if by == "dims" else f"component {c.index + 1}" for c in kept)
-    sizes = tuple(change.size for change in kept)
-    drawn = decoded(run, codes, condition)
-    by_number = {change.index: change.size for change in sorted(every, key=lambda change: change.index)}
-    return Traversal(names, sizes, tuple(strengths.tolist()), drawn, words, by_number, told)
+    codes = torch.cat([walked(start, directions[change.index], strengths) for change in kept])
+    return Traversal(
+        names=tuple(f"dim {c.index}" if by == "dims" else f"component {c.index + 1}" for c in kept),
+        changes=tuple(change.size for change in kept),
+        strengths=tuple(strengths.tolist()),
+        images=decoded(run, codes, condition),
+        start=place,
+        every={change.index: change.size for change in sorted(every, key=lambda change: change.index)},
+        condition=words,
+    )
