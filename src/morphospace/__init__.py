@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from morphospace.tools.directions.traverse import Traversal, traverse
     from morphospace.tools.evaluate.evaluate import Evaluation, evaluate
     from morphospace.tools.export.export import Exported, Networks, export, load_exported
-    from morphospace.tools.judge.judge import judge, pool_answers
+    from morphospace.tools.judge import judge, pool_answers
     from morphospace.tools.map import latent_map
     from morphospace.tools.project import Projections, project, train_encoder
     from morphospace.tools.sample import Reconstructions, SampleGrid, reconstruct, sample, sample_grid, sample_masks
@@ -75,8 +75,8 @@ _HOMES = {
     "compare": "tools.compare.compare",
     "Comparison": "tools.compare.comparison",
     "save_comparison": "tools.compare.page",
-    "judge": "tools.judge.judge",
-    "pool_answers": "tools.judge.judge",
+    "judge": "tools.judge",
+    "pool_answers": "tools.judge",
     "latent_map": "tools.map",
     "export": "tools.export.export",
     "load_exported": "tools.export.export",

@@ -73,7 +73,7 @@ def test_a_conditional_model_shows_classes_in_the_shares_of_the_real_ones(
         asked.append(told.argmax(1).numpy())
         return drawn(run, n, seed, told)
 
-    monkeypatch.setattr("morphospace.tools.judge.judge.drawn", seen)
+    monkeypatch.setattr("morphospace.tools.judge.blind_test.drawn", seen)
     vars(run)["pack"] = pack
     ms.judge(run, tmp_path / "page.html", trials=200, practice=0)
     assert len(asked[0]) == 100 and 0 < asked[0].sum() <= 15  # half of the held-out 200, of which about 10 are rare

@@ -45,7 +45,6 @@ VERBS = {
     ),
     "evaluate": ("evaluating:evaluate", "Measure how close samples, or any images, are to real ones."),
     "compare": ("comparing:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
-    "judge": ("judging:judge", "Make a blind test, real or generated?, and pool people's answers."),
     "map": ("taking:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
     "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
     "card": ("taking:card", "Write a model card: data and terms, settings, metrics, limits."),
@@ -61,6 +60,7 @@ TOOLS = {
         "directions.traverse:traverse",
         "Traverse each latent dimension or component, most influential first.",
     ),
+    "judge": ("judge:judge_or_pool", "Make a blind test, real or generated?, and pool people's answers."),
     "diagnose": ("diagnose:diagnose", "Check a run for collapse, copies and trouble in training."),
 }
 # What a person wants, and the verbs for it, in the order of the help.

@@ -87,14 +87,16 @@ def _flag(name: str, parameter: inspect.Parameter, hint: Any, line: str, declare
     if kind is bool:
         about["negative"] = None if default is True else ()
     flag = declared.flags.get(name)
+    several = any(typing.get_origin(m) is Sequence for m in _members(hint))
     place: Any = inspect.Parameter.KEYWORD_ONLY
     if flag:
         about["name"] = flag
     elif parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-        place = inspect.Parameter.POSITIONAL_ONLY
-        several = any(typing.get_origin(m) is Sequence for m in _members(hint))
-        place = inspect.Parameter.VAR_POSITIONAL if several else place
-    if kind is bool or place is not inspect.Parameter.KEYWORD_ONLY:
+        place = inspect.Parameter.VAR_POSITIONAL if several else inspect.Parameter.POSITIONAL_ONLY
+    if several and place is inspect.Parameter.KEYWORD_ONLY:  # `--answers FILE FILE`
+        kind, default = types.GenericAlias(tuple, (kind, ...)), default or ()
+        about |= {"consume_multiple": True, "negative": ()}
+    if kind is bool or several or place is not inspect.Parameter.KEYWORD_ONLY:
         about.pop("allow_leading_hyphen")
     return inspect.Parameter(
         name,
