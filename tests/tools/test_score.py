@@ -94,7 +94,7 @@ def test_a_conditional_model_is_told_the_label(runs: dict[str, ms.Run]) -> None:
     assert not np.allclose(ms.score(runs["cvae"], wrong, by="elbo").scores, scored.scores)
     with pytest.raises(SettingError, match="these images have no labels"):
         ms.score(runs["cvae"], in_memory_pack("w", Split(pack.images[:50])), by="elbo")
-    with pytest.raises(SettingError, match="label = 10: never told to the model, which knows 0, 1"):
+    with pytest.raises(SettingError, match="label = 10: the model was not trained on it but on 0, 1"):
         ms.score(runs["cvae"], in_memory_pack("w", Split(pack.images[:50], labels=pack.labels[:50] + 5)), by="elbo")
     # Classes are those of the same name, whatever their numbers in other data.
     names = tuple(str(9 - number) for number in range(10))
@@ -113,7 +113,7 @@ def test_attributes_go_by_name() -> None:
     ]
     other = replace(other, attribute_names=("b", "a", "c"))
     assert known.read_from(other).vectors(None, told).tolist() == [[1, 0]]
-    with pytest.raises(SettingError, match="o does not tell b"):
+    with pytest.raises(SettingError, match="o has no b"):
         known.read_from(replace(other, attribute_names=("a", "c", "d")))
 
 

@@ -1,4 +1,4 @@
-"""What a conditional model is told about an image: its class, or some of its attributes."""
+"""Conditions of a conditional model: the class of an image, or some of its attributes."""
 
 from __future__ import annotations
 
@@ -6,49 +6,43 @@ import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from morphospace.data.batches import Batch
+from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, nearest, require
 
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
-    from morphospace.data.pack import Pack
-
-
 MOST_CLASSES = 65_536
-SHOWN = 40  # a message lists no more names than this
-
-# A grid of all combinations of more attributes than this would be no grid any more.
-COMBINED = 4
+SHOWN = 40  # most names that a message lists
+COMBINED = 4  # most attributes whose combinations all get a row of a grid
 
 
 def class_names(pack: Pack) -> tuple[str, ...]:
-    """Return the names of a pack's classes: as it has them, or the numbers where it has labels alone.
+    """Return the names of a pack's classes, or their numbers where they have no names.
 
     Raises:
-        SettingError: The labels are numbers of something else than classes.
+        SettingError: If the labels are too large to be numbers of classes.
     """
     highest = max((int(split.labels.max()) for split in pack.splits.values() if split.labels is not None), default=-1)
     most = MOST_CLASSES
-    require(
-        highest < most, "condition", "label", f"the highest label is {highest}", f"number the classes, {most} at most"
-    )
+    way_out = f"number the classes, {most} at most"
+    require(highest < most, "condition", "label", f"the highest label is {highest}", way_out)
     return pack.label_names or tuple(str(number) for number in range(highest + 1))
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """A kind of condition and its parts' names.
+    """A kind of condition and the names of its classes or attributes.
 
     Attributes:
         kind: `label` (one-hot of a class) or `attributes` (a 0/1 vector).
         names: The classes, or the chosen attributes in order.
-        columns: Where the chosen attributes stand among the pack's.
-        classes: Of each label of other data the class here, -1 for one never told; empty where labels are classes.
+        columns: Positions of the chosen attributes among the pack's.
+        classes: For other data, the class of each of their labels, -1 for an unknown one; empty where labels are
+            classes.
     """
 
     kind: str
@@ -58,10 +52,10 @@ class Conditioning:
 
     @classmethod
     def of(cls, text: str, labels: Sequence[str], attributes: Sequence[str]) -> Conditioning | None:
-        """Read `label` or `attributes:Smiling,Male` against what a pack has; None for an empty text.
+        """Read `label` or `attributes:Smiling,Male`; return None for an empty text.
 
         Raises:
-            SettingError: The pack has no labels, or not these attributes.
+            SettingError: If the data have no labels, or not these attributes.
         """
         if not text:
             return None
@@ -75,9 +69,8 @@ class Conditioning:
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())
         if kind != "attributes" or not names:
             raise SettingError("condition", text, "must be 'label' or 'attributes:NAME,NAME'")
-        require(
-            bool(attributes), "condition", text, "the data has no attributes", "take data that have, such as celeba"
-        )
+        way_out = "choose data that have some, such as celeba"
+        require(bool(attributes), "condition", text, "the data has no attributes", way_out)
         require(len(set(names)) == len(names), "condition", text, "names an attribute twice")
         for name in names:
             if name not in attributes:
@@ -86,20 +79,20 @@ class Conditioning:
 
     @classmethod
     def for_pack(cls, text: str, pack: Pack) -> Conditioning | None:
-        """Read a condition against a pack, as `of` does."""
+        """Read a condition as `of` does, with the classes and attributes of a pack."""
         return cls.of(text, class_names(pack) if text == "label" else (), pack.attribute_names)
 
     def read_from(self, pack: Pack) -> Conditioning:
-        """Return the same condition as other data tell it: a class or attribute is the one of that name.
+        """Return the same condition for other data, whose classes and attributes are matched by name.
 
         Raises:
-            SettingError: The data lack an attribute.
+            SettingError: If the data lack an attribute.
         """
         if self.kind == "label":
             places = {name: number for number, name in enumerate(self.names)}
             return replace(self, classes=tuple(places.get(name, -1) for name in class_names(pack)))
         lacking = ", ".join(name for name in self.names if name not in pack.attribute_names)
-        rule = f"{pack.name} does not tell {lacking}; take data that do"
+        rule = f"{pack.name} has no {lacking}; choose data that do"
         require(not lacking, "condition", ", ".join(self.names), rule)
         return replace(self, columns=tuple(pack.attribute_names.index(name) for name in self.names))
 
@@ -116,10 +109,10 @@ class Conditioning:
             numbers = labels.long()
             if self.classes:
                 numbers = torch.tensor(self.classes, device=labels.device)[numbers]
-                strange = labels[numbers < 0].unique().tolist()
+                unknown = labels[numbers < 0].unique().tolist()
                 known = f"{', '.join(self.names[:SHOWN])}{', ...' if self.size > SHOWN else ''}"
-                rule = f"never told to the model, which knows {known}; take images of these"
-                require(not strange, "label", strange[0] if strange else None, rule)
+                rule = f"the model was not trained on it but on {known}; choose images of these"
+                require(not unknown, "label", unknown[0] if unknown else None, rule)
             return functional.one_hot(numbers, self.size).float()
         if attributes is None:
             raise SettingError("condition", ", ".join(self.names), "these images have no attributes")
@@ -133,7 +126,7 @@ class Conditioning:
         """Return the vector (size,) of a class, by number or name.
 
         Raises:
-            SettingError: There is no such class, or the model is conditioned on attributes.
+            SettingError: If there is no such class, or the model is conditioned on attributes.
         """
         if self.kind != "label":
             raise SettingError("label", wanted, f"the model is conditioned on attributes ({', '.join(self.names)})")
@@ -153,23 +146,23 @@ class Conditioning:
         """Return the vector (size,) of attribute values; those not named are 0.
 
         Raises:
-            SettingError: The model is not conditioned on one of them.
+            SettingError: If the model is not conditioned on one of them.
         """
         if self.kind != "attributes":
             raise SettingError("attributes", dict(wanted), "the model is conditioned on labels", "use --label")
         for name in wanted:
             if name not in self.names:
-                raise SettingError("attributes", name, f"the model knows no such one{nearest(name, self.names)}")
+                raise SettingError("attributes", name, f"the model has no such attribute{nearest(name, self.names)}")
         return torch.tensor([float(wanted.get(name, 0.0)) for name in self.names])
 
     def words(self, condition: Tensor) -> str:
-        """Return a vector (size,) in words: `Sneaker`, or `Smiling=1, Male=0`."""
+        """Return a vector (size,) as text: `Sneaker`, or `Smiling=1, Male=0`."""
         if self.kind == "label":
             return self.names[int(condition.argmax())]
         return ", ".join(f"{name}={value:g}" for name, value in zip(self.names, condition.tolist()))
 
     def spread(self, rows: int | None = None) -> Tensor:
-        """Return a condition for each row of a grid: every class, or every mix of the first attributes, (R, size)."""
+        """Return a condition for each row of a grid, (R, size): all classes, or all mixes of the first attributes."""
         if self.kind == "label":
             every = torch.eye(self.size)
         else:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from morphospace.data.batches import Batch
 from morphospace.errors import SettingError
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.priors import Normal, Prior
 from morphospace.randomness import stream
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
 
 
 @runtime_checkable

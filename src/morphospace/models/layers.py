@@ -1,4 +1,4 @@
-"""Parts that a critic or a generator may have beside its tower: spectral norm, minibatch discrimination, conditions."""
+"""Layers of critics and generators around their towers: spectral norm, minibatch discrimination, conditions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from morphospace.models.distributions import full
 class SpectralNorm(nn.Module):
     """W -> W / sigma(W), sigma the largest singular value of W as a matrix (outputs, rest) (Miyato et al. 2018).
 
-    One step of the power iteration each time the weight is asked for in training mode, none in evaluation mode. Its
-    vector is a buffer, hence part of every checkpoint. Unlike torch's own parametrisation it computes in the
-    weight's full precision under autocast too: half precision would miss the norm by a percent.
+    Each use of the weight in training mode takes one step of the power iteration; evaluation mode takes none. The
+    vector is a buffer, so checkpoints have it. Unlike torch's own parametrisation it computes in the weight's full
+    precision under autocast too: in half precision the norm would be off by a percent.
 
     Args:
         weight: The weight that it will be registered on.
-        start: Power iterations done at once, so that the first step has a fair norm already.
+        start: Power iterations at construction, so that the first step has a good norm already.
     """
 
     u: Tensor
@@ -42,8 +42,8 @@ class SpectralNorm(nn.Module):
         self.u.copy_(functional.normalize(matrix.mv(v), dim=0))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight over its norm; the gradient takes u and v as constants."""
-        # Weights that are only counted are on no real device, where there is nothing to cast.
+        """Return the weight over its norm; u and v are constants to the gradient."""
+        # When parameters are only counted, weights are on the meta device, which has no autocast.
         with contextlib.nullcontext() if weight.is_meta else torch.autocast(weight.device.type, enabled=False):
             matrix = weight.flatten(1)
             if self.training:
@@ -55,7 +55,7 @@ class SpectralNorm(nn.Module):
 
 
 def limit_spectrum(network: nn.Module) -> nn.Module:
-    """Put spectral norm on every convolution and linear layer of a network and return it."""
+    """Put spectral norm on every convolution and linear layer of a network and return the network."""
     for module in list(network.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear):
             parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))
@@ -63,14 +63,14 @@ def limit_spectrum(network: nn.Module) -> nn.Module:
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Tells how near each image's features are to those of the others in its batch (Salimans et al. 2016).
+    """Measures how near each image's features are to those of the others in its batch (Salimans et al. 2016).
 
-    M = T f in (B, n, d);  o_b(x_i) = sum over j != i of exp(-|M_ib - M_jb|_1). A generator that gives the same image
-    again and again is then easily found out. In several processes each sees its own share of the batch.
+    M = T f in (B, n, d);  o_b(x_i) = sum over j != i of exp(-|M_ib - M_jb|_1). A critic then easily recognises a
+    generator that repeats one image. With several processes each compares its own share of the batch.
 
     Args:
         inputs: Number of features F.
-        kernels: n, numbers given for each image.
+        kernels: n, the number of outputs for each image.
         dimensions: d, of each kernel.
     """
 
@@ -82,7 +82,7 @@ class MinibatchDiscrimination(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, F) to nearness (B, kernels)."""
         places = full(self.project(features)).view(-1, self.kernels, self.dimensions)
-        # One dimension of the kernels after the other, as (n, B, B): no tensor of all five, whose last one is short.
+        # One kernel dimension after the other, as (n, B, B): no tensor (n, d, B, B), whose dimension d is short.
         each = places.permute(2, 1, 0).contiguous()
         distance = functools.reduce(torch.add, [(row[:, :, None] - row[:, None, :]).abs() for row in each])
         return (-distance).exp().sum(-1).T - 1  # each image is at distance 0 from itself
@@ -94,9 +94,9 @@ class ConditionalGenerator(nn.Module):
     Args:
         body: The generator, of latent + embedded inputs.
         size: Length of a condition.
-        embedded: Length of its embedding, N(0, 0.1) to begin with. As loud as the code it stands beside, N(0, 1), it
-            teaches the generator to listen to it alone: every image of a class becomes the same (standard
-            deviation within a class, digits in [-1, 1]: .04 against .19).
+        embedded: Length of its embedding, initially N(0, 0.1). With N(0, 1), the scale of the code, the generator
+            learns to use the condition alone, and all images of a class become the same (standard deviation within a
+            class, digits in [-1, 1]: .04 against .19).
     """
 
     def __init__(self, body: nn.Module, size: int, embedded: int) -> None:
@@ -111,14 +111,14 @@ class ConditionalGenerator(nn.Module):
 
 
 class Judge(nn.Module):
-    """A critic in parts: a tower, and what couples a batch or a condition to its features.
+    """A critic: a tower, with minibatch discrimination or a condition joined to its features.
 
     By `projection` (Miyato & Koyama 2018) the judgement is f(x, y) = y^T V phi(x) + psi(x): phi the tower's last
-    features summed over the image, psi the tower's own head. By `embedding` the condition is a further plane of the
-    image.
+    features summed over the image, psi the tower's own head. By `embedding` the condition is an additional plane of
+    the image.
 
     Args:
-        tower: Encoder with `features`, `channels` and a `head`, which this module takes over.
+        tower: Encoder with `features`, `channels` and a `head`, which moves to this module.
         minibatch: Kernels of minibatch discrimination, 0 for none.
         condition: Length of a condition, 0 for none.
         plane: (H, W) of the plane by `embedding`; None for `projection`.
@@ -144,8 +144,8 @@ class Judge(nn.Module):
     def features(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the tower's features of images (B, C, H, W), (B, F)."""
         if self.embed is not None and self.plane is not None:
-            told = self.embed(condition).view(-1, 1, *self.plane).to(images.dtype)
-            images = torch.cat([images, told], 1).contiguous(memory_format=torch.channels_last)
+            plane = self.embed(condition).view(-1, 1, *self.plane).to(images.dtype)
+            images = torch.cat([images, plane], 1).contiguous(memory_format=torch.channels_last)
         return self.tower.features(images)  # type: ignore[operator]
 
     def decide(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -162,6 +162,15 @@ class Judge(nn.Module):
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map images (B, C, H, W) and conditions (B, K) to judgements (B, 1)."""
         return self.decide(self.features(images, condition), condition)
+
+
+def judge_with_features(critic: nn.Module, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return a critic's judgements (B,) of images and the features (B, F) behind them, by one forward pass."""
+    if isinstance(critic, Judge):
+        features = critic.features(images, condition)
+        return full(critic.decide(features, condition)).squeeze(1), full(features)
+    features = critic.features(images)  # type: ignore[operator]
+    return full(critic.head(features)).squeeze(1), full(features)  # type: ignore[operator]
 
 
 def pack(values: Tensor, count: int) -> Tensor:

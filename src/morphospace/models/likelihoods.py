@@ -1,6 +1,6 @@
-"""Distributions of images given codes: what a decoder's raw output says of each pixel.
+"""Distributions of images given codes, from a decoder's raw output.
 
-Every density is in nats, one number an image: summed over its pixels.
+Every log density is in nats, one number an image: summed over its pixels.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ class Likelihood(nn.Module):
     """p(x | z): turns a decoder's raw output (B, K C, H, W) into a mean image and a log density.
 
     Attributes:
-        outputs_per_value: How many numbers K the decoder gives for each number of the image.
+        outputs_per_value: Number K of decoder outputs for each value of the image.
         is_density: Whether exp(log_prob) sums or integrates to one.
         over_levels: Whether it is a mass over the 256 levels of 8-bit images, rather than a density.
-        costly_mean: Whether the mean costs as much as the density, so that it is not taken at each step to watch.
+        costly_mean: Whether the mean costs as much as the density, so that training does not compute it to report it.
+
+    Args:
+        signed: Whether pixels are in [-1, 1].
     """
 
     outputs_per_value = 1
@@ -31,21 +34,25 @@ class Likelihood(nn.Module):
     over_levels = False
     costly_mean = False
 
+    def __init__(self, signed: bool = False) -> None:
+        super().__init__()
+        self.signed = signed
+
     def mean(self, raw: Tensor) -> Tensor:
         """Return the mean image (B, C, H, W), in the range of the data."""
         raise NotImplementedError
 
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
-        """Return log p of every number of the images, (B, C, H, W), in nats."""
+        """Return log p of every value of the images, (B, C, H, W), in nats."""
         raise NotImplementedError
 
     def log_prob(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return log p(images | raw), (B,), in nats.
 
         Args:
-            raw: What the decoder gives.
+            raw: The decoder's output.
             images: The data, (B, C, H, W).
-            mask: (B, 1, H, W) in [0, 1], what each pixel counts; all count when None.
+            mask: (B, 1, H, W) in [0, 1], the weight of each pixel; 1 when None.
         """
         values = self.per_value(raw, images)
         return per_image(values if mask is None else values * mask)
@@ -70,7 +77,7 @@ class ContinuousBernoulli(Bernoulli):
     that is C = u / tanh(u) * 2 with u = l / 2 (Loaiza-Ganem & Cunningham 2019, "The continuous Bernoulli").
     """
 
-    # Closer to r = 1/2 than this the fractions are 0 / 0 or cancel, and their series are exact to 1e-10.
+    # Nearer to r = 1/2 than this the fractions are 0 / 0 or cancel; their series are exact to 1e-10.
     near = 0.1
     near_mean = 0.25
 
@@ -99,10 +106,6 @@ class ContinuousBernoulli(Bernoulli):
 
 class BoundedMean(Likelihood):
     """Base of the Gaussians: the mean is sigmoid(raw) for pixels in [0, 1] and tanh(raw) for [-1, 1]."""
-
-    def __init__(self, signed: bool) -> None:
-        super().__init__()
-        self.signed = signed
 
     def mean(self, raw: Tensor) -> Tensor:
         """Return the mean image, within the range of the data."""
@@ -134,12 +137,12 @@ class Gaussian(BoundedMean):
     Args:
         signed: Whether pixels are in [-1, 1].
         variance: `fixed`, `learned` or `calibrated`.
-        sigma: Standard deviation, fixed or to begin with.
+        sigma: Standard deviation, fixed or initial.
     """
 
-    # Finer than the step between two of 256 levels the density would only fit the rounding of the data.
+    # A standard deviation below that of rounding to 256 levels would only fit the rounding of the data.
     finest = 1 / (255 * math.sqrt(12))
-    momentum = 0.1  # of the running variance, as of batch norm's: what it began with is forgotten within 60 steps
+    momentum = 0.1  # of the running variance, as in batch norm: its initial value is forgotten within 60 steps
 
     def __init__(self, signed: bool, variance: str, sigma: float) -> None:
         super().__init__(signed)
@@ -153,7 +156,7 @@ class Gaussian(BoundedMean):
     def log_prob(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the log density, (B,), in nats."""
         squared = self.squared_error(raw, images, mask)
-        # How many numbers count: all of an image, or those within its mask, (B,).
+        # Number of values that count: all of an image, or those within its mask, (B,).
         values: float | Tensor = images[0].numel() if mask is None else images.shape[1] * per_image(mask)
         log_variance = self.log_variance.to(squared.dtype)
         if self.kind == "calibrated" and self.training:
@@ -166,7 +169,7 @@ class Gaussian(BoundedMean):
         """Return the batch's own log variance, and move the running one towards it."""
         each = values.mean().clamp(min=1.0) if isinstance(values, Tensor) else values
         log_variance = (squared / each).clamp(min=self.finest**2).log()
-        # In logarithms: from the first batch's error to the last one's is a fall by orders of magnitude.
+        # In logarithms: the error falls by orders of magnitude during training.
         self.log_variance.lerp_(log_variance.to(self.log_variance.dtype), self.momentum)
         return log_variance
 
@@ -181,20 +184,13 @@ class DiscretisedLogistic(Likelihood):
 
     P(level k) = F(k + 1/2) - F(k - 1/2), F being the logistic's distribution function; the first bin reaches to
     minus and the last to plus infinity, so that the masses sum to one exactly (Kingma et al. 2016; Salimans et al.
-    2017). The decoder gives two numbers a value: the location, 0 for mid-grey and +-1 for the ends of the range, and
-    the log scale in the same unit. The location is not bounded: a sure black lies below the range.
-
-    Args:
-        signed: Whether pixels are in [-1, 1].
+    2017). The decoder gives two numbers a value: the location, 0 for mid-grey and +-1 for the limits of the range, and
+    the log scale in the same unit. The location is not bounded: a certain black lies below the range.
     """
 
     outputs_per_value = 2
     over_levels = True
     finest = -7.0  # log scale: an eighth of a level, as published
-
-    def __init__(self, signed: bool) -> None:
-        super().__init__()
-        self.signed = signed
 
     def parameters_of(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return location and 1 / scale, in units of half the range."""
@@ -202,9 +198,9 @@ class DiscretisedLogistic(Likelihood):
         return location, (-log_scale.clamp(min=self.finest)).exp()
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the mean of the logistic variable clipped to the range: the levels' own to half a level.
+        """Return the mean of the logistic variable clipped to the range, within half a level of the levels' mean.
 
-        E = -1 + s (softplus((m + 1) / s) - softplus((m - 1) / s)), the integral of what the levels' mean sums.
+        E = -1 + s (softplus((m + 1) / s) - softplus((m - 1) / s)).
         """
         location, rate = self.parameters_of(raw)
         upper, lower = functional.softplus((location + 1) * rate), functional.softplus((location - 1) * rate)
@@ -229,22 +225,14 @@ class DiscretisedLogistic(Likelihood):
 
 
 class Categorical(Likelihood):
-    """A free probability for each of 256 levels of every value (van den Oord et al. 2016, "Pixel recurrent networks").
-
-    Args:
-        signed: Whether pixels are in [-1, 1].
-    """
+    """A separate probability for each of 256 levels of every value (van den Oord et al. 2016, PixelRNN)."""
 
     outputs_per_value = LEVELS
     over_levels = True
     costly_mean = True
 
-    def __init__(self, signed: bool) -> None:
-        super().__init__()
-        self.signed = signed
-
     def logits(self, raw: Tensor) -> Tensor:
-        """Return the logits (B, H, W, C, 256): in this order raw images that are channels-last lie in memory."""
+        """Return the logits (B, H, W, C, 256), which is the memory order of channels-last raw images."""
         return full(raw).permute(0, 2, 3, 1).unflatten(3, (-1, LEVELS))
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -267,8 +255,11 @@ def likelihood_for(kind: str, *, signed: bool = False, variance: str = "fixed", 
     """Return the likelihood that the settings name."""
     if kind == "gaussian":
         return Gaussian(signed, variance, sigma)
-    if kind in ("bernoulli", "continuous-bernoulli"):
-        return Bernoulli() if kind == "bernoulli" else ContinuousBernoulli()
-    return {"squared-error": SquaredError, "discretised-logistic": DiscretisedLogistic, "categorical": Categorical}[
-        kind
-    ](signed)
+    kinds: dict[str, type[Likelihood]] = {
+        "bernoulli": Bernoulli,
+        "continuous-bernoulli": ContinuousBernoulli,
+        "squared-error": SquaredError,
+        "discretised-logistic": DiscretisedLogistic,
+        "categorical": Categorical,
+    }
+    return kinds[kind](signed)

@@ -1,4 +1,4 @@
-"""What a model remembers of its own training."""
+"""The replay memory: generated images that a GAN keeps for its critic."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 
 class ReplayMemory(nn.Module):
-    """Some of the images generated so far, for the critic not to forget (Shrivastava et al. 2017).
+    """Some of the images generated so far, so that the critic does not forget them (Shrivastava et al. 2017).
 
-    Buffers only: it is saved and resumed with the run, one in each process, and never exported.
+    It has buffers only. Each process has one; it is saved and resumed with the run, and never exported.
 
     Args:
         capacity: Images it holds.
@@ -25,7 +25,7 @@ class ReplayMemory(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def mix(self, fakes: Tensor, share: float, uniform: Tensor) -> Tensor:
-        """Return fakes (B, ...) with the first `share` of them replaced by stored ones, drawn by `uniform` (B,)."""
+        """Return fakes (B, ...) with the first `share` of them replaced by stored ones, chosen by `uniform` (B,)."""
         held, wanted = int(self.count), round(share * len(fakes))
         if not held or not wanted:
             return fakes
@@ -34,13 +34,13 @@ class ReplayMemory(nn.Module):
 
     @torch.no_grad()
     def push(self, fakes: Tensor, uniform: Tensor) -> None:
-        """Store fakes (K, ...): in free places first, then over random old ones, by `uniform` (K,).
+        """Store fakes (K, ...) in free places first, then over old ones chosen by `uniform` (K,).
 
-        The places are drawn one from each K-th part of the memory, so that no two fakes meet.
+        One place is chosen in each K-th part of the memory, so that no two fakes get the same place.
         """
         self.images = self.images.to(fakes.device)  # training moves the networks to their device, not the memory
         capacity, count = len(self.images), int(self.count)
-        fakes = fakes[: (capacity - count) or capacity]  # the last free places are filled before any is taken again
+        fakes = fakes[: (capacity - count) or capacity]  # the last free places are filled before any is used again
         each = torch.arange(len(fakes), device=fakes.device)
         if count < capacity:
             places = count + each

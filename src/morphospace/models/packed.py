@@ -1,8 +1,8 @@
-"""Decoders for a few images at a time on a processor: weights put once into the order that its kernels want.
+"""Faster decoders for a few images at a time on a CPU: weights are put once into the order that its kernels need.
 
-For a single image a transposed convolution moves more weights than it computes with pixels, and torch puts them into
-oneDNN's order anew at each call: a third to a half of the time of a decoder of 64x64 images. The operators are those
-that torch's own compiler calls for frozen weights; where a build has none, everything stays as it was.
+At each call of a transposed convolution torch puts the weights into oneDNN's order anew. For a single image of 64x64
+that is a third to a half of the decoder's time. The operators here are those that torch's compiler calls for frozen
+weights; a build without them keeps the usual ones.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from morphospace.models.towers import ConvDecoder
 
 
 class PackedTransposed(nn.Module):
-    """A transposed convolution whose weights are in the kernel's own order; it learns no more.
+    """A transposed convolution whose weights are in the kernel's own order; it cannot be trained.
 
     Args:
-        layer: What it computes.
-        size: (H, W) of its usual input; any other gives the same numbers.
+        layer: The layer that it replaces.
+        size: (H, W) of its usual input; other sizes give the same numbers.
     """
 
     def __init__(self, layer: nn.ConvTranspose2d, size: tuple[int, int]) -> None:
@@ -40,11 +40,11 @@ class PackedTransposed(nn.Module):
 
 
 def packed(model: Model) -> Model:
-    """Return a model that decodes the same numbers, to rounding, in less time where few are asked for at once.
+    """Return a model that decodes the same images, to rounding, in less time when a call decodes few of them.
 
-    Its transposed convolutions are copies, each with the batch norm that follows it folded in (as it stands: in
-    evaluation mode); everything else is shared with the model, which is left as it was. A model on an accelerator, in
-    bf16 or without transposed convolutions is returned itself.
+    Its transposed convolutions are copies, each with the following batch norm folded in (in evaluation mode). All else
+    is shared with the model, which does not change. A model on an accelerator, in bf16 or without transposed
+    convolutions is returned itself.
     """
     decoders = {
         name: part
@@ -67,7 +67,7 @@ def packed(model: Model) -> Model:
 
 
 def packed_bytes(model: Model) -> int:
-    """Return the memory that a packed model takes beside the one it was made from."""
+    """Return the bytes that a packed model needs beside the one it was made from."""
     parts = [part for part in vars(model).values() if isinstance(part, nn.Module)]
     layers = [layer for part in parts for layer in part.modules() if isinstance(layer, PackedTransposed)]
     return sum(layer.weight.numel() * layer.weight.element_size() for layer in layers)

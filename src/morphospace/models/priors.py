@@ -1,4 +1,4 @@
-"""Priors: p(z) as a map from standard normal noise, so that sample 17 of a seed is one sample at any batch size."""
+"""Priors p(z) as maps from standard normal noise, so that sample 17 of a seed is the same at any batch size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 from morphospace.errors import SettingError
 
-# A product of rows with a factor takes rows x D x D numbers; so many rows at once.
-ROWS = 512
+ROWS = 512  # rows at once in a product with a factor, which needs rows x D x D numbers
 
 
 class Prior(Protocol):
@@ -32,8 +31,7 @@ class Normal:
 
 def transformed(noise: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
     """Return mean + L noise for noise (N, D)."""
-    # A sum of products rather than a matrix product: a product's rounding depends on the batch size, and
-    # the z of "seed 17" must not.
+    # A sum of products rather than a matrix product, whose rounding depends on the batch size.
     factor = factor.to(noise)
     parts = [(part.unsqueeze(-2) * factor).sum(-1) for part in noise.split(ROWS)]
     return mean.to(noise) + torch.cat(parts)
@@ -42,8 +40,8 @@ def transformed(noise: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
 def cholesky(covariance: Tensor) -> Tensor:
     """Return the lower factor of covariances (..., D, D), in float64.
 
-    A ridge of 1e-6 of the mean variance keeps codes that do not vary in some direction (a dead unit, fewer codes
-    than dimensions) from breaking the factorisation.
+    A ridge of 1e-6 of the mean variance allows codes that do not vary in some direction: an inactive unit, or fewer
+    codes than dimensions.
     """
     ridge = 1e-6 * covariance.diagonal(dim1=-2, dim2=-1).mean(-1).clamp(min=1e-12)
     eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype)
@@ -51,7 +49,7 @@ def cholesky(covariance: Tensor) -> Tensor:
 
 
 class FittedGaussian:
-    """A Gaussian fitted to codes, N(mean, L L^T): what gives a plain autoencoder something to sample from.
+    """A Gaussian fitted to codes, N(mean, L L^T), from which a plain autoencoder can sample.
 
     Args:
         mean: (D,), the codes' mean.
@@ -71,7 +69,7 @@ class FittedGaussian:
         return cls(codes.mean(0).float(), cholesky(covariance).float())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what `prior_of` makes it again from."""
+        """Return the tensors that `prior_of` builds it from."""
         return {"mean": self.mean, "factor": self.factor}
 
     def from_noise(self, noise: Tensor) -> Tensor:
@@ -82,8 +80,8 @@ class FittedGaussian:
 class FittedMixture:
     """A mixture of Gaussians with full covariances, fitted to codes.
 
-    With ten components it is what made plain autoencoders sample as well as VAEs (Ghosh et al. 2020, "From
-    variational to deterministic autoencoders").
+    With ten components plain autoencoders sample as well as VAEs (Ghosh et al. 2020, "From variational to deterministic
+    autoencoders").
 
     Args:
         weights: (K,), float64, sum one.
@@ -113,7 +111,7 @@ class FittedMixture:
         ridge = max(1e-6 * float(values.var(0).mean()), 1e-12)
         mixture = GaussianMixture(count, reg_covar=ridge, random_state=0)
         with warnings.catch_warnings():
-            # Not at the optimum after 100 rounds, or fewer distinct codes than components: still a prior.
+            # Not at the optimum after 100 rounds, or fewer distinct codes than components: it still is a prior.
             warnings.simplefilter("ignore", ConvergenceWarning)
             mixture.fit(values)
         factors = cholesky(torch.from_numpy(mixture.covariances_))
@@ -121,19 +119,18 @@ class FittedMixture:
         return cls(weights, means.float(), factors.float())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what `prior_of` makes it again from."""
+        """Return the tensors that `prior_of` builds it from."""
         return {"weights": self.weights, "means": self.means, "factors": self.factors}
 
     def from_noise(self, noise: Tensor) -> Tensor:
-        """Return a draw for each row of noise (N, D).
+        """Return a code for each row of noise (N, D), which depends on that row alone.
 
-        The first number of a row also chooses the component: u = Phi(noise) is uniform; it falls into component k's
-        share of [0, 1), and where it falls within that share is uniform again and independent of k. Nothing
-        else is drawn, so a row's code depends on the row alone.
+        The first number of a row also chooses the component: u = Phi(noise) is uniform. It falls into component k's
+        share of [0, 1), and its place within that share is uniform again and independent of k.
         """
         normal, rest, chosen = NormalDist(), [], []
         ends = self.weights.cumsum(0).tolist()
-        # Number by number: a vectorised Phi may round a row differently in another batch.
+        # One by one: a vectorised Phi may round a row differently in another batch.
         for value in noise[:, 0].tolist():
             u = normal.cdf(value)
             k = next((i for i, end in enumerate(ends[:-1]) if u < end), len(ends) - 1)

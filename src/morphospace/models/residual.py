@@ -1,11 +1,11 @@
 """The residual towers of R3GAN (Huang et al. 2024) at small scale: no normalisation anywhere.
 
-A block widens by a pointwise convolution, mixes space by a grouped 3x3 one and narrows again. Variance is kept by the
-initial weights instead of by norms (fix-up, Zhang et al. 2019): with L blocks in a tower the inner layers are scaled by
-L^(-1/4) and the last layer of each block starts at 0, so that a new block is the identity.
+A block widens by a pointwise convolution, mixes space by a grouped 3x3 one and narrows again. Initial weights keep the
+variance instead of norms (fix-up, Zhang et al. 2019): with L blocks in a tower the inner layers are scaled by L^(-1/4)
+and the last layer of each block starts at 0, so that a new block is the identity.
 
 Two things differ from the paper. Images of any shape are resampled by averaging (down) and bilinearly (up) rather than
-by a fixed binomial filter, and the first map has the image's own proportions rather than 4x4.
+by a fixed binomial filter, and the first map has the image's proportions rather than 4x4.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GROUP = 16  # channels of a group, as in the paper's networks
 
 
 def scaled(layer: nn.Conv2d | nn.Linear, gain: float = 1.0) -> nn.Module:
-    """Draw a layer's weights from N(0, gain^2 / fan-in), biases 0, and return it."""
+    """Set a layer's weights to N(0, gain^2 / fan-in), its biases to 0, and return it."""
     fan_in = layer.weight[0].numel()
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(fan_in))
     if layer.bias is not None:
@@ -43,7 +43,7 @@ class ResidualBlock(nn.Module):
     """x + narrow(act(grouped 3x3(act(widen(x))))), with biases only where an activation follows.
 
     Args:
-        channels: Of the map that comes in and goes out.
+        channels: Channels of input and output.
         blocks: Number of blocks in the tower, L.
     """
 
@@ -79,7 +79,7 @@ class ResidualDecoder(nn.Module):
         super().__init__()
         self.sizes = pyramid(shape, len(widths) - 1)[::-1]
         count = blocks * len(widths)
-        # The first map is a learned picture for each channel, times what the code says of that channel.
+        # The first map is a learned picture for each channel, times one number from the code for that channel.
         self.basis = nn.Parameter(torch.randn(widths[0], *self.sizes[0]))
         self.stem = scaled(nn.Linear(inputs, widths[0], bias=False))
         narrower = zip(widths, [*widths[1:], shape[2]])
@@ -125,7 +125,7 @@ class ResidualEncoder(nn.Module):
         self.channels = last
 
     def features(self, images: Tensor) -> Tensor:
-        """Return one number a channel, (B, widths[-1])."""
+        """Return one number for each channel, (B, widths[-1])."""
         return self.gather(self.body(images)).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:

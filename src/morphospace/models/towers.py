@@ -1,7 +1,7 @@
-"""Encoders, decoders and critics for images of any shape: fully connected and convolutional.
+"""Fully connected and convolutional encoders, decoders and critics for images of any shape.
 
-A convolution here has kernel 4, stride 2 and padding 1, so that each halves the image (rounding down) and its
-transpose doubles it; where a side was odd, the transpose adds the lost row back by output padding.
+Convolutions have kernel 4, stride 2 and padding 1: each halves the image (rounding down) and its transpose doubles it.
+Where a side was odd, output padding adds the lost row back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the inner layers of a tower have in common.
+    """Norm, activation and biases of a tower's inner layers.
 
     Attributes:
         norm: `batch` or `none`.
@@ -48,7 +48,7 @@ class Look:
         return makers[self.activation]()
 
     def after(self, channels: int, normalise: bool = True) -> list[nn.Module]:
-        """Return what follows a convolution to `channels`: norm and activation."""
+        """Return the layers after a convolution to `channels`: norm and activation."""
         norm = [nn.BatchNorm2d(channels)] if self.norm == "batch" and normalise else []
         return [*norm, self.nonlinearity()]
 
@@ -70,7 +70,7 @@ def pyramid(shape: Shape, layers: int) -> list[tuple[int, int]]:
     [(28, 30), (14, 15), (7, 7), (3, 3)]
 
     Raises:
-        SettingError: A side would fall below one pixel.
+        SettingError: If a side would fall below one pixel.
     """
     height, width, _ = shape
     most = int(math.log2(min(height, width)))
@@ -84,13 +84,13 @@ def pyramid(shape: Shape, layers: int) -> list[tuple[int, int]]:
 
 
 class MLP(nn.Module):
-    """Fully connected layers between flat or image-shaped ends.
+    """Fully connected layers from flat or image-shaped inputs to flat or image-shaped outputs.
 
     Args:
         inputs: Number of input values; images are flattened.
         widths: Units of the hidden layers.
         outputs: A number of outputs, or an image shape (C, H, W).
-        look: Its activation is used.
+        look: Only its activation is used.
         head_bias: Whether the last layer has a bias.
     """
 
@@ -209,10 +209,10 @@ class ConvDecoder(nn.Module):
 
 
 def initialise(network: nn.Module, scheme: str) -> nn.Module:
-    """Draw initial weights in place by one of the published schemes and return the network.
+    """Set initial weights in place by one of the published schemes and return the network.
 
     `dcgan`: N(0, 0.02) for every weight matrix and kernel, batch-norm scales N(1, 0.02), biases 0 (Radford 2016).
-    `wide`: N(0, 1) and bias 0 for transposed convolutions only. `default`: as torch made them.
+    `wide`: N(0, 1) and bias 0 for transposed convolutions only. `default`: as torch initialises them.
     """
     for module in network.modules():
         if scheme == "dcgan" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from morphospace.data.batches import Batch
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.terms import Terms
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
-
 
 T = TypeVar("T")
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from morphospace.data.batches import Batch
 from morphospace.models.contract import Model, checked
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.likelihoods import likelihood_for
@@ -17,10 +18,6 @@ from morphospace.objectives.elbo import bits_per_dim, dequantised
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import AESettings
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
-
 
 WATCHED_EVERY = 16
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from morphospace.data.batches import Batch
 from morphospace.objectives.elbo import decomposed_kl
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import BetaTCVAESettings
 from morphospace.zoo.vae import Variational
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
 
 
 class BetaTCVAE(Variational):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from morphospace.data.batches import Batch
 from morphospace.models.contract import checked
 from morphospace.models.distributions import DiagonalGaussian, full
 from morphospace.models.towers import MLP, Look
@@ -16,9 +16,6 @@ from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import FactorVAESettings
 from morphospace.zoo.vae import VAE
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
 
 
 class FactorVAE(VAE):

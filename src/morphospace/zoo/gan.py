@@ -6,17 +6,18 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils import parametrize
 
+from morphospace.data.batches import Batch
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Model, checked
 from morphospace.models.distributions import full
-from morphospace.models.layers import Judge, pack
+from morphospace.models.layers import judge_with_features, pack
 from morphospace.models.memory import ReplayMemory
 from morphospace.objectives.adversarial import (
     HINGE,
@@ -35,15 +36,11 @@ from morphospace.objectives.terms import Terms
 from morphospace.zoo.gan_towers import make_critic, make_generator
 from morphospace.zoo.settings_gan import CGANSettings, GANSettings
 
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
-
-
 KEPT = 8  # one of so many fakes of the critic goes into the replay memory
 
 
 class GAN(Model):
-    """A generator that ends in tanh and a critic that judges; images are in [-1, 1].
+    """A generator that ends in tanh and a critic that judges images; images are in [-1, 1].
 
     Real and generated images pass the critic in batches of their own, so that its batch norm sees one kind at a
     time, as published.
@@ -80,7 +77,7 @@ class GAN(Model):
             self.memory["replay"] = self.replay
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return images (B, C, H, W) in [-1, 1] for codes (B, D), and conditions (B, K) where the model takes any."""
+        """Return images (B, C, H, W) in [-1, 1] for codes (B, D), and conditions (B, K) where the model has any."""
         if self.conditioning is None:
             return torch.tanh(full(self.generator(z)))
         if condition is None:
@@ -130,7 +127,7 @@ class GAN(Model):
         return self.replay.mix(fakes, share, turn.uniform(len(fakes))) if share else fakes
 
     def shown(self, turn: Turn, images: Tensor) -> Tensor:
-        """Return images as the critic sees them, augmented and packed; real and generated ones by the same policy."""
+        """Return images as the critic sees them: augmented and packed, real and generated ones in the same way."""
         s = self.settings
         why = f"a batch of {len(images)} images does not divide by it; choose a --batch-size that does"
         require(len(images) % s.packing == 0, "packing", s.packing, why)
@@ -146,15 +143,6 @@ class GAN(Model):
     def judge(self, shown: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the critic's judgements, (B,), of images that are augmented and packed already."""
         return full(self.critic(shown) if condition is None else self.critic(shown, condition)).squeeze(1)
-
-    def judged_with_features(self, shown: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return judgements (B,) and the features (B, F) behind them, by one forward pass."""
-        critic = self.critic
-        if isinstance(critic, Judge):
-            features = critic.features(shown, condition)
-            return full(critic.decide(features, condition)).squeeze(1), full(features)
-        features = critic.features(shown)  # type: ignore[operator]
-        return full(critic.head(features)).squeeze(1), full(features)  # type: ignore[operator]
 
     # -- the critic's turn -----------------------------------------------------------------------------------
 
@@ -226,9 +214,9 @@ class GAN(Model):
             return Terms().add("adversarial", self.objective.generator(on_fake, on_real))
         with self.one_norm():
             if s.feature_matching:
-                on_fake, features = self.judged_with_features(fake, condition)
-                with torch.no_grad():  # the generator has no part in the real ones
-                    on_real, wanted = self.judged_with_features(real, condition)
+                on_fake, features = judge_with_features(self.critic, fake, condition)
+                with torch.no_grad():  # real images do not depend on the generator
+                    on_real, wanted = judge_with_features(self.critic, real, condition)
             else:
                 on_fake = self.judge(fake, condition)
                 with torch.no_grad():

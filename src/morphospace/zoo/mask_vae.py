@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from morphospace.data.batches import Batch
 from morphospace.errors import SettingError
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.likelihoods import Bernoulli
@@ -15,9 +15,6 @@ from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import MaskVAESettings
 from morphospace.zoo.vae import VAE
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
 
 
 class MaskVAE(VAE):

@@ -6,10 +6,10 @@ Remedies for posterior collapse: a warm-up of the KL, or free bits (Kingma et al
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from morphospace.data.batches import Batch
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.priors import Normal
 from morphospace.objectives.clock import ramp
@@ -18,9 +18,6 @@ from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.ae import AE
 from morphospace.zoo.settings_vae import VAESettings
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
 
 
 class Variational(AE):

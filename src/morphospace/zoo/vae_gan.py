@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from morphospace.data.batches import Batch
 from morphospace.errors import require
 from morphospace.models.distributions import DiagonalGaussian, full, per_image
 from morphospace.models.towers import MLP, ConvEncoder, Look, auto_widths
@@ -19,10 +20,6 @@ from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_both import VAEGANSettings
 from morphospace.zoo.vae import VAE
-
-if TYPE_CHECKING:
-    from morphospace.data.batches import Batch
-
 
 PLAIN = "vae"  # the plain VAE's phase: what is drawn at a step depends on its name
 
