@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from morphospace.tools.compare.comparison import Comparison
     from morphospace.tools.compare.page import save_comparison
     from morphospace.tools.diagnose import Diagnosis, diagnose
-    from morphospace.tools.directions.arithmetic import Combined, combine
-    from morphospace.tools.directions.attribute import AttributeWalk, attribute, direction
+    from morphospace.tools.directions.attribute import AttributeWalk, Combined, attribute, combine, direction
     from morphospace.tools.directions.components import ComponentPlane, components, pca
     from morphospace.tools.directions.traverse import Traversal, traverse
     from morphospace.tools.evaluate.evaluate import Evaluation, evaluate
@@ -67,7 +66,7 @@ _HOMES = {
     "traverse": "tools.directions.traverse",
     "attribute": "tools.directions.attribute",
     "direction": "tools.directions.attribute",
-    "combine": "tools.directions.arithmetic",
+    "combine": "tools.directions.attribute",
     "diagnose": "tools.diagnose",
     "Diagnosis": "tools.diagnose",
     "evaluate": "tools.evaluate.evaluate",
@@ -93,7 +92,7 @@ _HOMES = {
     "ComponentPlane": "tools.directions.components",
     "Traversal": "tools.directions.traverse",
     "AttributeWalk": "tools.directions.attribute",
-    "Combined": "tools.directions.arithmetic",
+    "Combined": "tools.directions.attribute",
     "Configuration": "runs.configuration",
     "DataSettings": "data.settings",
     "TrainingSettings": "training.settings",

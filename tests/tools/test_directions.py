@@ -156,7 +156,7 @@ def test_a_classifier_is_shown_draws_and_judged_by_means(
     runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By means it would find what it looks for in units that hardly move, and that the decoder does not hear."""
-    import morphospace.tools.directions.attribute as home
+    import morphospace.tools.directions.find_directions as home
 
     asked: list[tuple[int, bool]] = []
     real = home.each_code

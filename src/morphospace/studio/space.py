@@ -25,7 +25,7 @@ from morphospace.runs.codes import each_code, encoder_of, judged_rows, some_of
 from morphospace.runs.decoder import Decoder
 from morphospace.runs.run import Run
 from morphospace.studio.requests import Condition
-from morphospace.tools.directions.attribute import directions
+from morphospace.tools.directions.find_directions import directions
 from morphospace.tools.map import check_by, framed, placed, plane, told_apart
 
 LOOKED_AT = 3000  # images whose codes are kept
