@@ -12,7 +12,7 @@ import pytest
 import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import RunError, SettingError
-from morphospace.tools.card_text import CardFacts, card_text
+from morphospace.tools.card.text import CardFacts, card_text
 from tests.conftest import draw_blobs
 
 SMALL = {"images": 64, "batch_size": 32, "widths": (8,), "tower": "mlp", "device": "cpu", "report_images": 10**6}

@@ -43,7 +43,6 @@ VERBS = {
     "compare": ("comparing:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
     "map": ("taking:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
     "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
-    "card": ("taking:card", "Write a model card: data and terms, settings, metrics, limits."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
     "runs": ("lists:runs", "List the runs below a folder."),
     "models": ("lists:models", "List the models."),
@@ -51,6 +50,7 @@ VERBS = {
 }
 # Verbs read off the tools: where each tool's function is, and its line in the help.
 TOOLS = {
+    "card": ("card:card", "Write a model card: data and terms, settings, metrics, limits."),
     "attribute": (
         "directions.attribute:attribute_or_formula",
         "Move images along the direction of an attribute, or do sums with codes.",

@@ -113,27 +113,3 @@ def export(
     lines.append(f"{made.bytes / 1e6:.1f} MB: {', '.join(map(str, made.files))}")
     told = {"inputs": dict(made.inputs), "outputs": dict(made.outputs), "error": made.error, "bytes": made.bytes}
     return Answer({"files": [str(file) for file in made.files], **facts, **told}, lines)
-
-
-def card(
-    run: RunPath,
-    /,
-    *,
-    out: Annotated[str | None, cyclopts.Parameter(help="The Markdown file to write; printed if left out.")] = None,
-    checkpoint: Checkpoint = "",
-    raw: Raw = False,
-    json: Json = False,
-    talk: Spoken,
-) -> Answer:
-    """Describe a run as a model card: data and their terms, settings, numbers, use and limits."""
-    if out is not None:
-        check_parent(Path(out))
-    import morphospace as ms
-    from morphospace.tools.card import check_card_path
-
-    if out is not None:
-        check_card_path(out)
-    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device="cpu")
-    text = ms.card(loaded, out)
-    told = {"out": out, "run": str(loaded.path), "images": loaded.images, "card": text}
-    return Answer(told, text.splitlines() if out is None else [f"card {out}"])

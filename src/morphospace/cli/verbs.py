@@ -19,7 +19,6 @@ from cyclopts import Parameter
 from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_parent
 from morphospace.cli.talk import Spoken, Talk
-from morphospace.errors import require
 from morphospace.ranges import Between, Range, Unknown, check_ranges, marks_of, types_of
 from morphospace.tools.tool import Answer, Asked, Declared, File, Written
 
@@ -209,11 +208,7 @@ def check_file(name: str, path: str, file: File) -> Path:
     Raises:
         SettingError: If its ending is none of the file's, or nothing can be written there.
     """
-    place = Path(path)
-    *some, last = file.suffixes
-    endings = f"{', '.join(some)} or {last}" if some else last
-    fits = place.suffix.lower() in file.suffixes and not place.is_dir()
-    require(fits, name, path, f"must be a file name that ends in {endings}")
+    place = file.path(name, path)
     check_parent(place, name)
     if file.check is not None:
         file.check(place)

@@ -38,6 +38,19 @@ class File:
     required: bool = False
     check: Callable[[Path], Any] | None = None
 
+    def path(self, name: str, given: str | Path) -> Path:
+        """Return the path of a file to write.
+
+        Raises:
+            SettingError: If its ending is none of the file's, or it is a folder.
+        """
+        place = Path(given)
+        *some, last = self.suffixes
+        endings = f"{', '.join(some)} or {last}" if some else last
+        fits = place.suffix.lower() in self.suffixes and not place.is_dir()
+        require(fits, name, str(given), f"must be a file name that ends in {endings}")
+        return place
+
 
 PNG = File((".png",), "The picture to write, a .png.", required=True)
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from morphospace.tools.card_text import duration
+from morphospace.tools.card.text import duration
 from morphospace.tools.compare.comparison import Cell, Comparison, Measure, Member, Table
 from morphospace.tools.compare.curves import COLOURS, dash_of
 from morphospace.tools.compare.tables import ARROWS, SPREADS, conditions_of, told

@@ -1,4 +1,4 @@
-"""A run's model card: what the run says of itself, gathered."""
+"""What a model card says of a run, gathered from its files."""
 
 from __future__ import annotations
 
@@ -8,54 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.data.sources import SOURCES
-from morphospace.errors import RunError, SettingError
+from morphospace.errors import RunError
 from morphospace.evaluation.results import Result
-from morphospace.files import write_text
 from morphospace.models.contract import Encodes, Scores
 from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
-from morphospace.runs.run import Run, loaded
-from morphospace.tools.card_text import CardFacts, card_text
+from morphospace.runs.run import Run
+from morphospace.tools.card.text import CardFacts
 from morphospace.tools.export.export import source_name
 
 EVALUATION = "evaluation.json"
-
-
-def card(run: Run | str | Path, out: str | Path | None = None) -> str:
-    """Describe a run as a model card: Markdown with the header that Hugging Face reads.
-
-    It says what the data are and their terms, which settings differ from the defaults, how many parameters there are,
-    how long training took, the numbers of the run's history and, where the run's folder holds an `evaluation.json`,
-    of its evaluation, what the model is for and what not, and how to load it.
-
-    Args:
-        run: A loaded run or its folder.
-        out: File to write it to; `.md`.
-
-    Returns:
-        The card's text.
-
-    Raises:
-        SettingError: `out` is a folder or no Markdown file.
-        RunError: The run's evaluation cannot be read.
-    """
-    path = None if out is None else check_card_path(out)
-    text = card_text(facts_of(loaded(run)))
-    if path is not None:
-        write_text(path, text)
-    return text
-
-
-def check_card_path(out: str | Path) -> Path:
-    """Return the path of a card to write.
-
-    Raises:
-        SettingError: It is a folder, or not named .md.
-    """
-    path = Path(out)
-    if path.suffix.lower() != ".md" or path.is_dir():
-        raise SettingError("out", str(path), "must be a file name that ends in .md")
-    return path
 
 
 def facts_of(run: Run) -> CardFacts:
@@ -110,7 +72,7 @@ def evaluated(file: Path) -> list[tuple[str, str, str]]:
     """Return the rows of an evaluation: name, value and what it was measured on.
 
     Raises:
-        RunError: It is something else.
+        RunError: If the file is no evaluation.
     """
     if not file.is_file():
         return []

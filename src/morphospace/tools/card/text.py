@@ -1,4 +1,4 @@
-"""A model card: what a run is, what it was trained on, how good it is and what it may be used for, as Markdown."""
+"""The Markdown of a model card: what a run is, what it was trained on, how good it is and what it may be used for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CardFacts:
         paper: Where it was published.
         shape: (H, W, C) of its images.
         latent_dim: Length of a code.
-        condition: What it is told, the names; empty for most.
+        condition: The names of the classes or attributes that it takes; empty for most.
         can: What it can do beside drawing images: `encode`, `score`.
         parameters: Trainable numbers by network.
         data: Name of the data.
@@ -110,11 +110,11 @@ def opening(facts: CardFacts) -> str:
     colours = "colour" if channels == 3 else "grey"
     total = sum(facts.parameters.values())
     each = ", ".join(f"{name} {count:,}" for name, count in facts.parameters.items() if count)
-    told = f" It is told one of {listed(facts.condition)}." if facts.condition else ""
+    condition = f" It is told one of {listed(facts.condition)}." if facts.condition else ""
     about = f"{facts.about.rstrip('.')} ({facts.paper})."
     return (
         f"# {cell(facts.name)}\n\n`{facts.model}`: {about} It makes {colours} images of {height}x{width} pixels from "
-        f"codes of {facts.latent_dim} numbers.{told}\n\n{total:,} parameters: {each}."
+        f"codes of {facts.latent_dim} numbers.{condition}\n\n{total:,} parameters: {each}."
     )
 
 
@@ -195,7 +195,7 @@ def quality(facts: CardFacts) -> str:
     """Return the numbers of the run's history, and of its evaluation where there is one."""
     lines = ["## Quality", ""]
     if facts.results:
-        rows = [(cell(name), cell(value), cell(told)) for name, value, told in facts.results]
+        rows = [(cell(name), cell(value), cell(where)) for name, value, where in facts.results]
         lines += ["Evaluated:", "", table(("metric", "value", "measured on"), rows), ""]
     else:
         lines += ["Not evaluated yet.", ""]

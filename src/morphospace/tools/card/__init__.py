@@ -1,0 +1,56 @@
+"""Model cards: describe a run for others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from morphospace.files import write_text
+from morphospace.tools.tool import Answer, Asked, File, tool
+
+if TYPE_CHECKING:
+    from morphospace.runs.run import Run
+
+MARKDOWN = File((".md",), "The Markdown file to write; printed if left out.")
+
+
+class Card(str):
+    """The text of a model card."""
+
+    def show(self, asked: Asked) -> Answer:
+        """Return the text, or where it was written."""
+        assert asked.run is not None
+        out = asked.files.get("out")
+        data = {"out": out and str(out), "run": str(asked.run.path), "images": asked.run.images, "card": str(self)}
+        return Answer(data, [f"card {out}"] if out else self.splitlines())
+
+    def _repr_markdown_(self) -> str:
+        return self.partition("---\n")[2].partition("---\n")[2]
+
+
+@tool(files={"out": MARKDOWN}, devices=False)
+def card(run: Run | str | Path, out: str | Path | None = None) -> Card:
+    """Describe a run as a model card: data and their terms, settings, numbers, use and limits.
+
+    The card is Markdown with the header that Hugging Face reads. It says what the data are and their terms, which
+    settings differ from the defaults, how many parameters there are, how long training took, the last numbers of the
+    run's history, what the model is for and what not, and how to load it. Where the run's folder holds an
+    `evaluation.json`, the card has its numbers too.
+
+    Args:
+        run: A loaded run or its folder.
+        out: File to write it to; `.md`.
+
+    Raises:
+        SettingError: If `out` is a folder or no Markdown file.
+        RunError: If the run's evaluation cannot be read.
+    """
+    path = None if out is None else MARKDOWN.path("out", out)
+    from morphospace.runs.run import loaded
+    from morphospace.tools.card.facts import facts_of
+    from morphospace.tools.card.text import card_text
+
+    text = Card(card_text(facts_of(loaded(run))))
+    if path is not None:
+        write_text(path, text)
+    return text
