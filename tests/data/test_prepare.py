@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -194,25 +195,25 @@ def test_a_spoiled_cached_pack_is_packed_again(tree: Tree) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        DataSettings(data="fashon-mnist"),
-        DataSettings(data="folder:"),
-        DataSettings(data="folder:/does/not/exist"),
-        DataSettings(data="celeba"),
-        DataSettings(data="digits", size="4"),
-        DataSettings(data="digits", channels=2),  # type: ignore[arg-type]
-        DataSettings(data="digits", crop="middle"),  # type: ignore[arg-type]
-        DataSettings(data="digits:3"),
-        DataSettings(data="digits", classes=True),
-        DataSettings(data="digits", parts=("hair",)),
-        DataSettings(data="digits", background="white"),
-        DataSettings(data="toyfaces:20", classes=True),
-        DataSettings(data="."),
-        DataSettings(data=""),
+        {"data": "fashon-mnist"},
+        {"data": "folder:"},
+        {"data": "folder:/does/not/exist"},
+        {"data": "celeba"},
+        {"data": "digits", "size": "4"},
+        {"data": "digits", "channels": 2},
+        {"data": "digits", "crop": "middle"},
+        {"data": "digits:3"},
+        {"data": "digits", "classes": True},
+        {"data": "digits", "parts": ("hair",)},
+        {"data": "digits", "background": "white"},
+        {"data": "toyfaces:20", "classes": True},
+        {"data": "."},
+        {"data": ""},
     ],
 )
-def test_bad_settings_in_one_line(settings: DataSettings) -> None:
+def test_bad_settings_in_one_line(settings: dict[str, Any]) -> None:
     with pytest.raises(MorphospaceError) as caught:
-        prepare(settings)
+        prepare(DataSettings(**settings))
     one_line(caught.value)
 
 

@@ -37,10 +37,6 @@ def _source(settings: DataSettings, say: Say) -> Source:
 
 
 def _check_settings(settings: DataSettings) -> tuple[int, int] | None:
-    if settings.channels not in (None, 1, 3):
-        raise SettingError("channels", settings.channels, "must be 1 (grey) or 3 (colour), or left out")
-    if settings.crop not in ("center", "stretch", "pad"):
-        raise SettingError("crop", settings.crop, "must be center, stretch or pad")
     parse_background(settings.background)
     return parse_size(settings.size)
 
