@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from morphospace.tools.directions.attribute import AttributeWalk, Combined, attribute, combine, direction
     from morphospace.tools.directions.components import ComponentPlane, components, pca
     from morphospace.tools.directions.traverse import Traversal, traverse
-    from morphospace.tools.evaluate.evaluate import Evaluation, evaluate
+    from morphospace.tools.evaluate import Evaluation, evaluate
     from morphospace.tools.export.export import Exported, Networks, export, load_exported
     from morphospace.tools.judge import judge, pool_answers
     from morphospace.tools.map import latent_map
@@ -69,8 +69,8 @@ _HOMES = {
     "combine": "tools.directions.attribute",
     "diagnose": "tools.diagnose",
     "Diagnosis": "tools.diagnose",
-    "evaluate": "tools.evaluate.evaluate",
-    "Evaluation": "tools.evaluate.evaluate",
+    "evaluate": "tools.evaluate",
+    "Evaluation": "tools.evaluate",
     "compare": "tools.compare.compare",
     "Comparison": "tools.compare.comparison",
     "save_comparison": "tools.compare.page",

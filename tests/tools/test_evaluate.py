@@ -18,8 +18,7 @@ from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import RunError, SettingError
 from morphospace.evaluation import learned
-from morphospace.tools.evaluate import evaluate as evaluating
-from morphospace.tools.evaluate import evidence
+from morphospace.tools.evaluate import evidence, measure
 from morphospace.tools.evaluate.evidence import Evidence, chosen
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
 from tests.conftest import draw_blobs
@@ -171,9 +170,9 @@ def test_the_callers_own_features(runs: dict[str, ms.Run]) -> None:
         ({"features": "incepton"}, "did you mean 'inception'"),
         ({"features": "inception:nowhere.pth"}, "no such file"),
         ({"features": "pixels:3"}, "pixels takes nothing after it"),
-        ({"resize": "nearest"}, "must be 'legacy' or 'antialias'"),
+        ({"resize": "nearest"}, "must be one of legacy, antialias"),
         ({"n": 1}, "n = 1: must be from 2"),
-        ({"fake": "digits"}, "a run draws the fakes itself"),
+        ({"fake": "digits"}, "a run samples the fakes itself"),
         ({"real_split": "dev"}, "real_split = 'dev': digits has train, test"),
         ({"size": "16"}, "is the run's own"),
         ({"real": np.zeros((4, 9, 9, 1), np.uint8)}, "its images are 9x9x1, the others 8x8x1"),
@@ -199,7 +198,7 @@ def test_more_refusals(runs: dict[str, ms.Run], tmp_path: Path) -> None:
     broken = tmp_path / "evaluation.json"
     broken.write_text("[]")
     with pytest.raises(RunError, match="does not hold results"):
-        evaluating.read(broken)
+        measure.read(broken)
 
 
 def test_only_inception_is_called_fid(runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,9 +214,9 @@ def test_only_inception_is_called_fid(runs: dict[str, ms.Run], monkeypatch: pyte
 
 
 def test_a_metric_is_also_known_by_its_numbers() -> None:
-    assert evaluating.metrics_of(("precision", "fd", "recall")) == ("pr", "fd")
+    assert measure.metrics_of(("precision", "fd", "recall")) == ("pr", "fd")
     with pytest.raises(SettingError, match=r"metrics = 'precison': there is no such metric .*'precision'"):
-        evaluating.metrics_of(("precison",))
+        measure.metrics_of(("precison",))
 
 
 def test_modes_of_stacked_digits_are_counted_a_digit_a_channel(monkeypatch: pytest.MonkeyPatch) -> None:

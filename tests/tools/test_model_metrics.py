@@ -19,10 +19,10 @@ from morphospace.errors import SettingError
 from morphospace.evaluation.annealed import Annealing
 from morphospace.evaluation.results import Result
 from morphospace.runs import codes as sampling
-from morphospace.tools.evaluate import model_metrics
-from morphospace.tools.evaluate.evaluate import FILE, METRICS, evaluate, keep
+from morphospace.tools.evaluate import evaluate, model_metrics
 from morphospace.tools.evaluate.evidence import Evidence, chosen
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae
+from morphospace.tools.evaluate.measure import FILE, METRICS, keep
 from morphospace.tools.evaluate.model_metrics import MODEL_METRICS, coded
 from morphospace.tools.evaluate.set_metrics import SET_METRICS
 

@@ -39,7 +39,6 @@ VERBS = {
     "project": ("projecting:project", "Find the latent codes of pictures, and show each beside its decoded code."),
     "train-encoder": ("projecting:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
     "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
-    "evaluate": ("evaluating:evaluate", "Measure how close samples, or any images, are to real ones."),
     "compare": ("comparing:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
     "map": ("taking:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
     "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
@@ -55,6 +54,7 @@ TOOLS = {
         "directions.attribute:attribute_or_formula",
         "Move images along the direction of an attribute, or do sums with codes.",
     ),
+    "evaluate": ("evaluate:evaluate", "Measure how close samples, or any images, are to real ones."),
     "pca": ("directions.components:pca", "Show the plane of the two leading components, and how much each explains."),
     "traverse": (
         "directions.traverse:traverse",

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from morphospace.cli.drawing import Device
-from morphospace.cli.evaluating import Count, FeatureName
 from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_parent
 from morphospace.cli.talk import Answer, Spoken, Table
@@ -18,6 +17,14 @@ if TYPE_CHECKING:
     from morphospace import Comparison
 
 
+Count = Annotated[int | None, Parameter(help="How many of each; 10,000, or as many as there are, if left out.")]
+FeatureName = Annotated[
+    str,
+    Parameter(
+        help="What distances are taken in: classifier, autoencoder, pixels, inception or inception:PATH; a classifier "
+        "where the images have labels, else an autoencoder, if left out."
+    ),
+]
 METRICS_HELP = "Which numbers, as fd,pr,mse of `morpho evaluate`; those usual for each run if left out, or none."
 FILES = {"out": ".html", "csv": ".csv", "latex": ".tex"}
 

@@ -42,6 +42,7 @@ def lines_of(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     """Return the text of a docstring above its sections, and what its "Args:" section says of each argument."""
     text = inspect.cleandoc(function.__doc__ or "")
     head = re.split(r"^(?:Args|Returns|Raises|Yields):$", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    head = "\n\n".join(" ".join(paragraph.split()) for paragraph in head.split("\n\n"))
     section = re.search(r"^Args:\n((?:^[ ]{4}.*\n?|^\s*\n)+)", text, re.MULTILINE)
     entries = re.split(r"^ {4}(?=\w+:)", section[1] if section else "", flags=re.MULTILINE)[1:]
     return head, {name: " ".join(line.split()) for name, _, line in (entry.partition(":") for entry in entries)}
@@ -173,7 +174,8 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     first: list[inspect.Parameter] = []
     if declared.loads:
         optional = type(None) in _members(hints["run"])
-        hint: Any = Annotated[str | None if optional else str, Parameter(help="The run's folder.")]
+        about = Parameter(help=declared.help.get("run", "The run's folder."))
+        hint: Any = Annotated[str | None if optional else str, about]
         default = None if optional else inspect.Parameter.empty
         first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_ONLY, default=default, annotation=hint)]
     last = [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)] if declared.loads else []

@@ -15,7 +15,7 @@ from morphospace.runs.folder import RunFolder, find_runs
 from morphospace.tools.compare.comparison import Comparison, Member
 from morphospace.tools.compare.members import Looks, key_of, looks_of, member_of, run_of, settings_of
 from morphospace.tools.compare.numbers import Scores, over_seeds, scored, table_of
-from morphospace.tools.evaluate.evaluate import metrics_of
+from morphospace.tools.evaluate.measure import metrics_of
 
 MOST, MOST_RUNS = 12, 120
 

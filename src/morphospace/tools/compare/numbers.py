@@ -13,7 +13,7 @@ from morphospace.runs.run import Run
 from morphospace.tools.compare.comparison import Cell, Measure, Member, Table
 from morphospace.tools.compare.curves import meaning
 from morphospace.tools.compare.members import because
-from morphospace.tools.evaluate.evaluate import evaluate
+from morphospace.tools.evaluate import evaluate
 from morphospace.tools.sweep.table import row_of
 
 NOT_SHARED = ("interval", "seed", "checkpoint")

@@ -30,9 +30,9 @@ from morphospace.runs.checkpoints import pointed
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.report import write_report
 from morphospace.runs.run import Run, load
-from morphospace.tools.evaluate.evaluate import FILE, keep, metrics_of
 from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
 from morphospace.tools.evaluate.extractors import kind_of
+from morphospace.tools.evaluate.measure import FILE, keep, metrics_of
 from morphospace.tools.evaluate.metric import METRICS, measured, numbers
 from morphospace.tools.evaluate.set_metrics import SET_METRICS
 from morphospace.training.engine import Engine

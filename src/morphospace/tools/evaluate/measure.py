@@ -1,16 +1,14 @@
-"""Judging a run, or any two sets of images, by named metrics; each number with its conditions."""
+"""The work of `evaluate`: choose the two sets of images, measure, and keep the numbers in a run's folder."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from morphospace.data.cache import locked
 from morphospace.data.pack import Pack, in_memory_pack
@@ -22,6 +20,7 @@ from morphospace.files import write_text
 from morphospace.plugins import BRING_IT
 from morphospace.runs.codes import judged_rows
 from morphospace.runs.run import Run, loaded
+from morphospace.tools.evaluate import Evaluation
 from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
 from morphospace.tools.evaluate.metric import METRICS, measured, numbers
 from morphospace.tools.evaluate.model_metrics import MODEL_METRICS
@@ -30,31 +29,11 @@ from morphospace.training.precision import choose_device
 
 FILE = "evaluation.json"
 USUAL_N = 10_000
-MOST = 100_000
 
 for built_in, metric in {**SET_METRICS, **MODEL_METRICS}.items():
     METRICS.register(built_in, metric, __name__)
 
 Images = str | Pack | np.ndarray
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What was measured.
-
-    Attributes:
-        results: The numbers.
-        path: The file that they were written to; None where there is no run.
-        real: Which real images, in words.
-        fake: Which fakes, in words.
-        left_out: Usual metrics that could not be measured here, and why.
-    """
-
-    results: tuple[Result, ...]
-    path: Path | None
-    real: str
-    fake: str
-    left_out: Mapping[str, str]
 
 
 def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
@@ -70,77 +49,37 @@ def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name if name in METRICS else numbers()[name][0] for name in names))
 
 
-def evaluate(
-    run: Run | str | Path | None = None,
+def evaluated(
+    run: Run | str | Path | None,
+    real: Images | None,
+    fake: Images | None,
+    metrics: Sequence[str],
     *,
-    real: Images | None = None,
-    fake: Images | None = None,
-    metrics: Sequence[str] = (),
-    n: int | None = None,
-    seed: int = 0,
-    features: str | nn.Module = "",
-    resize: str = "legacy",
-    prior: str = "model",
-    real_split: str = "",
-    fake_split: str = "",
-    size: str | None = None,
-    device: str = "auto",
-    say: Callable[[str], None] = lambda line: None,
+    n: int | None,
+    size: str | None,
+    splits: tuple[str, str],
+    device: str,
+    say: Callable[[str], None],
+    **how: Any,
 ) -> Evaluation:
-    """Judge a run's samples, or any set of images, against real ones.
-
-    The real images are the test split where there is one, else the images held out of training, else the training
-    images; the results say which. What a run scored is kept in its `evaluation.json`, each number replaced by a later
-    one of the same name and conditions.
-
-    Args:
-        run: A loaded run or its folder; leave it out to compare two sets.
-        real: A source, a pack or uint8 images (N, H, W, C), in place of the run's own data.
-        fake: The same, in place of what a run draws; brought to the size of the real ones.
-        metrics: Names of `METRICS`, or of one of their numbers; those usual for what there is when empty.
-        n: How many fakes, and at most how many real images; 10,000 or as many as there are when None.
-        seed: Which samples, and the seed of every resampling.
-        features: `classifier`, `autoencoder`, `pixels`, `inception`, `inception:PATH`, or a network of your own that
-            maps float32 images (B, C, H, W) in [0, 1] to (B, D). A classifier trained on the real data where they have
-            labels, else an autoencoder, when empty.
-        resize: How the Inception network's images are resized: `legacy` or `antialias`.
-        prior: Which prior the run is sampled from, as for `sample`.
-        real_split: Which split of the real images.
-        fake_split: Which split of the fake images.
-        size: Height and width that both sets are brought to, as `64` or `64x48`.
-        device: Where features are computed.
-        say: Takes one line at a time for the user.
-
-    Raises:
-        SettingError: A setting that breaks a rule, or a metric that cannot be measured here; before any work is done.
-    """
-    require(n is None or 2 <= n <= MOST, "n", n, f"must be from 2 to {MOST:,}")
-    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    metrics = metrics_of(metrics)
-    if run is None and (real is None or fake is None):
-        raise SettingError("run = None", rule="give a run, or two sets of images as real= and fake=")
+    """Measure; `evaluate` says what. `how` are further fields of `Evidence`."""
     found = None if run is None else loaded(run)
     if found is not None:
         _check_can_keep(found.path / FILE)
-    if found is not None and fake is not None:
-        raise SettingError(
-            f"fake = {fake!r:.40}", rule="a run draws the fakes itself", way_out="leave it or the run out"
-        )
-    known = _real_side(found, real, real_split, size, n)
-    other = None if fake is None else _side(_pack(fake, "fake", known.pack.shape), fake_split, n, "fake_split")
+    known = _real_side(found, real, splits[0], size, n)
+    other = None if fake is None else _side(_pack(fake, "fake", known.pack.shape), splits[1], n, "fake_split")
     count = (n or min(USUAL_N, len(known.rows))) if other is None else len(other.rows)
     _check_shapes(found, known, other)
-    compute = str(choose_device(device))
-    evidence = Evidence(known, other, found, count, seed, features, resize, prior, compute, say)
-    wanted, left_out = _wanted(evidence, metrics)
+    evidence = Evidence(known, other, found, count, device=str(choose_device(device)), say=say, **how)
+    wanted, left_out = _wanted(evidence, metrics_of(metrics))
     results: list[Result] = []
     for name in wanted:
         say(f"measuring {METRICS[name].about}")
         results += measured(name, evidence)
     path = None if found is None else keep(found.path / FILE, results)
     words = f"{known.pack.name} {known.name}, {len(known.rows):,} images"
-    drawn = f"samples at {found.images:,} images" if found else f"{other.pack.name} {other.name}" if other else ""
-    return Evaluation(tuple(results), path, words, f"{drawn}, {count:,} images", left_out)
+    fakes = f"samples at {found.images:,} images" if found else f"{other.pack.name} {other.name}" if other else ""
+    return Evaluation(tuple(results), path, words, f"{fakes}, {count:,} images", left_out)
 
 
 def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict[str, str]]:
