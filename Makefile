@@ -16,6 +16,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check src tests bench
 	$(BIN)/ruff format --check src tests bench
 	$(BIN)/mypy
+	$(BIN)/python -m bench sizes
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench

@@ -25,6 +25,7 @@ COMMANDS: dict[str, str] = {
     "studio-server": "bench.studio_server",
     "gradio": "bench.gradio",
     "tables": "bench.tables",
+    "sizes": "bench.sizes",
 }
 
 
