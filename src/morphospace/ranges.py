@@ -70,6 +70,12 @@ class Range:
         high = f", {'below' if self.without_high else 'at most'} {written(self.high)}"
         return low if self.high == math.inf else low + high
 
+    def holds(self, number: float) -> bool:
+        """Return whether a number is in the range."""
+        above = number > self.low if self.without_low else number >= self.low
+        below = number < self.high if self.without_high else number <= self.high
+        return above and below and math.isfinite(number)
+
     def check(self, name: str, value: Any) -> None:
         """Check a value.
 
@@ -78,9 +84,7 @@ class Range:
         """
         if not issubclass(type(value), Real) or isinstance(value, bool):
             raise SettingError(name, value, "must be a number")
-        above = value > self.low if self.without_low else value >= self.low
-        below = value < self.high if self.without_high else value <= self.high
-        if not (above and below and math.isfinite(value)):
+        if not self.holds(value):
             raise SettingError(name, value, self.rule, self.way_out)
 
 

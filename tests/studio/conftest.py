@@ -15,10 +15,10 @@ import uvicorn
 import morphospace as ms
 from morphospace.cli.studio import bind
 from morphospace.studio import requests as ask
+from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.security import Gate
 from morphospace.studio.server import configured, make_app
 from morphospace.studio.session import Reply, Session
-from morphospace.studio.shelf import Shelf
 
 Asked = Callable[..., Reply]
 QUICK: dict[str, Any] = {"images": 640, "batch_size": 32, "report_images": 320, "checkpoint_images": 640, "lr": 5e-3}
@@ -41,13 +41,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def session(tiny: dict[str, Path]) -> Session:
     """A session with these runs: r0 the VAE, r1 the GAN, r2 the conditional one."""
-    return Session(Shelf(list(tiny.values())))
+    return Session(LoadedRuns(list(tiny.values())))
 
 
 @contextmanager
 def served(folders: list[Path], host: str = "127.0.0.1") -> Iterator[tuple[str, Session]]:
     """Serve runs on a real port, as `morpho studio` does; the address and the session."""
-    session = Session(Shelf(folders))
+    session = Session(LoadedRuns(folders))
     bound = bind(host, 0)
     port = bound.getsockname()[1]
     server = uvicorn.Server(configured(make_app(session, Gate.of(host, port))))

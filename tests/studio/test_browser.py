@@ -57,7 +57,7 @@ phone = {"viewport": {"width": 380, "height": 800}, "has_touch": True, "is_mobil
 
 def drawn_by(session: Session, run: str, code: list[float], **told: Any) -> np.ndarray:
     """Return what a run decodes a code to, as a canvas shows it."""
-    space = session.shelf.space(f"r{RUNS.index(run)}")
+    space = session.runs.space(f"r{RUNS.index(run)}")
     condition = space.condition(ask.Condition(**told)) if told else space.condition(None)
     image = ms.Decoder(space.run).frames(torch.tensor([code]), condition)[0]
     return np.broadcast_to(image, (*image.shape[:2], 3))
@@ -93,7 +93,7 @@ def test_the_image_under_the_pointer_follows_it(visit: Visitor, studio: tuple[st
     assert (seen[0] != seen[2]).any()
     shown = visit.still(SIDE)
     pixels, facts = saved_facts(visit)
-    space = studio[1].shelf.space("r0")
+    space = studio[1].runs.space("r0")
     assert torch.allclose(space.at_points((tuple(facts["point"]),))[0], torch.tensor(facts["code"]), atol=1e-5)
     assert np.array_equal(pixels, shown)
     assert same(shown, drawn_by(studio[1], "vae", facts["code"]))
@@ -153,7 +153,7 @@ def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
         return np.stack([np.cos(angles), np.sin(angles)], 1) * np.sqrt(1 + np.arange(len(points)))[:, None]
 
     with served([tiny["vae"]]) as (address, session):
-        space = session.shelf.space("r0")
+        space = session.runs.space("r0")
         known = space.gathered()
         monkeypatch.setattr("morphospace.studio.space.placed", on_a_circle)
         monkeypatch.setattr("morphospace.studio.space.check_by", lambda by: None)
@@ -187,7 +187,7 @@ def test_a_digit_chooses_a_slider_and_arrows_move_it(visit: Visitor, studio: tup
     shown, link = visit.still(SIDE), visit.hash()
     assert link["moves"] == "component:1:1.2"
     pixels, facts = saved_facts(visit)
-    space = studio[1].shelf.space("r0")
+    space = studio[1].runs.space("r0")
     wanted = space.moved(space.start(), [("component", 1, 1.2)])
     assert torch.allclose(wanted, torch.tensor(facts["code"]), atol=1e-5)
     assert np.array_equal(pixels, shown) and same(shown, drawn_by(studio[1], "vae", facts["code"]))
@@ -213,7 +213,7 @@ def test_attributes_are_ticked(browser: Any, tmp_path: Path) -> None:
         visit.settle()
         visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
         ticked, (_, facts) = visit.still(SIDE), saved_facts(visit)
-        space = session.shelf.space("r0")
+        space = session.runs.space("r0")
         for told_, shown in ((((names[1].strip(), 1.0),), ticked), ((), plain)):
             condition = space.condition(ask.Condition(attributes=told_))
             image = ms.Decoder(space.run).frames(torch.tensor([facts["code"]]), condition)[0]
@@ -349,7 +349,7 @@ DROP = """async ([selector, text]) => {
 def test_a_dropped_picture_is_found(visit: Visitor, studio: tuple[str, Session], tmp_path: Path, run: str) -> None:
     import base64
 
-    space = studio[1].shelf.space(f"r{RUNS.index(run)}")
+    space = studio[1].runs.space(f"r{RUNS.index(run)}")
     face = np.asarray(space.run.pack.split("train").images[5])
     file = tmp_path / "face.png"
     Image.fromarray(face[..., 0] if face.shape[2] == 1 else face).save(file)

@@ -66,9 +66,9 @@ def test_the_package_brings_the_faces(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(file.read_bytes()) <= faces.MOST_BYTES
     monkeypatch.setenv("MORPHOSPACE_CACHE", str(tmp_path))
     monkeypatch.setattr(faces, "DATA", "toyfaces:300:1")
-    shelf = faces.embedded()
-    made = ms.reconstruct(shelf.space("r0").run, 20)
+    runs = faces.embedded()
+    made = ms.reconstruct(runs.space("r0").run, 20)
     middle = made.originals.astype(float).mean(0) / 255
     blind = ((made.originals / 255 - middle) ** 2).mean()
     assert made.mse < blind / 3  # it has learned faces, not their mean
-    assert np.std(ms.sample(shelf.space("r0").run, 8).astype(float), axis=0).mean() > 10
+    assert np.std(ms.sample(runs.space("r0").run, 8).astype(float), axis=0).mean() > 10

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 import morphospace as ms
 from morphospace.studio import requests as ask
 from morphospace.studio import server as servers
-from morphospace.studio.lanes import packed
+from morphospace.studio.queues import packed
 from morphospace.studio.security import Gate
 from morphospace.studio.server import make_app
 from morphospace.studio.session import Block, Reply, Session
@@ -58,7 +58,7 @@ def live(tiny: dict[str, Path]) -> Iterator[tuple[str, Session]]:
     """A real server on a real port."""
     with served(list(tiny.values())) as (address, session):
         for run in ("r0", "r1", "r2"):
-            session.shelf.space(run)
+            session.runs.space(run)
         yield address, session
 
 
@@ -182,7 +182,7 @@ def test_a_slow_answer_never_overtakes_a_newer_quick_one(
 def test_a_question_that_takes_too_long_is_told_so(live: tuple[str, Session], monkeypatch: pytest.MonkeyPatch) -> None:
     address, session = live
     gate, real = threading.Event(), session.answer
-    monkeypatch.setattr("morphospace.studio.lanes.FAST_SECONDS", 0.05)
+    monkeypatch.setattr("morphospace.studio.queues.FAST_SECONDS", 0.05)
     monkeypatch.setattr(session, "answer", lambda request: real(request) if gate.wait(30) else Reply({}))
     with dial(address) as socket:
         assert told(socket, kind="decode", run="r1", seeds=[1], id=1)["reason"] == "limit"

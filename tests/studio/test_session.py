@@ -19,7 +19,7 @@ from morphospace.data.batches import held_out
 from morphospace.errors import DataError, SettingError
 from morphospace.studio import requests as ask
 from morphospace.studio import session as sessions
-from morphospace.studio.lanes import packed
+from morphospace.studio.queues import packed
 from morphospace.studio.session import Session
 from morphospace.studio.space import Space
 from tests.studio.conftest import Asked
@@ -53,9 +53,9 @@ def test_runs_and_what_they_can_do(asked: Asked) -> None:
 
 def test_a_broken_run_does_not_hide_the_others(tiny: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("[nonsense")
-    from morphospace.studio.shelf import Shelf
+    from morphospace.studio.loaded_runs import LoadedRuns
 
-    facts = Session(Shelf([tmp_path, tiny["vae"]])).answer(ask.Runs()).facts
+    facts = Session(LoadedRuns([tmp_path, tiny["vae"]])).answer(ask.Runs()).facts
     assert [run["id"] for run in facts["runs"]] == ["r1"] and "run.toml is broken" in facts["broken"][0]
 
 
@@ -191,7 +191,7 @@ def test_a_film_is_a_gif_that_goes_forth_and_back(asked: Asked) -> None:
 
 def test_sliders_move_along_their_directions(asked: Asked, refused: Refused, session: Session) -> None:
     facts = {f"{by}s": asked("sliders", run="r0", by=by).facts["rows"] for by in ("component", "dim", "direction")}
-    space = session.shelf.space("r0")
+    space = session.runs.space("r0")
     base = space.start().numpy().astype(float)
     codes = space.gathered().codes.double().numpy()
     assert np.allclose(base, codes.mean(0), atol=1e-5)
@@ -325,15 +325,15 @@ def test_what_nobody_thought_of_is_an_answer_too(session: Session, monkeypatch: 
     def broken(key: str) -> None:
         raise KeyError("/home/secret")
 
-    monkeypatch.setattr(session.shelf, "space", broken)
+    monkeypatch.setattr(session.runs, "space", broken)
     reply = session.answer(ask.Describe("r0"))
     assert reply.facts["reason"] == "internal" and "secret" not in str(reply.facts)
 
 
 def test_quick_is_what_needs_nothing_made_first(tiny: dict[str, Path]) -> None:
-    from morphospace.studio.shelf import Shelf
+    from morphospace.studio.loaded_runs import LoadedRuns
 
-    session = Session(Shelf(list(tiny.values())))
+    session = Session(LoadedRuns(list(tiny.values())))
 
     def quick(**message: Any) -> bool:
         return session.quick(ask.parse(message))
@@ -349,7 +349,7 @@ def test_quick_is_what_needs_nothing_made_first(tiny: dict[str, Path]) -> None:
     for by in ("component", "dim"):
         session.answer(ask.parse({"kind": "sliders", "run": "r0", "by": by}))
     assert quick(**draw, moves=move) and quick(kind="encode", run="r0", image=1)
-    session.shelf.space("r0").decoder.flop = 10**10
+    session.runs.space("r0").decoder.flop = 10**10
     assert quick(**draw, seeds=[1]) and not quick(**draw, seeds=[1] * 9)
     assert not quick(kind="walk", run="r0", ends=[[0.0] * 8] * 2, hows=["linear"])
     for kind in ("runs", "map", "project", "diagnosis", "card", "film"):

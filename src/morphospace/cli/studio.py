@@ -43,13 +43,13 @@ def studio(
     import uvicorn
 
     from morphospace.studio.faces import embedded
+    from morphospace.studio.loaded_runs import LoadedRuns, run_folders
     from morphospace.studio.requests import Describe
     from morphospace.studio.security import Gate, is_loopback
     from morphospace.studio.server import WORKERS, at_work, configured, make_app
     from morphospace.studio.session import Session
-    from morphospace.studio.shelf import Shelf, run_folders
 
-    session = Session(Shelf(run_folders(runs)) if runs else embedded())
+    session = Session(LoadedRuns(run_folders(runs)) if runs else embedded())
     gate = Gate.of(host, port)
     shown = shown_host(bound.getsockname()[0], host)
     address = f"http://{shown}:{port}/" + (f"?token={gate.token}" if gate.token else "")

@@ -1,4 +1,4 @@
-"""What the studio opens with when it is given no run: a small VAE of drawn faces, whose weights are in the package."""
+"""The run that the studio opens without arguments: a small VAE of drawn faces, whose weights are in the package."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from morphospace.data.cache import cache_folder
 from morphospace.data.prepare import prepare
 from morphospace.errors import RunError, require
 from morphospace.files import atomic
+from morphospace.runs.checkpoints import save_checkpoint
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import load
-from morphospace.studio.shelf import Shelf
+from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.training.events import State
 
 RECIPE = "studio-faces-vae"
 FILE = "faces.safetensors"
 MOST_BYTES = 2_000_000
-# Faces that training never saw: of another seed.
+# Faces that training never saw: they are drawn with another seed.
 DATA = "toyfaces:3000:1"
 
 
-def embedded() -> Shelf:
-    """Return a shelf with the one run that the package brings, laid out in the cache where it is not there yet."""
-    return Shelf([laid_out(packaged())])
+def embedded() -> LoadedRuns:
+    """Return the one run that the package brings; its folder is made in the cache if it is not there yet."""
+    return LoadedRuns([laid_out(packaged())])
 
 
 def packaged() -> bytes:
-    """Return the package's weights, half precision.
+    """Return the weights in the package, in half precision.
 
     Raises:
-        RunError: The package was built without them.
+        RunError: If the package was built without them.
     """
     file = files("morphospace.studio").joinpath(FILE)
     if not file.is_file():
@@ -48,7 +49,7 @@ def packaged() -> bytes:
 
 
 def laid_out(weights: bytes) -> Path:
-    """Return a run folder with these weights in the cache, where any tool can use it; made where it is not there."""
+    """Return a run folder with these weights in the cache, where any tool can use it; made if it is not there yet."""
     folder = cache_folder() / "studio" / f"drawn-faces-{hashlib.blake2b(weights, digest_size=6).hexdigest()}"
     if (folder / "run.toml").is_file():
         return folder
@@ -61,31 +62,26 @@ def laid_out(weights: bytes) -> Path:
     images = int(header["__metadata__"]["images"])
     facts = {"data": pack.name, "data_hash": pack.hash, "data_given": False, "shape": list(pack.shape), "custom": []}
     facts |= {"labels": list(pack.label_names), "attributes": list(pack.attribute_names)}
-    making = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(making, ignore_errors=True)
-    RunFolder.create(making, configuration, facts)
-    keep_checkpoint(making, State({"model": dict(model.networks.state_dict())}, {"step": 0, "images": images}))
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    RunFolder.create(partial, configuration, facts)
+    state = State({"model": dict(model.networks.state_dict())}, {"step": 0, "images": images})
+    save_checkpoint(partial / "checkpoints", state, best=False, keep=1)
     shutil.rmtree(folder, ignore_errors=True)
-    making.rename(folder)
+    partial.rename(folder)
     return folder
 
 
-def keep_checkpoint(folder: Path, state: State) -> None:
-    """Write a checkpoint of weights alone."""
-    from morphospace.runs.checkpoints import save_checkpoint
-
-    save_checkpoint(folder / "checkpoints", state, best=False, keep=1)
-
-
 def pack_weights(run: str | Path, out: str | Path) -> dict[str, float | int]:
-    """Write a trained run's weights in half precision, after checking that they still draw the same.
+    """Write a trained run's weights in half precision, after checking that they still decode to the same images.
 
     Args:
         run: A run of the recipe.
         out: The file.
 
     Raises:
-        RunError: The run is of another recipe, too large, or drawn otherwise in half precision.
+        RunError: If the weights are too large, or decode to other images in half precision.
+        SettingError: If the run is of another recipe.
     """
     trained = load(run)
     wanted = resolve(recipe=RECIPE)

@@ -1,69 +1,96 @@
-"""What a page may ask: plain dataclasses, read from JSON and checked before anything is computed."""
+"""The questions of the page: dataclasses whose types say what each value may be, read from JSON by those types."""
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from morphospace.errors import SettingError, nearest, require
-from morphospace.studio.reading import MOST_DIMS, TEXT, Reader, number, shown
+from morphospace.ranges import Between, Range, Seed, types_of
 
-MOST_CODES = 256
-MOST_STEPS = 240
-MOST_ENDS = 8
-MOST_RUNS = 4
-MOST_WALKED = 1080  # images of a walk, over all its legs and kinds of path
-MOST_MOVES = 64
-HOWS = ("linear", "slerp", "rotate")
-MOVED_BY = ("component", "dim", "direction")
+LONGEST_TEXT = 400
+MOST_DIMS = 65_536
+MOST_IMAGES_OF_A_WALK = 1080  # over all its legs and kinds of path
+LARGEST = 1e3  # of a number in a code: far outside of any prior, and still finite after a network
+
+
+@dataclass(frozen=True)
+class Items:
+    """How many items a list holds.
+
+    Attributes:
+        least: The fewest.
+        most: The most.
+        what: What the items are, for the error.
+    """
+
+    least: int
+    most: int
+    what: str
+
+
+Number = Annotated[float, Between(-LARGEST, LARGEST)]
+Code = Annotated[tuple[Number, ...], Items(1, MOST_DIMS, "numbers")]
+Codes = Annotated[tuple[Code, ...], Items(1, 256, "codes")]
+Kind = Literal["component", "dim", "direction"]
+How = Literal["linear", "slerp", "rotate"]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What a conditional model is told: a class, or attributes."""
+    """The condition of a conditional model: a class, or attributes."""
 
     label: int | str | None = None
     attributes: tuple[tuple[str, float], ...] | None = None
 
     @classmethod
-    def read(cls, reader: Reader) -> Condition | None:
-        """Read `condition`; None where there is none."""
-        if not reader.has("condition"):
-            return None
-        value: Any = reader.message["condition"]
-        require(isinstance(value, dict) and len(value) == 1, "condition", shown(value), "must be one object")
-        inner = Reader(value)
+    def read(cls, name: str, value: Any) -> Condition:
+        """Read `{"label": 3}` or `{"attributes": {"Smiling": 1}}`."""
+        require(isinstance(value, dict) and len(value) == 1, name, shown(value), "must be one object")
         if "label" in value:
-            label = value["label"]
-            return cls(label=label if isinstance(label, int) and not isinstance(label, bool) else inner.text("label"))
-        told = value.get("attributes")
-        require(
-            isinstance(told, dict) and len(told) <= TEXT, "condition", shown(value), "must hold label or attributes"
-        )
-        return cls(attributes=tuple((str(name), number(str(name), one)) for name, one in told.items()))
+            return cls(label=reader_of(int | str)("label", value["label"]))
+        asked = value.get("attributes")
+        good = isinstance(asked, dict) and len(asked) <= LONGEST_TEXT
+        require(good, name, shown(value), "must hold label or attributes")
+        return cls(attributes=tuple((str(key), reader_of(Number)(str(key), one)) for key, one in asked.items()))
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Which runs there are."""
+class Move:
+    """One slider's position: which, and how far."""
+
+    kind: str
+    name: str | int
+    value: float
 
     @classmethod
-    def read(cls, reader: Reader) -> Runs:
-        """Nothing to read."""
-        return cls()
+    def read(cls, name: str, value: Any) -> Move:
+        """Read `["direction", "Smiling", 1.5]`, `["component", 0, -2]` or `["dim", 5, 0.5]`."""
+        rule = 'must be ["direction", NAME, VALUE], ["component", NUMBER, VALUE] or ["dim", NUMBER, VALUE]'
+        require(isinstance(value, list) and len(value) == 3, name, shown(value), rule)
+        kind, which, far = value
+        good = isinstance(which, str) if kind == "direction" else is_whole(which) and 0 <= which < MOST_DIMS
+        require(kind in get_args(Kind) and good, name, shown(value), rule)
+        return cls(kind, which, reader_of(Number)(name, far))
+
+
+class Request:
+    """A question of the page."""
 
 
 @dataclass(frozen=True)
-class Describe:
-    """What one run is and can do, and its settings."""
+class Runs(Request):
+    """List the runs."""
+
+
+@dataclass(frozen=True)
+class Describe(Request):
+    """Describe one run: what it is and can do, and its settings."""
 
     run: str
-
-    @classmethod
-    def read(cls, reader: Reader) -> Describe:
-        """Read the run."""
-        return cls(reader.text("run"))
 
 
 @dataclass(frozen=True)
@@ -82,275 +109,247 @@ class Diagnosis(Describe):
 
 
 @dataclass(frozen=True)
-class Sliders:
+class Sliders(Request):
     """The directions of one kind that a run's codes can be moved along; each kind has a cost of its own."""
 
     run: str
-    by: str
-
-    @classmethod
-    def read(cls, reader: Reader) -> Sliders:
-        """Read the run and the kind."""
-        return cls(reader.text("run"), reader.text("by", "component", MOVED_BY))
+    by: Kind = "component"
 
 
 @dataclass(frozen=True)
-class Move:
-    """One slider's position: which, and how far."""
-
-    kind: str
-    name: str | int
-    value: float
-
-    @classmethod
-    def of(cls, value: Any) -> Move:
-        """Read `["direction", "Smiling", 1.5]`, `["component", 0, -2]` or `["dim", 5, 0.5]`."""
-        rule = 'must be ["direction", NAME, VALUE], ["component", NUMBER, VALUE] or ["dim", NUMBER, VALUE]'
-        require(isinstance(value, list) and len(value) == 3, "moves", shown(value), rule)
-        kind, name, far = value
-        whole = isinstance(name, int) and not isinstance(name, bool)
-        good = isinstance(name, str) if kind == "direction" else whole and 0 <= name < MOST_DIMS
-        require(kind in MOVED_BY and good, "moves", shown(value), rule)
-        return cls(kind, name, number("moves", far))
-
-
-@dataclass(frozen=True)
-class Decode:
-    """Images of codes: the codes themselves, seeds, points of the map, or a code moved along sliders."""
+class Decode(Request):
+    """Decode codes: the codes themselves, seeds, points of the map, or a code moved along sliders."""
 
     run: str
-    codes: tuple[tuple[float, ...], ...] = ()
-    seeds: tuple[int, ...] = ()
-    points: tuple[tuple[float, ...], ...] = ()
-    base: tuple[float, ...] | None = None
-    moves: tuple[Move, ...] = ()
-    moved: bool = False
+    codes: Codes | None = None
+    seeds: Annotated[tuple[Seed, ...], Items(1, 256, "whole numbers")] | None = None
+    points: Codes | None = None
+    base: Code | None = None
+    moves: Annotated[tuple[Move, ...], Items(0, 64, "moves")] | None = None
     condition: Condition | None = None
 
-    @classmethod
-    def read(cls, reader: Reader) -> Decode:
-        """Read exactly one of the four ways to say which codes."""
-        ways = [way for way in ("codes", "seeds", "points", "moves") if reader.has(way)]
+    def __post_init__(self) -> None:
+        ways = [way for way in ("codes", "seeds", "points", "moves") if getattr(self, way) is not None]
         require(len(ways) == 1, "decode", ", ".join(ways) or "nothing", "give one of codes, seeds, points or moves")
-        points = reader.codes("points", MOST_CODES) if "points" in ways else ()
-        require(all(len(point) == 2 for point in points), "points", len(points), "must be pairs of numbers")
-        return cls(
-            run=reader.text("run"),
-            codes=reader.codes("codes", MOST_CODES) if "codes" in ways else (),
-            seeds=reader.wholes("seeds", MOST_CODES) if "seeds" in ways else (),
-            points=points,
-            base=reader.code("base") if reader.has("base") else None,
-            moves=tuple(Move.of(one) for one in reader.items("moves", MOST_MOVES, 0)) if "moves" in ways else (),
-            moved="moves" in ways,
-            condition=Condition.read(reader),
-        )
+        pairs = all(len(point) == 2 for point in self.points or ())
+        require(pairs, "points", len(self.points or ()), "must be pairs of numbers")
 
 
 @dataclass(frozen=True)
-class Encode:
-    """The code of an image: one of the data, or a picture that was sent."""
+class Encode(Request):
+    """Encode an image: one of the data (`12`, `train:12`), or a picture that was sent."""
 
     run: str
-    image: str = ""
+    image: int | str = ""
     picture: str = ""
     condition: Condition | None = None
 
-    @classmethod
-    def read(cls, reader: Reader) -> Encode:
-        """Read `image` (a number, or train:NUMBER) or `picture`."""
-        image, picture = read_source(reader)
-        return cls(reader.text("run"), image, picture, Condition.read(reader))
-
-
-def read_source(reader: Reader) -> tuple[str, str]:
-    """Return the image, or the picture, that a request names."""
-    if reader.has("picture"):
-        return "", reader.text("picture")
-    value = reader.message.get("image")
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else reader.text("image")
-    number_ = text.removeprefix("train:")
-    # Never a path: what a page names is a number among the run's own images.
-    good = number_.isascii() and number_.isdecimal() and len(number_) <= 12
-    require(good, "image", shown(text), "must be the number of an image, or train:NUMBER")
-    return text, ""
+    def __post_init__(self) -> None:
+        check_image(self.image, needed=not self.picture)
 
 
 @dataclass(frozen=True)
-class MapOf:
-    """A map of the data's codes in two dimensions."""
+class Map(Request):
+    """Map the data's codes in two dimensions."""
 
     run: str
-    count: int = 1000
-    by: str = "pca"
-
-    @classmethod
-    def read(cls, reader: Reader) -> MapOf:
-        """Read how many images, and which way."""
-        return cls(reader.text("run"), reader.whole("count", 3, 3000, 1000), reader.text("by", "pca", ("pca", "umap")))
+    count: Annotated[int, Between(3, 3000)] = 1000
+    by: Literal["pca", "umap"] = "pca"
 
 
 @dataclass(frozen=True)
-class Neighbours:
-    """The images nearest to a code: in codes, or in pixels among the training images."""
+class Neighbours(Request):
+    """Find the images nearest to a code: by their codes, or among the training images by their pixels."""
 
     run: str
-    code: tuple[float, ...]
-    count: int = 8
-    among: str = "codes"
+    code: Code
+    count: Annotated[int, Between(1, 32)] = 8
+    among: Literal["codes", "train"] = "codes"
     condition: Condition | None = None
 
-    @classmethod
-    def read(cls, reader: Reader) -> Neighbours:
-        """Read the code and where to look."""
-        among = reader.text("among", "codes", ("codes", "train"))
-        return cls(
-            reader.text("run"), reader.code("code"), reader.whole("count", 1, 32, 8), among, Condition.read(reader)
-        )
-
 
 @dataclass(frozen=True)
-class Walk:
-    """What lies between several codes, one after the other, on each kind of path."""
+class Walk(Request):
+    """Walk between several codes, one after the other, on each kind of path."""
 
     run: str
-    ends: tuple[tuple[float, ...], ...]
-    hows: tuple[str, ...]
-    steps: int = 24
+    ends: Annotated[Codes, Items(2, 8, "codes")]
+    hows: Annotated[tuple[How, ...], Items(1, 3, "kinds of path")]
+    steps: Annotated[int, Between(2, 240)] = 24
     condition: Condition | None = None
 
-    @classmethod
-    def read(cls, reader: Reader) -> Walk:
-        """Read the ends and the paths."""
-        hows = reader.items("hows", len(HOWS))
-        for how in hows:
-            require(isinstance(how, str) and how in HOWS, "hows", shown(how), f"must be of {', '.join(HOWS)}")
-        ends = reader.codes("ends", MOST_ENDS, 2)
-        steps = reader.whole("steps", 2, MOST_STEPS, 24)
-        drawn = len(hows) * (len(ends) - 1) * steps
-        require(drawn <= MOST_WALKED, "steps", steps, f"that makes {drawn} images, and {MOST_WALKED} are the most")
-        return cls(reader.text("run"), ends, tuple(hows), steps, Condition.read(reader))
+    def __post_init__(self) -> None:
+        count, most = len(self.hows) * (len(self.ends) - 1) * self.steps, MOST_IMAGES_OF_A_WALK
+        require(count <= most, "steps", self.steps, f"that makes {count} images, and {most} are the most")
 
 
 @dataclass(frozen=True)
-class Film:
-    """A walk as a GIF, forth and back."""
+class Film(Walk):
+    """Make a walk into a GIF that goes there and back."""
 
-    walk: Walk
-    fps: int = 25
+    fps: Annotated[int, Between(1, 50)] = 25
 
-    @property
-    def run(self) -> str:
-        """The run."""
-        return self.walk.run
-
-    @classmethod
-    def read(cls, reader: Reader) -> Film:
-        """Read the walk, of one kind of path, and its pace."""
-        walk = Walk.read(reader)
-        require(len(walk.hows) == 1, "hows", len(walk.hows), "a film shows one kind of path")
-        return cls(walk, reader.whole("fps", 1, 50, 25))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.hows) == 1, "hows", len(self.hows), "a film shows one kind of path")
 
 
 @dataclass(frozen=True)
-class Project:
-    """A picture that was sent, found in the space: by the encoder, or by optimisation."""
+class Project(Request):
+    """Find a picture that was sent in the latent space: by the encoder, or by optimisation."""
 
     run: str
     picture: str
-    refine: int | None = None
+    refine: Annotated[int, Between(0, 500)] | None = None
     condition: Condition | None = None
-
-    @classmethod
-    def read(cls, reader: Reader) -> Project:
-        """Read the picture and how long to search."""
-        refine = reader.whole("refine", 0, 500) if reader.has("refine") else None
-        return cls(reader.text("run"), reader.text("picture"), refine, Condition.read(reader))
 
 
 @dataclass(frozen=True)
-class Compare:
-    """The same code, image or picture in several runs."""
+class Compare(Request):
+    """Show the same code, image or picture in several runs."""
 
-    runs: tuple[str, ...]
-    seed: int | None = None
-    image: str = ""
+    runs: Annotated[tuple[str, ...], Items(1, 4, "runs")]
+    seed: Seed | None = None
+    image: int | str = ""
     picture: str = ""
     condition: Condition | None = None
 
-    @property
-    def run(self) -> str:
-        """The first run."""
-        return self.runs[0]
-
-    @classmethod
-    def read(cls, reader: Reader) -> Compare:
-        """Read the runs and what to show in each."""
-        runs = tuple(Reader({"run": run}).text("run") for run in reader.items("runs", MOST_RUNS))
-        condition = Condition.read(reader)
-        if reader.has("seed"):
-            return cls(runs, seed=reader.whole("seed", 0, 2**63 - 1), condition=condition)
-        image, picture = read_source(reader)
-        return cls(runs, None, image, picture, condition)
+    def __post_init__(self) -> None:
+        check_image(self.image, needed=self.seed is None and not self.picture)
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """The grid of samples that training drew at a moment."""
+class Snapshot(Request):
+    """Show the grid of samples that training wrote after so many images."""
 
     run: str
-    images: int
-
-    @classmethod
-    def read(cls, reader: Reader) -> Snapshot:
-        """Read the moment, in images."""
-        return cls(reader.text("run"), reader.whole("images", 0, 10**12))
+    images: Annotated[int, Between(0, 10**12)]
 
 
-Request = (
-    Runs
-    | Describe
-    | Card
-    | Training
-    | Diagnosis
-    | Sliders
-    | Decode
-    | Encode
-    | MapOf
-    | Neighbours
-    | Walk
-    | Film
-    | Project
-    | Compare
-    | Snapshot
-)
-KINDS: dict[str, Callable[[Reader], Request]] = {
-    "runs": Runs.read,
-    "describe": Describe.read,
-    "card": Card.read,
-    "training": Training.read,
-    "diagnosis": Diagnosis.read,
-    "sliders": Sliders.read,
-    "decode": Decode.read,
-    "encode": Encode.read,
-    "map": MapOf.read,
-    "neighbours": Neighbours.read,
-    "walk": Walk.read,
-    "film": Film.read,
-    "project": Project.read,
-    "compare": Compare.read,
-    "snapshot": Snapshot.read,
+KINDS: dict[str, type[Request]] = {
+    question.__name__.lower(): question
+    for question in (
+        *(Runs, Describe, Card, Training, Diagnosis, Sliders, Decode, Encode),
+        *(Map, Neighbours, Walk, Film, Project, Compare, Snapshot),
+    )
 }
 
 
 def parse(message: object) -> Request:
-    """Read a request.
+    """Read a question from JSON.
 
     Raises:
-        SettingError: It is no object, of no known kind, or a value breaks a rule.
+        SettingError: If the message is no object or of an unknown kind, lacks a value, or holds one that its type
+            does not allow.
     """
     if not isinstance(message, dict):
         raise SettingError("request", shown(message), "must be a JSON object with a kind")
     kind = message.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        raise SettingError("kind", shown(kind), f"there is no such request{nearest(str(kind)[:TEXT], KINDS)}")
-    return KINDS[kind](Reader(message))
+        raise SettingError("kind", shown(kind), f"there is no such request{nearest(str(kind)[:LONGEST_TEXT], KINDS)}")
+    question: Any = KINDS[kind]
+    values = {}
+    for field in fields(question):
+        if field.name in message or field.default is MISSING:
+            read = reader_of(types_of(question)[field.name][0])
+            values[field.name] = read(field.name, message.get(field.name))
+    request: Request = question(**values)
+    return request
+
+
+@cache
+def reader_of(hint: Any) -> Callable[[str, Any], Any]:
+    """Return a function that reads a JSON value of a type, given its name, and raises a `SettingError` for others."""
+    mark: Any = None
+    if get_origin(hint) is Annotated:
+        mark, hint = hint.__metadata__[-1], hint.__origin__
+    origin, options = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return union_reader(options)
+    if origin is Literal:
+        return lambda name, value: allowed(
+            isinstance(value, str) and value in options, name, value, f"must be one of {', '.join(options)}"
+        )
+    if origin is tuple:
+        return list_reader(reader_of(options[0]), mark)
+    if hint is str:
+        rule = f"must be a text of at most {LONGEST_TEXT}"
+        return lambda name, value: allowed(isinstance(value, str) and len(value) <= LONGEST_TEXT, name, value, rule)
+    if hint in (int, float):
+        return number_reader(hint, mark)
+    read: Callable[[str, Any], Any] = hint.read
+    return read
+
+
+def union_reader(options: tuple[Any, ...]) -> Callable[[str, Any], Any]:
+    """Return a reader of whole numbers or texts, or of another type or nothing."""
+    readers = {option: reader_of(option) for option in options if option is not type(None)}
+    *_, last = readers.values()
+
+    def read(name: str, value: Any) -> Any:
+        if value is None and type(None) in options:
+            return None
+        return (readers[int] if int in readers and is_whole(value) else last)(name, value)
+
+    return read
+
+
+def list_reader(read_item: Callable[[str, Any], Any], size: Items) -> Callable[[str, Any], tuple[Any, ...]]:
+    """Return a reader of lists of a bounded length; those of lists must all be as long as the first."""
+    rule = f"must be a list of {size.what}, {size.least} to {size.most}"
+
+    def read(name: str, value: Any) -> tuple[Any, ...]:
+        allowed(isinstance(value, list) and size.least <= len(value) <= size.most, name, value, rule)
+        items = tuple(read_item(name, item) for item in value)
+        lengths = {len(item) for item in items if isinstance(item, tuple)}
+        require(len(lengths) <= 1, name, len(items), "must be codes of one length")
+        return items
+
+    return read
+
+
+def number_reader(kind: type, bounds: Range | None) -> Callable[[str, Any], Any]:
+    """Return a reader of finite numbers within a range, where there is one; whole numbers if the kind is int."""
+    kinds, noun = ((int,), "whole number") if kind is int else ((int, float), "finite number")
+    rule = f"must be a {noun}" + (f" {bounds.words}" if bounds else "")
+
+    def read(name: str, value: Any) -> Any:
+        good = isinstance(value, kinds) and not isinstance(value, bool) and (bounds is None or bounds.holds(value))
+        return kind(allowed(good, name, value, rule))
+
+    return read
+
+
+def allowed(good: bool, name: str, value: Any, rule: str) -> Any:
+    """Return a value that is allowed.
+
+    Raises:
+        SettingError: If it is not.
+    """
+    if not good:
+        raise SettingError(name, shown(value), rule)
+    return value
+
+
+def check_image(image: int | str, *, needed: bool) -> None:
+    """Refuse an image that is no number among the run's own images: never a path.
+
+    Raises:
+        SettingError: If it is neither NUMBER nor train:NUMBER, or is needed and missing.
+    """
+    number = str(image).removeprefix("train:")
+    good = number.isascii() and number.isdecimal() and len(number) <= 12
+    require(
+        good or (image == "" and not needed), "image", shown(image), "must be the number of an image, or train:NUMBER"
+    )
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a JSON value is a whole number, and not true or false."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message may hold it: short."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""The studio's server: the page, one websocket a page, pictures sent to it, and news of training."""
+"""The studio's server: serves the page, a websocket for each page, uploads of pictures, and events of training."""
 
 from __future__ import annotations
 
@@ -23,15 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from morphospace.errors import MorphospaceError
-from morphospace.studio.events import Board
-from morphospace.studio.lanes import Client
-from morphospace.studio.news import News
+from morphospace.studio.queues import Client
 from morphospace.studio.security import HEADERS, Gate
 from morphospace.studio.session import PICTURE_BYTES, Session
+from morphospace.studio.training_events import Broadcast, FolderWatcher
 
 MOST_CLIENTS = 50
 MOST_UPLOADS = 8
-SEND_SECONDS = 20.0  # a client that takes no answer for so long is let go
+SEND_SECONDS = 20.0  # a page that takes no answer for so long is disconnected
 UPLOAD_SECONDS = 60.0
 TRY_AGAIN_LATER = 1013
 WORKERS = "studio-worker"
@@ -41,8 +40,8 @@ class Guard:
     """Lets through what the gate allows, and puts the security headers on every answer.
 
     Args:
-        app: What is guarded.
-        gate: Who may pass.
+        app: The application to guard.
+        gate: Decides which requests may pass.
     """
 
     def __init__(self, app: ASGIApp, gate: Gate) -> None:
@@ -73,17 +72,17 @@ class Guard:
 
 
 class Studio:
-    """What the routes share.
+    """The handlers of the routes, and what they share.
 
     Args:
-        session: Who answers.
+        session: Answers the questions.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        # One thread draws: two that use the same cores would each be slower.
+        # One thread decodes: two that use the same cores would each be slower.
         self.quick, self.slow, self.pictures = pool("quick", 1), pool("slow", 4), pool("pictures", 1)
-        self.board = Board(lambda: News(session.shelf))
+        self.broadcast = Broadcast(lambda: FolderWatcher(session.runs))
         self.clients = self.streams = self.uploads = 0
 
     async def socket(self, websocket: WebSocket) -> None:
@@ -105,14 +104,14 @@ class Studio:
                 await listen(websocket, client)
                 answering.cancel()
         except* (TimeoutError, WebSocketDisconnect, OSError, RuntimeError):
-            pass  # it takes no answers any more
+            pass  # the page has left, or takes no answers any more
         finally:
             self.clients -= 1
         with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
             await websocket.close()
 
     async def picture(self, request: Request) -> Response:
-        """Take a picture that a page sends; it stays in memory and is never written to disk."""
+        """Receive a picture that a page sends; it stays in memory and is never written to disk."""
         if self.uploads >= MOST_UPLOADS:
             return JSONResponse({"error": "busy: others are sending pictures; send it again"}, 503)
         self.uploads += 1
@@ -134,14 +133,14 @@ class Studio:
         return JSONResponse({"picture": name})
 
     async def events(self, request: Request) -> Response:
-        """Tell of new lines, grids and checkpoints of the runs, as server-sent events."""
+        """Stream new lines of curves, sample grids and checkpoints of the runs, as server-sent events."""
         if self.streams >= MOST_CLIENTS:
             return PlainTextResponse("the studio is full; try again later\n", 503, {"retry-after": "30"})
 
         async def stream() -> AsyncIterator[str]:
             self.streams += 1
             try:
-                async for text in self.board.read():
+                async for text in self.broadcast.read():
                     yield text
             finally:
                 self.streams -= 1
@@ -149,22 +148,23 @@ class Studio:
         return StreamingResponse(stream(), media_type="text/event-stream")
 
     def close(self) -> None:
-        """Begin nothing new."""
+        """Start no further work."""
         for workers in (self.quick, self.slow, self.pictures):
             workers.shutdown(wait=False, cancel_futures=True)
 
 
 def pool(name: str, count: int) -> ThreadPoolExecutor:
-    """Return threads to work in.
+    """Return a pool of threads.
 
-    A thread that is new to torch takes over the number of threads that another has set just then, so each is told anew.
+    A new thread takes over the number of torch's threads that another thread has set at that moment, so each sets its
+    own.
     """
     most = torch.get_num_threads()
     return ThreadPoolExecutor(count, f"{WORKERS}-{name}", initializer=lambda: torch.set_num_threads(most))
 
 
 def at_work(seconds: float) -> bool:
-    """Return whether work goes on after so long a wait, as may be when a server has ended in the middle of it."""
+    """Return whether a worker still works after so many seconds, as it may when the server ends in the middle of it."""
     until = time.monotonic() + seconds
     while any(thread.name.startswith(WORKERS) for thread in threading.enumerate()):
         if time.monotonic() > until:
@@ -186,7 +186,7 @@ async def body_of(request: Request) -> bytes | None:
 
 
 async def listen(websocket: WebSocket, client: Client) -> None:
-    """Hand every message on."""
+    """Pass every message of a page on."""
     while True:
         message: Any = await websocket.receive()
         if message["type"] == "websocket.disconnect":
@@ -213,7 +213,7 @@ def make_app(session: Session, gate: Gate) -> ASGIApp:
 
 
 def configured(app: ASGIApp) -> uvicorn.Config:
-    """Return how an application is served."""
+    """Return the configuration that serves an application."""
     return uvicorn.Config(
         app,
         log_level="error",

@@ -1,4 +1,4 @@
-"""Answers to what a page asks, with no notion of how the question came: a request in, a reply out, errors as data."""
+"""Answers the page's questions, however they arrive: a request in, a reply out; an error is a reply too."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from morphospace.data.decode import Rule, read_header
+from morphospace.data.decode import Rule, decode, read_header
 from morphospace.errors import DataError, MorphospaceError, SettingError
 from morphospace.latent.paths import along
 from morphospace.runs.codes import as_seen, codes_of
-from morphospace.runs.pick import picked
+from morphospace.runs.pick import Pick, picked
 from morphospace.studio import requests as ask
-from morphospace.studio.records import described, diagnosed, listed, plain, snapshot, trained
-from morphospace.studio.shelf import Shelf
+from morphospace.studio import run_facts
+from morphospace.studio.loaded_runs import LoadedRuns
+from morphospace.studio.run_facts import finite
 from morphospace.studio.space import Space
 from morphospace.tools.card import card
 from morphospace.tools.project import project
@@ -74,29 +75,27 @@ def refusal(error: str, reason: str) -> Reply:
 
 
 class Session:
-    """Answers requests; safe to be asked from several threads.
+    """Answers requests; several threads may ask at the same time.
 
     Args:
-        shelf: The runs.
+        runs: The runs.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
-        self.shelf = shelf
+    def __init__(self, runs: LoadedRuns) -> None:
+        self.runs = runs
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._answers: dict[type, Callable[[Any], Reply]] = {
-            ask.Runs: lambda request: Reply(listed(self.shelf)),
-            ask.Describe: lambda request: Reply(described(self.shelf, request.run)),
-            ask.Card: lambda request: Reply({"card": card(self.shelf.space(request.run).run)}),
-            ask.Training: lambda request: Reply(trained(self.shelf.folder(request.run))),
-            ask.Diagnosis: lambda request: Reply(diagnosed(self.shelf.space(request.run).run)),
-            ask.Snapshot: lambda request: Reply(
-                {}, (Block("grid", snapshot(self.shelf.folder(request.run), request.images)),)
-            ),
+            ask.Runs: lambda request: Reply(run_facts.list_runs(runs)),
+            ask.Describe: lambda request: Reply(run_facts.describe(request.run, runs.space(request.run))),
+            ask.Card: lambda request: Reply({"card": card(runs.space(request.run).run)}),
+            ask.Training: lambda request: Reply(run_facts.training_curves(runs.folder(request.run))),
+            ask.Diagnosis: lambda request: Reply(run_facts.diagnosis(runs.space(request.run).run)),
+            ask.Snapshot: self.snapshot,
             ask.Decode: self.decode,
             ask.Encode: self.encode,
-            ask.MapOf: self.map,
+            ask.Map: self.map,
             ask.Neighbours: self.neighbours,
             ask.Sliders: self.sliders,
             ask.Walk: self.walk,
@@ -106,7 +105,7 @@ class Session:
         }
 
     def answer(self, request: ask.Request) -> Reply:
-        """Answer a request; what goes wrong is an answer too."""
+        """Answer a request; an error becomes an answer too."""
         try:
             return self._answers[type(request)](request)
         except MorphospaceError as error:
@@ -116,33 +115,32 @@ class Session:
             return refusal(f"{type(error).__name__}: could not answer that; the studio's log says more", "internal")
 
     def quick(self, request: ask.Request) -> bool:
-        """Return whether an answer is a matter of milliseconds: nothing to load, to encode in bulk or to search.
+        """Return whether an answer takes milliseconds: nothing to load, to encode in bulk or to search.
 
-        What is not is answered beside the rest, so that a hand on a slider never waits for it.
+        Slow questions are answered by other threads, so that a slider never waits for one.
         """
         if isinstance(request, ask.Snapshot):
             return True
-        if not isinstance(request, (ask.Decode, ask.Encode, ask.Walk, ask.Compare)):
+        if not isinstance(request, (ask.Decode, ask.Encode, ask.Walk, ask.Compare)) or isinstance(request, ask.Film):
             return False
         keys = request.runs if isinstance(request, ask.Compare) else (request.run,)
-        spaces = [self.shelf.ready(key) for key in keys]
+        spaces = [self.runs.ready(key) for key in keys]
         return all(space is not None and quick_in(space, request) for space in spaces)
 
     def take_picture(self, data: bytes) -> str:
         """Keep a picture that was sent, in memory, and return its name; the oldest are forgotten.
 
         Raises:
-            DataError: It is too large, or no picture.
+            DataError: If it is too large, or no picture.
         """
         if len(data) > PICTURE_BYTES:
-            raise DataError(
-                "picture", rule=f"{len(data):,} bytes are more than {PICTURE_BYTES:,}", way_out="send a smaller one"
-            )
+            rule = f"{len(data):,} bytes are more than {PICTURE_BYTES:,}"
+            raise DataError("picture", rule=rule, way_out="send a smaller one")
         try:
             header = read_header(data, PICTURE_PIXELS)
         except DataError as error:
             raise no_picture(error) from None
-        # Once here, in a size that any model can be served from: a bomb is refused before it is unpacked.
+        # Its header was read first: a decompression bomb is refused before it is unpacked.
         scale = min(1.0, PICTURE_SIDE / max(header.height, header.width))
         size = (max(1, round(header.height * scale)), max(1, round(header.width * scale)))
         pixels = decode_picture(data, Rule(*size, 3, "stretch", PICTURE_PIXELS))
@@ -157,9 +155,14 @@ class Session:
 
     # -- images of codes, codes of images --------------------------------------------------------------------
 
+    def snapshot(self, request: ask.Snapshot) -> Reply:
+        """Show the sample grid that training drew at a moment."""
+        grid = run_facts.sample_grid(self.runs.folder(request.run), request.images)
+        return Reply({}, (Block("grid", grid),))
+
     def decode(self, request: ask.Decode) -> Reply:
-        """Draw codes."""
-        space = self.shelf.space(request.run)
+        """Decode codes."""
+        space = self.runs.space(request.run)
         if request.codes:
             codes = space.given(request.codes)
         elif request.seeds:
@@ -168,30 +171,26 @@ class Session:
             codes = space.at_points(request.points)
         else:
             base = space.start() if request.base is None else space.given((request.base,), "base")[0]
-            codes = space.moved(base, [(move.kind, move.name, move.value) for move in request.moves])[None]
+            codes = space.moved(base, request.moves or ())[None]
         images = space.frames(codes, space.condition(request.condition, len(codes)))
         return Reply({} if request.codes else {"codes": codes.tolist()}, (Block("images", images),))
 
     def encode(self, request: ask.Encode) -> Reply:
-        """Find the code of an image, and draw it."""
-        space = self.shelf.space(request.run)
-        original, code, told, words = self._code(space, request.image, request.picture, request.condition)
-        rebuilt = space.frames(code[None], told)
-        facts = {"code": code.tolist(), "words": words, "mse": squared(original, rebuilt[0])}
-        facts |= {"condition": None if told is None else space.words(told[0])}
-        return Reply(facts, (Block("images", np.stack([original, rebuilt[0]])),))
+        """Encode an image and decode its code again."""
+        space = self.runs.space(request.run)
+        pick = self._pick(space, request.image, request.picture, request.condition)
+        images = rebuilt(space, pick)
+        facts = {"code": pick.code.tolist(), "words": pick.words, "mse": squared_error(*images)}
+        return Reply({**facts, "condition": space.words(pick.condition)}, (Block("images", images),))
 
-    def _code(
-        self, space: Space, image: str, picture: str, asked: ask.Condition | None
-    ) -> tuple[np.ndarray, Tensor, Tensor | None, str]:
-        """Return an image as the run sees it, its code, its condition and where it is from."""
-        if picture:
-            told = space.condition(asked)
-            original = self._picture(space, picture)
-            return original, codes_of(space.run, original[None], told)[0], told, "your picture"
-        pick = picked(space.run, image)
-        assert pick.image is not None
-        return pick.image, pick.code, None if pick.condition is None else pick.condition[None], pick.words
+    def _pick(self, space: Space, image: int | str, picture: str, asked: ask.Condition | None) -> Pick:
+        """Return an image as the run sees it, with its code, its condition and where it is from."""
+        if not picture:
+            return picked(space.run, image)
+        condition = space.condition(asked)
+        original = self._picture(space, picture)
+        code = codes_of(space.run, original[None], condition)[0]
+        return Pick(code, original, "your picture", None if condition is None else condition[0])
 
     def _picture(self, space: Space, name: str) -> np.ndarray:
         """Return a picture that was sent, cropped and resized by a run's own rule."""
@@ -203,14 +202,15 @@ class Session:
         return as_seen(space.run, image[None])[0]
 
     def project(self, request: ask.Project) -> Reply:
-        """Find a picture in the space."""
-        space = self.shelf.space(request.run)
+        """Find the code whose image is most similar to a picture."""
+        space = self.runs.space(request.run)
         original = self._picture(space, request.picture)
-        told = space.condition(request.condition)
-        found = project(space.run, original[None], refine=request.refine, condition=None if told is None else told[0])
+        condition = space.condition(request.condition)
+        condition = None if condition is None else condition[0]
+        found = project(space.run, original[None], refine=request.refine, condition=condition)
         facts = {"code": found.codes[0].tolist(), "how": found.how, "mse": float(found.mse[0])}
         images = np.concatenate([found.originals[:1], found.images[:1]])
-        return Reply({**facts, "psnr": plain(float(found.psnr[0]))}, (Block("images", images),))
+        return Reply({**facts, "psnr": finite(float(found.psnr[0]))}, (Block("images", images),))
 
     def compare(self, request: ask.Compare) -> Reply:
         """Show one seed, image or picture in several runs."""
@@ -218,27 +218,28 @@ class Session:
         facts: list[dict[str, Any]] = []
         for key in request.runs:
             try:
-                space = self.shelf.space(key)
-                # What one run is told says nothing to a run that takes no condition.
+                space = self.runs.space(key)
+                # The condition is for those of the runs that take one.
                 asked = None if space.model.conditioning is None else request.condition
                 if request.seed is not None:
                     codes = space.seeded((request.seed,))
                     blocks.append(Block(key, space.frames(codes, space.condition(asked))))
                     facts.append({"run": key, "code": codes[0].tolist()})
                     continue
-                original, code, told, words = self._code(space, request.image, request.picture, asked)
-                images = np.concatenate([original[None], space.frames(code[None], told)])
+                pick = self._pick(space, request.image, request.picture, asked)
+                images = rebuilt(space, pick)
                 blocks.append(Block(key, images))
-                facts.append({"run": key, "code": code.tolist(), "words": words, "mse": squared(*images)})
-            except MorphospaceError as error:
-                facts.append({"run": key, "error": str(error)})
+                error = squared_error(*images)
+                facts.append({"run": key, "code": pick.code.tolist(), "words": pick.words, "mse": error})
+            except MorphospaceError as reason:
+                facts.append({"run": key, "error": str(reason)})
         return Reply({"each": facts}, tuple(blocks))
 
     # -- the space -------------------------------------------------------------------------------------------
 
-    def map(self, request: ask.MapOf) -> Reply:
-        """Show where the data's codes lie, and what lies between them."""
-        space = self.shelf.space(request.run)
+    def map(self, request: ask.Map) -> Reply:
+        """Map the codes of images, with decoded images of the plane behind them."""
+        space = self.runs.space(request.run)
         chart, rows = space.chart(request.by), space.gathered().rows
         count = min(request.count, len(chart.points))
         left, bottom, right, top = chart.corners
@@ -258,7 +259,7 @@ class Session:
 
     def neighbours(self, request: ask.Neighbours) -> Reply:
         """Show the images nearest to a code."""
-        space = self.shelf.space(request.run)
+        space = self.runs.space(request.run)
         code = space.given((request.code,), "code")
         if request.among == "train":
             image = space.frames(code, space.condition(request.condition))[0]
@@ -274,8 +275,8 @@ class Session:
         return Reply(facts, (Block("images", np.stack(list(known.each(near)))),))
 
     def sliders(self, request: ask.Sliders) -> Reply:
-        """List what a code can be moved along, of one kind."""
-        space = self.shelf.space(request.run)
+        """List the sliders of one kind."""
+        space = self.runs.space(request.run)
         rows: list[dict[str, Any]]
         if request.by == "component":
             rows = [{"name": i, "share": share} for i, share in enumerate(space.axes().share.tolist()[:64])]
@@ -283,39 +284,38 @@ class Session:
             rows = [{"name": index, "change": size} for index, size in space.ranked()[:64]]
         else:
             rows = [
-                {"name": name, "accuracy": plain(d.held and d.held.balanced_accuracy), "n": d.held.n if d.held else 0}
+                {"name": name, "accuracy": finite(d.held and d.held.balanced_accuracy), "n": d.held.n if d.held else 0}
                 for name, d in space.directions().items()
             ]
         return Reply({"rows": rows})
 
     def walk(self, request: ask.Walk) -> Reply:
-        """Show what lies between codes."""
-        space = self.shelf.space(request.run)
+        """Decode the codes between several, on each kind of path."""
+        space = self.runs.space(request.run)
         blocks, facts = [], {}
         for how in request.hows:
             codes = route(space.given(request.ends, "ends"), how, request.steps)
-            images = space.frames(codes, space.condition(request.condition, len(codes)))
+            condition = space.condition(request.condition, len(codes))
+            images = space.frames(codes, condition)
             speed = pace(torch.from_numpy(images).float() / 255)
-            told = space.condition(request.condition, len(codes))
             facts[how] = {
                 "mean": speed.mean,
                 "spread": speed.spread,
                 "norms": codes.norm(dim=1).tolist(),
                 "codes": codes.tolist(),
-                "conditions": None if told is None else told.tolist(),
+                "conditions": None if condition is None else condition.tolist(),
             }
             blocks.append(Block(how, images))
         return Reply({"paths": facts}, tuple(blocks))
 
     def film(self, request: ask.Film) -> Reply:
-        """Make a walk into a GIF that goes forth and back."""
+        """Make a walk into a GIF that goes there and back."""
         from morphospace.pictures.films import save_film
 
-        walk = request.walk
-        (block,) = self.walk(walk).blocks
+        (block,) = self.walk(request).blocks
         images = enlarged(np.concatenate([block.images, block.images[-2:0:-1]]))
-        name = self.shelf.folder(walk.run).path.name
-        facts = {"run": name, "how": walk.hows[0], "ends": [list(end) for end in walk.ends], "fps": request.fps}
+        name = self.runs.path(request.run).name
+        facts = {"run": name, "how": block.name, "ends": [list(end) for end in request.ends], "fps": request.fps}
         with tempfile.TemporaryDirectory(prefix="morphospace-") as folder:
             frames = [Image.fromarray(image[..., 0] if image.shape[2] == 1 else image) for image in images]
             film = save_film(Path(folder) / "walk.gif", frames, len(frames), request.fps, facts, colours=frames[::8])
@@ -323,7 +323,7 @@ class Session:
 
 
 def route(ends: Tensor, how: str, steps: int) -> Tensor:
-    """Return `steps` codes from each end to the next, (S, D); where two legs meet, the end stands once."""
+    """Return `steps` codes from each end to the next, (S, D); the end where two legs meet comes once."""
     legs = [along(a, b, steps, how) for a, b in itertools.pairwise(ends)]
     return torch.cat([legs[0], *(leg[1:] for leg in legs[1:])])
 
@@ -332,10 +332,8 @@ def decode_picture(data: bytes, rule: Rule) -> np.ndarray:
     """Decode a picture that was sent.
 
     Raises:
-        DataError: It is none.
+        DataError: If it is no picture.
     """
-    from morphospace.data.decode import decode
-
     try:
         return decode(data, rule)
     except DataError as error:
@@ -353,24 +351,31 @@ def enlarged(images: np.ndarray, least: int = 128) -> np.ndarray:
     return images.repeat(times, axis=1).repeat(times, axis=2)
 
 
-def squared(first_: np.ndarray, second: np.ndarray) -> float:
-    """Return the mean squared difference of two uint8 images, in [0, 1]."""
-    return float(((first_.astype(np.float64) - second) ** 2).mean() / 255**2)
+def rebuilt(space: Space, pick: Pick) -> np.ndarray:
+    """Return an image and what the run decodes its code to, uint8 (2, H, W, C)."""
+    assert pick.image is not None
+    condition = None if pick.condition is None else pick.condition[None]
+    return np.concatenate([pick.image[None], space.frames(pick.code[None], condition)])
+
+
+def squared_error(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the mean squared difference of two uint8 images, on the scale [0, 1]."""
+    return float(((first.astype(np.float64) - second) ** 2).mean() / 255**2)
 
 
 def quick_in(space: Space, request: ask.Decode | ask.Encode | ask.Walk | ask.Compare) -> bool:
     """Return whether a loaded run answers a request at once."""
     if isinstance(request, (ask.Encode, ask.Compare)):
-        return not request.image or "pack" in vars(space.run)
+        return request.image == "" or "pack" in vars(space.run)
     if isinstance(request, ask.Walk):
         count = len(request.hows) * (len(request.ends) - 1) * request.steps
     else:
-        count = len(request.codes) + len(request.seeds) + len(request.points) + 1
-        # Sliders are asked for before any is moved; until then nobody knows what there is.
+        count = sum(len(codes or ()) for codes in (request.codes, request.seeds, request.points)) + 1
+        # The page asks for the sliders before it moves any; until then nobody knows what there is.
         needed = {"direction": "directions", "component": "axes", "dim": "spread"}
-        keys = [needed[move.kind] for move in request.moves]
+        keys = [needed[move.kind] for move in request.moves or ()]
         keys += ["codes", "axes"] if request.points else []
-        keys += ["start"] if request.moved and request.base is None else []
+        keys += ["start"] if request.moves is not None and request.base is None else []
         if not space.kept(*keys):
             return False
     return count * space.decoder.flop <= QUICK_FLOP

@@ -1,9 +1,9 @@
-"""One run's space: its model ready to answer, and what is worked out once and kept: codes, map, directions."""
+"""A loaded run, ready to answer, with what is computed once and kept: codes, map, components, directions."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,17 +21,18 @@ from morphospace.latent.traverse import changes
 from morphospace.models.contract import seeded_noise
 from morphospace.randomness import stream
 from morphospace.runs.checkpoints import pointed
-from morphospace.runs.codes import each_code, encoder_of, judged_rows, some_of
+from morphospace.runs.codes import condition_for, each_code, encoder_of, judged_rows, prior_for, some_of
 from morphospace.runs.decoder import Decoder
 from morphospace.runs.run import Run
-from morphospace.studio.requests import Condition
+from morphospace.studio.requests import Condition, Move
+from morphospace.tools.directions.components import components
 from morphospace.tools.directions.find_directions import directions
 from morphospace.tools.map import check_by, framed, placed, plane, told_apart
 
-LOOKED_AT = 3000  # images whose codes are kept
+MAPPED = 3000  # images whose codes are kept
 TRAINING_IMAGES = 10_000  # searched for the nearest one
 DIRECTIONS = 24
-MOST_PIXELS = 8_000_000  # drawn for one question: 32 MB
+MOST_PIXELS = 8_000_000  # decoded for one question: 32 MB
 AT_ONCE_NUMBERS = 8_000_000  # of images that are searched together
 THUMBNAIL, BEHIND = 32, 64  # pixels a side
 NO_MAP = "codes of one dimension make no map; use the sliders"
@@ -86,7 +87,7 @@ class Chart:
 
 
 class Space:
-    """A loaded run with what the rooms need of it.
+    """A loaded run with what the tabs of the page need of it.
 
     Args:
         run: The run.
@@ -130,8 +131,8 @@ class Space:
 
     # -- what it can do --------------------------------------------------------------------------------------
 
-    def can(self) -> dict[str, str]:
-        """Return what it cannot do, each with the reason and the way out."""
+    def cannot(self) -> dict[str, str]:
+        """Return what the run cannot do, `encode` or `data`, each with the reason and the way out."""
         refused: dict[str, str] = {}
         try:
             encoder_of(self.run)
@@ -146,37 +147,31 @@ class Space:
     # -- codes -----------------------------------------------------------------------------------------------
 
     def condition(self, asked: Condition | None, count: int = 1) -> Tensor | None:
-        """Return conditions (count, K) of what was asked; the first class where nothing was.
+        """Return `count` times the condition that is asked for, (count, K); the first class if none is.
 
         Raises:
-            SettingError: No such class or attribute, or the model takes no condition.
+            SettingError: If there is no such class or attribute, or the model takes no condition.
         """
-        told = self.model.conditioning
-        if told is None:
+        known = self.model.conditioning
+        if known is None:
             require(asked is None, "condition", asked, f"{self.model.settings.name} takes none")
             return None
-        if asked is None:
-            one = told.spread(1)[0]
-        elif asked.attributes is not None:
-            one = told.attributes(dict(asked.attributes))
-        else:
-            assert asked.label is not None
-            one = told.label(asked.label)
-        return one.expand(count, -1)
+        asked = asked or Condition()
+        attributes = None if asked.attributes is None else dict(asked.attributes)
+        one = condition_for(self.model, 1, asked.label, attributes)
+        return None if one is None else one.expand(count, -1)
 
     def words(self, condition: Tensor | None) -> dict[str, Any] | None:
         """Return a condition (K,) as a page asks for it; None for a model that takes none."""
-        told = self.model.conditioning
-        if told is None or condition is None:
+        known = self.model.conditioning
+        if known is None or condition is None:
             return None
-        if told.kind == "label":
-            return {"label": told.words(condition)}
-        return {"attributes": dict(zip(told.names, condition.tolist()))}
+        if known.kind == "label":
+            return {"label": known.words(condition)}
+        return {"attributes": dict(zip(known.names, condition.tolist()))}
 
     def seeded(self, seeds: tuple[int, ...]) -> Tensor:
-        """Return the codes that `morpho sample` draws first for each seed, (N, D)."""
-        from morphospace.runs.codes import prior_for
-
+        """Return the code of the first image that `morpho sample` draws with each seed, (N, D)."""
         noise = torch.cat([seeded_noise(1, self.model.latent_dim, seed) for seed in seeds])
         return prior_for(self.run, "model").from_noise(noise).float()
 
@@ -184,7 +179,7 @@ class Space:
         """Return codes that a page sent, (N, D).
 
         Raises:
-            SettingError: They are of another space.
+            SettingError: If they have another number of dimensions than the codes of the run.
         """
         wide = self.model.latent_dim
         require(len(codes[0]) == wide, name, f"{len(codes[0])} numbers", f"codes of this run have {wide}")
@@ -193,22 +188,22 @@ class Space:
     def at_points(self, points: tuple[tuple[float, ...], ...]) -> Tensor:
         """Return the codes at places of the plane of the two leading components, (N, D)."""
         require(self.model.latent_dim >= 2, "points", len(points), NO_MAP)
-        self.gathered()  # refused where nothing can be encoded: there is no map then
+        self.gathered()  # raises where nothing can be encoded: there is no map then
         at = torch.tensor(points, dtype=torch.float64)
         return (at if self.model.latent_dim == 2 else self.axes().codes(at)).float()
 
     # -- kept ------------------------------------------------------------------------------------------------
 
     def gathered(self) -> Gathered:
-        """Return the codes of images that training did not see, in an order in which any first part is a fair draw.
+        """Return the codes of images that training did not see, in random order: any first part is a fair sample.
 
         Raises:
-            RunError: The run cannot encode.
+            RunError: If the run cannot encode.
         """
 
         def made() -> Gathered:
             split, rows, _ = judged_rows(self.run.pack, self.run.configuration.data.valid)
-            order = np.random.default_rng(stream(0, "map")).permutation(len(rows))[:LOOKED_AT]
+            order = np.random.default_rng(stream(0, "map")).permutation(len(rows))[:MAPPED]
             read = np.sort(rows[order])
             codes = torch.cat([block for block, _ in each_code(self.run, split, read)])
             places = np.searchsorted(read, rows[order])
@@ -220,9 +215,9 @@ class Space:
         """Return the map of the run's codes.
 
         Raises:
-            SettingError: The codes have one dimension.
-            RunError: The run cannot encode.
-            MissingExtra: UMAP is not here.
+            SettingError: If the codes have one dimension, or fewer than three images are held out.
+            RunError: If the run cannot encode.
+            MissingExtra: If UMAP is asked for and not installed.
         """
         return self.once(f"chart {by}", lambda: self._chart(by))
 
@@ -252,22 +247,20 @@ class Space:
         )
 
     def start(self) -> Tensor:
-        """Return where sliders start when no code is given: the codes' mean, else the middle of the prior, (D,)."""
+        """Return where sliders start when no code is given: the mean code, else the mean of the prior, (D,)."""
         middle = torch.zeros(self.model.latent_dim)
-        return self.once("start", lambda: middle if self.can() else self.gathered().codes.mean(0))
+        return self.once("start", lambda: middle if self.cannot() else self.gathered().codes.mean(0))
 
     def spread(self) -> Tensor:
         """Return how far strength 1 goes along each dimension: a standard deviation of the codes or the prior, (D,)."""
         ones = torch.ones(self.model.latent_dim)
-        return self.once("spread", lambda: ones if self.can() else self.gathered().codes.std(0))
+        return self.once("spread", lambda: ones if self.cannot() else self.gathered().codes.std(0))
 
     def axes(self) -> Components:
         """Return the leading directions: of the codes, or by the first layer where nothing can be encoded."""
 
         def made() -> Components:
-            from morphospace.tools.directions.components import components
-
-            if self.can():
+            if self.cannot():
                 return components(self.run, space="weights")
             return Moments.of([self.gathered().codes], self.model.latent_dim).components()
 
@@ -288,31 +281,33 @@ class Space:
         return self.once("ranked", made)
 
     def directions(self) -> dict[str, Direction]:
-        """Return the attribute directions that the data know, by name; none where nothing can be encoded."""
-        if self.can():
+        """Return the directions of the attributes that the data have, by name; none where nothing can be encoded."""
+        if self.cannot():
             return {}
         return self.once("directions", lambda: {d.name: d for d in directions(self.run, DIRECTIONS)})
 
-    def moved(self, base: Tensor, moves: list[tuple[str, str | int, float]]) -> Tensor:
+    def moved(self, base: Tensor, moves: Sequence[Move]) -> Tensor:
         """Return a code (D,) moved along sliders, in standard deviations each.
 
         Raises:
-            SettingError: No such slider.
+            SettingError: If there is no such slider.
         """
         code = base.double().clone()
-        for kind, name, value in moves:
-            if kind == "dim":
-                require(int(name) < len(code), "moves", name, f"the codes have {len(code)} dimensions")
-                code[int(name)] += value * self.spread()[int(name)]
-            elif kind == "component":
-                axes = self.axes()
-                require(int(name) < len(axes), "moves", name, f"there are {len(axes)} components")
-                code += value * axes.spread[int(name)] * axes.directions[int(name)]
-            else:
+        for move in moves:
+            if move.kind == "direction":
                 known = self.directions()
-                if name not in known:
-                    raise SettingError("moves", name, "the data know no such direction", "ask for `sliders`")
-                code += value * known[str(name)].vector.double()
+                if move.name not in known:
+                    raise SettingError("moves", move.name, "the data know no such direction", "ask for `sliders`")
+                code += move.value * known[str(move.name)].vector.double()
+                continue
+            index = int(move.name)
+            if move.kind == "dim":
+                require(index < len(code), "moves", index, f"the codes have {len(code)} dimensions")
+                code[index] += move.value * self.spread()[index]
+            else:
+                axes = self.axes()
+                require(index < len(axes), "moves", index, f"there are {len(axes)} components")
+                code += move.value * axes.spread[index] * axes.directions[index]
         return code.float()
 
     def nearest_training(self, image: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -332,7 +327,7 @@ class Space:
         """Decode codes (N, D); uint8 (N, H, W, C).
 
         Raises:
-            SettingError: So many would be too much for one answer.
+            SettingError: If the images have more pixels than one answer may hold.
         """
         height, width, _ = self.model.shape
         rule = f"images of {height}x{width} are too much for one answer; ask for {MOST_PIXELS // (height * width)}"

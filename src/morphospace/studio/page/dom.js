@@ -48,7 +48,7 @@ export function save(blob, name) {
 
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
-const PAUSE = 4; // milliseconds between two moves told before their frame: a mouse may move a thousand times a second
+const PAUSE = 4; // milliseconds between two moves handled before their frame: a mouse may move a thousand times a second
 
 // Tell of a pointer's moves as they happen where the browser does so, not with the next frame; the last one always.
 export function onMove(element, move) {

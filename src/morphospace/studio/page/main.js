@@ -32,7 +32,7 @@ function chosenRun() {
   return runs.find((run) => run.name === state.get("run")) || runs[0];
 }
 
-// What a conditional model is told, as the server reads it.
+// The condition of a conditional model, as the server reads it.
 function condition(run) {
   if (!run.condition) return undefined;
   const asked = state.get("condition");

@@ -10,7 +10,7 @@ import pytest
 import morphospace as ms
 from morphospace.errors import RunError, SettingError
 from morphospace.runs.run import Run, load
-from morphospace.studio.shelf import Shelf, run_folders
+from morphospace.studio.loaded_runs import LoadedRuns, run_folders
 
 
 def test_runs_are_found_below_folders_once_and_in_order(tiny: dict[str, Path], tmp_path: Path) -> None:
@@ -21,16 +21,16 @@ def test_runs_are_found_below_folders_once_and_in_order(tiny: dict[str, Path], t
     with pytest.raises(RunError, match="no run there"):
         run_folders([tmp_path / "missing"])
     with pytest.raises(SettingError, match="needs a run"):
-        Shelf([])
+        LoadedRuns([])
 
 
 @pytest.mark.parametrize("key", ["r9", "../r0", "/etc/passwd", "", "vae"])
 def test_only_the_ids_that_it_gave_name_runs(tiny: dict[str, Path], key: str) -> None:
-    shelf = Shelf(list(tiny.values()))
-    for ask in (shelf.folder, shelf.space):
+    runs = LoadedRuns(list(tiny.values()))
+    for ask in (runs.folder, runs.space):
         with pytest.raises(SettingError, match="no such run here"):
             ask(key)
-    assert shelf.ready(key) is None
+    assert runs.ready(key) is None
 
 
 def test_models_are_put_away_by_bytes_the_one_asked_for_longest_ago_first(tiny: dict[str, Path]) -> None:
@@ -40,35 +40,35 @@ def test_models_are_put_away_by_bytes_the_one_asked_for_longest_ago_first(tiny: 
         loaded.append(path.name)
         return load(path)
 
-    shelf = Shelf(list(tiny.values()), loader=loader)
-    spaces = {key: shelf.space(key) for key in ("r0", "r1", "r2")}
+    runs = LoadedRuns(list(tiny.values()), loader=loader)
+    spaces = {key: runs.space(key) for key in ("r0", "r1", "r2")}
     assert loaded == ["vae", "dcgan", "cvae"]
-    assert all(shelf.space(key) is space for key, space in spaces.items())  # asked again, none is loaded again
+    assert all(runs.space(key) is space for key, space in spaces.items())  # asked again, none is loaded again
     weights = {key: 4 * space.model.parameters() + space.decoder.bytes for key, space in spaces.items()}
     assert {key: space.bytes for key, space in spaces.items()} == weights and spaces["r1"].decoder.bytes > 0
-    shelf.most = weights["r1"] + weights["r2"]
-    shelf.space("r2"), shelf.space("r1")
-    assert shelf.ready("r0") is None and shelf.ready("r2") is spaces["r2"] and shelf.ready("r1") is spaces["r1"]
+    runs.most = weights["r1"] + weights["r2"]
+    runs.space("r2"), runs.space("r1")
+    assert runs.ready("r0") is None and runs.ready("r2") is spaces["r2"] and runs.ready("r1") is spaces["r1"]
     spaces["r2"].chart()  # codes and thumbnails count too
     assert spaces["r2"].bytes > weights["r2"]
-    shelf.space("r1")
-    assert shelf.ready("r2") is None and shelf.ready("r1") is spaces["r1"]
-    shelf.most = 0
-    assert shelf.space("r0") is not spaces["r0"] and shelf.ready("r0") is not None  # the last one always stays
+    runs.space("r1")
+    assert runs.ready("r2") is None and runs.ready("r1") is spaces["r1"]
+    runs.most = 0
+    assert runs.space("r0") is not spaces["r0"] and runs.ready("r0") is not None  # the last one always stays
     assert loaded == ["vae", "dcgan", "cvae", "vae"]
 
 
 def test_a_new_checkpoint_is_picked_up(tmp_path: Path) -> None:
     small = {"data": "digits", "widths": (4,), "latent_dim": 2, "device": "cpu", "report_images": 320}
     ms.train("dcgan", out=tmp_path / "r", images=320, checkpoint_images=320, batch_size=32, **small)
-    shelf = Shelf([tmp_path / "r"])
-    shelf.every = 3600.0
-    first = shelf.space("r0")
+    runs = LoadedRuns([tmp_path / "r"])
+    runs.every = 3600.0
+    first = runs.space("r0")
     ms.resume(tmp_path / "r", images=640)
-    assert shelf.space("r0") is first  # looked at a moment ago
-    shelf.every = 0.0
-    assert shelf.ready("r0") is None
-    assert shelf.space("r0").run.images == 640 and shelf.ready("r0") is not first
+    assert runs.space("r0") is first  # looked at a moment ago
+    runs.every = 0.0
+    assert runs.ready("r0") is None
+    assert runs.space("r0").run.images == 640 and runs.ready("r0") is not first
 
 
 def test_a_run_is_loaded_once_however_many_ask_at_the_same_time(tiny: dict[str, Path]) -> None:
@@ -78,8 +78,8 @@ def test_a_run_is_loaded_once_however_many_ask_at_the_same_time(tiny: dict[str, 
         loaded.append(path)
         return load(path)
 
-    shelf = Shelf([tiny["cvae"]], loader=loader)
-    threads = [threading.Thread(target=lambda: shelf.space("r0").chart()) for _ in range(8)]
+    runs = LoadedRuns([tiny["cvae"]], loader=loader)
+    threads = [threading.Thread(target=lambda: runs.space("r0").chart()) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""The runs a studio shows: found once, loaded when asked for, put away when they take too much memory."""
+"""The runs of a studio: found once, loaded when a page asks for one, dropped when they take too much memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run_folders(paths: Sequence[str | Path]) -> list[Path]:
     """Return the run folders among paths and below them, in order.
 
     Raises:
-        RunError: A path is no run and holds none.
+        RunError: If a path is no run and holds none.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -32,13 +32,13 @@ def run_folders(paths: Sequence[str | Path]) -> list[Path]:
     return list(dict.fromkeys(found))[:MOST_RUNS]
 
 
-class Shelf:
+class LoadedRuns:
     """Runs by an id that the studio gives: r0, r1, ...; never by a path that a page could choose.
 
     Args:
         folders: The runs' folders.
         most: Bytes of loaded runs to keep; the one asked for last always stays.
-        loader: What loads a run.
+        loader: Loads a run from its folder.
 
     Attributes:
         every: Seconds between looks for a newer checkpoint.
@@ -55,15 +55,23 @@ class Shelf:
         self._lock = threading.Lock()
         self._loading = {key: threading.Lock() for key in self.folders}
 
+    def path(self, key: str) -> Path:
+        """Return where a run is.
+
+        Raises:
+            SettingError: If there is no run of that id.
+        """
+        if key not in self.folders:
+            raise SettingError("run", key, "there is no such run here", "ask for `runs`")
+        return self.folders[key]
+
     def folder(self, key: str) -> RunFolder:
         """Return a run's folder, without loading its model.
 
         Raises:
-            SettingError: There is no run of that id.
+            SettingError: If there is no run of that id.
         """
-        if key not in self.folders:
-            raise SettingError("run", key, "there is no such run here", "ask for `runs`")
-        return RunFolder.open(self.folders[key])
+        return RunFolder.open(self.path(key))
 
     def ready(self, key: str) -> Space | None:
         """Return a run if it is loaded and up to date, without waiting for anything."""
@@ -79,24 +87,21 @@ class Shelf:
             return found
 
     def space(self, key: str) -> Space:
-        """Return a run, loaded; others that were asked for longer ago are put away where memory needs it.
+        """Return a run, loaded; where memory needs it, those asked for longest ago are dropped.
 
         Raises:
-            SettingError: There is no run of that id.
-            RunError: It cannot be loaded.
+            SettingError: If there is no run of that id.
+            RunError: If it cannot be loaded.
         """
         if (found := self.ready(key)) is None:
-            folder = self.folder(key)
+            path = self.path(key)
             with self._loading[key]:
                 if (found := self.ready(key)) is None:
-                    found = Space(self.loader(folder.path))
+                    found = Space(self.loader(path))
                     with self._lock:
                         self._open[key], self._seen[key] = found, time.monotonic()
                         self._open.move_to_end(key)
         with self._lock:
-            self._put_away()
+            while len(self._open) > 1 and sum(space.bytes for space in self._open.values()) > self.most:
+                self._open.popitem(last=False)
         return found
-
-    def _put_away(self) -> None:
-        while len(self._open) > 1 and sum(space.bytes for space in self._open.values()) > self.most:
-            self._open.popitem(last=False)

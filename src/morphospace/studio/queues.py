@@ -1,4 +1,4 @@
-"""One client's questions on their way to the session: the newest wins, and no client holds another up."""
+"""The questions of each page in queues: the newest of a channel is answered, and no page holds another up."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def packed(number: object, kind: str, reply: Reply) -> bytes:
         {"name": block.name, "count": p.shape[0], "height": p.shape[1], "width": p.shape[2]}
         for block, p in zip(reply.blocks, pixels)
     ]
-    # Last, so that no fact of that name hides which question is answered.
+    # These come last, so that no fact of the same name replaces them.
     header = {**reply.facts, "id": number, "kind": kind, "blocks": blocks, "bytes": len(reply.file)}
     try:
         text = json.dumps(header, allow_nan=False).encode()
-    except ValueError:  # out of a network that a wild code has driven mad
+    except ValueError:  # a code far outside of the prior can make a network return infinities
         return packed(number, kind, refusal("answer: is not finite there; go back towards the middle", "setting"))
     return b"".join([struct.pack("<I", len(text)), text, *(p.tobytes() for p in pixels), reply.file])
 
@@ -45,10 +45,10 @@ class Question:
     """A question in line.
 
     Attributes:
-        order: The how manieth of its client it is.
-        number: What the page calls it.
-        kind: Its kind, in the page's word.
-        channel: Of questions on one channel only the newest matters; None for one that stands alone.
+        order: Its place among the questions of its page.
+        number: The id that the page gave it.
+        kind: Its kind, as the page wrote it.
+        channel: Of the questions on one channel only the newest is answered; None for one on no channel.
         request: The question itself.
     """
 
@@ -62,24 +62,24 @@ class Question:
 class Client:
     """A page that is connected.
 
-    Each client has at most one quick and one slow question under way; the others wait in order, and of those on one
-    channel only the newest. So nobody's flood delays another by more than the question that is being answered.
+    Each page has at most one quick and one slow question being answered; the others wait in order, and of those on one
+    channel only the newest. So a page that asks too much delays another by no more than one question.
 
     Args:
-        session: Who answers.
-        quick: Where what takes milliseconds is computed.
-        slow: Where the rest is.
-        send: How an answer goes back.
+        session: Answers the questions.
+        quick: Runs those that take milliseconds.
+        slow: Runs the others.
+        send: Sends an answer to the page.
     """
 
     def __init__(self, session: Session, quick: Executor, slow: Executor, send: Send) -> None:
         self.session, self.send = session, send
-        self.lanes = {True: Lane(self, quick, FAST_SECONDS), False: Lane(self, slow, SLOW_SECONDS)}
+        self.queues = {True: Queue(self, quick, FAST_SECONDS), False: Queue(self, slow, SLOW_SECONDS)}
         self._orders = itertools.count()
         self._answered: OrderedDict[str, int] = OrderedDict()
 
     async def hear(self, text: str) -> None:
-        """Take a question; an answer comes for each, also for one that cannot be read."""
+        """Put a question into its queue; one that cannot be read is answered with the reason."""
         number: object = None
         kind = ""
         try:
@@ -89,23 +89,23 @@ class Client:
                 kind = message["kind"][:80] if isinstance(message.get("kind"), str) else ""
             request = ask.parse(message)
         except SettingError as error:
-            return await self.tell(number, kind, refusal(str(error), "setting"))
+            return await self.reply(number, kind, refusal(str(error), "setting"))
         except (ValueError, RecursionError):
-            return await self.tell(number, kind, refusal("request: is no JSON", "setting"))
+            return await self.reply(number, kind, refusal("request: is no JSON", "setting"))
         channel = message.get("channel")
         channel = channel[:80] if isinstance(channel, str) else None
         question = Question(next(self._orders), number, kind, channel, request)
-        await self.lanes[self.session.quick(request)].put(question)
+        await self.queues[self.session.quick(request)].put(question)
 
-    async def tell(self, number: object, kind: str, reply: Reply) -> None:
-        """Send an answer that needs no computing."""
+    async def reply(self, number: object, kind: str, reply: Reply) -> None:
+        """Send an answer that takes no computing."""
         await self.send(packed(number, kind, reply))
 
     async def answered(self, question: Question, frame: bytes) -> None:
-        """Send an answer, unless a newer question of its channel, in the other lane, has been answered before."""
+        """Send an answer, unless a newer question of its channel, in the other queue, has been answered before."""
         if question.channel is not None:
             if self._answered.get(question.channel, -1) > question.order:
-                return await self.tell(question.number, question.kind, Reply({"dropped": True}))
+                return await self.reply(question.number, question.kind, Reply({"dropped": True}))
             self._answered[question.channel] = question.order
             self._answered.move_to_end(question.channel)
             while len(self._answered) > MOST_CHANNELS:
@@ -115,15 +115,15 @@ class Client:
     async def run(self) -> None:
         """Answer until cancelled, or until the page takes no answers any more."""
         async with asyncio.TaskGroup() as group:
-            for lane in self.lanes.values():
-                group.create_task(lane.run())
+            for queue in self.queues.values():
+                group.create_task(queue.run())
 
 
-class Lane:
-    """Questions of one kind of pace.
+class Queue:
+    """The quick questions of a page, or the slow ones.
 
     Args:
-        client: Whose.
+        client: The page.
         executor: Where answers are computed.
         seconds: How long one may take.
     """
@@ -139,11 +139,11 @@ class Lane:
         stale = self.waiting.pop(key, None)
         if len(self.waiting) >= MOST_WAITING:
             reply = refusal("busy: too many questions wait; ask again", "busy")
-            return await self.client.tell(question.number, question.kind, reply)
+            return await self.client.reply(question.number, question.kind, reply)
         self.waiting[key] = question
         self.filled.set()
         if stale is not None:
-            await self.client.tell(stale.number, stale.kind, Reply({"dropped": True}))
+            await self.client.reply(stale.number, stale.kind, Reply({"dropped": True}))
 
     async def run(self) -> None:
         """Answer one question after the other."""
@@ -156,17 +156,17 @@ class Lane:
             await self._answer(question)
 
     async def _answer(self, question: Question) -> None:
-        """Have a question answered, and wait for that also where it takes too long: one at a time is the rule."""
-        made = asyncio.get_running_loop().run_in_executor(self.executor, self._made, question)
+        """Have a question answered; one that takes too long is refused, and the next still waits for it to end."""
+        answer = asyncio.get_running_loop().run_in_executor(self.executor, self._computed, question)
         try:
-            done, _ = await asyncio.wait({made}, timeout=self.seconds)
+            done, _ = await asyncio.wait({answer}, timeout=self.seconds)
             if done:
-                return await self.client.answered(question, made.result())
+                return await self.client.answered(question, answer.result())
             reply = refusal(f"limit: took longer than {self.seconds:g} s; ask for less", "limit")
-            await self.client.tell(question.number, question.kind, reply)
-            await asyncio.wait({made})
+            await self.client.reply(question.number, question.kind, reply)
+            await asyncio.wait({answer})
         finally:
-            made.cancel()  # where its client has left, it need not begin
+            answer.cancel()  # if its page has left, it need not begin
 
-    def _made(self, question: Question) -> bytes:
+    def _computed(self, question: Question) -> bytes:
         return packed(question.number, question.kind, self.client.session.answer(question.request))

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from morphospace.studio.events import Board
-from morphospace.studio.news import News
-from morphospace.studio.shelf import Shelf
+from morphospace.studio.loaded_runs import LoadedRuns
+from morphospace.studio.training_events import Broadcast, FolderWatcher
 
 
 @pytest.fixture
@@ -34,44 +33,44 @@ def checkpoint(folder: Path, images: int) -> None:
 
 
 def test_only_what_came_since_is_told(folder: Path) -> None:
-    news = News(Shelf([folder]))
-    assert news.latest() == []
+    watcher = FolderWatcher(LoadedRuns([folder]))
+    assert watcher.latest() == []
     write(folder, '{"images": 2, "a/b": 0.5}\n{"images": 3, "a/b"')
     (folder / "samples" / "000000000002.png").touch()
     checkpoint(folder, 2)
-    assert news.latest() == [
+    assert watcher.latest() == [
         {"kind": "report", "run": "r0", "images": 2, "a/b": 0.5},
         {"kind": "samples", "run": "r0", "images": 2},
         {"kind": "checkpoint", "run": "r0", "images": 2},
     ]
-    assert news.latest() == []
+    assert watcher.latest() == []
     write(folder, ': NaN}\nnonsense\n[1]\n{"kind": "x", "run": "r9", "images": 4}\n')
-    assert news.latest() == [
+    assert watcher.latest() == [
         {"kind": "report", "run": "r0", "images": 3, "a/b": None},
         {"kind": "report", "run": "r0", "images": 4},
     ]
 
 
 def test_a_run_begun_anew_or_deleted_is_no_trouble(folder: Path) -> None:
-    news = News(Shelf([folder]))
+    watcher = FolderWatcher(LoadedRuns([folder]))
     (folder / "metrics.jsonl").write_text("")
-    assert news.latest() == []
+    assert watcher.latest() == []
     write(folder, '{"images": 1}\n')
-    assert [event["images"] for event in news.latest()] == [1]
+    assert [event["images"] for event in watcher.latest()] == [1]
     (folder / "metrics.jsonl").unlink()
-    assert news.latest() == []
+    assert watcher.latest() == []
 
 
 def test_one_look_serves_all_who_read_and_ends_with_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morphospace.studio.events.EVERY", 0.01)
-    looks: list[News] = []
+    monkeypatch.setattr("morphospace.studio.training_events.EVERY", 0.01)
+    looks: list[FolderWatcher] = []
 
-    def start() -> News:
-        looks.append(News(Shelf([folder])))
+    def start() -> FolderWatcher:
+        looks.append(FolderWatcher(LoadedRuns([folder])))
         return looks[-1]
 
     async def scene() -> None:
-        board = Board(start)
+        board = Broadcast(start)
         readers = [board.read() for _ in range(3)]
         assert {await anext(reader) for reader in readers} == {"retry: 2000\n\n"}
         while not looks:

@@ -1,0 +1,110 @@
+"""What is known of a run: its facts, its curves, the sample grids that training drew, its diagnosis."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from morphospace.errors import MorphospaceError, SettingError
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.run import Run
+from morphospace.studio.loaded_runs import LoadedRuns
+from morphospace.studio.space import Space
+from morphospace.tools.diagnose import diagnose
+
+MOST_LINES = 2000  # of a run's curves that a page is sent
+
+
+def list_runs(runs: LoadedRuns) -> dict[str, Any]:
+    """Return the facts of each run, without loading any, and what is wrong with those that are broken."""
+    facts, broken = [], []
+    for key, path in runs.folders.items():
+        try:
+            facts.append(facts_of(key, RunFolder.open(path)))
+        except MorphospaceError as error:
+            broken.append(str(error))
+    return {"runs": facts, "broken": broken}
+
+
+def facts_of(key: str, folder: RunFolder) -> dict[str, Any]:
+    """Return a run's facts, from its folder alone."""
+    lines = folder.read_metrics()
+    last = lines[-1] if lines else {}
+    return {
+        "id": key,
+        "name": folder.path.resolve().name,
+        "model": folder.configuration.model.name,
+        "data": folder.facts.get("data", folder.configuration.data.data),
+        "shape": list(folder.shape),
+        "latent_dim": folder.configuration.model.latent_dim,
+        "images": last.get("images", 0),
+        "minutes": round(float(last.get("seconds", 0)) / 60, 2),
+        "signed": bool(getattr(folder.configuration.model, "signed", False)),
+    }
+
+
+def describe(key: str, space: Space) -> dict[str, Any]:
+    """Return a loaded run's facts, settings and abilities."""
+    known, folder = space.model.conditioning, space.run.folder
+    return {
+        **facts_of(key, folder),
+        "cannot": space.cannot(),
+        "condition": None if known is None else {"kind": known.kind, "names": list(known.names)},
+        "parameters": space.model.parameters(),
+        "settings": (folder.path / "run.toml").read_text(encoding="utf-8"),
+    }
+
+
+def training_curves(folder: RunFolder) -> dict[str, Any]:
+    """Return a run's curves as columns and rows, and the moments of its sample grids."""
+    lines = folder.read_metrics()
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    columns = ["images", "seconds", *(name for name in names if "/" in name or name == "images_per_second")]
+    every = max(1, math.ceil(len(lines) / MOST_LINES))
+    rows = [[finite(line.get(name)) for name in columns] for line in lines[::every]]
+    return {"columns": columns, "rows": rows, "samples": sorted(sample_moments(folder.path))}
+
+
+def sample_moments(folder: Path) -> dict[int, Path]:
+    """Return the sample grids of a run, by the images that training had seen when they were drawn."""
+    return {int(file.stem): file for file in (folder / "samples").glob("*.png") if file.stem.isdecimal()}
+
+
+def sample_grid(folder: RunFolder, images: int) -> np.ndarray:
+    """Return the sample grid drawn after so many images, uint8 (1, H, W, 3).
+
+    Raises:
+        SettingError: If no grid was drawn then.
+    """
+    found = sample_moments(folder.path)
+    if images not in found:
+        raise SettingError("images", images, "no samples were drawn then", f"there are {len(found)} moments")
+    with Image.open(found[images], formats=("PNG",)) as picture:
+        return np.asarray(picture.convert("RGB"))[None]
+
+
+def diagnosis(run: Run) -> dict[str, Any]:
+    """Return what is wrong with a run, in words."""
+    found: dict[str, Any] = as_json(diagnose(run, n=256, classes=False).as_dict())
+    return found
+
+
+def finite(value: Any) -> float | None:
+    """Return a number that JSON can hold, and None for anything else."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return value if good else None
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON can hold it; a number that is not finite becomes None."""
+    if isinstance(value, dict):
+        return {str(name): as_json(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(one) for one in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return as_json(value.tolist())
+    return finite(value) if isinstance(value, float) else value
