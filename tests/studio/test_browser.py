@@ -188,7 +188,7 @@ def test_a_digit_chooses_a_slider_and_arrows_move_it(visit: Visitor, studio: tup
     assert link["moves"] == "component:1:1.2"
     pixels, facts = saved_facts(visit)
     space = studio[1].runs.space("r0")
-    wanted = space.moved(space.start(), [("component", 1, 1.2)])
+    wanted = space.moved(space.start(), [ask.Move("component", 1, 1.2)])
     assert torch.allclose(wanted, torch.tensor(facts["code"]), atol=1e-5)
     assert np.array_equal(pixels, shown) and same(shown, drawn_by(studio[1], "vae", facts["code"]))
     visit.go(**link)
