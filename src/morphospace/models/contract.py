@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -116,6 +116,50 @@ class Model:
     def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
         """Fill `self.networks`, taking the caller's own from `parts`; their order decides the initial weights."""
 
+    def part(
+        self,
+        parts: Mapping[str, nn.Module],
+        name: str,
+        example: Tensor,
+        expected: Sequence[int],
+        make: Callable[[], nn.Module],
+        *,
+        pair: bool = False,
+    ) -> nn.Module:
+        """Return the caller's own network `name` if there is one, else a new one from `make`.
+
+        Args:
+            parts: The caller's own networks.
+            name: Name of the network.
+            example: An input.
+            expected: The output's shape.
+            make: Builds the network.
+            pair: Whether the output may also be mean and log variance: two tensors, each half as wide as `expected`.
+
+        Raises:
+            SettingError: If the caller's network fails on the example, or returns another shape.
+        """
+        if name not in parts:
+            return make()
+        part = parts[name]
+        what, was_training = f"{name} = {type(part).__name__}", part.training
+        part.eval()
+        try:
+            with torch.no_grad():
+                output = part(example)
+        except Exception as error:
+            raise SettingError(what, rule=f"failed on an input of shape {tuple(example.shape)}: {error}") from error
+        finally:
+            part.train(was_training)
+        outputs = output if isinstance(output, tuple | list) else [output]
+        shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in outputs]
+        half = (expected[0], expected[1] // 2)
+        if shapes != [tuple(expected)] and not (pair and shapes == [half, half]):
+            returned = " and ".join(map(str, shapes)) or "nothing"
+            wanted = f"{tuple(expected)}{f', or mean and log variance of {half} each' if pair else ''}"
+            raise SettingError(what, rule=f"maps {tuple(example.shape)} to {returned}, must give {wanted}")
+        return part
+
     def condition_of(self, batch: Batch) -> Tensor | None:
         """Return a batch's conditions, (B, size); None where the model is not conditional."""
         return None if self.conditioning is None else self.conditioning.from_batch(batch)
@@ -167,38 +211,3 @@ def each_condition(model: Model, columns: int, seed: int, rows: int | None = Non
     each = model.conditioning.spread()[:rows]
     noise = seeded_noise(columns, model.latent_dim, seed).repeat(len(each), 1)
     return noise, each.repeat_interleave(columns, 0)
-
-
-def checked(part: nn.Module, name: str, example: Tensor, expected: Sequence[int], *, pair: bool = False) -> nn.Module:
-    """Return `part` if it maps `example` to the expected shape.
-
-    Args:
-        part: The caller's own network.
-        name: Its name among the model's parts.
-        example: An input.
-        expected: The output's shape.
-        pair: Whether it may also return mean and log variance as two tensors, each half as wide as `expected`.
-
-    Raises:
-        SettingError: If the network fails on the example, or returns another shape.
-    """
-    was_training = part.training
-    part.eval()
-    try:
-        with torch.no_grad():
-            output = part(example)
-    except Exception as error:
-        raise SettingError(
-            f"{name} = {type(part).__name__}", rule=f"failed on an input of shape {tuple(example.shape)}: {error}"
-        ) from error
-    finally:
-        part.train(was_training)
-    outputs = output if isinstance(output, tuple | list) else [output]
-    shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in outputs]
-    half = (expected[0], expected[1] // 2)
-    if shapes != [tuple(expected)] and not (pair and shapes == [half, half]):
-        returned = " and ".join(map(str, shapes)) or "nothing"
-        wanted = f"{tuple(expected)}{f', or mean and log variance of {half} each' if pair else ''}"
-        rule = f"maps {tuple(example.shape)} to {returned}, must give {wanted}"
-        raise SettingError(f"{name} = {type(part).__name__}", rule=rule)
-    return part

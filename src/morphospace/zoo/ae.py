@@ -1,16 +1,16 @@
-"""Autoencoder (Hinton & Salakhutdinov 2006): the baseline whose codes have no prior until one is fitted."""
+"""Autoencoder (Hinton & Salakhutdinov 2006): the baseline, whose codes have no prior until one is fitted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
-from morphospace.models.contract import Model, checked
+from morphospace.models.contract import Model
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.likelihoods import likelihood_for
 from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, auto_widths, initialise
@@ -32,7 +32,7 @@ class AE(Model):
     settings: AESettings
     replaceable: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
     averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "likelihood")
-    code_outputs = 1  # numbers the encoder gives for each latent dimension
+    code_outputs = 1  # encoder outputs for each latent dimension
 
     def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
         """Build encoder, decoder and likelihood."""
@@ -60,37 +60,28 @@ class AE(Model):
 
     @property
     def look(self) -> Look:
-        """What the inner layers have in common."""
+        """Norm and activation of the inner layers."""
         return Look(norm=self.settings.norm, activation=self.settings.activation, slope=self.settings.slope)
-
-    def part(
-        self,
-        parts: Mapping[str, nn.Module],
-        name: str,
-        example: Tensor,
-        expected: Sequence[int],
-        make: Callable[[], nn.Module],
-        *,
-        pair: bool = False,
-    ) -> nn.Module:
-        """Return the caller's own network, checked on an example, or a new one with its initial weights."""
-        if name in parts:
-            return checked(parts[name], name, example, expected, pair=pair)
-        return initialise(make(), self.settings.init)
 
     def make_encoder(self, outputs: int) -> nn.Module:
         """Build the encoder that the settings describe."""
         height, width, channels = self.shape
+        tower: nn.Module
         if self.settings.tower == "mlp":
-            return MLP(math.prod(self.shape) + self.condition_size, self.widths, outputs, self.look)
-        return ConvEncoder((height, width, channels + self.condition_size), self.widths, outputs, self.look)
+            tower = MLP(math.prod(self.shape) + self.condition_size, self.widths, outputs, self.look)
+        else:
+            tower = ConvEncoder((height, width, channels + self.condition_size), self.widths, outputs, self.look)
+        return initialise(tower, self.settings.init)
 
     def make_decoder(self, raw: tuple[int, int, int]) -> nn.Module:
         """Build the encoder's mirror, with raw images (C, H, W) as output."""
         inputs, widths = self.latent_dim + self.condition_size, self.widths[::-1]
+        tower: nn.Module
         if self.settings.tower == "mlp":
-            return MLP(inputs, widths, raw, self.look)
-        return ConvDecoder(inputs, widths, (*self.shape[:2], raw[0]), self.look)
+            tower = MLP(inputs, widths, raw, self.look)
+        else:
+            tower = ConvDecoder(inputs, widths, (*self.shape[:2], raw[0]), self.look)
+        return initialise(tower, self.settings.init)
 
     def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:
         """Return the encoder's input: the images."""
@@ -165,6 +156,6 @@ class AE(Model):
         return self.reconstruction(Terms(), self.decoder(self.encoder(batch.images)), batch.images, turn)
 
     def rounds(self) -> Sequence[Round]:
-        """One player: encoder, decoder and likelihood together."""
+        """Return one phase, which trains encoder, decoder and likelihood together."""
         learns = (self.encoder, self.decoder, self.likelihood)
         return [Phase(self.settings.name, learns, self.loss, validates=True)]

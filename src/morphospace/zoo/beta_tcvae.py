@@ -1,4 +1,4 @@
-"""Beta-TCVAE (Chen, Li, Grosse & Duvenaud 2018): the KL in three parts, of which the total correlation weighs most."""
+"""Beta-TCVAE (Chen, Li, Grosse & Duvenaud 2018): the KL in three parts, with most weight on the total correlation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from morphospace.zoo.vae import Variational
 class BetaTCVAE(Variational):
     """Minimises -log p(x | z) + alpha information + beta total correlation + gamma distance of units from the prior.
 
-    The three are estimated from the pairs within a batch, of each process its own.
+    The three are estimated from the pairs within a batch, in each process from its own.
     """
 
     settings: BetaTCVAESettings
 
     def loss(self, batch: Batch, turn: Turn) -> Terms:
-        """Return the terms of a batch.
-
-        Validation decodes means, but the parts of the KL are of draws, which it takes from its own stream.
-        """
+        """Return the terms of a batch. Validation decodes means, but estimates parts of the KL from sampled codes."""
         s = self.settings
         posterior = self.encode(batch.images)
-        z = self.drawn(posterior, turn)
+        z = self.sample_codes(posterior, turn)
         raw = self.raw(z if turn.training else posterior.mean)
         terms = self.reconstruction(Terms(), raw, batch.images, turn)
         parts = decomposed_kl(posterior, z, turn.clock.dataset, stratified=s.sampling == "stratified")

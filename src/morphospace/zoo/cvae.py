@@ -15,7 +15,7 @@ from morphospace.zoo.vae import VAE
 class CVAE(VAE):
     """A VAE of p(x | z, c): the condition c is joined to the code, and to the image.
 
-    A fully connected encoder gets it behind the pixels, a convolutional one as channels of one value each.
+    A fully connected encoder gets it after the pixels, a convolutional one as constant channels.
     """
 
     settings: CVAESettings
@@ -55,7 +55,7 @@ class CVAE(VAE):
         return condition.to(like)
 
     def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        """Join conditions (B, size) to images: behind the pixels, or as channels."""
+        """Join conditions (B, size) to images: after the pixels, or as channels."""
         condition = self.checked_condition(condition, images)
         if self.settings.tower == "mlp":
             return torch.cat([images.flatten(1), condition], 1)

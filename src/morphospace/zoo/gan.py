@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from morphospace.data.batches import Batch
 from morphospace.errors import SettingError, require
-from morphospace.models.contract import Model, checked
+from morphospace.models.contract import Model
 from morphospace.models.distributions import full
 from morphospace.models.layers import judge_with_features, pack
 from morphospace.models.memory import ReplayMemory
@@ -56,21 +56,18 @@ class GAN(Model):
         """Build generator, critic and replay memory."""
         self.signed = True
         s, shape, conditioning = self.settings, self.shape, self.conditioning
-        image = (2, shape[2], *shape[:2])
-        if "generator" in parts:
-            self.generator = checked(parts["generator"], "generator", torch.zeros(2, self.latent_dim), image)
-        else:
-            self.generator = make_generator(s, shape, conditioning)
+        code, seen = torch.zeros(2, self.latent_dim), torch.zeros(2, shape[2] * s.packing, *shape[:2])
+        self.generator = self.part(
+            parts, "generator", code, (2, shape[2], *shape[:2]), lambda: make_generator(s, shape, conditioning)
+        )
         if "critic" in parts:
             for name in ("spectral_norm", "minibatch_discrimination", "feature_matching"):
                 value = getattr(s, name)
-                require(
-                    not value, name, value, "is part of the built-in critic", "build it into yours, or leave it out"
-                )
-            seen = torch.zeros(2, shape[2] * s.packing, *shape[:2])
-            self.critic = checked(parts["critic"], "critic", seen, (2, 1))
-        else:
-            self.critic = make_critic(s, shape, conditioning, self.objective.shifts)
+                way_out = "build it into yours, or leave it out"
+                require(not value, name, value, "is part of the built-in critic", way_out)
+        self.critic = self.part(
+            parts, "critic", seen, (2, 1), lambda: make_critic(s, shape, conditioning, self.objective.shifts)
+        )
         self.networks = nn.ModuleDict({"generator": self.generator, "critic": self.critic})
         if s.replay:
             self.replay = ReplayMemory(s.replay_images, shape)
@@ -247,7 +244,7 @@ class GAN(Model):
         return on_fake, judge(ahead, real) if self.objective.pairs else on_fake
 
     def rounds(self) -> Sequence[Round]:
-        """The critic's turns, a turn for its gradient penalties where they are lazy, then the generator's turn."""
+        """Return the critic's turns, a phase for lazy gradient penalties if there are any, and the generator's turn."""
         s, learns = self.settings, (self.critic,)
         after = self.after_critic if s.weight_clip or s.replay else None
         phases = [Phase("critic", learns, self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after)]

@@ -11,30 +11,30 @@ from morphospace.zoo.vae import Variational
 
 
 class IWAE(Variational):
-    """Minimises -E[log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x)], the z_k drawn from q(z | x).
+    """Minimises -E[log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x)], the z_k sampled from q(z | x).
 
-    The bound is made of draws; of means it would be another number. So validation draws too, from its own stream.
+    Means would give another number than the bound, so validation samples too, from its own random stream.
     """
 
     settings: IWAESettings
 
     def loss(self, batch: Batch, turn: Turn) -> Terms:
-        """Return the negative bound of a batch, while training and validating alike."""
+        """Return the negative bound of a batch, in training and validation alike."""
         s, images = self.settings, batch.images
         condition = self.condition_of(batch)
         posterior = self.encode(images, condition)
-        z = self.drawn(posterior, turn, s.samples)
+        z = self.sample_codes(posterior, turn, s.samples)
         raw = self.raw(z, condition if condition is None else condition.repeat_interleave(s.samples, 0))
         log_likelihood = self.likelihood.log_prob(raw, self.target(images, turn).repeat_interleave(s.samples, 0))
         doubly = s.gradient == "dreg"
-        # The score of q has mean zero but variance; DReG leaves it out.
+        # The score of q has mean zero and a variance; DReG leaves it out.
         scored = (posterior.detached() if doubly else posterior).repeated(s.samples)
         log_weights = (log_likelihood + prior_log_prob(z) - scored.log_prob(z)).view(len(images), s.samples)
         if doubly:
             doubly_reparameterised(z, log_weights)
         terms = Terms().add("bound", -importance_bound(log_weights))
         terms.note("reconstruction", -log_likelihood).note("kl", posterior.kl())
-        # How many of the K draws count: 1 where one of them has all the weight.
+        # How many of the K samples count: 1 where one of them has all the weight.
         terms.note("effective_samples", 1 / log_weights.detach().softmax(1).square().sum(1))
         self.note_error(terms, raw[:: s.samples], images, turn)
         return self.note_bits(terms, terms.means["bound"])

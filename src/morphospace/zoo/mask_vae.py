@@ -1,4 +1,4 @@
-"""VAE of images with masks: one code, one decoder for the image within its mask, another for the mask itself."""
+"""VAE of images with masks: one code, one decoder for the image within its mask and one for the mask."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from morphospace.zoo.vae import VAE
 
 
 class MaskVAE(VAE):
-    """p(mask | z) p(image within the mask | z): pixels outside the true mask count nothing.
+    """p(mask | z) p(image within the mask | z): pixels outside the true mask do not count.
 
-    The mask is one channel, the union of all that the data have of an image. The encoder sees the whole image.
+    The mask is one channel, the union of an image's masks in the data. The encoder sees the whole image.
     """
 
     settings: MaskVAESettings
@@ -38,7 +38,7 @@ class MaskVAE(VAE):
         self.mask_likelihood = Bernoulli()
 
     def decode_image(self, z: Tensor) -> Tensor:
-        """Return the mean images (B, C, H, W) of codes (B, D), of which only what is within the mask was learned."""
+        """Return the mean images (B, C, H, W) of codes (B, D), which were trained within the mask only."""
         return self.likelihood.mean(self.decoder(z))
 
     def decode_mask(self, z: Tensor) -> Tensor:
@@ -46,28 +46,28 @@ class MaskVAE(VAE):
         return self.mask_likelihood.mean(self.mask_decoder(z))
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Return the images (B, C, H, W) of codes (B, D), painted on the background by the mask's probability."""
+        """Return the images (B, C, H, W) of codes (B, D), blended with the background by the mask's probability."""
         level = self.settings.outside
         background = 2 * level - 1 if self.signed else level
         return background + (self.decode_image(z) - background) * self.decode_mask(z)
 
     def negative_bound(self, batch: Batch, posterior: DiagonalGaussian, z: Tensor, raw: Tensor, turn: Turn) -> Terms:
-        """Return the image's loss within the true mask, the mask's own, and the KL.
+        """Return the image's loss within the true mask, the mask's loss, and the KL.
 
         Raises:
-            SettingError: The images have no masks.
+            SettingError: If the images have no masks.
         """
         if batch.masks is None:
             raise SettingError("model = 'mask-vae'", rule="learns from masks, and these images have none")
         mask = batch.masks.amax(1, keepdim=True).to(batch.images.dtype)
         terms = self.reconstruction(Terms(), raw, batch.images, turn, mask)
         repeated = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask
-        # A mean over pixels divides both losses, not the image's alone.
+        # A mean over pixels divides both losses.
         weight = self.settings.mask_weight * self.weight
         terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), repeated), weight)
         return self.add_kl(terms, posterior, z, turn)
 
     def rounds(self) -> Sequence[Round]:
-        """One player: encoder, both decoders and the likelihood together."""
+        """Return one phase, which trains encoder, both decoders and the likelihood together."""
         learns = (self.encoder, self.decoder, self.mask_decoder, self.likelihood)
         return [Phase(self.settings.name, learns, self.loss, validates=True)]

@@ -34,7 +34,7 @@ class Variational(AE):
         """Return q(z | x) of images (B, C, H, W)."""
         return DiagonalGaussian.from_parameters(self.encoder(self.with_image(images, condition)))
 
-    def drawn(self, posterior: DiagonalGaussian, turn: Turn, draws: int = 1) -> Tensor:
+    def sample_codes(self, posterior: DiagonalGaussian, turn: Turn, draws: int = 1) -> Tensor:
         """Sample codes (B * draws, D) from posteriors, those of one image in a row."""
         batch, dim = posterior.mean.shape
         return posterior.repeated(draws).sample(turn.normal(batch * draws, dim))
@@ -49,7 +49,7 @@ class VAE(Variational):
         """Return the negative bound of a batch; validation decodes the mean instead of sampled codes."""
         condition, draws = self.condition_of(batch), self.settings.draws if turn.training else 1
         posterior = self.encode(batch.images, condition)
-        z = self.drawn(posterior, turn, draws) if turn.training else posterior.mean
+        z = self.sample_codes(posterior, turn, draws) if turn.training else posterior.mean
         condition = condition if condition is None else condition.repeat_interleave(draws, 0)
         return self.negative_bound(batch, posterior, z, self.raw(z, condition), turn)
 
