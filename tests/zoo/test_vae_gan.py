@@ -206,5 +206,5 @@ def test_what_cannot_go_together_is_refused() -> None:
             VAEGANSettings(**values)  # type: ignore[arg-type]
     critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(256, 1))
     assert VAEGANSettings(**SMALL).build((16, 16, 1), {"critic": critic}).networks["critic"] is critic
-    with pytest.raises(SettingError, match="compares features of our own critic"):
+    with pytest.raises(SettingError, match="compares features of the built-in critic"):
         VAEGANSettings(**SMALL, reconstruction_space="features").build((16, 16, 1), {"critic": critic})
