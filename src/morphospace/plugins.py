@@ -28,6 +28,11 @@ LOG = logging.getLogger("morphospace")
 BRING_IT = "if a package brings it, install the package or pass --plugin MODULE"
 
 
+def built_in(module: str) -> bool:
+    """Return whether a module is part of this package."""
+    return module.partition(".")[0] == "morphospace"
+
+
 class NotHere(SettingError):
     """A model, metric or tool that is not built in, and that no package here brings."""
 
@@ -54,11 +59,15 @@ class Registry(Mapping[str, T]):
         is refused with a warning; the name of a built-in always is.
         """
         owner = self._modules.get(name, module)
-        if owner == module or _built_in(module):
+        if owner == module or built_in(module):
             self.loaded[name], self._modules[name] = thing, module
         if owner != module:
-            refused, kept = (owner, "a built-in") if _built_in(module) else (module, owner)
-            self._refuse(name, refused, "a built-in" if _built_in(kept) else kept)
+            refused, kept = (owner, "a built-in") if built_in(module) else (module, owner)
+            self._refuse(name, refused, "a built-in" if built_in(kept) else kept)
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names for built-ins that are not registered here."""
+        self._modules.update(dict.fromkeys(names, __name__))
 
     @cached_property
     def installed(self) -> dict[str, EntryPoint]:
@@ -67,11 +76,15 @@ class Registry(Mapping[str, T]):
 
         found: dict[str, EntryPoint] = {}
         for entry in entry_points(group=f"morphospace.{self.kind}s"):
-            if entry.name in self.loaded and _built_in(self._modules[entry.name]):
+            if built_in(self._modules.get(entry.name, "")):
                 self._refuse(entry.name, _package(entry), "a built-in")
             elif _package(found.setdefault(entry.name, entry)) != _package(entry):
                 self._refuse(entry.name, _package(entry), _package(found[entry.name]))
         return found
+
+    def origin(self, name: str) -> str:
+        """Return the package or module that brings `name`; imports nothing."""
+        return self._modules[name] if name in self._modules else _package(self.installed[name])
 
     def load(self, names: Iterable[str]) -> None:
         """Import the packages that bring any of the names; whoever asks for one that fails is told why then."""
@@ -137,10 +150,6 @@ def plug(module: str) -> None:
     except (Exception, SystemExit) as error:
         way_out = "give the name of a module in this folder or of an installed one, as my_package.model"
         raise SettingError("--plugin", module, f"cannot be imported ({_reason(error)})", way_out) from error
-
-
-def _built_in(module: str) -> bool:
-    return module.partition(".")[0] == "morphospace"
 
 
 def _package(entry: EntryPoint) -> str:

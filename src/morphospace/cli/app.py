@@ -18,6 +18,7 @@ from morphospace.cli.errors import explain
 from morphospace.cli.flags import split_lists, without_plugins
 from morphospace.cli.talk import Answer, Talk
 from morphospace.errors import MorphospaceError
+from morphospace.tools.tool import ADDED
 
 HELP = """Train, explore and judge latent-variable image models: autoencoders, VAEs and GANs.
 
@@ -76,6 +77,7 @@ _GROUP = {purpose: Group(purpose, sort_key=i) for i, purpose in enumerate(PURPOS
 GROUPS = {verb: _GROUP[purpose] for purpose, verbs in PURPOSES.items() for verb in verbs}
 # Verbs that have the flags of the model at hand: where they are made.
 OF_A_MODEL = {"train": "training:train_command", "sweep": "sweep:sweep_command"}
+ADDED.reserve([*VERBS, *TOOLS, "data"])
 DATA_VERBS = {
     "list": ("data:list_sources", "List the sources of images and whether their files are here."),
     "fetch": ("data:fetch", "Download a source's files."),
@@ -113,7 +115,21 @@ def build(tokens: Sequence[str] = ()) -> App:
         else:
             app.command(lambda: None, name=name, help=line, group=GROUPS.get(name))
     app.command(data)
+    if not set(tokens[:1]) & {*VERBS, *TOOLS, "data"}:
+        _add_tools(app, tokens)
     return app
+
+
+def _add_tools(app: App, tokens: Sequence[str]) -> None:
+    """Add the tools of packages; only the one that is called is imported."""
+    for name in {**ADDED.loaded, **ADDED.installed}:
+        if name in tokens[:1]:
+            from morphospace.cli.verbs import command_for
+
+            app.command(command_for(ADDED[name]), name=name)
+        else:
+            line = (ADDED.loaded[name].__doc__ or "").partition("\n")[0] if name in ADDED.loaded else ""
+            app.command(lambda: None, name=name, help=line or f"A tool of {ADDED.origin(name)}.")
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
@@ -147,7 +163,13 @@ def _run(words: Sequence[str], talk: Talk) -> int:
         answer = command(*bound.args, **bound.kwargs)
         return talk.answer(answer) if isinstance(answer, Answer) else 0
     except CycloptsError as error:
-        return talk.fail(explain(error, [*VERBS, *TOOLS, "data", *(f"data {name}" for name in DATA_VERBS)], words))
+        return talk.fail(
+            explain(
+                error,
+                [*VERBS, *TOOLS, *ADDED.installed, *ADDED.loaded, "data", *(f"data {name}" for name in DATA_VERBS)],
+                words,
+            )
+        )
     except MorphospaceError as error:
         return talk.fail(str(error))
     except BrokenPipeError:

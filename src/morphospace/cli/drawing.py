@@ -153,23 +153,13 @@ def reconstruct(
     """Put held-out images over what the model makes of them, as a PNG."""
     require(1 <= n <= MOST, "n", n, f"must be from 1 to {MOST}")
     path = check_picture(out)
-    import numpy as np
-
     import morphospace as ms
-    from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
+    from morphospace.pictures.sheet import save_picture
 
     loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
     made = ms.reconstruct(loaded, n)
-    columns = min(n, COLUMNS if made.masks is None else COLUMNS // 2)
-
-    def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        white = np.full((-n % columns, *first.shape[1:]), 255, np.uint8)  # fills the last row
-        return interleave(np.concatenate([first, white]), np.concatenate([second, white]), columns)
-
     facts = {"run": str(loaded.path), "n": n, "split": made.split, "images": loaded.images, "raw": raw}
-    images = rows(made.originals, made.images)
-    picture = grid(images, columns) if made.masks is None else grid_of_pairs(images, rows(*made.masks), columns)
     facts |= {} if made.masks is None else {"pairs": "image, mask"}
-    save_picture(path, picture, {**facts, "rows": "original, reconstruction"})
+    save_picture(path, made.picture(), {**facts, "rows": "original, reconstruction"})
     line = f"{n} of the {made.split} split, originals over reconstructions, mean squared error {made.mse:.5f}: {path}"
     return Answer({"out": str(path), **facts, "mse": made.mse}, [line])

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import DecodesMasks, each_condition, seeded_noise
+from morphospace.pictures import Pictured
+from morphospace.pictures.sheet import grid, grid_of_pairs, interleave
 from morphospace.runs.codes import (
     as_seen,
     codes_of,
@@ -25,9 +28,11 @@ from morphospace.runs.codes import (
 )
 from morphospace.runs.run import Run, loaded
 
+COLUMNS = 8
+
 
 @dataclass(frozen=True)
-class Reconstructions:
+class Reconstructions(Pictured):
     """Images and what the model makes of them.
 
     Attributes:
@@ -46,9 +51,20 @@ class Reconstructions:
     split: str
     masks: tuple[np.ndarray, np.ndarray] | None = None
 
+    def picture(self) -> Image.Image:
+        """Draw rows of originals, each over a row of what the model makes of them."""
+        columns = min(len(self.images), COLUMNS if self.masks is None else COLUMNS // 2)
+
+        def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+            white = np.full((-len(first) % columns, *first.shape[1:]), 255, np.uint8)  # fills the last row
+            return interleave(np.concatenate([first, white]), np.concatenate([second, white]), columns)
+
+        images = rows(self.originals, self.images)
+        return grid(images, columns) if self.masks is None else grid_of_pairs(images, rows(*self.masks), columns)
+
 
 @dataclass(frozen=True)
-class SampleGrid:
+class SampleGrid(Pictured):
     """Samples of a conditional model, a condition a row and a code a column.
 
     Attributes:
@@ -60,6 +76,10 @@ class SampleGrid:
     images: np.ndarray
     rows: tuple[str, ...]
     columns: int
+
+    def picture(self) -> Image.Image:
+        """Draw a row for each condition."""
+        return grid(self.images, self.columns)
 
 
 def sample_masks(

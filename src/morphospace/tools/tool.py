@@ -15,11 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from morphospace.errors import SettingError, require
+from morphospace.plugins import Registry, built_in
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+ADDED: Registry[Callable[..., Any]] = Registry("tool")
+"""The tools of packages outside this one, by the names of their verbs."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,15 @@ class Declared:
 
 
 def tool(**declared: Any) -> Callable[[Function], Function]:
-    """Mark a function as a tool; the arguments are the fields of `Declared`. The function stays as it is."""
+    """Mark a function as a tool; the arguments are the fields of `Declared`. The function stays as it is.
+
+    A function of another package, `mean_image`, becomes the verb `morpho mean-image`.
+    """
 
     def mark(function: Function) -> Function:
         function.declared = Declared(**declared)  # type: ignore[attr-defined]
+        if not built_in(function.__module__):
+            ADDED.register(function.__name__.replace("_", "-"), function, function.__module__)
         return function
 
     return mark
