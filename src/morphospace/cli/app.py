@@ -122,14 +122,15 @@ def build(tokens: Sequence[str] = ()) -> App:
 
 def _add_tools(app: App, tokens: Sequence[str]) -> None:
     """Add the tools of packages; only the one that is called is imported."""
+    group = Group("Tools of packages", sort_key=80)
     for name in {**ADDED.loaded, **ADDED.installed}:
         if name in tokens[:1]:
             from morphospace.cli.verbs import command_for
 
-            app.command(command_for(ADDED[name]), name=name)
+            app.command(command_for(ADDED[name]), name=name, group=group)
         else:
             line = (ADDED.loaded[name].__doc__ or "").partition("\n")[0] if name in ADDED.loaded else ""
-            app.command(lambda: None, name=name, help=line or f"A tool of {ADDED.origin(name)}.")
+            app.command(lambda: None, name=name, help=line or f"A tool of {ADDED.origin(name)}.", group=group)
 
 
 def main(tokens: Sequence[str] | None = None) -> int:
@@ -163,13 +164,8 @@ def _run(words: Sequence[str], talk: Talk) -> int:
         answer = command(*bound.args, **bound.kwargs)
         return talk.answer(answer) if isinstance(answer, Answer) else 0
     except CycloptsError as error:
-        return talk.fail(
-            explain(
-                error,
-                [*VERBS, *TOOLS, *ADDED.installed, *ADDED.loaded, "data", *(f"data {name}" for name in DATA_VERBS)],
-                words,
-            )
-        )
+        verbs = [*VERBS, *TOOLS, *ADDED.installed, *ADDED.loaded, "data", *(f"data {name}" for name in DATA_VERBS)]
+        return talk.fail(explain(error, verbs, words))
     except MorphospaceError as error:
         return talk.fail(str(error))
     except BrokenPipeError:

@@ -1,0 +1,1 @@
+"""A model, a data source, a metric and a tool for morphospace."""
