@@ -11,8 +11,9 @@ from torch import nn
 
 from morphospace.errors import SettingError
 from morphospace.models.conditioning import Conditioning
-from morphospace.training.optim import load_optimizer_state, make_optimizer, optimizer_state
+from morphospace.training.optim import make_optimizer
 from morphospace.training.turn import EngineTurn
+from morphospace.training.weights import load_optimizer_state, optimizer_state
 from morphospace.zoo.settings_gan import (
     CGANSettings,
     DCGANSettings,

@@ -63,7 +63,7 @@ def limit_spectrum(network: nn.Module) -> nn.Module:
 
 
 class MinibatchDiscrimination(nn.Module):
-    """Measures how near each image's features are to those of the others in its batch (Salimans et al. 2016).
+    """Features (B, F) -> nearness (B, kernels) to those of the other images in the batch (Salimans et al. 2016).
 
     M = T f in (B, n, d);  o_b(x_i) = sum over j != i of exp(-|M_ib - M_jb|_1). A critic then easily recognises a
     generator that repeats one image. With several processes each compares its own share of the batch.
@@ -80,7 +80,6 @@ class MinibatchDiscrimination(nn.Module):
         self.project = nn.Linear(inputs, kernels * dimensions, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features (B, F) to nearness (B, kernels)."""
         places = full(self.project(features)).view(-1, self.kernels, self.dimensions)
         # One kernel dimension after the other, as (n, B, B): no tensor (n, d, B, B), whose dimension d is short.
         each = places.permute(2, 1, 0).contiguous()
@@ -89,7 +88,9 @@ class MinibatchDiscrimination(nn.Module):
 
 
 class ConditionalGenerator(nn.Module):
-    """A generator whose code is joined by an embedding of the condition (Mirza & Osindero 2014).
+    """Codes (B, D) and conditions (B, K) -> raw images; an embedding of the condition joins the code.
+
+    Reference: Mirza & Osindero 2014.
 
     Args:
         body: The generator, of latent + embedded inputs.
@@ -106,12 +107,11 @@ class ConditionalGenerator(nn.Module):
         nn.init.normal_(self.embed.weight, std=0.1)
 
     def forward(self, z: Tensor, condition: Tensor) -> Tensor:
-        """Map codes (B, D) and conditions (B, K) to raw images."""
         return self.body(torch.cat([z, self.embed(condition).to(z.dtype)], 1))
 
 
 class Judge(nn.Module):
-    """A critic: a tower, with minibatch discrimination or a condition joined to its features.
+    """Images (B, C, H, W) and conditions (B, K) -> judgements (B, 1): a tower and what joins its features.
 
     By `projection` (Miyato & Koyama 2018) the judgement is f(x, y) = y^T V phi(x) + psi(x): phi the tower's last
     features summed over the image, psi the tower's own head. By `embedding` the condition is an additional plane of
@@ -160,7 +160,6 @@ class Judge(nn.Module):
         return judgement
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Map images (B, C, H, W) and conditions (B, K) to judgements (B, 1)."""
         return self.decide(self.features(images, condition), condition)
 
 

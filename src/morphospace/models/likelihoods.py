@@ -62,7 +62,6 @@ class Bernoulli(Likelihood):
     """Independent Bernoulli pixels from logits; on grey pixels a cross-entropy, no density."""
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return sigmoid(raw)."""
         return torch.sigmoid(full(raw))
 
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
@@ -100,7 +99,6 @@ class ContinuousBernoulli(Bernoulli):
         return math.log(2) + torch.where(small, series, (safe / torch.tanh(safe)).log())
 
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
-        """Return the log density of every value."""
         return super().per_value(raw, images) + self.log_normaliser(raw)
 
 
@@ -108,7 +106,6 @@ class BoundedMean(Likelihood):
     """Base of the Gaussians: the mean is sigmoid(raw) for pixels in [0, 1] and tanh(raw) for [-1, 1]."""
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the mean image, within the range of the data."""
         return torch.tanh(full(raw)) if self.signed else torch.sigmoid(full(raw))
 
     def squared_error(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -123,7 +120,6 @@ class SquaredError(BoundedMean):
     is_density = False
 
     def log_prob(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return minus the summed squared error."""
         return -self.squared_error(raw, images, mask)
 
 
@@ -154,7 +150,6 @@ class Gaussian(BoundedMean):
             self.register_buffer("log_variance", start)
 
     def log_prob(self, raw: Tensor, images: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return the log density, (B,), in nats."""
         squared = self.squared_error(raw, images, mask)
         # Number of values that count: all of an image, or those within its mask, (B,).
         values: float | Tensor = images[0].numel() if mask is None else images.shape[1] * per_image(mask)
@@ -236,7 +231,6 @@ class Categorical(Likelihood):
         return full(raw).permute(0, 2, 3, 1).unflatten(3, (-1, LEVELS))
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the mean level, in the range of the data."""
         probabilities = self.logits(raw).softmax(-1)
         low = -1.0 if self.signed else 0.0
         levels = torch.linspace(low, 1.0, LEVELS, device=raw.device, dtype=probabilities.dtype)
@@ -244,7 +238,6 @@ class Categorical(Likelihood):
         return (probabilities * levels).sum(-1).clamp(low, 1.0).permute(0, 3, 1, 2)
 
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
-        """Return the log probability of every value's level."""
         levels = level_of(images, self.signed).permute(0, 2, 3, 1)
         logits = self.logits(raw).reshape(-1, LEVELS)
         nats = functional.cross_entropy(logits, levels.reshape(-1).long(), reduction="none")

@@ -18,7 +18,7 @@ from morphospace.models.towers import ConvDecoder
 
 
 class PackedTransposed(nn.Module):
-    """A transposed convolution whose weights are in the kernel's own order; it cannot be trained.
+    """A transposed convolution (B, C, H, W) -> (B, C', H', W') with weights in the kernel's own order, not trainable.
 
     Args:
         layer: The layer that it replaces.
@@ -34,7 +34,6 @@ class PackedTransposed(nn.Module):
         self.weight = torch.ops.mkldnn._reorder_convolution_transpose_weight(weight, *self.arguments, usual)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C', H', W')."""
         run = torch.ops.mkldnn._convolution_transpose_pointwise
         return run(images, self.weight, self.bias, *self.arguments, "none", [], "")
 

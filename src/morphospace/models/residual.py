@@ -40,7 +40,7 @@ def pointwise(inputs: int, outputs: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """x + narrow(act(grouped 3x3(act(widen(x))))), with biases only where an activation follows.
+    """x + narrow(act(grouped 3x3(act(widen(x))))), of one shape, with biases only where an activation follows.
 
     Args:
         channels: Channels of input and output.
@@ -61,7 +61,6 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map (B, C, H, W) to the same shape."""
         return maps + self.body(maps)
 
 
@@ -89,7 +88,6 @@ class ResidualDecoder(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map codes (B, D) to raw images (B, C, H, W)."""
         maps = self.basis * self.stem(z)[:, :, None, None]
         maps = maps.contiguous(memory_format=torch.channels_last)
         for stage, size in zip(self.stages, [*self.sizes[1:], None]):
@@ -129,5 +127,4 @@ class ResidualEncoder(nn.Module):
         return self.gather(self.body(images)).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to (B, outputs)."""
         return self.head(self.features(images))

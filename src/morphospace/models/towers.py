@@ -84,7 +84,7 @@ def pyramid(shape: Shape, layers: int) -> list[tuple[int, int]]:
 
 
 class MLP(nn.Module):
-    """Fully connected layers from flat or image-shaped inputs to flat or image-shaped outputs.
+    """Values (B, ...) -> (B, outputs) or images (B, C, H, W): fully connected layers.
 
     Args:
         inputs: Number of input values; images are flattened.
@@ -118,7 +118,6 @@ class MLP(nn.Module):
         return self.body(values.flatten(1))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Map (B, ...) to (B, outputs), or to images (B, C, H, W)."""
         result = self.head(self.features(values))
         return result if isinstance(self.outputs, int) else result.view(-1, *self.outputs)
 
@@ -154,7 +153,6 @@ class ConvEncoder(nn.Module):
         return self.body(images).flatten(1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) to (B, outputs)."""
         return self.head(self.features(images))
 
 
@@ -202,7 +200,6 @@ class ConvDecoder(nn.Module):
         self.body = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Map codes (B, D) to raw images (B, C, H, W)."""
         code = z[:, :, None, None] if isinstance(self.stem, nn.ConvTranspose2d) else z
         first = self.stem(code).view(-1, *self.base)
         return self.body(first.contiguous(memory_format=torch.channels_last))

@@ -1,17 +1,9 @@
-"""The one training loop.
+"""The training loop of every model. `docs/architecture.md` lists what it guarantees.
 
-A model hands over its phases as data (`objectives.phase`); nothing here knows what a VAE or a GAN is.
-What a reader should know:
-
-- A turn takes gradients of what its phase learns and of nothing else (`backward(inputs=...)`). The generator thus
-  learns *through* the critic, which does not move. `requires_grad` is never changed.
-- Batch-norm buffers move on each forward pass in training mode, also those of a network that does not learn in this
-  turn, as in the published loops. Among several processes batch norm is synchronised.
-- Phases take their turns one after the other, each seeing what the one before did, unless they are in a tuple: then
-  all gradients come before all steps.
-- Random numbers depend on (seed, step, phase, turn) only, and the data's order on (seed, epoch) only. No random state
-  and no cursor is saved, and a resumed run equals an uninterrupted one, byte for byte.
-- Every trainable parameter belongs to some phase; construction names a parameter that does not.
+A model hands over its phases as data (`objectives.phase`); nothing here knows what a VAE or a GAN is. A turn takes
+gradients only of what its phase learns (`backward(inputs=...)`), so the generator learns *through* the critic, which
+does not move; `requires_grad` never changes. Batch-norm buffers move on each forward pass in training mode, also those
+of a network that does not learn in this turn, as in the published loops.
 """
 
 from __future__ import annotations
@@ -45,13 +37,12 @@ from morphospace.training.events import (
     load_listener_states,
 )
 from morphospace.training.guard import Guard, not_finite
-from morphospace.training.optim import learning_rate
-from morphospace.training.players import check_phases, optimizers_for, parameters_of
+from morphospace.training.optim import check_phases, learning_rate, optimizers_for, parameters_of
 from morphospace.training.precision import autocast
 from morphospace.training.selection import LOSS, Score, Selection, saved_selection
 from morphospace.training.settings import TrainingSettings
-from morphospace.training.snapshot import load_tensors, tensors_of
 from morphospace.training.turn import EngineTurn, Memo, Noise
+from morphospace.training.weights import load_tensors, tensors_of
 
 PROGRESS_SECONDS = 1.0  # between two signs of life; a slow model may be minutes from its first report
 NORM_STEPS = 16  # between two looks at a gradient's norm, so that a small model does not pay for it

@@ -1,14 +1,77 @@
-"""Optimizers by name, learning-rate schedules, and optimizer state as named tensors."""
+"""Which phase learns which parameters, with which optimizer, and at which learning rate."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from morphospace.errors import RunError, SettingError
+from morphospace.errors import SettingError, require
 from morphospace.objectives.clock import Clock, cosine, ramp
+from morphospace.objectives.phase import Phase
+
+Learned = Mapping[str, Sequence[nn.Parameter]]
+
+
+def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
+    """Return the trainable parameters of modules, each once, in order."""
+    return list(dict.fromkeys(p for module in modules for p in module.parameters() if p.requires_grad))
+
+
+def check_phases(rounds: Sequence[Sequence[Phase]], learned: Learned, names: Mapping[nn.Parameter, str]) -> None:
+    """Check that phases have different names and cover all parameters, and that simultaneous ones share none.
+
+    Args:
+        rounds: The phases, simultaneous ones together.
+        learned: What each phase learns, by its name.
+        names: Every parameter's name.
+
+    Raises:
+        SettingError: If they do not.
+    """
+    phases = [phase for together in rounds for phase in together]
+    if len(learned) != len(phases):
+        raise SettingError("phases", [p.name for p in phases], "every phase needs a name of its own")
+    covered = {p for each in learned.values() for p in each}
+    for parameter, name in names.items():
+        if parameter.requires_grad and parameter not in covered:
+            raise SettingError(
+                "phases", rule=f"no phase learns the parameter {name!r}", way_out="add its module to a `learns`"
+            )
+    for together in rounds:
+        shared = [p for phase in together for p in learned[phase.name]]
+        if len(shared) != len(set(shared)):
+            names_of = [phase.name for phase in together]
+            raise SettingError("phases", names_of, "simultaneous phases must not learn the same parameter")
+
+
+def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> dict[str, torch.optim.Optimizer]:
+    """Build one optimizer for each name that phases use, over the union of what they learn.
+
+    Args:
+        phases: All phases.
+        learned: What each learns, by its name.
+        settings: The model's optimizer, learning rate, betas and weight decay.
+
+    Raises:
+        SettingError: If phases that share an optimizer have different learning rates.
+    """
+    s = settings
+    groups: dict[str, dict[nn.Parameter, None]] = {}
+    rates: dict[str, float] = {}
+    for phase in phases:
+        name = phase.optimizer or phase.name
+        groups.setdefault(name, {}).update(dict.fromkeys(learned[phase.name]))
+        rate = phase.lr or s.lr
+        known = rates.setdefault(name, rate)
+        why = f"the optimizer {name!r} has the rate {known:g} in another phase; phases that share one need one rate"
+        require(rate == known, f"lr of phase {phase.name!r}", rate, why)
+    return {
+        name: make_optimizer(list(group), s.optimizer, rates[name], s.betas, s.weight_decay)
+        for name, group in groups.items()
+    }
 
 
 def make_optimizer(
@@ -31,43 +94,3 @@ def learning_rate(base: float, clock: Clock, *, schedule: str, warmup_images: in
         after = max(1, total_images - warmup_images)
         rate *= cosine(max(0, clock.images - warmup_images), after)
     return rate
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
-    """Return an optimizer's state as {"parameter name/slot": tensor}."""
-    return {
-        f"{names[parameter]}/{slot}": value
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-        for slot, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def load_optimizer_state(
-    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], state: Mapping[str, Tensor]
-) -> None:
-    """Put state made by `optimizer_state` back.
-
-    Every slot gets its parameter's memory layout: fused Adam walks memory linearly and would silently pair a contiguous
-    slot wrongly with channels-last weights.
-
-    Raises:
-        RunError: If a slot belongs to no parameter, or has another shape.
-    """
-    by_name = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
-    for key, value in state.items():
-        name, _, slot = key.rpartition("/")
-        if name not in by_name:
-            raise RunError("checkpoint", rule=f"optimizer state {key!r} belongs to no parameter of this model")
-        parameter = by_name[name]
-        if slot == "step":
-            kept = value.to(parameter.device) if optimizer.defaults.get("fused") else value.clone()
-        elif value.shape != parameter.shape:
-            raise RunError(
-                "checkpoint",
-                rule=f"optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}",
-            )
-        else:
-            kept = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
-            kept.copy_(value)
-        optimizer.state[parameter][slot] = kept

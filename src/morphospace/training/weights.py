@@ -1,4 +1,4 @@
-"""Load named weights into networks."""
+"""Tensors of a training run by name: weights, optimizer state and memory, saved and put back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,50 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.errors import RunError
+from morphospace.objectives.phase import Trainable
+from morphospace.training.distributed import World
+from morphospace.training.ema import Ema
+
+Optimizers = Mapping[str, torch.optim.Optimizer]
+Names = Mapping[nn.Parameter, str]
+Files = Mapping[str, Mapping[str, Tensor]]
+
+
+def tensors_of(model: Trainable, ema: Ema | None, optimizers: Optimizers, names: Names, world: World) -> Files:
+    """Return all tensors that change in training; they are the live ones, not copies."""
+    files: dict[str, Mapping[str, Tensor]] = {
+        "model": model.networks.state_dict(),
+        "optimizer": {
+            f"{name}/{key}": value
+            for name, optimizer in optimizers.items()
+            for key, value in optimizer_state(optimizer, names).items()
+        },
+    }
+    if ema:
+        files["ema"] = ema.shadow.state_dict()
+    if memory := model.memory.state_dict():
+        # Each process replays its own fakes: a file each, the leading one's name without a number.
+        files |= {f"memory-{rank}" if rank else "memory": each for rank, each in enumerate(world.gathered(memory))}
+    return files
+
+
+def load_tensors(
+    files: Files, model: Trainable, ema: Ema | None, optimizers: Optimizers, names: Names, world: World
+) -> None:
+    """Put tensors made by `tensors_of` back.
+
+    Raises:
+        RunError: If they are of another model.
+    """
+    load_weights(model.networks, files["model"], "model")
+    if ema:
+        load_weights(ema.shadow, files["ema"], "ema")
+    leading = files.get("memory", {})  # also for a process that was not there before
+    load_weights(model.memory, files.get(f"memory-{world.rank}", leading), "memory")
+    for name, optimizer in optimizers.items():
+        start = f"{name}/"
+        own = {key.removeprefix(start): value for key, value in files["optimizer"].items() if key.startswith(start)}
+        load_optimizer_state(optimizer, names, own)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
@@ -29,3 +73,43 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
                     "checkpoint", rule=f"{name}/{key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
                 )
             value.copy_(weights[key])
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
+    """Return an optimizer's state as {"parameter name/slot": tensor}."""
+    return {
+        f"{names[parameter]}/{slot}": value
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        for slot, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], state: Mapping[str, Tensor]
+) -> None:
+    """Put state made by `optimizer_state` back.
+
+    Every slot gets its parameter's memory layout: fused Adam walks memory linearly and would silently pair a contiguous
+    slot wrongly with channels-last weights.
+
+    Raises:
+        RunError: If a slot belongs to no parameter, or has another shape.
+    """
+    by_name = {names[p]: p for group in optimizer.param_groups for p in group["params"]}
+    for key, value in state.items():
+        name, _, slot = key.rpartition("/")
+        if name not in by_name:
+            raise RunError("checkpoint", rule=f"optimizer state {key!r} belongs to no parameter of this model")
+        parameter = by_name[name]
+        if slot == "step":
+            kept = value.to(parameter.device) if optimizer.defaults.get("fused") else value.clone()
+        elif value.shape != parameter.shape:
+            raise RunError(
+                "checkpoint",
+                rule=f"optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}",
+            )
+        else:
+            kept = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
+            kept.copy_(value)
+        optimizer.state[parameter][slot] = kept
