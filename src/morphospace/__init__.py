@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from morphospace.runs.decoder import Decoder
     from morphospace.runs.run import Run, load
     from morphospace.tools.card import card
-    from morphospace.tools.compare.compare import compare
+    from morphospace.tools.compare import compare, save_comparison
     from morphospace.tools.compare.comparison import Comparison
-    from morphospace.tools.compare.page import save_comparison
     from morphospace.tools.diagnose import Diagnosis, diagnose
     from morphospace.tools.directions.attribute import AttributeWalk, Combined, attribute, combine, direction
     from morphospace.tools.directions.components import ComponentPlane, components, pca
@@ -71,9 +70,9 @@ _HOMES = {
     "Diagnosis": "tools.diagnose",
     "evaluate": "tools.evaluate",
     "Evaluation": "tools.evaluate",
-    "compare": "tools.compare.compare",
+    "compare": "tools.compare",
     "Comparison": "tools.compare.comparison",
-    "save_comparison": "tools.compare.page",
+    "save_comparison": "tools.compare",
     "judge": "tools.judge",
     "pool_answers": "tools.judge",
     "latent_map": "tools.map",

@@ -44,7 +44,7 @@ def test_a_sweep_compares_in_one_go(morpho: Morpho, tmp_path: Path) -> None:
     ("words", "why"),
     [
         (["RUN"], "give two or more"),
-        ([], "give two runs or more"),
+        ([], "give two or more"),
         (["RUN", "RUN"], "is there twice"),
         (["RUN", "nowhere"], "no run.toml there"),
         (["RUN", "GAN", "--metrics", "fid"], "did you mean 'fd'"),

@@ -28,10 +28,11 @@ def test_student_is_scipys() -> None:
 
 def test_a_mean_and_its_interval_are_scipys() -> None:
     values = [0.31, 0.44, 0.38]
-    mean, low, high = mean_over(values)
+    mean, low, high, deviation = mean_over(values)
     theirs = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
     assert mean == pytest.approx(np.mean(values)) and (low, high) == pytest.approx(theirs)
-    assert mean_over([2.0]) == (2.0, None, None)
+    assert deviation == pytest.approx(np.std(values, ddof=1))
+    assert mean_over([2.0]) == (2.0, None, None, None)
 
 
 def test_what_has_no_interval_is_refused() -> None:

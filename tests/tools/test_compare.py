@@ -19,7 +19,7 @@ import morphospace as ms
 from morphospace.data.pack import in_memory_pack
 from morphospace.errors import RunError, SettingError
 from morphospace.runs.folder import RunFolder
-from morphospace.tools.compare.compare import _in_order, _row_names, _rows
+from morphospace.tools.compare.gather import _in_order, _row_names, _rows
 from morphospace.tools.compare.page import page_of
 from morphospace.training.precision import choose_precision
 from tests.conftest import draw_blobs

@@ -11,7 +11,7 @@ import pytest
 from morphospace.evaluation.results import Better
 from morphospace.tools.compare.comparison import Cell, Comparison, Cost, Measure, Member, Table
 from morphospace.tools.compare.curves import draw_panel, panels
-from morphospace.tools.compare.tables import escaped, latex_text, number, told
+from morphospace.tools.compare.tables import escaped, latex_text, number, texts_of
 
 SAME = {"data": "mnist", "split": "test", "n_real": 100, "n_fake": 100}
 
@@ -42,10 +42,10 @@ def test_the_best_is_best_beyond_doubt(name: str, cells: list[Cell], best: int |
 
 
 def test_numbers_have_the_digits_that_their_intervals_allow() -> None:
-    assert told(cell(12.3456, 0.5)) == ("12.35", "11.85 to 12.85")
-    assert told(cell(0.0134096, 0.00021)) == ("0.01341", "0.01320 to 0.01362")
-    assert told(cell(154.6876, 10.3)) == ("155", "144 to 165")
-    assert told(cell(2.0, None)) == ("2.000", "") and told(Cell(note="none")) == ("", "")
+    assert texts_of(cell(12.3456, 0.5)) == ("12.35", "11.85 to 12.85")
+    assert texts_of(cell(0.0134096, 0.00021)) == ("0.01341", "0.01320 to 0.01362")
+    assert texts_of(cell(154.6876, 10.3)) == ("155", "144 to 165")
+    assert texts_of(cell(2.0, None)) == ("2.000", "") and texts_of(Cell(note="none")) == ("", "")
     assert (number(1e-12), number(float("nan")), number(-0.5, 0.01)) == ("1e-12", "nan", "-0.500")
 
 

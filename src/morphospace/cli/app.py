@@ -40,7 +40,6 @@ VERBS = {
     "project": ("projecting:project", "Find the latent codes of pictures, and show each beside its decoded code."),
     "train-encoder": ("projecting:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
     "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
-    "compare": ("comparing:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
     "map": ("taking:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
     "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
@@ -50,6 +49,7 @@ VERBS = {
 }
 # Verbs read off the tools: where each tool's function is, and its line in the help.
 TOOLS = {
+    "compare": ("compare:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
     "card": ("card:card", "Write a model card: data and terms, settings, metrics, limits."),
     "attribute": (
         "directions.attribute:attribute_or_formula",

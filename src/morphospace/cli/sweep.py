@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from morphospace.cli.comparing import METRICS_HELP, named_metrics
 from morphospace.cli.flags import SECTIONS, Json, flags_of, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Table
 from morphospace.cli.training import STOPPED, model_of
 from morphospace.runs.configuration import resolve
+from morphospace.tools.tool import read_names
 from morphospace.zoo.settings import settings_class
 
 if TYPE_CHECKING:
@@ -50,7 +50,13 @@ def sweep(
     seeds: Annotated[int, Parameter(help="Seeds for each combination, counted up from --seed.")] = 1,
     recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags win.")] = None,
     start_from: Annotated[str | None, Parameter(name="--from", help="A run whose weights all begin with.")] = None,
-    compare: Annotated[str, Parameter(help=f"For the page in the end. {METRICS_HELP}")] = "none",
+    compare: Annotated[
+        str,
+        Parameter(
+            help="Which metrics the page at the end compares, as fd,pr,mse of `morpho evaluate`; the usual ones for "
+            "each run if empty, or none."
+        ),
+    ] = "none",
     compare_n: Annotated[int | None, Parameter(help="Samples that these are measured on; as in evaluate.")] = None,
     dry_run: Annotated[
         bool, Parameter(help="List the runs; leave nothing behind.", negative=(), show_default=False)
@@ -63,7 +69,7 @@ def sweep(
     from morphospace.cli.preview import checked_start
     from morphospace.tools.sweep.grid import combinations, parse_grid
 
-    wanted = named_metrics(compare)
+    wanted = read_names(compare)
     given = {name: value for name, value in settings.items() if value is not None}
     name, parsed = resolve(model, recipe, given).model.name, parse_grid(grid)
     runs = combinations(name, recipe, parsed, seeds, given)

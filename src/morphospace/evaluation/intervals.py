@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from morphospace.errors import require
 
@@ -69,14 +70,31 @@ def _within(theta: float, freedom: int) -> float:
     return (theta + total) * 2 / math.pi if odd else total
 
 
-def mean_over(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the mean of independent numbers and its 95 % interval by Student's t; a single one has none.
+class Mean(NamedTuple):
+    """The mean of several numbers.
+
+    Attributes:
+        mean: The mean.
+        low: Lower end of its 95 % interval; None for a single number.
+        high: Upper end.
+        deviation: The numbers' standard deviation; None for a single number.
+    """
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    deviation: float | None = None
+
+
+def mean_over(values: Sequence[float]) -> Mean:
+    """Return the mean of independent numbers, with its 95 % interval by Student's t.
 
     mean -+ t sd / sqrt(n), t of n - 1 degrees of freedom: honest for two or three, where 1.96 would be much too small.
     """
     require(len(values) >= 1, "values", len(values), "must be at least one number")
     mean = statistics.fmean(values)
     if len(values) < 2:
-        return mean, None, None
-    half = student(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, mean - half, mean + half
+        return Mean(mean)
+    deviation = statistics.stdev(values)
+    half = student(len(values) - 1) * deviation / math.sqrt(len(values))
+    return Mean(mean, mean - half, mean + half, deviation)

@@ -1,17 +1,20 @@
-"""Runs side by side, as data: what each is, what it cost, what it scored, what it draws."""
+"""A comparison as data: what each run is, what it cost, what it scored and what it shows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from morphospace.evaluation.results import Better
-from morphospace.pictures.maps import LatentMap
+from morphospace.tools.tool import Answer, Asked
 
-# What must be the same for two numbers of one name to be held against each other.
+if TYPE_CHECKING:
+    import numpy as np
+
+    from morphospace.pictures.maps import LatentMap
+
+# Conditions that must be equal for two numbers of one name to be compared.
 HELD_FAST = ("data", "data_hash", "images", "size", "split", "n_real", "n_fake", "features", "resize", "binarise", "of")
 
 
@@ -23,10 +26,10 @@ class Cell:
         value: The number; for several seeds their mean.
         low: Lower end of its 95 % interval; None where there is none.
         high: Upper end of it.
-        n: How many it is of: images, or seeds.
-        least: The least of the seeds.
-        most: The most of the seeds.
-        conditions: Everything else that it hangs on.
+        n: How many images or seeds it was measured on.
+        least: The lowest value of the seeds.
+        most: The highest value of the seeds.
+        conditions: Everything else that the number depends on.
         note: Why there is no number.
     """
 
@@ -49,7 +52,7 @@ class Measure:
         unit: As of `Result`.
         cells: One a row.
         better: As of `Result`.
-        logged: Whether it is of the run's own log, not of an evaluation.
+        logged: Whether it comes from the run's own log, not from an evaluation.
     """
 
     name: str
@@ -60,7 +63,7 @@ class Measure:
 
     @property
     def best(self) -> int | None:
-        """The row that is better than every other beyond doubt: no other's interval meets its own.
+        """The row that is clearly better than every other: no other interval overlaps its own.
 
         None where any two numbers were measured under different conditions, or one has no interval.
         """
@@ -95,15 +98,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run took.
+    """What a run cost.
 
     Attributes:
         parameters: Trainable numbers by network; None where the model could not be loaded.
         images: Images seen.
         seconds: Time in training steps.
         epochs: Passes over the data.
-        precision: What it computed in, as its last checkpoint says; empty where that is not known.
-        device: What it computed on, and torch's version, as its last checkpoint says; empty where not known.
+        precision: What it computed in, as its last checkpoint says; empty where unknown.
+        device: What it computed on, and torch's version, likewise.
     """
 
     parameters: Mapping[str, int] | None
@@ -124,22 +127,22 @@ class Member:
     """A run on the page.
 
     Attributes:
-        name: Its folder's name, with as many parents as tell it from the others.
-        row: Number of its settings among those compared: runs that differ in the seed alone share it.
+        name: Its folder's name, with as many parents as make it unique.
+        row: Number of its row; runs that differ only in the seed share one.
         model: Its model.
         data: Name of its data.
         data_hash: Hash of them.
         shape: (H, W, C) of its images.
         latent_dim: Length of a code.
-        condition: Whether it is told a class or attributes.
+        condition: Whether its model is conditional.
         settings: Every setting that matters, by name.
-        adversary: Name of the adversarial loss, for curves on one axis; empty where there is none.
+        adversary: Name of the adversarial loss; empty where there is none. Curves of one loss share an axis.
         log: The lines of its metrics.jsonl.
         cost: What it took.
-        taken: Images seen at the checkpoint that was taken; None where there is none.
+        taken: Images seen at the checkpoint that was loaded; None where there is none.
         samples: uint8 (N, H, W, C), or why there are none.
         rebuilt: Reconstructions, uint8 (N, H, W, C), or why there are none.
-        of_images: Key of the images that it rebuilt in `Comparison.originals`; empty where it rebuilt none.
+        of_images: Key of the images that it reconstructed in `Comparison.originals`; empty where there are none.
         latent: Its latent map, or why there is none.
         pictured: Whether it has pictures on the page; of many runs only the first of each row has.
     """
@@ -175,8 +178,8 @@ class Comparison:
 
     Attributes:
         members: The runs.
-        rows: Name of each row, of one run or of several that differ in the seed alone.
-        warnings: What keeps them from being held against each other.
+        rows: Name of each row, of one run or of several that differ only in the seed.
+        warnings: What makes the runs hard to compare.
         sampling: Numbers of each run.
         training: Numbers of each row over its seeds; None where no row has two.
         originals: By key, the images that were reconstructed, uint8 (N, H, W, C), and their split's name.
@@ -202,3 +205,17 @@ class Comparison:
     def same(self) -> dict[str, Any]:
         """The settings that are the same in all runs."""
         return {name: value for name, value in self.members[0].settings.items() if name not in self.differ}
+
+    def show(self, asked: Asked) -> Answer:
+        """Write the files asked for, and return the numbers as a table."""
+        from morphospace.tools.compare import save_comparison
+        from morphospace.tools.compare.tables import SPREADS, json_data, plain
+
+        for path in asked.files.values():
+            save_comparison(self, path)
+        table = self.training or self.sampling
+        lines = [f"intervals: {SPREADS[table.spread]}"] if table.measures else []
+        lines += [f"note: {line}" for line in self.warnings]
+        lines += [f"{name:16}{path}" for name, path in asked.files.items()]
+        written = {name: str(asked.files[name]) if name in asked.files else None for name in ("out", "csv", "latex")}
+        return Answer({**written, **json_data(self)}, lines, plain(table) if table.measures else None)

@@ -81,9 +81,9 @@ def meaning(member: Member, name: str) -> tuple[str, tuple[Any, ...]]:
     player, _, term = name.rpartition("/")
     if term in TERMS:
         kind = {key: member.settings.get(key) for key in TERMS[term]}
-        told = {"mse": "", "kl": ""}.get(term, str(kind.get("likelihood") or ""))
+        likelihood = {"mse": "", "kl": ""}.get(term, str(kind.get("likelihood") or ""))
         shape = member.shape if term == "reconstruction" else ()
-        return f"{term} ({told})" if told else term, (term, *kind.values(), shape)
+        return f"{term} ({likelihood})" if likelihood else term, (term, *kind.values(), shape)
     if term == "loss":
         # A loss compares between runs whose settings differ in how well the objective is met, not in what it is.
         fields = [name for cls in settings_classes(member.model).values() for name in fields_with(cls, Role.OBJECTIVE)]

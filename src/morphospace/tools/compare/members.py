@@ -162,18 +162,18 @@ def _computed(run: Run | str) -> dict[str, Any]:
     return {}
 
 
-def _machine(told: Mapping[str, Any]) -> str:
+def _machine(state: Mapping[str, Any]) -> str:
     """Return the device, how much of it, and the version of torch, in words.
 
     >>> _machine({"device": "cpu", "threads": 2, "world": 1, "torch": "2.13.0"})
     'cpu, 2 threads, torch 2.13.0'
     """
-    parts = [str(told.get("device", ""))]
-    if told.get("device") == "cpu" and "threads" in told:
-        parts.append(f"{told['threads']} thread{'s' * (told['threads'] != 1)}")
-    if told.get("world", 1) > 1:
-        parts.append(f"{told['world']} processes")
-    parts.append(f"torch {told['torch']}" if "torch" in told else "")
+    parts = [str(state.get("device", ""))]
+    if state.get("device") == "cpu" and "threads" in state:
+        parts.append(f"{state['threads']} thread{'s' * (state['threads'] != 1)}")
+    if state.get("world", 1) > 1:
+        parts.append(f"{state['world']} processes")
+    parts.append(f"torch {state['torch']}" if "torch" in state else "")
     return ", ".join(filter(None, parts))
 
 

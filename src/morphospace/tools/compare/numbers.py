@@ -155,7 +155,7 @@ def _over(cells: Sequence[Cell]) -> Cell:
     if not there:
         return Cell(note=cells[0].note)
     values = [cell.value for cell in there if cell.value is not None]
-    mean, low, high = mean_over(values)
+    mean, low, high, _ = mean_over(values)
     first = there[0].conditions
     shared = {
         key: value

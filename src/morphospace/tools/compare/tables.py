@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any
 
+from morphospace.tools import tool
 from morphospace.tools.compare.comparison import Cell, Comparison, Measure, Table
 
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
@@ -36,7 +37,7 @@ def number(value: float, half: float | None = None) -> str:
     return f"{value:,.{max(0, decimals)}f}"
 
 
-def told(cell: Cell) -> tuple[str, str]:
+def texts_of(cell: Cell) -> tuple[str, str]:
     """Return a cell's number, and its interval; both with the same digits."""
     if cell.value is None:
         return "", ""
@@ -46,15 +47,15 @@ def told(cell: Cell) -> tuple[str, str]:
     return number(cell.value, half), f"{number(cell.low, half)} to {number(cell.high, half)}"
 
 
-def plain(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows for a terminal."""
+def plain(table: Table) -> tool.Table:
+    """Return a table for a terminal."""
     headings = ["run", *(f"{m.name} {ARROWS[m.better]}".strip() for m in table.measures)]
     rows = [[name, *(_in_a_line(m.cells[row])[:60] for m in table.measures)] for row, name in enumerate(table.rows)]
-    return headings, rows
+    return tool.Table(headings, rows)
 
 
 def _in_a_line(cell: Cell) -> str:
-    value, interval = told(cell)
+    value, interval = texts_of(cell)
     return f"{value} ({interval})" if interval else value or ("" if not cell.note else "none")
 
 
@@ -125,8 +126,13 @@ def json_data(comparison: Comparison) -> dict[str, Any]:
         }
         for member in comparison.members
     ]
-    told = {"runs": runs, "differ": comparison.differ, "warnings": list(comparison.warnings)}
-    return {**told, "numbers": entries(comparison), "seed": comparison.seed}
+    data = {"runs": runs, "differ": comparison.differ, "warnings": list(comparison.warnings)}
+    return {**data, "numbers": entries(comparison), "seed": comparison.seed}
+
+
+def json_text(comparison: Comparison) -> str:
+    """Return `json_data` as text."""
+    return json.dumps(json_data(comparison), indent=1) + "\n"
 
 
 # -- LaTeX ---------------------------------------------------------------------------------------------------------
@@ -173,7 +179,7 @@ def _tabular(table: Table) -> str:
 
 def _latex(measure: Measure, row: int) -> str:
     cell = measure.cells[row]
-    value, interval = told(cell)
+    value, interval = texts_of(cell)
     if not value:
         return "---"
     shown = f"${_digits(value)}$"

@@ -68,7 +68,7 @@ def _over(rates: Sequence[Rate]) -> Rate:
     if len(rated) < 2:
         return rated[0] if rated else rates[0]
     wrong, of = sum(rate.wrong for rate in rated), sum(rate.of for rate in rated)
-    mean, low, high = mean_over([rate.value for rate in rated])
+    mean, low, high, _ = mean_over([rate.value for rate in rated])
     least, most = wilson(wrong, of)
     assert low is not None and high is not None
     ends = max(min(low, least), 0.0), min(max(high, most), 1.0)

@@ -17,8 +17,8 @@ from morphospace.files import write_text
 from morphospace.models.contract import Encodes
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import Run, load
-from morphospace.tools.compare.compare import MOST, check_metrics, gather
-from morphospace.tools.compare.page import save_comparison
+from morphospace.tools.compare import save_comparison
+from morphospace.tools.compare.gather import MOST, check_metrics, gather
 from morphospace.tools.sample import Reconstructions, reconstruct, sample
 from morphospace.tools.sweep.grid import Combination, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
@@ -90,7 +90,8 @@ def sweep(
     Raises:
         MorphospaceError: A setting, the data or the folder is not as it must be.
     """
-    wanted = check_metrics(compare, compare_n)
+    require(compare_n is None or compare_n >= 2, "compare_n", compare_n, "must be at least 2")
+    wanted = check_metrics(compare)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     require(world == 1, "WORLD_SIZE", world, "a sweep is one process", "start it without torchrun")
     if isinstance(data, str):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from morphospace.evaluation.intervals import mean_over
 from morphospace.evaluation.roughness import roughness_of
 from morphospace.files import write_text
 from morphospace.pictures.sheet import PAD, save_picture
@@ -153,8 +153,8 @@ def _told(value: Any) -> str:
 def _mean_and_deviation(values: Sequence[float]) -> str:
     if not values:
         return ""
-    deviation = f" ± {statistics.stdev(values):.2g}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.5g}{deviation}"
+    found = mean_over(values)
+    return f"{found.mean:.5g}" + ("" if found.deviation is None else f" ± {found.deviation:.2g}")
 
 
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

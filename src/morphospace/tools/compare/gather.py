@@ -1,4 +1,4 @@
-"""Runs side by side: settings, cost, curves, numbers with their intervals, pictures of the same seeds and images."""
+"""The work of `compare`: open the runs, group those that differ only in their seed, collect what each shows."""
 
 from __future__ import annotations
 
@@ -20,65 +20,32 @@ from morphospace.tools.evaluate.measure import metrics_of
 MOST, MOST_RUNS = 12, 120
 
 
-def compare(
-    runs: Sequence[str | Path],
-    *,
-    metrics: Sequence[str] | str = (),
-    n: int | None = None,
-    seed: int = 0,
-    features: str = "",
-    device: str = "auto",
-    say: Callable[[str], None] = lambda line: None,
-) -> Comparison:
-    """Set runs side by side.
-
-    Runs that differ in their seed alone share a row. Each number has the interval that samples drawn anew would give,
-    for this very model; several seeds of one row have, in a table of their own, the interval that training anew would
-    give. What fails for one run is said in its place and stops no other. `save_comparison` writes the page.
-
-    Args:
-        runs: Folders of runs; the folder of a sweep stands for all its runs.
-        metrics: Names as for `evaluate`; those usual for each run when empty, `"none"` to measure nothing.
-        n: How many samples and at most how many real images are measured, as for `evaluate`.
-        seed: Which samples, both drawn and measured.
-        features: As for `evaluate`.
-        device: Where to compute.
-        say: Takes one line at a time for the user.
+def check_metrics(metrics: Sequence[str] | str) -> Sequence[str] | None:
+    """Return the metrics asked for: no names for the usual ones, None for `none`.
 
     Raises:
-        SettingError: Fewer than two runs, more than twelve rows, or a setting that breaks a rule.
-        RunError: A folder that holds no run.
+        SettingError: If there is no such metric.
     """
-    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    wanted = check_metrics(metrics, n)
+    names = [metrics] if isinstance(metrics, str) else list(metrics)
+    return None if names == ["none"] else metrics_of(names)
+
+
+def open_runs(runs: Sequence[str | Path]) -> list[RunFolder]:
+    """Return the runs' folders, those of a sweep in its place.
+
+    Raises:
+        SettingError: If there are fewer than two runs, more rows than a page holds, or a run is there twice.
+        RunError: If a folder holds no run.
+    """
     folders = [RunFolder.open(path) for path in _paths(runs)]
     require(len(folders) >= 2, "runs", len(folders), "give two or more, or the folder of a sweep")
     rows = max(_rows(folders)) + 1
     rule = f"must be at most {MOST} with different settings (there are {rows}), each with few seeds; name the runs"
     require(rows <= MOST and len(folders) <= MOST_RUNS, "runs", len(folders), rule)
-    return gather(folders, wanted, n=n, seed=seed, features=features, device=device, say=say)
-
-
-def check_metrics(metrics: Sequence[str] | str, n: int | None) -> Sequence[str] | None:
-    """Return the metrics asked for: none named for the usual ones, None for none at all.
-
-    Raises:
-        SettingError: There is no such metric, or they cannot be measured on so few samples.
-    """
-    require(n is None or n >= 2, "n", n, "must be at least 2")
-    if metrics in ("none", ("none",), ["none"]):
-        return None
-    names = [metrics] if isinstance(metrics, str) else list(metrics)
-    return metrics_of(names)
+    return folders
 
 
 def _paths(runs: Sequence[str | Path]) -> list[Path]:
-    """Return the runs' folders, those of a sweep in its place.
-
-    Raises:
-        SettingError: One is there twice.
-        RunError: A sweep has none.
-    """
     found: list[Path] = []
     for each in map(Path, runs):
         if (each / "sweep.json").is_file():
@@ -101,9 +68,9 @@ def _in_order(path: Path) -> list[tuple[float, str]]:
 
 
 def _rows(folders: Sequence[RunFolder]) -> list[int]:
-    """Return the number of each run's row; runs whose settings, data and beginning differ in the seed alone share one.
+    """Return each run's row; runs whose settings, data and start differ only in the seed share one.
 
-    A seed counts once: a copy of a run says nothing of what training anew would give, and has a row of its own.
+    A copy of a run has a row of its own, because it does not show what training again would give.
     """
     keys: list[tuple[str, int]] = []
     copies: Counter[tuple[str, str]] = Counter()
@@ -118,7 +85,7 @@ def _rows(folders: Sequence[RunFolder]) -> list[int]:
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
-    """Return names that tell runs apart: the folder's, with as many parents as it takes."""
+    """Return the folders' names, each with as many parents as make them unique."""
     parts = [folder.path.resolve().parts for folder in folders]
     depth = 1
     while len({part[-depth:] for part in parts}) < len(parts):
@@ -149,17 +116,17 @@ def gather(
     data: Pack | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Do the work of `compare`, whose arguments are checked, for any number of runs.
+    """Collect the comparison of any number of runs.
 
     Args:
         folders: The runs.
         metrics: As `check_metrics` returns them.
-        n: As for `compare`.
-        seed: As for `compare`.
-        features: As for `compare`.
-        device: As for `compare`.
-        data: What they were trained on, where it was handed over as an object.
-        say: As for `compare`.
+        n: As for `compare`, like the arguments below.
+        seed: Which samples.
+        features: What distances are measured in.
+        device: Where to compute.
+        data: The data that the runs were trained on, where they were passed as an object.
+        say: Takes one line at a time for the user.
     """
     rows, names = _rows(folders), _names(folders)
     members: list[Member] = []
@@ -183,12 +150,12 @@ def gather(
 
 
 def _warnings(folders: Sequence[RunFolder], members: Sequence[Member]) -> list[str]:
-    """Return what keeps the runs from being held against each other."""
+    """Return what makes the runs hard to compare: other data, or training that did not finish."""
     found = []
     if len({member.data_hash for member in members}) > 1:
-        told = "; ".join(dict.fromkeys(m.about_data for m in members))
+        data = "; ".join(dict.fromkeys(m.about_data for m in members))
         found.append(
-            f"Not all runs were trained on the same data ({told}): distances, errors and likelihoods of "
+            f"Not all runs were trained on the same data ({data}): distances, errors and likelihoods of "
             "different images do not compare, and numbers in different features have columns of their own."
         )
     for folder, member in zip(folders, members):
