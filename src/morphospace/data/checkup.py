@@ -104,15 +104,7 @@ def check_pack(pack: Pack) -> Checkup:
         splits[name] = _tables(pack, split, sums / pixels, squares / pixels, constant)
     skipped: Mapping[str, Any] = pack.manifest.get("skipped", {"count": 0, "first": []})
     made = Checkup(
-        pack.name,
-        pack.shape,
-        splits,
-        skipped["count"],
-        tuple(skipped["first"]),
-        duplicates,
-        leaked,
-        tuple(pairs),
-        (),
+        pack.name, pack.shape, splits, skipped["count"], tuple(skipped["first"]), duplicates, leaked, tuple(pairs), ()
     )
     return replace(made, remarks=_remarks(made))
 

@@ -135,12 +135,7 @@ class PackWriter:
         self.files[key].append(rows)
 
     def finish(
-        self,
-        *,
-        name: str,
-        shape: tuple[int, int, int],
-        names: Mapping[str, Sequence[str]],
-        about: Mapping[str, Any],
+        self, *, name: str, shape: tuple[int, int, int], names: Mapping[str, Sequence[str]], about: Mapping[str, Any]
     ) -> None:
         """Write the manifest, sync, and put the folder in its place, or in that of an older pack."""
         splits: dict[str, dict[str, Any]] = {}

@@ -209,10 +209,7 @@ def _blocks(test: Taken) -> list[np.ndarray]:
 
 
 def _trained(
-    make: Callable[[], nn.Module],
-    loss: Callable[[nn.Module, Tensor, np.ndarray], Tensor],
-    train: Taken,
-    seed: int,
+    make: Callable[[], nn.Module], loss: Callable[[nn.Module, Tensor, np.ndarray], Tensor], train: Taken, seed: int
 ) -> nn.Module:
     """Train with Adam and a rate that rises and falls once."""
     with torch.random.fork_rng(devices=[]):

@@ -176,13 +176,7 @@ def project(
 
 @torch.no_grad()
 def _starts(
-    search: _Search,
-    images: Tensor,
-    condition: Tensor | None,
-    begin: Tensor | None,
-    starts: int,
-    seed: int,
-    first: int,
+    search: _Search, images: Tensor, condition: Tensor | None, begin: Tensor | None, starts: int, seed: int, first: int
 ) -> Tensor:
     """Return codes to begin at, (B * starts, D), those of one image in a row."""
     drawn, dim = starts - (begin is not None), search.model.latent_dim

@@ -46,11 +46,7 @@ def _flat(image: np.ndarray) -> Image.Image:
 
 
 def grid(
-    images: np.ndarray,
-    columns: int | None = None,
-    *,
-    scale: int | None = None,
-    captions: Sequence[str] | None = None,
+    images: np.ndarray, columns: int | None = None, *, scale: int | None = None, captions: Sequence[str] | None = None
 ) -> Image.Image:
     """Lay uint8 images (N, H, W, C) out in rows, on white.
 
