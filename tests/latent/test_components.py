@@ -11,8 +11,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 from morphospace.errors import SettingError
-from morphospace.latent.components import Moments, active_units, factorised, regressed
-from morphospace.latent.first_layer import FirstLayer
+from morphospace.latent.components import FirstLayer, Moments, active_units, factorised, regressed
 
 
 def some_codes(count: int, dim: int, seed: int = 0) -> Tensor:

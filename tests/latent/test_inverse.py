@@ -22,9 +22,9 @@ def gan() -> Model:
     return lively(DCGANSettings(latent_dim=4, widths=(8,)).build(SHAPE).eval())
 
 
-def encoder(told: int = 0) -> GeneratorInverse:
+def encoder(conditions: int = 0) -> GeneratorInverse:
     torch.manual_seed(1)
-    return GeneratorInverse(SHAPE, 4, (8,), told)
+    return GeneratorInverse(SHAPE, 4, (8,), conditions)
 
 
 def test_it_learns_and_leaves_the_generator_alone() -> None:
@@ -32,7 +32,7 @@ def test_it_learns_and_leaves_the_generator_alone() -> None:
     before = {name: value.clone() for name, value in model.networks.state_dict().items()}
     start = train_inverse(model, blank, images=64, lr=1e-9)
     seen: list[int] = []
-    fitted = train_inverse(model, learned, images=6400, lr=1e-2, told=lambda images, loss: seen.append(images))
+    fitted = train_inverse(model, learned, images=6400, lr=1e-2, report=lambda images, loss: seen.append(images))
     assert fitted.images == 6400 and seen == [3200, 6400]
     assert start.cosine < 0.5 and fitted.cosine > 0.9
     assert fitted.mse < 0.1 * fitted.spread and fitted.mse < 0.2 * start.mse
@@ -78,7 +78,7 @@ def test_a_conditional_generator_is_undone_under_its_condition() -> None:
     images = torch.zeros(2, 1, 8, 8)
     codes = [one.encode(images, TOLD.label(k).expand(2, -1)).mean for k in (0, 1)]
     assert not torch.allclose(*codes)
-    with pytest.raises(SettingError, match="must be told"):
+    with pytest.raises(SettingError, match="conditional generator"):
         one.encode(images)
 
 

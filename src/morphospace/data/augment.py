@@ -1,4 +1,4 @@
-"""What is done to a batch on its device: flips, shifts and brightness while training, and binarisation.
+"""Augmentation and binarisation of a batch on its device: flips, shifts, brightness.
 
 Everything drawn is a function of (seed, what for, batch index) and drawn for the *global* batch, of which each process
 takes its slice; nothing is state, so a run resumes exactly. Draws for `fixed` binarisation depend on the row alone: an
@@ -100,7 +100,7 @@ class Augment:
 def mirrored(mask_names: Sequence[str]) -> tuple[int, ...]:
     """Which mask takes the place of each in a mirrored image: left and right parts swap; empty when all stay.
 
-    Sides are told by names as in CelebAMask-HQ: `l_eye` and `r_eye`.
+    Names mark the sides as in CelebAMask-HQ: `l_eye` and `r_eye`.
 
     >>> mirrored(["skin", "l_eye", "r_eye", "neck_l"]), mirrored(["skin", "l_eye"])
     ((0, 2, 1, 3), ())
@@ -112,15 +112,14 @@ def mirrored(mask_names: Sequence[str]) -> tuple[int, ...]:
 
 
 def check_binarise(how: str) -> None:
-    """Refuse what is no way to binarise.
+    """Check a way to binarise.
 
     Raises:
-        SettingError: Names those there are.
+        SettingError: If it is not one of ours.
     """
     if how not in _BINARISE:
-        raise SettingError(
-            "binarise", how, f"must be one of {', '.join(_BINARISE)}", "dynamic is usual for likelihoods"
-        )
+        rule = f"must be one of {', '.join(_BINARISE)}"
+        raise SettingError("binarise", how, rule, "dynamic is usual for likelihoods")
 
 
 def binarised(images: np.ndarray, how: str, rows: np.ndarray, *, salt: int = 0) -> np.ndarray:

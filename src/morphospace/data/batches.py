@@ -110,8 +110,8 @@ class Batches:
             larger than memory). Values are the same, bit for bit.
 
     Raises:
-        SettingError: A batch that is larger than the rows there are or does not divide among the processes,
-            and such.
+        SettingError: If a batch is larger than the number of rows or does not divide among the processes, or if
+            another argument is out of range.
     """
 
     def __init__(
@@ -165,9 +165,8 @@ class Batches:
             raise SettingError("rank", self.rank, f"must be from 0 to world - 1, and world is {self.world}")
         if size % self.world:
             near = size + self.world - size % self.world
-            raise SettingError(
-                "batch_size", size, f"must divide among {self.world} processes", f"take for instance {near}"
-            )
+            rule = f"must divide among {self.world} processes"
+            raise SettingError("batch_size", size, rule, f"take for instance {near}")
 
     def _fits(self) -> bool:
         arrays = [a for kind, a in self.split.arrays().items() if kind in ("images", "masks")]
@@ -213,7 +212,7 @@ class Batches:
         return self._make(rows, gathered, index)
 
     def _soon(self, index: int) -> np.ndarray | None:
-        """Rows of the batches from `index` on that have not been announced; None where nobody needs to know."""
+        """Rows of the batches from `index` on that were not announced yet; None if the pack fits into memory."""
         if self._announcer is None:
             big = list(self._big.values())
             fits = sum(array.nbytes for array in big) <= free_bytes(torch.device("cpu"))
@@ -251,7 +250,7 @@ class Batches:
         return {kind: held.index_select(0, at) for kind, held in self._held.items()}
 
     def _gather(self, rows: np.ndarray, soon: np.ndarray | None = None) -> dict[str, Tensor]:
-        """uint8 rows from the map, read in the order they lie on disk; of those wanted `soon` the kernel is told."""
+        """uint8 rows from the map, read in the order they lie on disk; the kernel is asked to read those in `soon`."""
         if soon is not None and self._announcer is not None:
             self._announcer.announce(soon)
         order = np.argsort(rows, kind="stable")

@@ -20,7 +20,7 @@ def make_folder(folder: Path) -> Path:
     """Make a folder that can be written to.
 
     Raises:
-        DataError: It cannot; the message names the ways out.
+        DataError: If it cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -28,9 +28,8 @@ def make_folder(folder: Path) -> Path:
     except OSError as error:
         denied = error.strerror or type(error).__name__
     if denied:
-        raise DataError(
-            folder, rule=f"cannot be written to ({denied})", way_out="set MORPHOSPACE_CACHE elsewhere, or pass out="
-        )
+        rule = f"cannot be written to ({denied})"
+        raise DataError(folder, rule=rule, way_out="set MORPHOSPACE_CACHE elsewhere, or pass out=")
     return folder
 
 
@@ -51,9 +50,8 @@ def locked(out: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise DataError(
-                path, rule=f"cannot be written ({error.strerror})", way_out="set MORPHOSPACE_CACHE, or pass out="
-            ) from None
+            rule = f"cannot be written ({error.strerror})"
+            raise DataError(path, rule=rule, way_out="set MORPHOSPACE_CACHE, or pass out=") from None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Looks a pack over before anything is trained on it: counts, lost files, duplicates, channel statistics, classes."""
+"""Check a pack before training: counts, lost files, duplicates, channel statistics, classes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SplitCheckup:
 
 @dataclass(frozen=True, slots=True)
 class Checkup:
-    """What a pack holds, and what of it deserves a look.
+    """What a pack holds, and remarks on what may be wrong with it.
 
     Attributes:
         name: Of the pack.
@@ -56,7 +56,7 @@ class Checkup:
         duplicates: Images that are pixel for pixel another's; of k equal ones k - 1 count.
         leaked: Images that are pixel for pixel one of another split, by "test in train" and so on.
         duplicate_rows: The first pairs of equal images, each as ((split, row), (split, row)).
-        remarks: One line for whatever deserves a look; empty when nothing does.
+        remarks: One line for each thing to look into; empty when there is none.
     """
 
     name: str
@@ -71,10 +71,10 @@ class Checkup:
 
 
 def check_pack(pack: Pack) -> Checkup:
-    """Look a pack over; reads every image, a few at a time.
+    """Check a pack; reads every image, a few at a time.
 
     Raises:
-        DataError: The pack lies on disk, and a file of it is not what was packed.
+        DataError: If the pack is on disk and a file of it is not what was packed.
     """
     if pack.path is not None:
         open_pack(pack.path, verify=True)

@@ -1,4 +1,4 @@
-"""Any map-style dataset of (image, label) -> a pack in memory; by duck typing, without its library."""
+"""Turn any map-style dataset of (image, label) into a pack in memory; by duck typing, without its library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from morphospace.errors import DataError
 
 
 def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
-    """Take over a dataset with `len` and `[i]`, such as a torch or torchvision one.
+    """Read a dataset with `len` and `[i]`, such as a torch or torchvision one, into a pack.
 
     Args:
         dataset: Gives an image or (image, label, ...). An image is a PIL image, a (C, H, W) tensor or an (H,
@@ -21,15 +21,14 @@ def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
         name: What to call the pack.
 
     Returns:
-        A pack with the split `train`; its label names are `dataset.classes` if there are such.
+        A pack with the split `train`; its label names are `dataset.classes` if it has them.
 
     Raises:
-        DataError: Sizes that differ, values out of range, or no images.
+        DataError: If there is no image, if sizes differ, or if a value is out of range.
     """
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
-        raise DataError(
-            name, rule="must be a dataset with len() and [i] and at least one image", way_out="wrap it in such a class"
-        )
+        rule = "must be a dataset with len() and [i] and at least one image"
+        raise DataError(name, rule=rule, way_out="wrap it in such a class")
     count, labels = len(dataset), []
     images: np.ndarray | None = None
     for row in range(count):
@@ -59,9 +58,8 @@ def _labels(labels: list[Any], name: str) -> np.ndarray:
     try:
         numbers = np.array([int(label) for label in labels], np.int64)
     except (TypeError, ValueError):
-        raise DataError(
-            name, rule=f"labels must be whole numbers or None, the first is {labels[0]!r}", way_out="map them"
-        ) from None
+        rule = f"labels must be whole numbers or None, the first is {labels[0]!r}"
+        raise DataError(name, rule=rule, way_out="map them") from None
     return numbers
 
 
@@ -84,7 +82,6 @@ def _pixels(image: Any, what: str) -> np.ndarray:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):  # also refuses NaN
-        raise DataError(
-            what, rule=f"{array.dtype} values must be uint8, or floats within [0, 1]", way_out="undo any normalisation"
-        )
+        rule = f"{array.dtype} values must be uint8, or floats within [0, 1]"
+        raise DataError(what, rule=rule, way_out="undo any normalisation")
     return np.rint(array * 255).astype(np.uint8)

@@ -126,7 +126,7 @@ def read_header(blob: Blob, max_pixels: int = MAX_PIXELS) -> Header:
     """Size and colour of an image, without decoding it.
 
     Raises:
-        DataError: The file is not an image that `decode` would take.
+        DataError: If `decode` would not take the file.
     """
     with warnings.catch_warnings(), _one_line():
         warnings.simplefilter("ignore")
@@ -151,7 +151,7 @@ def to_uint8_image(image: Image.Image, channels: int | None = None) -> Image.Ima
     None.
 
     Raises:
-        DataError: 32-bit integer or float pixels.
+        DataError: If pixels are 32-bit integers or floats.
     """
     mode = image.mode
     if channels is None:
@@ -236,7 +236,7 @@ def decode(blob: Blob, rule: Rule) -> np.ndarray:
     """Decode one image to uint8 pixels of `rule.shape`.
 
     Raises:
-        DataError: One line that says why this is not a whole image.
+        DataError: If this is not a whole image; one line says why.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and of large images; both are decided here

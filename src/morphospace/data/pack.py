@@ -96,12 +96,11 @@ class Pack:
         """The split called `name`.
 
         Raises:
-            DataError: There is none of that name; the message names those there are.
+            DataError: If there is none of that name; the message lists the others.
         """
         if name not in self.splits:
-            raise DataError(
-                f"split {name!r}", rule=f"{self.name} has no such split", way_out=f"it has {', '.join(self.splits)}"
-            )
+            rule = f"{self.name} has no such split"
+            raise DataError(f"split {name!r}", rule=rule, way_out=f"it has {', '.join(self.splits)}")
         return self.splits[name]
 
 
@@ -145,7 +144,7 @@ def check(pack: Pack) -> Pack:
     """Refuse a pack whose arrays do not fit each other.
 
     Raises:
-        DataError: Names the split, the array, what it is and what it must be.
+        DataError: If an array has another shape or type than the rest asks for.
     """
     called = f"pack {pack.name}"
     if not pack.splits:
@@ -191,7 +190,7 @@ def in_memory_pack(
         **splits: More splits, such as `valid` and `test`.
 
     Raises:
-        DataError: Arrays that do not fit each other.
+        DataError: If the arrays do not fit each other.
 
     >>> in_memory_pack("noise", np.zeros((3, 8, 8), np.uint8)).shape
     (8, 8, 1)
@@ -227,7 +226,7 @@ def open_pack(path: str | Path, *, verify: bool = False) -> Pack:
         verify: Also read everything and compare it with the hashes in the manifest.
 
     Raises:
-        DataError: One line on what is missing, cut, tampered with or not a pack at all.
+        DataError: If a file is missing, cut off or changed, or if this is no pack.
     """
     path = Path(path)
     manifest = _read_manifest(path)

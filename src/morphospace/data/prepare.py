@@ -1,4 +1,4 @@
-"""From what the user says to a pack: find the source, reuse what was packed before, pack what was not."""
+"""Settings to a pack: find the source, reuse a pack that is still valid, pack otherwise."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def prepare(
         say: Takes one line at a time for the user.
 
     Raises:
-        SettingError: A setting that breaks a rule.
-        DataError: Files that are missing or not what they should be, or a folder that cannot be written.
+        SettingError: If a setting breaks a rule.
+        DataError: If files are missing or damaged, or the folder cannot be written.
     """
     say = say or (lambda line: None)
     size = _check_settings(settings)
@@ -93,13 +93,11 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
     pack = open_pack(path)
     height, width, channels = pack.shape
     if size not in (None, (height, width)):
-        raise SettingError(
-            "size", settings.size, f"the pack {path} is {height}x{width}", "leave size out or pack again"
-        )
+        rule = f"the pack {path} is {height}x{width}"
+        raise SettingError("size", settings.size, rule, "leave size out or pack again")
     if settings.channels not in (None, channels):
-        raise SettingError(
-            "channels", settings.channels, f"the pack {path} has {channels}", "leave it out or pack again"
-        )
+        rule = f"the pack {path} has {channels}"
+        raise SettingError("channels", settings.channels, rule, "leave it out or pack again")
     crop = pack.manifest.get("rule", {}).get("crop", settings.crop)
     if settings.crop not in (DataSettings.crop, crop):
         raise SettingError("crop", settings.crop, f"the pack {path} was made by {crop!r}", "leave it out or pack again")
@@ -108,10 +106,10 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
 
 
 def check_made(settings: DataSettings, pack: Pack) -> None:
-    """Refuse what can be said only of images that are still to be packed.
+    """Refuse settings that apply only while packing, for images that are packed already.
 
     Raises:
-        SettingError: Names the setting.
+        SettingError: If such a setting is given.
     """
     for name in ("classes", "parts", "background"):
         value = getattr(settings, name)
@@ -120,10 +118,10 @@ def check_made(settings: DataSettings, pack: Pack) -> None:
 
 
 def check_given(settings: DataSettings, pack: Pack) -> None:
-    """Refuse what would have to be done to images that were handed over as they are.
+    """Refuse settings that would change images that the caller handed over.
 
     Raises:
-        SettingError: Names the setting.
+        SettingError: If such a setting is given.
     """
     height, width, channels = pack.shape
     shape = f"the images handed over are {height}x{width}x{channels}, and stay so"
@@ -135,16 +133,16 @@ def check_given(settings: DataSettings, pack: Pack) -> None:
 
 
 def takes(data: str, name: str) -> bool:
-    """Return whether a source can be told a setting: `classes`, `parts` or `background`."""
+    """Return whether a source uses a setting: `classes`, `parts` or `background`."""
     kind = SOURCES.get(data.partition(":")[0])
     return kind is not None and name in kind.takes
 
 
 def check_taken(settings: DataSettings) -> None:
-    """Refuse what a source would pass over.
+    """Refuse settings that a source ignores.
 
     Raises:
-        SettingError: Names the setting and the sources that take it.
+        SettingError: If such a setting is given; names the sources that use it.
     """
     name, colon, more = settings.data.partition(":")
     kind = SOURCES[name]
@@ -179,7 +177,7 @@ def _reusable(target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *
     """The pack in `target` if it is the one asked for; None if it must be packed.
 
     Raises:
-        DataError: A folder of the user's that holds something else.
+        DataError: If the user's own folder holds something else.
     """
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return None
@@ -187,9 +185,8 @@ def _reusable(target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *
         pack = open_pack(target)
     except DataError as error:
         if not own:
-            raise DataError(
-                "out", str(target), "holds something that is no whole pack", "give an empty folder"
-            ) from None
+            rule = "holds something that is no whole pack"
+            raise DataError("out", str(target), rule, "give an empty folder") from None
         say(f"packing again: {error}")
         return None
     if pack.manifest.get("key") != key:
@@ -245,9 +242,8 @@ def _pack(
             writer.finish(name=contents.name, shape=rule.shape, names=packer.names(), about=about)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise DataError(
-            target, rule=f"could not be written ({reason})", way_out="make room, or pass out= elsewhere"
-        ) from None
+        wrong = f"could not be written ({reason})"
+        raise DataError(target, rule=wrong, way_out="make room, or pass out= elsewhere") from None
     if packer.skipped:
         first = packer.skipped[0]
         say(f"skipped {len(packer.skipped):,} unreadable files, the first {first['file']}: {first['reason']}")
@@ -283,7 +279,7 @@ def fetch(name: str, root: str | Path | None = None, *, say: Say | None = None) 
         The folder they are in; None when the source needs no files.
 
     Raises:
-        DataError: No such source, or its files must be fetched by hand; says how.
+        DataError: If there is no such source, or its files must be fetched by hand; says how.
     """
     word = name.partition(":")[0]
     if word not in SOURCES:

@@ -1,4 +1,4 @@
-"""Tells the kernel which rows of a mapped pack will be wanted, where the pack is larger than memory."""
+"""Ask the kernel to read rows of a mapped pack ahead, where the pack is larger than memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from morphospace.data.shards import Sharded
 class Announcer:
     """Announces rows of mapped arrays before they are read.
 
-    A batch's rows are scattered over the map. Touched one after another, each waits for the disk, which reads 128 KiB
-    around it: welcome as long as memory keeps all that, for the neighbours' turn will come; a waste where it cannot.
-    Announced, they are read side by side, and nothing else is.
+    A batch's rows are scattered over the map. Without an announcement each waits for the disk in turn, and the kernel
+    reads 128 KiB around it, which is wasted when memory cannot keep it. Announced rows are read in parallel, alone.
 
     Args:
         arrays: Mapped or sharded; of plain ones nothing is announced.

@@ -14,7 +14,7 @@ def parse_size(text: str | int | tuple[int, int] | None) -> tuple[int, int] | No
     """Height and width from `64`, `"64"`, `"64x48"` (height x width) or `(64, 48)`; None stays None.
 
     Raises:
-        SettingError: Not that, or a side below 8 or above 4096.
+        SettingError: If it is not written so, or if a side is not from 8 to 4096.
 
     >>> parse_size("64x48")
     (64, 48)
@@ -35,7 +35,7 @@ def parse_background(text: str | None) -> tuple[int, int, int] | None:
     """The colour of `black`, `white`, `grey` or `#rrggbb`; None for None and for `keep`, which paints nothing.
 
     Raises:
-        SettingError: Not that.
+        SettingError: If it is another word.
 
     >>> parse_background("#ff8000")
     (255, 128, 0)

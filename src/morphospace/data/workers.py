@@ -48,8 +48,8 @@ def decode_all(
         How many blobs the chunk had, and what `decode` made of it.
 
     Raises:
-        SettingError: `workers` is less than 1.
-        DataError: A worker process died.
+        SettingError: If `workers` is less than 1.
+        DataError: If a worker process dies.
     """
     workers = _workers(workers)
     size = chunk_images(rule)
@@ -90,9 +90,8 @@ def _decoded(
         try:
             yield from _in_order(pool, chunks, rule, decode, ahead=2 * workers)
         except BrokenProcessPool:
-            raise DataError(
-                "workers", workers, "a decoding process died (out of memory?)", "try fewer, or workers=1"
-            ) from None
+            died = "a decoding process died (out of memory?)"
+            raise DataError("workers", workers, died, "try fewer, or workers=1") from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -80,12 +80,14 @@ def sigmoid_schedule(count: int, steepness: float = 4.0) -> list[float]:
 class _Chains:
     """The chains of some images: R = images x chains codes (R, D), and where their noise comes from.
 
-    Each image has a generator of its own, so that its bounds hang on (seed, its number) only.
+    Each image has a generator of its own, so that its bounds depend on (seed, its number) only.
     """
 
-    def __init__(self, images: Tensor, raw: Decoder, likelihood: Likelihood, told: Tensor | None, s: Annealing) -> None:
+    def __init__(
+        self, images: Tensor, raw: Decoder, likelihood: Likelihood, condition: Tensor | None, s: Annealing
+    ) -> None:
         self.images, self.likelihood, self.settings, self._raw = images, likelihood, s, raw
-        self.told = None if told is None else told.repeat_interleave(s.chains, 0)
+        self.condition = None if condition is None else condition.repeat_interleave(s.chains, 0)
         self.accepted: list[float] = []
 
     def seeded(self, seed: int, what: str, rows: Sequence[int]) -> None:
@@ -103,7 +105,7 @@ class _Chains:
 
     def log_likelihood(self, z: Tensor) -> Tensor:
         """Return log p(x | z), (R,)."""
-        return log_likelihood(self.likelihood, self._raw(z, self.told), self.images).flatten()
+        return log_likelihood(self.likelihood, self._raw(z, self.condition), self.images).flatten()
 
     def sloped(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p(x | z), (R,), and its gradient by z, (R, D)."""
@@ -218,8 +220,8 @@ def annealed_bounds(
     for first in range(0, len(images), together):
         part = slice(first, min(first + together, len(images)))
         rows = range(start + part.start, start + part.stop)
-        told = None if condition is None else condition[part]
-        chains = _Chains(images[part], raw, likelihood, told, s)
+        some = None if condition is None else condition[part]
+        chains = _Chains(images[part], raw, likelihood, some, s)
         chains.seeded(seed, "tune", rows)
         _, steps = _forward(chains, dim, betas, None)
         chains.accepted.clear()

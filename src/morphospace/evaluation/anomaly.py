@@ -1,4 +1,4 @@
-"""How strange a model finds images, one number each, higher for stranger, and how well that tells strange ones."""
+"""Anomaly scores: one number an image, higher for stranger, and how well scores separate strange images."""
 
 from __future__ import annotations
 
@@ -96,13 +96,12 @@ def critic_scores(model: Model, images: Tensor, condition: Tensor | None = None)
     """Return minus the critic's judgement of images, (B,): it rises as they look less real.
 
     Raises:
-        SettingError: There is no critic of single images.
+        SettingError: If there is no critic of single images.
     """
     if not isinstance(model, Scores):
         name = model.settings.name
-        raise SettingError(
-            "by = 'critic'", rule=f"{name} has no critic", way_out="score it by elbo, iwae, reconstruction or latent"
-        )
+        rule = f"{name} has no critic"
+        raise SettingError("by = 'critic'", rule=rule, way_out="score it by elbo, iwae, reconstruction or latent")
     return -full(model.score(images, condition)).double().cpu()
 
 
@@ -169,7 +168,7 @@ def auroc(usual: np.ndarray, strange: np.ndarray, *, rounds: int = 500, seed: in
         seed: Of the bootstrap.
 
     Raises:
-        SettingError: One of them is empty, or a score is not a number.
+        SettingError: If one of them is empty, or if a score is not finite.
     """
     require(len(strange) > 0, "strange", len(strange), "no image is strange", "name labels that the images have")
     require(len(usual) > 0, "strange", len(strange), "every image is strange", "name fewer labels")

@@ -134,8 +134,8 @@ def sap(coded: Coded, *, seed: int = 0) -> float:
             count = living.counts[k]
             tree = DecisionTreeClassifier(max_leaf_nodes=2 * count, class_weight="balanced", random_state=0)
             tree.fit(values[fit, None], states[fit])
-            told = balanced_accuracy_score(states[judge], tree.predict(values[judge, None]))
-            scores[j, k] = max(0.0, (told - 1 / count) / (1 - 1 / count))
+            accuracy = balanced_accuracy_score(states[judge], tree.predict(values[judge, None]))
+            scores[j, k] = max(0.0, (accuracy - 1 / count) / (1 - 1 / count))
     return gap(scores)
 
 
@@ -167,18 +167,18 @@ def dci(coded: Coded, *, seed: int = 0) -> DCI:
     importance = np.zeros((living.means.shape[1], living.states.shape[1]))
     if not importance.shape[0]:
         return DCI(0.0, 0.0, 0.0, importance)
-    told = []
+    informed = []
     fit, judge = _halves(len(living.means), seed, "dci")
     for k, states in enumerate(living.states.T):
         importance[:, k], score = _forest(living.means, states, living.ordered[k], fit, judge)
-        told.append(score)
-    importance[:, np.asarray(told) == 0] = 0  # what a forest leans on that predicts nothing says nothing
+        informed.append(score)
+    importance[:, np.asarray(informed) == 0] = 0  # a forest that predicts nothing has no importances
     total = importance.sum()
     if total <= 0:
-        return DCI(0.0, 0.0, float(np.mean(told)), importance)
+        return DCI(0.0, 0.0, float(np.mean(informed)), importance)
     weight = importance.sum(1) / total
     disentanglement = float((weight * _focus(importance)).sum())
-    return DCI(disentanglement, float(_focus(importance.T).mean()), float(np.mean(told)), importance)
+    return DCI(disentanglement, float(_focus(importance.T).mean()), float(np.mean(informed)), importance)
 
 
 def _forest(

@@ -1,4 +1,4 @@
-"""How far a set of images is from another, by their features: Frechet, kernel, and what neighbours say.
+"""Distances between two sets of images, by their features: Frechet, kernel, and those from neighbours.
 
 Every function takes `real=` and `fake=` by name, because most of them differ when the two are swapped. None of them
 knows where the features come from; whoever prints the number says so.
@@ -72,19 +72,15 @@ def frechet_distance(*, real: Features | Moments, fake: Features | Moments) -> f
         The distance in float64; never below 0.
 
     Raises:
-        SettingError: Fewer than two images, or different features.
+        SettingError: If there are fewer than two images, or if the features differ.
     """
     a, b = _side(real, "real"), _side(fake, "fake")
     if a.statistics.mean.shape != b.statistics.mean.shape:
-        raise SettingError(
-            f"fake = {len(b.statistics.mean)} features",
-            rule=f"must be as many as the real ones have, {len(a.statistics.mean)}",
-        )
+        rule = f"must be as many as the real ones have, {len(a.statistics.mean)}"
+        raise SettingError(f"fake = {len(b.statistics.mean)} features", rule=rule)
     apart = (a.statistics.mean - b.statistics.mean).square().sum()
-    spread = a.statistics.scatter.trace() / (a.statistics.count - 1) + b.statistics.scatter.trace() / (
-        b.statistics.count - 1
-    )
-    return max(0.0, float(apart + spread - 2 * _trace_of_root(a, b)))
+    one, other = (side.statistics.scatter.trace() / (side.statistics.count - 1) for side in (a, b))
+    return max(0.0, float(apart + (one + other) - 2 * _trace_of_root(a, b)))
 
 
 @dataclass(frozen=True)
@@ -154,7 +150,7 @@ def kernel_distance(*, real: Features, fake: Features) -> float:
     """Return the squared maximum mean discrepancy with the kernel (x.y / D + 1)^3 (KID; Binkowski et al. 2018).
 
     The unbiased estimate over all pairs, exact, in blocks. Its mean does not depend on how many images there are, and
-    it may be negative: that says no more than that the sets could not be told apart.
+    it may be negative: that only means that the sets cannot be distinguished.
 
     Args:
         real: Features (N, D).

@@ -1,4 +1,4 @@
-"""What a distance is taken in: images -> features, with a name that says which ones."""
+"""Feature extractors: images -> features, with a name that says which ones."""
 
 from __future__ import annotations
 
@@ -60,25 +60,23 @@ def extracted(extractor: Extractor, images: np.ndarray | Iterable[np.ndarray]) -
     """Return the features of uint8 images (N, H, W, C), or of blocks of them.
 
     Raises:
-        SettingError: The network gives something else than a row of finite numbers for each image.
+        SettingError: If the network does not give a row of finite numbers for each image.
     """
     blocks = [images] if isinstance(images, np.ndarray) else images
     found: list[Tensor] = []
-    told: list[Tensor] = []
+    classes: list[Tensor] = []
     for block in blocks:
         for first in range(0, len(block), extractor.at_once):
             part = torch.from_numpy(np.array(block[first : first + extractor.at_once]))
             features, probabilities = extractor.extract(part)
             if features.dim() != 2 or len(features) != len(part):
-                raise SettingError(
-                    "features",
-                    extractor.name,
-                    f"gave {tuple(features.shape)} for {len(part)} images, must give ({len(part)}, number of features)",
-                )
+                want = f"must give ({len(part)}, number of features)"
+                rule = f"gave {tuple(features.shape)} for {len(part)} images, {want}"
+                raise SettingError("features", extractor.name, rule)
             found.append(matrix(features.float().cpu(), f"features of {extractor.name}"))
             if probabilities is not None:
-                told.append(probabilities.float().cpu())
-    return Extracted(torch.cat(found), torch.cat(told) if told else None)
+                classes.append(probabilities.float().cpu())
+    return Extracted(torch.cat(found), torch.cat(classes) if classes else None)
 
 
 def weights_hash(network: nn.Module) -> str:

@@ -239,7 +239,7 @@ def inception_features(weights: Mapping[str, Tensor], resize: Resize = "legacy",
         device: Where to compute.
 
     Raises:
-        SettingError: The weights are not those of this network.
+        SettingError: If the weights are not those of this network.
     """
     with torch.device("meta"):  # no first weights are drawn only to be replaced
         network = Inception()

@@ -26,7 +26,7 @@ def wilson(count: int, of: int) -> tuple[float, float]:
         of: Of how many.
 
     Raises:
-        SettingError: `count` is not from 0 to `of`, or `of` is 0.
+        SettingError: If `count` is not from 0 to `of`, or `of` is 0.
 
     References:
         Wilson 1927, "Probable inference, the law of succession, and statistical inference".

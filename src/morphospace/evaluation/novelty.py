@@ -130,7 +130,7 @@ def median_ratio(values: np.ndarray, of: np.ndarray, *, seed: int = 0) -> tuple[
 def novelty(*, samples: np.ndarray, training: np.ndarray, unseen: np.ndarray) -> Novelty:
     """Compare samples with training images, in pixels or in any features (all three in the same).
 
-    Copies are told by the ratio of the nearest to the next distances, below a third (after Yoon et al. 2023,
+    A sample is a copy if the ratio of the nearest to the next distances is below a third (after Yoon et al. 2023,
     "Diffusion probabilistic models generalize when they fail to memorize").
 
     Args:

@@ -43,7 +43,7 @@ def drawn_images(likelihood: Likelihood, raw: Tensor, generator: torch.Generator
     """Draw images from p(x | raw), in the model's range.
 
     Raises:
-        SettingError: It is no density that can be drawn from.
+        SettingError: If images cannot be drawn from it, because it is no density.
     """
     values = full(raw)
     if isinstance(likelihood, Gaussian):
@@ -68,12 +68,8 @@ def drawn_images(likelihood: Likelihood, raw: Tensor, generator: torch.Generator
         near = values.abs() < 1e-3
         logits = values.masked_fill(near, 1.0).clamp(-80, 80)
         return torch.where(near, uniform, torch.log1p(uniform * torch.expm1(logits)) / logits).clamp(0, 1)
-    raise SettingError(
-        "likelihood",
-        type(likelihood).__name__,
-        "is no density to draw images from",
-        "train with --likelihood gaussian, bernoulli or discretised-logistic",
-    )
+    way_out = "train with --likelihood gaussian, bernoulli or discretised-logistic"
+    raise SettingError("likelihood", type(likelihood).__name__, "is no density to draw images from", way_out)
 
 
 def _logit(uniform: Tensor) -> Tensor:
@@ -91,7 +87,7 @@ def simulate(
     seed: int = 0,
     start: int = 0,
 ) -> Simulated:
-    """Draw one image for each code (N, D); image i hangs on (seed, start + i) only.
+    """Draw one image for each code (N, D); image i depends on (seed, start + i) only.
 
     Args:
         raw: The decoder.
@@ -104,6 +100,6 @@ def simulate(
     made = []
     for i in range(len(codes)):
         generator = torch.Generator().manual_seed(stream(seed, "simulate", start + i))
-        told = None if condition is None else condition[i : i + 1]
-        made.append(drawn_images(likelihood, raw(codes[i : i + 1], told), generator))
+        one = None if condition is None else condition[i : i + 1]
+        made.append(drawn_images(likelihood, raw(codes[i : i + 1], one), generator))
     return Simulated(torch.cat(made), codes)

@@ -21,16 +21,15 @@ def matrix(features: Features, name: str = "features") -> Tensor:
     """Return features as a tensor (N, D), of the type they have.
 
     Raises:
-        SettingError: They are no matrix of finite numbers.
+        SettingError: If they are no matrix of finite numbers.
     """
     read_only = isinstance(features, np.ndarray) and not features.flags.writeable  # a memory map, which torch warns of
     values = torch.as_tensor(np.array(features) if read_only else features)
     if values.dim() != 2 or not len(values) or not values.shape[1]:
         raise SettingError(f"{name} = shape {tuple(values.shape)}", rule="must be a matrix (images, features)")
     if not torch.isfinite(values).all():
-        raise SettingError(
-            name, rule="holds numbers that are not finite", way_out="check the images and the network they come from"
-        )
+        rule = "holds numbers that are not finite"
+        raise SettingError(name, rule=rule, way_out="check the images and the network they come from")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Disentanglement by votes: which unit, or which pattern of units, gives away the factor that was held still.
+"""Disentanglement by votes: which unit, or which pattern of units, identifies the factor that was held fixed.
 
 Votes are drawn from codes that were computed once, not from images encoded anew for each.
 """
@@ -21,7 +21,7 @@ class Accuracy:
     """An accuracy over factors.
 
     Attributes:
-        value: As published: share of votes that are told right.
+        value: As published: share of votes whose factor is named correctly.
         chance: What guessing gets.
     """
 
@@ -69,7 +69,7 @@ class _Groups:
 
 
 def _checked(coded: Coded) -> Coded | None:
-    """Return the codes' living units; None where none lives and nothing can be told."""
+    """Return the codes' active units; None if there is none."""
     require(len(coded.means) >= 2, "means", coded.means.shape, "must hold at least two codes")
     living = coded.living()
     return living if living.means.shape[1] else None

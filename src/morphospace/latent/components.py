@@ -1,4 +1,4 @@
-"""Components: the directions in which codes vary most, or to which a generator listens most.
+"""Components: the directions in which codes vary most, or to which a generator reacts most.
 
 Three ways to them: principal components of codes, closed-form factorisation of the first layer's weights, and
 principal components of that layer's activations, brought back to the code by regression.
@@ -6,17 +6,22 @@ principal components of that layer's activations, brought back to the code by re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from morphospace.errors import require
 
-# A unit whose posterior mean varies by more than this over the data says something (Burda et al. 2016).
+# A unit is active if its posterior mean has more than this variance over the data (Burda et al. 2016).
 ACTIVE = 0.01
+
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+Decode = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def fixed_signs(directions: Tensor) -> Tensor:
@@ -102,7 +107,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Components:
-    """Directions in the space of codes, the most telling first.
+    """Directions in the space of codes, by variance, largest first.
 
     Attributes:
         mean: (D,): where they start.
@@ -132,7 +137,7 @@ class Components:
         """Return how many components together explain at least this part of the variance; None if not even all do.
 
         Raises:
-            SettingError: It is no share.
+            SettingError: If it is not above 0 and at most 1.
         """
         require(0 < share <= 1, "dims_for", share, "must be above 0 and at most 1, for instance 0.9")
         enough = self.share.cumsum(0) >= share - 1e-12
@@ -157,7 +162,7 @@ class Components:
 
 
 def active_units(variance: Tensor, threshold: float = ACTIVE) -> int:
-    """Return how many latent dimensions say something: Var_x(E_q[z | x]) above the threshold.
+    """Return the number of active units: latent dimensions with Var_x(E_q[z | x]) above the threshold.
 
     Reference: Burda, Grosse & Salakhutdinov 2016, "Importance weighted autoencoders".
 
@@ -169,7 +174,7 @@ def active_units(variance: Tensor, threshold: float = ACTIVE) -> int:
 
 
 def factorised(weight: Tensor) -> Components:
-    """Return the directions to which a first layer y = A z + b listens most, from its weights alone.
+    """Return the directions to which a first layer y = A z + b reacts most, from its weights alone.
 
     n_i = the eigenvectors of A^T A, the largest eigenvalues first. Under z ~ N(0, I) an eigenvalue is also the
     variance of y along its direction, and one standard deviation of the code is 1 everywhere.
@@ -223,3 +228,83 @@ def regressed(pairs: Callable[[], Iterable[tuple[Tensor, Tensor]]], count: int) 
 
 def _values(block: Tensor) -> np.ndarray:
     return block.detach().double().cpu().numpy()
+
+
+class _Enough(Exception):
+    """What was watched for has passed; the rest of the pass is not needed."""
+
+
+@contextmanager
+def _watched(modules: Sequence[nn.Module], see: Callable[[nn.Module, Tensor], None]) -> Iterator[None]:
+    """Within it, `see` is called with what goes into each of these modules."""
+
+    def hear(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        see(module, arguments[0])
+
+    handles = [module.register_forward_pre_hook(hear) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class FirstLayer:
+    """The first linear layer or convolution whose input begins with the code, and what comes of it.
+
+    A condition may stand behind the code, or have a layer of its own before it: that one is passed by.
+
+    Args:
+        networks: All networks of a model.
+        decode: Decodes codes (B, D) with conditions (B, K) or None.
+        z: Some codes (B, D), in the networks' type and on their device.
+        condition: Their conditions (B, K), where the model is conditional.
+    """
+
+    def __init__(self, networks: nn.Module, decode: Decode, z: Tensor, condition: Tensor | None = None) -> None:
+        self.decode, self.dim = decode, z.shape[1]
+        order: list[tuple[nn.Module, bool]] = []
+        weighted = [module for module in networks.modules() if isinstance(module, WEIGHTED)]
+
+        def note(module: nn.Module, values: Tensor) -> None:
+            flat = values.flatten(1)
+            takes = flat.shape[0] == len(z) and flat.shape[1] >= self.dim and torch.equal(flat[:, : self.dim], z)
+            order.append((module, takes))
+
+        with torch.no_grad(), _watched(weighted, note):
+            decode(z, condition)
+        place = next((i for i, (_, takes) in enumerate(order) if takes), None)
+        self.layer = None if place is None else order[place][0]
+        self.after = None if place is None or place + 1 == len(order) else order[place + 1][0]
+
+    @property
+    def found(self) -> bool:
+        """Whether there is such a layer."""
+        return self.layer is not None
+
+    @property
+    def weight(self) -> Tensor:
+        """A of y = A z + b, (outputs, D): the columns that belong to the code."""
+        layer = self.layer
+        assert isinstance(layer, WEIGHTED)
+        if isinstance(layer, nn.ConvTranspose2d):
+            return layer.weight[: self.dim].flatten(1).T
+        return layer.weight[:, : self.dim].transpose(0, 1).flatten(1).T
+
+    @torch.no_grad()
+    def activations(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return what the second layer gets for codes (B, D): the first one's output, after norm and activation.
+
+        Where there is no second layer, the images themselves, flattened.
+        """
+        if self.after is None:
+            return self.decode(z, condition).flatten(1)
+        heard: list[Tensor] = []
+
+        def catch(module: nn.Module, values: Tensor) -> None:
+            heard.append(values.flatten(1))
+            raise _Enough
+
+        with _watched([self.after], catch), suppress(_Enough):
+            self.decode(z, condition)
+        return heard[0]

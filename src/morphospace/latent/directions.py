@@ -1,4 +1,4 @@
-"""Directions that mean something: along them an attribute comes and goes."""
+"""Directions of attributes: along them an attribute appears and disappears."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from morphospace.errors import require
 
 WAYS = ("means", "classifier")
-# Of a direction that lies within the span of others nothing but rounding is left.
+# A direction within the span of others leaves only rounding.
 NOTHING = 1e-6
 
 
 @dataclass(frozen=True)
 class Held:
-    """How well a direction tells images apart that it was not made from.
+    """How well a direction separates held-out images, with the attribute from without.
 
     Attributes:
         n: Images.
@@ -43,7 +43,7 @@ class Direction:
         vector: (D,), float32: how far strength 1 goes, one standard deviation of prior or codes along it.
         by: `means` or `classifier`.
         gap: Distance of the codes with the attribute from those without, along it, in standard deviations.
-        held: How well it tells held-out images apart; None where it is not known.
+        held: How well it separates held-out images; None where it is not known.
         orthogonal_to: Names of the directions that it was made orthogonal to.
         facts: What else is known of how it was made.
     """
@@ -81,7 +81,7 @@ def normal_of(codes: Tensor, has: np.ndarray, by: str) -> Tensor:
     else:
         from sklearn.linear_model import LogisticRegression
 
-        # One scale for all dimensions: a scale for each would let units that say nothing shout.
+        # One scale for all dimensions: a scale for each would blow up inactive units.
         scale = float(values.var(0).mean().sqrt()) or 1.0
         fitted = LogisticRegression(class_weight="balanced", max_iter=1000).fit(
             ((values - values.mean(0)) / scale), has
@@ -98,7 +98,7 @@ def orthogonal(direction: Tensor, others: Sequence[Tensor]) -> Tensor:
     u - Q Q^T u, Q an orthonormal basis of what the others span; done twice, so that rounding leaves nothing.
 
     Raises:
-        SettingError: Nothing is left.
+        SettingError: If nothing is left.
     """
     if not others:
         return direction / direction.norm()
@@ -128,7 +128,7 @@ def parting(places: np.ndarray, has: np.ndarray) -> float:
 
 
 def judged(normal: Tensor, threshold: float, codes: Tensor, has: np.ndarray) -> Held:
-    """Return how well a direction tells codes with an attribute from those without.
+    """Return how well a direction separates codes with an attribute from codes without.
 
     Args:
         normal: (D,).

@@ -120,7 +120,7 @@ def parse_formula(text: str) -> tuple[Part, ...]:
     [('12', 1.0), ('30', -0.5), ('Smiling', 0.5)]
 
     Raises:
-        SettingError: It is something else.
+        SettingError: If the text is no such sum.
     """
     reader = _Reader(text)
     require(bool(reader.tokens), "formula", text, "is empty", f"write sums of points and directions, {SHOWN}")

@@ -22,10 +22,10 @@ from morphospace.randomness import stream
 IMAGE_WEIGHT = 10.0
 BATCH = 64
 JUDGED = 256
-TOLD_EVERY = 50
+REPORT_EVERY = 50
 
 RealImages = Callable[[int, int], tuple[Tensor, Tensor | None]]
-Told = Callable[[int, float], None]
+Report = Callable[[int, float], None]
 
 
 class GeneratorInverse(nn.Module):
@@ -35,21 +35,23 @@ class GeneratorInverse(nn.Module):
         shape: (H, W, C) of the images.
         latent_dim: D, of the generator's codes.
         widths: Channels of the layers; chosen from the shape when empty.
-        told: Length K of the conditions, 0 where there are none.
+        conditions: Length K of the conditions, 0 where there are none.
     """
 
-    def __init__(self, shape: tuple[int, int, int], latent_dim: int, widths: Sequence[int] = (), told: int = 0) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int], latent_dim: int, widths: Sequence[int] = (), conditions: int = 0
+    ) -> None:
         super().__init__()
         height, width, channels = shape
         self.widths = tuple(widths) or auto_widths(shape, 32, 256)
-        self.told = told
+        self.conditions = conditions
         look = Look(activation="leaky", slope=0.2)
-        self.tower = ConvEncoder((height, width, channels + told), self.widths, latent_dim, look)
+        self.tower = ConvEncoder((height, width, channels + conditions), self.widths, latent_dim, look)
 
     def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map images in the generator's range, and conditions (B, K), to codes (B, D)."""
-        if self.told:
-            require(condition is not None, "condition", None, "this generator must be told what an image shows")
+        if self.conditions:
+            require(condition is not None, "condition", None, "a conditional generator needs what an image shows")
             assert condition is not None
             planes = condition.to(images)[:, :, None, None].expand(-1, -1, *images.shape[2:])
             images = torch.cat([images, planes], 1)
@@ -86,7 +88,7 @@ def train_inverse(
     real: RealImages | None = None,
     lr: float = 1e-3,
     seed: int = 0,
-    told: Told | None = None,
+    report: Report | None = None,
 ) -> Fitted:
     """Train an encoder on pairs (z, G(z)) of a generator that is left as it is.
 
@@ -103,7 +105,7 @@ def train_inverse(
         real: Given a step and a count, real images (n, C, H, W) in the model's range with their conditions.
         lr: Adam's rate, falling to 0 by a cosine.
         seed: Of codes and conditions.
-        told: Called now and then with images seen and loss.
+        report: Called now and then with images seen and loss.
 
     Reference: Donahue, Krähenbühl & Darrell 2017, on learning the inverse afterwards; Zhu et al. 2020, "In-domain GAN
     inversion for real image editing", on the image term and real images.
@@ -124,8 +126,8 @@ def train_inverse(
             optimizer.step()
             spent = 0.0 if minutes is None else (time.monotonic() - began) / (60 * minutes)
             done = min(1.0, max(step / steps, spent))
-            if told is not None and (step % TOLD_EVERY == 0 or done == 1):
-                told(step * BATCH, float(loss.detach()))
+            if report is not None and (step % REPORT_EVERY == 0 or done == 1):
+                report(step * BATCH, float(loss.detach()))
         encoder.eval()
         return _judged(model, encoder, seed, step * BATCH)
 
@@ -154,10 +156,10 @@ def _loss(model: Model, encoder: GeneratorInverse, seed: int, step: int, real: R
     with torch.no_grad():
         shown = _decoded(model, z, condition)
     if real is not None:
-        others, told = real(step, BATCH - count)
+        others, shown_as = real(step, BATCH - count)
         shown = torch.cat([shown, others.to(shown)])
-        if condition is not None and told is not None:
-            condition = torch.cat([condition, told.to(condition)])
+        if condition is not None and shown_as is not None:
+            condition = torch.cat([condition, shown_as.to(condition)])
     codes = encoder(shown, condition)
     rebuilt = _decoded(model, codes, condition)
     return functional.mse_loss(codes[:count], z) + IMAGE_WEIGHT * pyramid_error(rebuilt, shown, model.signed).mean()

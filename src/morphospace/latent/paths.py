@@ -1,8 +1,9 @@
-"""Paths between two codes: straight, along the sphere, and by a turn.
+"""Paths between two codes: a straight line, along the sphere, and by a rotation.
 
-All take ends of shape (..., D) and any floating type, compute in float64 (float32 where the device has no float64) and
-work pair by pair: no pair's path depends on what else is in the batch. At t = 0 and t = 1 they return the ends
-themselves, bit for bit.
+All take a start and an end of shape (..., D) and one floating type, and t, a number or (T,); they return (..., D), or
+(..., T, D) for a t of shape (T,), in that type. They compute in float64 (float32 where the device has no float64), pair
+by pair: no pair's path depends on the rest of the batch. At t = 0 and t = 1 they return start and end bit for bit. All
+raise a SettingError if the shapes or types of start and end differ, or if they are not floating.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ def linear(start: Tensor, end: Tensor, t: Tensor | float) -> Tensor:
     Args:
         start: (..., D).
         end: (..., D).
-        t: A number, or (T,). Values outside [0, 1] go on past the ends.
+        t: A number, or (T,). Values outside [0, 1] continue past start and end.
 
     Returns:
-        (..., D), or (..., T, D) for a t of shape (T,), in the ends' type.
+        (..., D), or (..., T, D) for a t of shape (T,).
 
     Raises:
-        SettingError: The ends' shapes or types differ, or they are not floating.
+        SettingError: If start and end differ in shape or type, or are not floating.
     """
     pair = _Pair.of(start, end, t)
     return pair.finished(pair.straight())
@@ -49,16 +50,7 @@ def slerp(start: Tensor, end: Tensor, t: Tensor | float) -> Tensor:
     norm it is `rotate`. Between ends of different norms that are nearly opposite it swings far out, since the
     formula divides by a small sine; `rotate` does not.
 
-    Args:
-        start: (..., D).
-        end: (..., D).
-        t: A number, or (T,).
-
-    Returns:
-        (..., D), or (..., T, D) for a t of shape (T,), in the ends' type.
-
-    Raises:
-        SettingError: The ends' shapes or types differ, or they are not floating.
+    Arguments, result and errors are those of `linear`.
 
     Reference:
         Shoemake (1985), Animating rotation with quaternion curves; White (2016), Sampling generative networks.
@@ -79,16 +71,7 @@ def rotate(start: Tensor, end: Tensor, t: Tensor | float) -> Tensor:
     a norm that would fall below zero there stays zero. Straight where there is no plane: ends in the same direction
     or in opposite ones (sin(theta) < 1e-6; then the norm is that of the straight line), or a zero end.
 
-    Args:
-        start: (..., D).
-        end: (..., D).
-        t: A number, or (T,).
-
-    Returns:
-        (..., D), or (..., T, D) for a t of shape (T,), in the ends' type.
-
-    Raises:
-        SettingError: The ends' shapes or types differ, or they are not floating.
+    Arguments, result and errors are those of `linear`.
     """
     pair = _Pair.of(start, end, t)
     across = pair.towards - (pair.towards * pair.heading).sum(-1, keepdim=True) * pair.heading
@@ -118,7 +101,7 @@ def along(start: Tensor, end: Tensor, steps: int, how: str = "slerp") -> Tensor:
         (..., steps, D), in the ends' type.
 
     Raises:
-        SettingError: Fewer than two steps, or no such path.
+        SettingError: If there are fewer than two steps, or if there is no such path.
     """
     require(steps >= 2, "steps", steps, "must be at least 2, the two ends")
     if how not in HOWS:

@@ -1,4 +1,4 @@
-"""Images to codes by optimisation: for a model that cannot encode, or to better what an encoder says."""
+"""Images to codes by optimisation: for a model that cannot encode, or to improve on its encoder."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def critic_features(model: Model) -> Callable[[Tensor, Tensor | None], Tensor] |
 
     def features(images: Tensor, condition: Tensor | None) -> Tensor:
         shown = images if model.signed else images * 2 - 1  # every critic sees [-1, 1]
-        told = () if condition is None else (condition,)
-        return full(critic.features(shown.to(model.dtype), *told)).flatten(1)  # type: ignore[operator]
+        given = () if condition is None else (condition,)
+        return full(critic.features(shown.to(model.dtype), *given)).flatten(1)  # type: ignore[operator]
 
     return features
 
@@ -166,11 +166,11 @@ def project(
     with at_rest(model.networks), torch.enable_grad():
         for first in range(0, len(images), block):
             rows = slice(first, first + block)
-            told = None if condition is None else condition[rows].to(model.device, model.dtype)
+            given = None if condition is None else condition[rows].to(model.device, model.dtype)
             shown = full(images[rows].to(model.device))
             began = None if begin is None else begin[rows].to(shown)
-            z = _starts(search, shown, told, began, starts, seed, first)
-            found.append(_searched(search, shown, told, z))
+            z = _starts(search, shown, given, began, starts, seed, first)
+            found.append(_searched(search, shown, given, z))
     return Projection(*(torch.cat(parts) for parts in zip(*found)))
 
 
@@ -184,11 +184,11 @@ def _starts(
     each = drawn * CANDIDATES
     for i in range(len(images) if drawn else 0):
         z = seeded_noise(each, dim, stream(seed, "project", first + i)).to(images)
-        told = None if condition is None else condition[i : i + 1].expand(each, -1)
+        given = None if condition is None else condition[i : i + 1].expand(each, -1)
         errors = []
         for start in range(0, each, ROWS_AT_ONCE):
             rows = slice(start, start + ROWS_AT_ONCE)
-            made = search.decode(search.allowed(z[rows]), None if told is None else told[rows])
+            made = search.decode(search.allowed(z[rows]), None if given is None else given[rows])
             errors.append(pyramid_error(made, images[i : i + 1].expand_as(made), search.model.signed))
         # The nearest of each start's own candidates, so that another number of starts changes none of the first.
         nearest = torch.cat(errors).view(drawn, CANDIDATES).argmin(1)
@@ -202,15 +202,15 @@ def _searched(search: _Search, images: Tensor, condition: Tensor | None, z: Tens
     """Return the best code of each image, its error, and the error of the best code it began with."""
     starts, signed = len(z) // len(images), search.model.signed
     target = images.repeat_interleave(starts, 0)
-    told = None if condition is None else condition.repeat_interleave(starts, 0)
+    given = None if condition is None else condition.repeat_interleave(starts, 0)
     with torch.no_grad():
-        wanted = None if search.features is None else search.features(target, told)
-        lowest = search.loss(z, target, wanted, told)
+        wanted = None if search.features is None else search.features(target, given)
+        lowest = search.loss(z, target, wanted, given)
         began = _best(search.allowed(z), lowest, starts)
     z = z.clone().requires_grad_()
     best, optimizer = z.detach().clone(), torch.optim.Adam([z], lr=search.rate)
     for step in range(search.steps + 1):
-        loss = search.loss(z, target, wanted, told)
+        loss = search.loss(z, target, wanted, given)
         better = loss.detach() < lowest
         lowest = torch.where(better, loss.detach(), lowest)
         best = torch.where(better.unsqueeze(1), z.detach(), best)

@@ -1,4 +1,4 @@
-"""What is known of images, to be shown with them: captions, and masks as maps in colour."""
+"""Captions of images from their labels, attributes or factors, and masks as maps in colour."""
 
 from __future__ import annotations
 
@@ -34,16 +34,15 @@ def draw_split(
         masks: Put the masks beside each image, a colour a part, and say below which colour is which.
 
     Raises:
-        SettingError: What is asked for is not known of these images.
+        SettingError: If the images have no such annotation.
     """
     words = captions_of(pack, split, rows, captions)
     images = np.asarray(split.images[rows])
     if not masks:
         return grid(images, captions=words)
     if split.masks is None:
-        raise SettingError(
-            "masks = True", rule=f"{pack.name} has no masks", way_out="leave it out, or show toyfaces or celebamask-hq"
-        )
+        rule = f"{pack.name} has no masks"
+        raise SettingError("masks = True", rule=rule, way_out="leave it out, or show toyfaces or celebamask-hq")
     sheet = grid_of_pairs(images, map_of_masks(np.asarray(split.masks[rows])), captions=words)
     return with_legend(sheet, pack.mask_names)
 
@@ -64,19 +63,19 @@ def captions_of(pack: Pack, split: Split, rows: np.ndarray, kind: Captions = "au
         A caption each; None where nothing is to be said.
 
     Raises:
-        SettingError: What is asked for is not known of these images.
+        SettingError: If the images have no such annotation.
     """
     known: Mapping[str, np.ndarray | None] = {
         "classes": split.labels,
         "attributes": split.attributes,
         "factors": split.factors,
     }
-    told = [name for name, table in known.items() if table is not None]
-    if kind == "none" or (kind == "auto" and not told):
+    present = [name for name, table in known.items() if table is not None]
+    if kind == "none" or (kind == "auto" and not present):
         return None
-    chosen = told[0] if kind == "auto" else kind
-    if chosen not in told:
-        rest = f"it has {', '.join(told)}" if told else "nothing is known of its images"
+    chosen = present[0] if kind == "auto" else kind
+    if chosen not in present:
+        rest = f"it has {', '.join(present)}" if present else "nothing is known of its images"
         raise SettingError("captions", kind, f"{pack.name} has no {kind}", f"{rest}, or say none")
     say: Mapping[str, Callable[[Pack, Split, np.ndarray], list[str]]] = {
         "classes": _classes,
@@ -102,8 +101,8 @@ def _attributes(pack: Pack, split: Split, rows: np.ndarray) -> list[str]:
 def _factors(pack: Pack, split: Split, rows: np.ndarray) -> list[str]:
     assert split.factors is not None
     names = [_plain(name) for name in pack.factor_names]
-    told = [[f"{name} {value:.2g}" for name, value in zip(names, row, strict=True)] for row in split.factors[rows]]
-    return [_listed(lines, LINES["factors"]) for lines in told]
+    table = [[f"{name} {value:.2g}" for name, value in zip(names, row, strict=True)] for row in split.factors[rows]]
+    return [_listed(lines, LINES["factors"]) for lines in table]
 
 
 def _listed(words: Sequence[str], most: int) -> str:

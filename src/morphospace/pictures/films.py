@@ -56,8 +56,8 @@ def check_film_path(path: Path) -> None:
     """Refuse a path that no film can be written to, before any work is done.
 
     Raises:
-        SettingError: It is a folder, or not named .gif, .webp or .mp4.
-        MissingExtra: An MP4 without its encoder.
+        SettingError: If it is a folder, or not named .gif, .webp or .mp4.
+        MissingExtra: If it is an MP4 and its encoder is not installed.
     """
     if path.suffix.lower() not in FILMS or path.is_dir():
         raise SettingError("out", str(path), "must be a file name that ends in .gif, .webp or .mp4")
@@ -69,7 +69,7 @@ def playable(path: Path, fps: float) -> float:
     """Return the rate asked for, or the fastest that a format plays: 50 frames a second in a GIF.
 
     Raises:
-        SettingError: A rate that is none.
+        SettingError: If the rate is out of range.
     """
     require(SLOWEST <= fps <= FASTEST, "fps", fps, f"must be from {SLOWEST:g} to {FASTEST:g} frames a second")
     return min(fps, GIF_FASTEST) if path.suffix.lower() == ".gif" else fps
@@ -82,7 +82,7 @@ def held_rate(path: Path, fps: float, frames: int) -> float:
     that brings the end nearest to where it belongs: 150 frames at 30 a second are 5.00 s in either.
 
     Raises:
-        SettingError: A rate or a number of frames that is none.
+        SettingError: If the rate or the number of frames is out of range.
     """
     rate = playable(path, fps)
     require(frames >= 1, "frames", frames, "must be at least 1")
@@ -111,9 +111,9 @@ def save_film(
         colours: Frames whose colours stand for all, where the format has but 256 (GIF); the first one when empty.
 
     Raises:
-        SettingError: No such format, rate or size, or another number of frames than said.
-        MissingExtra: An MP4 without its encoder.
-        RunError: It cannot be written.
+        SettingError: If the format, rate or size is not possible.
+        MissingExtra: If it is an MP4 and its encoder is not installed.
+        RunError: If it cannot be written.
     """
     check_film_path(path)
     rate = held_rate(path, fps, count)
@@ -201,18 +201,15 @@ def _encoder() -> str:
     """Return the path of ffmpeg.
 
     Raises:
-        MissingExtra: It is not installed.
+        MissingExtra: If it is not installed.
     """
     try:
         import imageio_ffmpeg
 
         return imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
-        raise MissingExtra(
-            "video",
-            rule="an MP4 needs an encoder",
-            way_out="pip install 'morphospace[video]', or write a .gif or .webp",
-        ) from error
+        way_out = "pip install 'morphospace[video]', or write a .gif or .webp"
+        raise MissingExtra("video", rule="an MP4 needs an encoder", way_out=way_out) from error
 
 
 def _write_mp4(path: Path, frames: Iterator[Image.Image], size: tuple[int, int], fps: float, facts: str) -> None:

@@ -228,7 +228,7 @@ def check_picture_path(path: Path) -> None:
     """Refuse a path that no picture can be written to, before any work is done.
 
     Raises:
-        SettingError: It is a folder, or not named .png.
+        SettingError: If it is a folder, or not named .png.
     """
     if path.suffix.lower() != ".png" or path.is_dir():
         raise SettingError("out", str(path), "must be a file name that ends in .png")

@@ -76,7 +76,7 @@ def keep_encoder(run: Run, encoder: GeneratorInverse, fitted: Fitted, about: dic
         "shape": list(run.model.shape),
         "latent_dim": run.model.latent_dim,
         "widths": list(encoder.widths),
-        "told": encoder.told,
+        "told": encoder.conditions,
         "bytes": size,
         "images": fitted.images,
         "cosine": fitted.cosine,

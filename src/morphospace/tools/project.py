@@ -178,10 +178,10 @@ def train_encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "encoder"))
         size = 0 if conditioning is None else conditioning.size
-        encoder = GeneratorInverse(run.model.shape, run.model.latent_dim, told=size)
+        encoder = GeneratorInverse(run.model.shape, run.model.latent_dim, conditions=size)
     to_device(encoder, run.model.device)
     ours = _real_images(run, seed) if real else None
-    fitted = train_inverse(run.model, encoder, images=images, minutes=minutes, real=ours, seed=seed, told=told)
+    fitted = train_inverse(run.model, encoder, images=images, minutes=minutes, real=ours, seed=seed, report=told)
     keep_encoder(run, encoder, fitted, {"seed": seed, "real": real})
     return fitted
 

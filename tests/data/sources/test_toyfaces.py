@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from morphospace.data.faces import frame, hair, painter
+from morphospace.data.faces import canvas, hair, painter
 from morphospace.data.faces.canvas import Canvas
 from morphospace.data.faces.traits import ATTRIBUTES, FACTORS, HAIR_STYLES, RANGES, draw_traits
 from morphospace.data.pack import Split
@@ -44,7 +44,7 @@ def test_parts_are_computed_wherever_they_can_reach(monkeypatch: pytest.MonkeyPa
     """Windows only save time: with every part drawn over the whole picture, not a byte changes."""
     rows = np.arange(3000)
     small = draw_faces(9, rows, 32)[0]
-    for module in (frame, painter, hair):
+    for module in (canvas, painter, hair):
         monkeypatch.setattr(module, "window_of", lambda side, *_: (slice(0, side), slice(0, side)))
     everywhere = draw_faces(9, rows, 32)[0]
     assert (small == everywhere).all(axis=(1, 2, 3)).all()

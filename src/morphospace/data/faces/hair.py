@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from morphospace.data.faces.canvas import Canvas, Window
-from morphospace.data.faces.frame import Frame, window_of
+from morphospace.data.faces.canvas import Canvas, Frame, Window, window_of
 from morphospace.data.faces.palette import shade
 from morphospace.data.faces.shapes import cut, ellipse, join, ring
 from morphospace.data.faces.traits import HAIR_STYLES, Traits

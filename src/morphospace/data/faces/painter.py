@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from morphospace.data.faces.canvas import Canvas
-from morphospace.data.faces.frame import Frame, head_frame, window_of
+from morphospace.data.faces.canvas import Canvas, Frame, head_frame, window_of
 from morphospace.data.faces.hair import paint_hair
 from morphospace.data.faces.palette import FRAMES, HAIR, IRIS, SKIN, hue, ramp, shade
 from morphospace.data.faces.shapes import bar, cut, ellipse, join, ring

@@ -28,7 +28,7 @@ class StreamedArray:
         member: Its name in there when that is an .npz.
 
     Raises:
-        DataError: Not an array, an array of objects, or one whose bytes are not there.
+        DataError: If it is no array, holds Python objects, or has fewer bytes than its header promises.
     """
 
     def __init__(self, file: Path, member: str | None = None) -> None:
@@ -194,9 +194,8 @@ class Npz(PathSource):
         parts = {split: part for split in _SPLITS if (part := self._part(held, split))}
         if "train" not in parts:
             known = ", ".join(held.names) or "nothing"
-            raise DataError(
-                path, rule=f"has no images (it holds {known})", way_out="call the array 'images' or 'train_images'"
-            )
+            rule = f"has no images (it holds {known})"
+            raise DataError(path, rule=rule, way_out="call the array 'images' or 'train_images'")
         shapes = {part.images.shape for part in parts.values()}
         if len(shapes) > 1:
             raise DataError(path, rule=f"its splits differ in shape ({sorted(shapes)})", way_out="make them one")

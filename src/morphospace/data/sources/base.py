@@ -1,4 +1,4 @@
-"""What a source is: it knows where its files lie, what goes with each image, and whether they changed."""
+"""The base of all sources: where the files are, what is known of each image, and whether files changed."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Source(ABC):
         """A fingerprint that changes when the files do, without reading them; JSON.
 
         Raises:
-            DataError: The files are not there and cannot be fetched; says which to put where.
+            DataError: If the files are not there and cannot be fetched; says which to put where.
         """
 
     @abstractmethod
@@ -169,7 +169,7 @@ class Source(ABC):
         """Find the images and what goes with them.
 
         Raises:
-            DataError: Files that are not what the source's are.
+            DataError: If a file is not what it should be.
         """
 
     def fetch(self) -> Path | None:
@@ -179,7 +179,7 @@ class Source(ABC):
             Their folder; None when there is nothing to download.
 
         Raises:
-            DataError: They cannot be downloaded; says how to get them by hand.
+            DataError: If they cannot be downloaded; says how to get them by hand.
         """
         return None
 

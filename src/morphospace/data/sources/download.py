@@ -66,7 +66,7 @@ def download(name: str, sha256: str, mirrors: Sequence[str], folder: Path, say: 
         manual: The way out, for the error.
 
     Raises:
-        DataError: No mirror gave the file.
+        DataError: If no mirror gives the file.
     """
     make_folder(folder)
     file, part, reasons = folder / name, folder / f"{name}.part", []

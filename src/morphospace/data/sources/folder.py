@@ -130,12 +130,8 @@ def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int
     tops = _tops(names)
     loose = sorted(top for top in tops if not top.endswith("/"))
     if "train/" in tops and len(tops & _NAMED) > 1 and loose:
-        raise DataError(
-            base,
-            rule=f"has the splits {', '.join(sorted(tops & _NAMED))} and {loose[0]} beside them, of which "
-            "no split is told",
-            way_out="move it into one, or away",
-        )
+        rule = f"has the splits {', '.join(sorted(tops & _NAMED))} and beside them {loose[0]}, which is in no split"
+        raise DataError(base, rule=rule, way_out="move it into one, or away")
     if "train/" not in tops or not tops <= _NAMED:
         return {"train": list(names)}, 0
     if len({name for name in SPLITS if SPLITS[name] == "valid"} & {top.rstrip("/") for top in tops}) > 1:
@@ -156,7 +152,6 @@ def _notes(names: Sequence[str]) -> tuple[str, ...]:
 def _classes(base: Path, names: Sequence[str], at: int) -> tuple[str, ...]:
     for name in names:
         if name.count("/") <= at:
-            raise DataError(
-                base, rule=f"{name} is in no class folder", way_out="move it into one, or leave classes off"
-            )
+            rule = f"{name} is in no class folder"
+            raise DataError(base, rule=rule, way_out="move it into one, or leave classes off")
     return tuple(sorted({name.split("/")[at] for name in names}))

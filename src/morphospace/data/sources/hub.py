@@ -23,9 +23,8 @@ def _datasets() -> Any:
     try:
         import datasets
     except ImportError:
-        raise MissingExtra(
-            "data=hub:...", rule="needs the extra 'hub'", way_out="pip install 'morphospace[hub]'"
-        ) from None
+        rule = "needs the extra 'hub'"
+        raise MissingExtra("data=hub:...", rule=rule, way_out="pip install 'morphospace[hub]'") from None
     datasets.disable_progress_bars()
     return datasets
 
@@ -129,11 +128,9 @@ class Hub(Folder):
             cache = str(self.cache / "datasets")
             return datasets.load_dataset("parquet", data_files=files, cache_dir=cache)
         except Exception as error:  # it raises whatever its many libraries do
-            raise DataError(
-                self.settings.data,
-                rule=f"cannot be loaded ({type(error).__name__}: {one_line(error)})",
-                way_out="check the name and the network, or give the folder of a copy",
-            ) from None
+            rule = f"cannot be loaded ({type(error).__name__}: {one_line(error)})"
+            way_out = "check the name and the network, or give the folder of a copy"
+            raise DataError(self.settings.data, rule=rule, way_out=way_out) from None
 
     def read(self) -> Contents:
         if self._copy is not None and not self._parquet:
@@ -187,7 +184,6 @@ def _column(data: str, table: Any, known: Sequence[str]) -> str:
     images = [name for name, kind in table.features.items() if type(kind).__name__ == "Image"]
     named = [name for name in known if name in table.features]
     if not images and not named:
-        raise DataError(
-            data, rule=f"has no column of images (it has {', '.join(table.features)})", way_out="give another set"
-        )
+        rule = f"has no column of images (it has {', '.join(table.features)})"
+        raise DataError(data, rule=rule, way_out="give another set")
     return (images or named)[0]

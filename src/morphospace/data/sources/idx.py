@@ -29,7 +29,7 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
     """Read one IDX file of `images` (N, 28, 28) or `labels` (N,), both uint8.
 
     Raises:
-        DataError: Wrong magic number, count, size, cut-off or trailing bytes, or a damaged gzip.
+        DataError: If the magic number, count or size is wrong, bytes are missing or left over, or the gzip is damaged.
     """
     dimensions = 3 if kind == "images" else 1
     try:

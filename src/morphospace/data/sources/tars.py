@@ -51,7 +51,7 @@ class _Remote:
     """The bytes behind an address; what breaks off is taken up where it stopped.
 
     Raises:
-        DataError: The server does not answer, or breaks off again and again.
+        DataError: If the server does not answer, or breaks off again and again.
     """
 
     def __init__(self, url: str) -> None:
@@ -125,7 +125,7 @@ def members(stream: Any, called: str) -> Iterator[tuple[str, int, IO[bytes]]]:
         called: The archive's name.
 
     Raises:
-        DataError: A name that is absolute or climbs.
+        DataError: If a name is absolute or leads out of the archive.
         tarfile.TarError, EOFError, OSError, ValueError, zlib.error: The archive is damaged or cut off.
     """
     if called.endswith(("gz", ".tgz")):
@@ -136,9 +136,8 @@ def members(stream: Any, called: str) -> Iterator[tuple[str, int, IO[bytes]]]:
             archive.members.clear()  # it would keep them all
             parts = PurePosixPath(member.name).parts
             if member.name.startswith("/") or ".." in parts or "\0" in member.name:
-                raise DataError(
-                    called, rule=f"holds {member.name!r}, a name outside its folder", way_out="make it again without it"
-                )
+                rule = f"holds {member.name!r}, a name outside its folder"
+                raise DataError(called, rule=rule, way_out="make it again without it")
             if member.isreg() and not member.issparse():
                 content = archive.extractfile(member)
                 assert content is not None

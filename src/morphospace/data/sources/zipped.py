@@ -84,8 +84,7 @@ def _refuse(base: Path, info: zipfile.ZipInfo) -> None:
     name = info.orig_filename.replace("\\", "/")
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\0" in name or (parts and parts[0].endswith(":")):
-        raise DataError(
-            base, rule=f"holds {info.orig_filename!r}, a name outside its folder", way_out="make it again without it"
-        )
+        rule = f"holds {info.orig_filename!r}, a name outside its folder"
+        raise DataError(base, rule=rule, way_out="make it again without it")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise DataError(base, rule=f"holds the link {info.orig_filename!r}", way_out="make it again without links")

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from morphospace.data.batches import held_out
 from morphospace.errors import RunError, SettingError
-from morphospace.latent.components import Components, Moments, factorised, regressed
-from morphospace.latent.first_layer import FirstLayer
+from morphospace.latent.components import Components, FirstLayer, Moments, factorised, regressed
 from morphospace.models.contract import Decodes, seeded_noise
 from morphospace.randomness import stream
 from morphospace.runs.codes import each_code, encoder_of, encodes
