@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from morphospace.tools.directions.components import ComponentPlane, components, pca
     from morphospace.tools.directions.traverse import Traversal, traverse
     from morphospace.tools.evaluate import Evaluation, evaluate
-    from morphospace.tools.export.export import Exported, Networks, export, load_exported
+    from morphospace.tools.export import Exported, Networks, export, load_exported
     from morphospace.tools.judge import judge, pool_answers
     from morphospace.tools.map import latent_map
     from morphospace.tools.project import Projections, project, train_encoder
@@ -76,12 +76,12 @@ _HOMES = {
     "judge": "tools.judge",
     "pool_answers": "tools.judge",
     "latent_map": "tools.map",
-    "export": "tools.export.export",
-    "load_exported": "tools.export.export",
+    "export": "tools.export",
+    "load_exported": "tools.export",
     "card": "tools.card",
     "Decoder": "runs.decoder",
-    "Exported": "tools.export.export",
-    "Networks": "tools.export.export",
+    "Exported": "tools.export",
+    "Networks": "tools.export",
     "LatentMap": "pictures.maps",
     "Run": "runs.run",
     "Reconstructions": "tools.sample",

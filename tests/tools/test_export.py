@@ -14,7 +14,7 @@ import torch
 import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import DataError, MissingExtra, RunError, SettingError
-from morphospace.tools.export import export as exporting
+from morphospace.tools.export import write as exporting
 from tests.conftest import draw_blobs
 
 SMALL = {"images": 64, "batch_size": 32, "widths": (32,), "latent_dim": 4, "device": "cpu", "report_images": 10**6}
@@ -165,7 +165,7 @@ def test_refusals(runs: dict[str, ms.Run], tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(DataError, match="no such file"):
         ms.load_exported(tmp_path / "none.safetensors")
     (tmp_path / "no.safetensors").unlink()
-    monkeypatch.setattr("morphospace.tools.export.formats.find_spec", lambda name: None)
+    monkeypatch.setattr("morphospace.tools.export.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"needs onnx, onnxscript, onnxruntime; pip install 'morphospace\[export\]'"):
         ms.export(runs["cvae"], tmp_path / "v.onnx")
     assert not list(tmp_path.iterdir())

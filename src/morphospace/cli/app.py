@@ -41,7 +41,6 @@ VERBS = {
     "train-encoder": ("projecting:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
     "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
     "map": ("taking:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
-    "export": ("taking:export", "Write a run's decoder or encoder to a file that needs no run."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
     "runs": ("lists:runs", "List the runs below a folder."),
     "models": ("lists:models", "List the models."),
@@ -49,6 +48,7 @@ VERBS = {
 }
 # Verbs read off the tools: where each tool's function is, and its line in the help.
 TOOLS = {
+    "export": ("export:export", "Write a run's decoder or encoder to a file that needs no run."),
     "compare": ("compare:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
     "card": ("card:card", "Write a model card: data and terms, settings, metrics, limits."),
     "attribute": (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
 
-from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath
+from morphospace.cli.drawing import Checkpoint, Device, Out, Raw
 from morphospace.cli.flags import Json
-from morphospace.cli.paths import check_parent, check_picture
+from morphospace.cli.paths import check_picture
 from morphospace.cli.talk import Answer, Spoken
 from morphospace.errors import require
 
@@ -71,45 +70,3 @@ def map_codes(
         how += f", {sum(made.share):.0%} of the variance" if made.share else ""
         lines.append(f"{run.path}: {len(made.points):,} codes of the {made.split} split by {how}")
     return Answer({"out": str(path), **facts}, [*lines, f"map {path}"])
-
-
-def export(
-    run: RunPath,
-    /,
-    *,
-    out: Annotated[str, cyclopts.Parameter(help="The file to write: .onnx, .pt or .safetensors.")],
-    format: Annotated[
-        Literal["onnx", "torchscript", "safetensors"],
-        cyclopts.Parameter(help="onnx (extra export), torchscript, or named weights for `ms.load_exported`."),
-    ] = "onnx",
-    what: Annotated[
-        Literal["decoder", "encoder", "both"],
-        cyclopts.Parameter(help="Which half; both are two files, but for named weights one."),
-    ] = "decoder",
-    weights: Annotated[
-        Literal["fp32", "fp16"], cyclopts.Parameter(help="How weights are stored; computed with in float32 either way.")
-    ] = "fp32",
-    checkpoint: Checkpoint = "",
-    raw: Raw = False,
-    json: Json = False,
-    talk: Spoken,
-) -> Answer:
-    """Write a run's decoder or encoder to a file that needs no run, checked against the run's own."""
-    check_parent(Path(out))
-    import morphospace as ms
-    from morphospace.tools.export.export import check_export_path
-    from morphospace.tools.export.formats import check_extra
-
-    check_export_path(out, format)
-    check_extra(format)
-    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device="cpu")
-    made = ms.export(loaded, out, format=format, what=what, weights=weights)
-    facts = {"run": str(loaded.path), "format": format, "what": what, "weights": weights, "images": loaded.images}
-    lines = [
-        f"{name}: {', '.join(made.inputs[name])} -> {', '.join(made.outputs[name])}; any number at once"
-        for name in made.inputs
-    ]
-    lines.append(f"checked on random codes: largest error {made.error:.2g}, where outputs are at most 1")
-    lines.append(f"{made.bytes / 1e6:.1f} MB: {', '.join(map(str, made.files))}")
-    told = {"inputs": dict(made.inputs), "outputs": dict(made.outputs), "error": made.error, "bytes": made.bytes}
-    return Answer({"files": [str(file) for file in made.files], **facts, **told}, lines)

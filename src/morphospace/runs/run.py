@@ -68,6 +68,11 @@ class Run:
         crop: Literal["center", "stretch", "pad"] = self.folder.facts.get("crop", self.configuration.data.crop)
         return crop
 
+    @property
+    def data_name(self) -> str:
+        """The name of its data, without the folder that some sources are named with."""
+        return Path(str(self.folder.facts.get("data", self.configuration.data.data)).partition(":")[0]).name
+
     def prior_file(self, kind: str = "gaussian") -> Path:
         """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""
         return self.checkpoint / f"prior-{kind}{'-raw' if self.raw else ''}.safetensors"

@@ -15,7 +15,6 @@ from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
 from morphospace.runs.run import Run
 from morphospace.tools.card.text import CardFacts
-from morphospace.tools.export.export import source_name
 
 EVALUATION = "evaluation.json"
 
@@ -39,7 +38,7 @@ def facts_of(run: Run) -> CardFacts:
         condition=model.conditioning.names if model.conditioning else (),
         can=tuple(can),
         parameters={name: sum(p.numel() for p in net.parameters()) for name, net in model.networks.items()},
-        data=source_name(run),
+        data=run.data_name,
         data_about=info.description if info else "",
         data_hash=str(facts["data_hash"]),
         licence=info.licence if info else "",

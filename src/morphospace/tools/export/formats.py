@@ -16,20 +16,15 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from morphospace.errors import MissingExtra, RunError
+from morphospace.errors import RunError
 from morphospace.models.contract import Decodes, Encodes, Model, seeded_noise
 from morphospace.models.distributions import DiagonalGaussian
-
-FORMATS = ("onnx", "torchscript", "safetensors")
-SUFFIX = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 # How far a file may be from the network, on a scale where outputs are at most 1: in float32 only the order of sums
 # differs; half precision keeps 11 bits of each weight, which may move an image by a level or two of 255.
@@ -47,7 +42,7 @@ class Part:
     Attributes:
         name: `decoder` or `encoder`.
         module: On the CPU, in float32 and evaluation mode; holds the networks that this half uses, and no others.
-        inputs: Names of its inputs: `z` or `images`, then `condition` where the model is told one.
+        inputs: Names of its inputs: `z` or `images`, then `condition` where the model takes one.
         outputs: Names of its outputs: `images`, or `mean` and, where the code has a distribution, `log_variance`.
         arguments: Makes inputs for a batch of some size.
     """
@@ -146,28 +141,31 @@ def several(result: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 def decoder_part(model: Model) -> Part:
     """Return the half of a model that decodes; the model is on the CPU in evaluation mode."""
-    told = model.conditioning
+    conditioning = model.conditioning
 
     def arguments(count: int) -> tuple[Tensor, ...]:
         z = seeded_noise(count, model.latent_dim, seed=0)
-        return (z,) if told is None else (z, told.spread(count))
+        return (z,) if conditioning is None else (z, conditioning.spread(count))
 
-    inputs = ("z",) if told is None else ("z", "condition")
+    inputs = ("z",) if conditioning is None else ("z", "condition")
     return Part("decoder", Decoding(model, *arguments(2)).eval(), inputs, ("images",), arguments)
 
 
 def encoder_part(model: Model, encoder: Encodes) -> Part:
     """Return what encodes a model's images; it is compared on images that the model makes of random codes."""
-    told = model.conditioning
+    conditioning = model.conditioning
 
     @torch.no_grad()
     def arguments(count: int) -> tuple[Tensor, ...]:
         assert isinstance(model, Decodes)
-        codes = (seeded_noise(count, model.latent_dim, seed=0), *((told.spread(count),) if told else ()))
+        codes = (
+            seeded_noise(count, model.latent_dim, seed=0),
+            *((conditioning.spread(count),) if conditioning else ()),
+        )
         return (model.decode(*codes).contiguous(), *codes[1:])
 
     module = Encoding(encoder, *arguments(2)).eval()
-    inputs = ("images",) if told is None else ("images", "condition")
+    inputs = ("images",) if conditioning is None else ("images", "condition")
     with torch.no_grad():
         outputs = ("mean", "log_variance")[: len(several(module(*arguments(2))))]
     return Part("encoder", module, inputs, outputs, arguments)
@@ -178,12 +176,12 @@ def exported(part: Part, format: str, weights: str, facts: Mapping[str, Any]) ->
 
     Args:
         part: The part.
-        format: `onnx` or `torchscript`; named weights need the rest of the model, see `api.exporting`.
+        format: `onnx` or `torchscript`; named weights need the rest of the model, see `write.named_weights`.
         weights: `fp32`, or `fp16` for weights stored in half precision; both compute in float32.
         facts: What the file says of itself.
 
     Raises:
-        RunError: It differs by more than the tolerance.
+        RunError: If it differs by more than the tolerance.
     """
     writer, reader = {"onnx": (to_onnx, run_onnx), "torchscript": (to_torchscript, run_torchscript)}[format]
     content = writer(part, weights == "fp16", facts)
@@ -194,7 +192,7 @@ def checked(part: Part, runner: Runner, weights: str) -> float:
     """Return the largest error of a file.
 
     Raises:
-        RunError: It is above the tolerance, or no number.
+        RunError: If it is above the tolerance, or no number.
     """
     error, most = largest_error(part, runner), TOLERANCE[weights]
     if not error <= most:
@@ -217,21 +215,6 @@ def largest_error(part: Part, runner: Runner) -> float:
                 )
             found.append(((theirs - ours).abs().max() / ours.abs().max().clamp(min=1)).item())
     return float(np.max(found))  # unlike max() it lets no NaN through unseen
-
-
-def check_extra(format: str) -> None:
-    """Say what is missing for a format, before any work is done.
-
-    Raises:
-        MissingExtra: The packages that write and run ONNX are not here.
-    """
-    missing = [name for name in NEEDED if find_spec(name) is None] if format == "onnx" else []
-    if missing:
-        raise MissingExtra(
-            "format = 'onnx'",
-            rule=f"needs {', '.join(missing)}",
-            way_out="pip install 'morphospace[export]', or take another --format",
-        )
 
 
 @contextmanager

@@ -1,33 +1,31 @@
-"""Taking a run's networks away: ONNX, TorchScript, or named weights that this library reads back."""
+"""The work of `export`: the halves of a run's model as files, and named weights that this library reads back."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from morphospace import __version__
-from morphospace.errors import DataError, RunError, SettingError, require
+from morphospace.errors import DataError, RunError, SettingError
 from morphospace.files import atomic
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Encodes, Model
 from morphospace.runs.codes import encoder_of
 from morphospace.runs.configuration import resolve
-from morphospace.runs.run import Run, loaded
+from morphospace.runs.run import Run
+from morphospace.tools.export import Exported, Networks
 from morphospace.tools.export.formats import (
-    FORMATS,
-    SUFFIX,
     Part,
     Runner,
-    check_extra,
     checked,
     decoder_part,
     encoder_part,
@@ -35,72 +33,9 @@ from morphospace.tools.export.formats import (
     networks_of,
 )
 
-WHAT = ("decoder", "encoder", "both")
-WEIGHTS = ("fp32", "fp16")
 
-
-@dataclass(frozen=True)
-class Exported:
-    """Files that were written.
-
-    Attributes:
-        files: Where they are: one, or a decoder's and an encoder's.
-        error: The largest difference from the run's own networks on random codes, where outputs are at most 1;
-            relative to the largest output where that is more.
-        inputs: Names of the inputs, by part.
-        outputs: Names of the outputs, by part.
-        bytes: Size of all files.
-    """
-
-    files: tuple[Path, ...]
-    error: float
-    inputs: Mapping[str, tuple[str, ...]]
-    outputs: Mapping[str, tuple[str, ...]]
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Networks:
-    """What a file of named weights holds, ready to use.
-
-    Attributes:
-        decoder: Maps codes (B, D), and conditions (B, K) where the model takes any, to images (B, C, H, W) in its
-            range; None if the file has none.
-        encoder: Maps images, and conditions, to the codes' mean and, where there is one, log variance; or None.
-        facts: What the file says of itself.
-    """
-
-    decoder: nn.Module | None
-    encoder: nn.Module | None
-    facts: Mapping[str, Any]
-
-
-def export(
-    run: Run | str | Path, out: str | Path, *, format: str = "onnx", what: str = "decoder", weights: str = "fp32"
-) -> Exported:
-    """Write a run's networks to a file that needs neither the run nor, as ONNX, torch.
-
-    The file is compared with the run's networks, on batches of several sizes, before anything is written.
-
-    Args:
-        run: A loaded run or its folder.
-        out: The file: `.onnx`, `.pt` or `.safetensors`.
-        format: `onnx`, `torchscript` or `safetensors`.
-        what: `decoder`, `encoder` or `both`; both are one file of named weights, and two files in the other formats,
-            `NAME-decoder.onnx` and `NAME-encoder.onnx`.
-        weights: `fp32`, or `fp16`: stored in half precision, computed with in float32.
-
-    Raises:
-        SettingError: A choice or path that is none.
-        RunError: The run has no encoder, or a file differs from the network by more than the tolerance.
-        MissingExtra: The packages for ONNX are not here.
-    """
-    require(format in FORMATS, "format", format, f"must be one of {', '.join(FORMATS)}")
-    require(what in WHAT, "what", what, f"must be one of {', '.join(WHAT)}")
-    require(weights in WEIGHTS, "weights", weights, f"must be one of {', '.join(WEIGHTS)}")
-    path = check_export_path(out, format)
-    check_extra(format)
-    run = loaded(run)
+def written(run: Run, path: Path, format: str, what: str, weights: str) -> Exported:
+    """Write the files of `export`, which says how."""
     parts = parts_of(run, what)
     made: dict[Path, bytes] = {}
     errors = []
@@ -116,33 +51,15 @@ def export(
     for file, content in made.items():
         with atomic(file) as partial:
             partial.write_bytes(content)
-    names = {part.name: part for part in parts}
-    return Exported(
-        tuple(made),
-        max(errors),
-        {name: part.inputs for name, part in names.items()},
-        {name: part.outputs for name, part in names.items()},
-        sum(map(len, made.values())),
-    )
-
-
-def check_export_path(out: str | Path, format: str) -> Path:
-    """Return the path of a file to write.
-
-    Raises:
-        SettingError: It is a folder, or named as another format.
-    """
-    path, suffix = Path(out), SUFFIX[format]
-    if path.suffix.lower() != suffix or path.is_dir():
-        raise SettingError("out", str(path), f"must be a file name that ends in {suffix} for {format}")
-    return path
+    inputs, outputs = {part.name: part.inputs for part in parts}, {part.name: part.outputs for part in parts}
+    return Exported(tuple(made), max(errors), inputs, outputs, sum(map(len, made.values())))
 
 
 def parts_of(run: Run, what: str) -> list[Part]:
     """Return the halves of a run's model that are asked for, on the CPU in float32.
 
     Raises:
-        RunError: It has no encoder.
+        RunError: If the encoder is asked for and there is none.
     """
     encoder: Encodes | None = encoder_of(run) if what in ("encoder", "both") else None
     model, encoder = deepcopy((run.model, encoder))  # at once: where they are one, they stay one
@@ -156,7 +73,7 @@ def parts_of(run: Run, what: str) -> list[Part]:
 def facts_of(run: Run, part: Part, weights: str) -> dict[str, Any]:
     """Return what a file says of itself: plain values, and no path of this machine."""
     model = run.model
-    values = {
+    return {
         "run": run.path.resolve().name,
         "model": run.configuration.model.name,
         "part": part.name,
@@ -168,16 +85,10 @@ def facts_of(run: Run, part: Part, weights: str) -> dict[str, Any]:
         "latent_dim": model.latent_dim,
         "condition": list(model.conditioning.names) if model.conditioning else [],
         "weights": weights,
-        "data": source_name(run),
+        "data": run.data_name,
         "labels": list(run.folder.facts["labels"]),
         "images_seen": run.images,
     }
-    return values
-
-
-def source_name(run: Run) -> str:
-    """Return the name of the run's data, without the folder that some sources are named with."""
-    return Path(str(run.folder.facts.get("data", run.configuration.data.data)).partition(":")[0]).name
 
 
 # -- named weights -------------------------------------------------------------------------------------------
@@ -187,7 +98,7 @@ def named_weights(run: Run, parts: list[Part], weights: str) -> bytes:
     """Return the parts' weights as safetensors, with the settings that build their networks again.
 
     Raises:
-        RunError: Settings do not say all of the networks.
+        RunError: If settings alone cannot build the networks again.
     """
     what = f"run = {str(run.path)!r}"
     if run.model.custom:
@@ -212,22 +123,8 @@ def named_weights(run: Run, parts: list[Part], weights: str) -> bytes:
     return save(tensors, {name: v if isinstance(v, str) else json.dumps(v) for name, v in facts.items()})
 
 
-def load_exported(path: str | Path) -> Networks:
-    """Build the networks of a `.safetensors` file that `export` wrote; no run and no data are needed.
-
-    Raises:
-        DataError: It is not such a file.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise DataError("file", str(path), "no such file", "give one that `morpho export` wrote")
-    return networks_in(file.read_bytes(), str(path))
-
-
 def networks_in(content: bytes, name: str) -> Networks:
     """Build the networks whose weights these bytes are."""
-    import tempfile
-
     with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
         file.write(content)
         file.flush()
@@ -266,9 +163,9 @@ def built(facts: Mapping[str, Any]) -> Model:
     """Return a new model of the settings in a file, weights at random."""
     settings = dict(facts["settings"])
     configuration = resolve(settings.pop("name"), overrides=settings)
-    told = Conditioning.of(configuration.condition, facts["labels"], facts["attributes"])
+    conditioning = Conditioning.of(configuration.condition, facts["labels"], facts["attributes"])
     height, width, channels = facts["shape"]
-    model: Model = configuration.model.build((height, width, channels), None, told)
+    model: Model = configuration.model.build((height, width, channels), None, conditioning)
     return model.eval()
 
 
