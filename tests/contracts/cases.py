@@ -124,7 +124,7 @@ def drawn_split(images: int, shape: tuple[int, int, int]) -> Split:
     return Split(images=drawn, labels=each % 3, attributes=attributes, masks=(drawn[..., :1] > 100).astype(np.uint8))
 
 
-def told(model: Model, count: int) -> Tensor | None:
+def conditions_for(model: Model, count: int) -> Tensor | None:
     """Return a condition for each of `count` images; None where the model takes none."""
     return None if model.conditioning is None else model.conditioning.spread(count)
 

@@ -17,7 +17,7 @@ from morphospace.training.engine import Engine
 from morphospace.training.events import State
 from morphospace.training.turn import EngineTurn
 from morphospace.zoo.settings import ZOO
-from tests.contracts.cases import CASES, SHAPES, Case, build, engine_for, told
+from tests.contracts.cases import CASES, SHAPES, Case, build, conditions_for, engine_for
 
 # What several members share, no members themselves.
 BASES = {"gan_towers"}
@@ -42,12 +42,12 @@ def test_shapes(case: Case, shape: tuple[int, int, int]) -> None:
     model = build(case, shape).eval()
     height, width, channels = shape
     assert isinstance(model, Decodes)
-    images = model.decode(torch.randn(3, model.latent_dim), told(model, 3))
+    images = model.decode(torch.randn(3, model.latent_dim), conditions_for(model, 3))
     assert images.shape == (3, channels, height, width)
     low = -1.0 if model.signed else 0.0
     assert low <= images.min() and images.max() <= 1
     if isinstance(model, Encodes):
-        assert model.encode(images, told(model, 3)).mean.shape == (3, model.latent_dim)
+        assert model.encode(images, conditions_for(model, 3)).mean.shape == (3, model.latent_dim)
     assert model.to_uint8(images).shape == (3, height, width, channels)
 
 
@@ -156,7 +156,7 @@ def test_saved_and_loaded_it_draws_the_same_samples(case: Case, tmp_path: Path) 
     z = seeded_noise(5, loaded.latent_dim, seed=3)
     original = engine.model
     with torch.no_grad():
-        condition = told(loaded, 5)
+        condition = conditions_for(loaded, 5)
         assert torch.equal(loaded.eval().decode(z, condition), original.eval().decode(z, condition))
 
 
@@ -166,7 +166,7 @@ def test_sample_17_is_sample_17_at_any_batch_size(case: Case) -> None:
     alone, among = seeded_noise(1, 6, 0, start=17), seeded_noise(7, 6, 0, start=12)
     assert torch.equal(alone[0], among[5])
     with torch.no_grad():
-        condition = told(model, 7)
+        condition = conditions_for(model, 7)
         one = model.to_uint8(model.decode(alone, None if condition is None else condition[5:6]))[0]
         seven = model.to_uint8(model.decode(among, condition))[5]
     assert np.abs(one.numpy().astype(int) - seven.numpy().astype(int)).max() <= 1

@@ -19,26 +19,26 @@ CASES = {
     "odd sides": ("vae", (28, 30, 1), {"tower": "conv"}),
     "stem of a convolution": ("wgan", (32, 32, 1), {"stem": "conv"}),
     "no norm": ("vae", (16, 16, 3), {"tower": "conv", "norm": "none"}),
-    "told a class": ("cgan", (32, 32, 1), {}),
+    "given a class": ("cgan", (32, 32, 1), {}),
 }
 
 
 def build(model: str, shape: tuple[int, int, int], changes: dict[str, str]) -> tuple[Model, Tensor | None]:
-    told = Conditioning("label", ("a", "b")) if model == "cgan" else None
+    conditioning = Conditioning("label", ("a", "b")) if model == "cgan" else None
     torch.manual_seed(0)
-    made = resolve(model, overrides=changes).model.build(shape, None, told).eval()
+    made = resolve(model, overrides=changes).model.build(shape, None, conditioning).eval()
     for layer in made.networks.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.3)
             layer.running_var.uniform_(0.3, 3)
             layer.weight.data.uniform_(0.5, 2)
             layer.bias.data.normal_(0, 0.3)
-    return made, None if told is None else told.spread(5)
+    return made, None if conditioning is None else conditioning.spread(5)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_packed_model_decodes_the_same(case: str) -> None:
-    model, told = build(*CASES[case])
+    model, conditions = build(*CASES[case])
     before = {name: value.clone() for name, value in model.networks.state_dict().items()}
     layers = [type(layer) for layer in model.networks.modules()]
     quick = packed(model)
@@ -46,7 +46,7 @@ def test_a_packed_model_decodes_the_same(case: str) -> None:
     assert any(isinstance(layer, PackedTransposed) for layer in decoder.modules())
     for count in (1, 5):
         z = torch.randn(count, model.latent_dim)
-        condition = () if told is None else (told[:count],)
+        condition = () if conditions is None else (conditions[:count],)
         with torch.inference_mode():
             expected, got = model.decode(z, *condition), quick.decode(z, *condition)  # type: ignore[attr-defined]
         assert expected.std() > 1e-3

@@ -20,8 +20,8 @@ def test_a_fitted_prior_has_the_mean_and_covariance_of_the_codes() -> None:
     assert prior.mean.numpy() == pytest.approx(codes.numpy().mean(0), abs=1e-4)
     covariance = (prior.factor @ prior.factor.T).numpy()
     assert covariance == pytest.approx(np.cov(codes.numpy().T), rel=1e-3, abs=1e-3)
-    drawn = prior.from_noise(torch.randn(50_000, 4, generator=torch.Generator().manual_seed(0)))
-    assert np.cov(drawn.numpy().T) == pytest.approx(np.cov(codes.numpy().T), rel=0.1, abs=0.15)
+    samples = prior.from_noise(torch.randn(50_000, 4, generator=torch.Generator().manual_seed(0)))
+    assert np.cov(samples.numpy().T) == pytest.approx(np.cov(codes.numpy().T), rel=0.1, abs=0.15)
 
 
 def test_dead_and_too_few_codes() -> None:
@@ -57,16 +57,16 @@ def two_clusters(count: int) -> torch.Tensor:
 
 def test_a_mixture_keeps_what_a_gaussian_blurs() -> None:
     codes = two_clusters(4000)
-    drawn = fit_prior("mixture", codes).from_noise(seeded_noise(4000, 2, 1)).numpy()
+    samples = fit_prior("mixture", codes).from_noise(seeded_noise(4000, 2, 1)).numpy()
     # Each coordinate by a two-sample Kolmogorov-Smirnov test, and the share and shape of the left cluster.
     for column in range(2):
-        assert stats.ks_2samp(drawn[:, column], codes[:, column].numpy()).statistic < 0.05
-    left = drawn[drawn[:, 0] < 0]
+        assert stats.ks_2samp(samples[:, column], codes[:, column].numpy()).statistic < 0.05
+    left = samples[samples[:, 0] < 0]
     assert len(left) / 4000 == pytest.approx(0.25, abs=0.03)
     assert left.std(0) == pytest.approx([0.3, 2.0], rel=0.1)
     assert abs(np.corrcoef(left.T)[0, 1]) < 0.1
     blurred = fit_prior("gaussian", codes).from_noise(seeded_noise(4000, 2, 1)).numpy()
-    assert (np.abs(blurred[:, 0]) < 1.5).mean() > 0.2 and (np.abs(drawn[:, 0]) < 1.5).mean() < 0.05
+    assert (np.abs(blurred[:, 0]) < 1.5).mean() > 0.2 and (np.abs(samples[:, 0]) < 1.5).mean() < 0.05
 
 
 def test_the_number_that_chose_a_component_is_normal_again() -> None:
@@ -76,18 +76,18 @@ def test_the_number_that_chose_a_component_is_normal_again() -> None:
         torch.tensor([[-100.0, 0.0], [0.0, 0.0], [100.0, 0.0]]),
         torch.eye(2).expand(3, 2, 2),
     )
-    drawn = prior.from_noise(seeded_noise(20_000, 2, 0)).numpy()
-    which = np.round(drawn[:, 0] / 100)
+    samples = prior.from_noise(seeded_noise(20_000, 2, 0)).numpy()
+    which = np.round(samples[:, 0] / 100)
     assert [(which == k).mean() for k in (-1, 0, 1)] == pytest.approx([0.1, 0.6, 0.3], abs=0.01)
     for k in (-1, 0, 1):
-        within = drawn[which == k] - [100 * k, 0]
+        within = samples[which == k] - [100 * k, 0]
         assert stats.kstest(within[:, 0], "norm").pvalue > 0.001
         assert stats.kstest(within[:, 1], "norm").pvalue > 0.001
 
 
 def test_few_and_dead_codes_make_a_mixture_too() -> None:
     for codes in (torch.zeros(100, 3), torch.randn(2, 10), torch.randn(39, 4)):
-        drawn = fit_prior("mixture", codes).from_noise(seeded_noise(5, codes.shape[1], 0))
-        assert torch.isfinite(drawn).all()
+        samples = fit_prior("mixture", codes).from_noise(seeded_noise(5, codes.shape[1], 0))
+        assert torch.isfinite(samples).all()
     with pytest.raises(SettingError, match="at least 2"):
         fit_prior("mixture", torch.zeros(1, 3))

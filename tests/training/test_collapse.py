@@ -1,4 +1,4 @@
-"""Early stop on posterior collapse: when, never otherwise, the same after a resume, and what a user is told."""
+"""Early stop on posterior collapse: when, never otherwise, the same after a resume, and the message to the user."""
 
 from __future__ import annotations
 
@@ -81,17 +81,17 @@ def test_listeners_remember_by_name() -> None:
 
 
 def test_a_collapsed_run_ends_early_once_and_for_all(tmp_path: Path) -> None:
-    told: list[Finished] = []
-    hooks = Hooks(listeners=[lambda event: told.append(event) if isinstance(event, Finished) else None])
+    finished: list[Finished] = []
+    hooks = Hooks(listeners=[lambda event: finished.append(event) if isinstance(event, Finished) else None])
     run = ms.train("vae", out=tmp_path / "a", hooks=hooks, **DEAD)
-    assert run.images < 2048 and told[-1].stopped.startswith("posterior collapse")
-    end = told[-1].clock.images
+    assert run.images < 2048 and finished[-1].stopped.startswith("posterior collapse")
+    end = finished[-1].clock.images
     assert end == ms.load(run.path, checkpoint="last").images  # nothing is lost
     ms.train("vae", out=tmp_path / "a", hooks=hooks, **DEAD)
-    assert told[-1].clock.images == end and told[-1].stopped.startswith("posterior collapse")
+    assert finished[-1].clock.images == end and finished[-1].stopped.startswith("posterior collapse")
     # Told not to mind, the same run goes on.
     on = ms.resume(tmp_path / "a", images=end + 64, stop_on_collapse=0.0, hooks=hooks)
-    assert told[-1].stopped == "" and ms.load(on.path, checkpoint="last").images >= end + 64
+    assert finished[-1].stopped == "" and ms.load(on.path, checkpoint="last").images >= end + 64
 
 
 def test_the_count_survives_a_resume(tmp_path: Path) -> None:
@@ -126,5 +126,5 @@ def test_the_command_line_says_what_happened_and_what_to_try(morpho: Morpho, tmp
     assert "posterior collapse: the KL was below 0.05 nats" in line
     (advice,) = [line for line in said.out.splitlines() if line.startswith("try ")]
     assert all(flag in advice for flag in ("a lower --beta", "--kl-warmup-images", "--free-bits"))
-    told = morpho(*words, "--json").json
-    assert told["stopped"].startswith("posterior collapse") and "error" not in told
+    answer = morpho(*words, "--json").json
+    assert answer["stopped"].startswith("posterior collapse") and "error" not in answer

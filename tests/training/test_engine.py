@@ -175,11 +175,11 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(reads: bool, kind: str)
     with pytest.raises(TrainingError, match="one/bad is nan at step"):
         made.run()
     assert value(toy.players["a"]) == pytest.approx(1.0 - 2 * 0.1)
-    (told,) = events  # what happened is in the log; nothing was saved
+    (report,) = events  # what happened is in the log; nothing was saved
     assert (
-        isinstance(told, Reported)
-        and math.isnan(told.terms["one/bad"])
-        and told.terms["one/good"] == pytest.approx(0.9, abs=0.1)
+        isinstance(report, Reported)
+        and math.isnan(report.terms["one/bad"])
+        and report.terms["one/good"] == pytest.approx(0.9, abs=0.1)
     )
 
 
@@ -306,7 +306,7 @@ def test_judging_is_in_evaluation_mode_and_goes_back_to_training(raw: bool) -> N
 
 
 def test_between_reports_there_are_signs_of_life_and_they_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(pause: float) -> list[Event]:
+    def events_at(pause: float) -> list[Event]:
         monkeypatch.setattr("morphospace.training.engine.PROGRESS_SECONDS", pause)
         events: list[Event] = []
         toy = Toy({"a": Point()}, lambda t: [Phase("one", (t.players["a"],), pull(t.players["a"]))])
@@ -315,7 +315,7 @@ def test_between_reports_there_are_signs_of_life_and_they_change_nothing(monkeyp
         made.run()
         return events
 
-    often, never = told(0.0), told(math.inf)
+    often, never = events_at(0.0), events_at(math.inf)
     assert [e.clock.images for e in often if isinstance(e, Progressed)] == [4, 8, 12, 20, 24, 28]
     assert all(e.rate > 0 and e.total_images == 32 for e in often if isinstance(e, Progressed))
     assert not any(isinstance(e, Progressed) for e in never)

@@ -40,8 +40,8 @@ def test_a_run_trains_in_the_precision_chosen_and_resumes_exactly(fast: bool, mo
     weights = [load_tensors(run.path / "checkpoints" / f"{128:012d}" / "model.safetensors") for run in (whole, part)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
-    told = ms.train(model, out=tmp_path / "told", **TINY, precision="bf16" if fast else "fp32")
-    again = load_tensors(told.path / "checkpoints" / f"{128:012d}" / "model.safetensors")
+    run = ms.train(model, out=tmp_path / "run", **TINY, precision="bf16" if fast else "fp32")
+    again = load_tensors(run.path / "checkpoints" / f"{128:012d}" / "model.safetensors")
     assert all(torch.equal(weights[0][name], again[name]) for name in again)
 
 

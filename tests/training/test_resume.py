@@ -20,14 +20,14 @@ import morphospace as ms
 from morphospace.tools.train.train import Hooks
 from morphospace.training.events import Resumed, Reported
 model, out, precision, pause = sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4])
-def told(event):
+def listen(event):
     if isinstance(event, Resumed):
         print("resumed at step", event.clock.step, flush=True)
     if isinstance(event, Reported):
         time.sleep(pause)
 ms.train(model, data="digits", out=out, images=200 * 16, batch_size=16, checkpoint_images=40 * 16, report_images=5 * 16,
          widths=(8,), latent_dim=4, precision=precision, ema_halflife_images=100, device="cpu", keep=9,
-         hooks=Hooks(listeners=[told]))
+         hooks=Hooks(listeners=[listen]))
 """
 KILLED_WHILE_WRITING = """
 import os, signal, sys

@@ -35,8 +35,8 @@ EVERY = [
 
 def build(name: str, shape: tuple[int, int, int]) -> Model:
     settings = resolve(recipe=name).model
-    told = Conditioning("label", tuple("0123456789")) if getattr(settings, "condition", "") else None
-    return settings.build(shape, None, told)
+    conditioning = Conditioning("label", tuple("0123456789")) if getattr(settings, "condition", "") else None
+    return settings.build(shape, None, conditioning)
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -52,9 +52,9 @@ def test_every_recipe_draws_an_image_of_its_data(name: str) -> None:
     size = int(resolve(recipe=name).data.size)
     channels = 3 if resolve(recipe=name).data.data == "celeba" else 1
     model = build(name, (size, size, channels)).eval()
-    told = None if model.conditioning is None else model.conditioning.spread(2)
+    conditions = None if model.conditioning is None else model.conditioning.spread(2)
     with torch.no_grad():
-        assert model.decode(torch.randn(2, model.latent_dim), told).shape == (2, channels, size, size)
+        assert model.decode(torch.randn(2, model.latent_dim), conditions).shape == (2, channels, size, size)
 
 
 def test_published_oddities_are_kept_by_name() -> None:

@@ -38,11 +38,11 @@ def test_the_table_of_models_names_settings_that_they_have() -> None:
     page = Path(__file__).parents[2] / "docs" / "models.md"
     rows = [line.split("|") for line in page.read_text().replace(r"\|", "/").splitlines() if line.startswith("| `")]
     named = 0
-    for _, models, _, told, *_ in (row for row in rows if len(row) > 4):
+    for _, models, _, settings, *_ in (row for row in rows if len(row) > 4):
         for model in re.findall(r"`([a-z-]+)`", models):
             if model not in ZOO:
                 continue
-            for setting in re.findall(r"`([a-z][a-z_]*)(?: = [^`]*)?`", told):
+            for setting in re.findall(r"`([a-z][a-z_]*)(?: = [^`]*)?`", settings):
                 named += 1
                 assert setting in {field.name.rstrip("_") for field in fields(ZOO[model])}, (model, setting)
     assert named > 8

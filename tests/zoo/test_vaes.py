@@ -216,9 +216,9 @@ def test_the_doubly_reparameterised_iwae_has_the_plain_ones_gradient_as_its_mean
 
 
 def test_a_conditional_vae_wants_its_condition() -> None:
-    told = Conditioning("label", ("a", "b", "c"))
+    conditioning = Conditioning("label", ("a", "b", "c"))
     for tower in ("mlp", "conv"):
-        model = model_of(CVAESettings(latent_dim=3, widths=(8,), tower=tower), told)
+        model = model_of(CVAESettings(latent_dim=3, widths=(8,), tower=tower), conditioning)
         with pytest.raises(SettingError, match="needs 3 numbers for each image"):
             model.decode(torch.zeros(2, 3))
         with pytest.raises(SettingError, match="needs 3 numbers for each image"):

@@ -50,10 +50,10 @@ def masks_uint8(probability: Tensor) -> Tensor:
 
 
 def seeded_noise(count: int, dim: int, seed: int, *, start: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Draw standard normal noise (count, dim), each row from a generator of its own.
+    """Return standard normal noise (count, dim), each row from its own generator.
 
-    Row i depends on (seed, start + i) only, so that sample 17 is the same at any batch size. Always drawn on
-    the CPU in float32: the same numbers on every device.
+    Row i depends on (seed, start + i) only, so that sample 17 is the same at any batch size. Numbers are
+    always made on the CPU in float32, so that they are the same on every device.
     """
     rows = torch.empty(count, dim)
     generator = torch.Generator()

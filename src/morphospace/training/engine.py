@@ -217,7 +217,7 @@ class Engine:
             self.seconds += time.perf_counter() - began  # saving, validating and scoring are left out
 
             # -- report
-            reporting = self.due(report_every, before)
+            reporting = self.completes(report_every, before)
             if reporting or stopping:
                 self.report(due=reporting)
                 last_event = time.monotonic()
@@ -226,8 +226,8 @@ class Engine:
                 last_event = time.monotonic()
 
             # -- validate, score and save
-            scoring = self.due(score_every, before)
-            saving = scoring or self.due(checkpoint_every, before)
+            scoring = self.completes(score_every, before)
+            saving = scoring or self.completes(checkpoint_every, before)
             if saving or stopping:
                 self.checkpoint(due=saving, scoring=scoring)
                 # Patience ends a run at once: one that is killed here and resumed ends here too.
@@ -240,7 +240,7 @@ class Engine:
         self.emit(Finished(self.clock, ended))
         return ended
 
-    def due(self, every: int, before: int) -> bool:
+    def completes(self, every: int, before: int) -> bool:
         """Return whether the step that began at image `before` completes another `every` images, or the run."""
         now = self.clock.images
         return every > 0 and (now >= self.total_images or before // every != now // every)
@@ -287,7 +287,7 @@ class Engine:
 
         Args:
             due: Whether the moment follows from the settings, and not from a signal.
-            scoring: Whether the scorer is asked.
+            scoring: Whether to call the scorer.
         """
         if not self.guard.clean():
             self.refuse()

@@ -21,7 +21,7 @@ Memo = dict[str, tuple[object, frozenset[nn.Module]]]
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Random numbers that depend on a seed and a purpose alone, whatever was drawn before.
+    """Random numbers that depend only on a seed and a purpose.
 
     Attributes:
         seed: The run's seed.
