@@ -169,7 +169,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name.endswith("Settings") and name not in _HOMES:
         settings = import_module("morphospace.zoo.settings")
-        if name in settings.__all__:  # every model's, beside the few that are listed
+        if name in vars(settings):  # every model's, beside the few that are listed
             return getattr(settings, name)
     if name not in _HOMES:
         raise AttributeError(f"module 'morphospace' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""What a user may say about data; free of torch, so that `--help` stays quick."""
+"""The settings of data; free of torch, so that `--help` stays quick."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class DataSettings:
             of its own; 0 turns it off.
         parts: Parts of the images that are kept and given as masks, for sources with part masks (`hair`,
             `skin`, ...; `all` for a mask of each); the source's usual ones when not given.
-        background: Colour painted where none of the parts is: `black`, `white`, `grey`, `#rrggbb`, or `keep`
+        background: Colour painted outside all of the parts: `black`, `white`, `grey`, `#rrggbb`, or `keep`
             to leave the image as it is; `black` for celebamask-hq and `keep` elsewhere when not given.
-        flip: Mirror every other training image at random.
+        flip: Mirror each training image with probability one half.
         shift: Move training images by up to this many pixels each way, repeating the edge (a crop of the
             padded image).
         brightness: Multiply training images by a random factor from 1 - this to 1 + this.
-        binarise: Make pixels 0 or 1 for likelihood work: `threshold` at one half, `fixed` (drawn once an
-            image) or `dynamic` (drawn anew at every visit; validation sees the fixed draw).
+        binarise: Make pixels 0 or 1, for likelihoods: `threshold` at one half, `fixed` (sampled once for an
+            image) or `dynamic` (sampled anew at every visit; validation takes the fixed sample).
         strict: Stop at the first unreadable file instead of skipping and counting it.
     """
 

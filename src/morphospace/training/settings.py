@@ -1,4 +1,4 @@
-"""What a user may say about training; free of torch, so that `--help` stays quick."""
+"""The settings of training; free of torch, so that `--help` stays quick."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ class TrainingSettings:
         epochs: Length in passes over the training images (used when `images` is not given).
         images: Length in images.
         batch_size: Images in a batch, over all processes.
-        seed: Seed of the weights, the order and every draw.
+        seed: Seed of the weights, the order of the images and all random numbers.
         device: Where to compute; `auto` takes cuda, then cpu.
         precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it fast.
         clip: Largest gradient norm of a player, 0 for none.
         schedule: Learning rate after the warm-up: `constant`, or `cosine` down to 0 at the end.
-        warmup_images: The learning rate rises linearly over the first so many images.
+        warmup_images: The learning rate rises linearly over this many images.
         ema_halflife_images: Half-life of the weights' moving average, 0 for none; the model's own choice when not
             given.
         report_images: Images between two reports; when not given a hundredth of the run, in a long one an epoch.
         checkpoint_images: Images between two checkpoints (with samples and validation); when not given a tenth of the
             run, in a long one ten epochs.
-        keep: How many of the latest checkpoints stay on disk, the best one beside them.
-        stop_on_collapse: End the run when a VAE's KL stays below so many nats, for then its codes say nothing; 0 for
-            never.
-        collapse_reports: For how many reports in a row.
-        metrics: What to score on the way, against held-out images, as `fd,kid,precision`; see `morpho evaluate`.
+        keep: How many of the latest checkpoints stay on disk, in addition to the best one.
+        stop_on_collapse: End the run when a VAE's KL stays below this many nats: its codes then carry no information; 0
+            for never.
+        collapse_reports: The KL must stay below for this many reports in a row.
+        metrics: Metrics to compute during training, against held-out images, as `fd,kid,precision`; see `morpho
+            evaluate`.
         metrics_every_images: Images between two scorings, each with a checkpoint; with each checkpoint when not given.
-        metrics_n: Samples drawn for a scoring, and the most held-out images they are set against.
-        metrics_features: What distances are taken in: `classifier`, `autoencoder`, `pixels`, `inception` or
-            `inception:PATH`; a classifier where the images have labels, else an autoencoder, when not given.
+        metrics_n: Number of samples for a scoring, and the most held-out images to compare them with.
+        metrics_features: Features that distances are measured in: `classifier`, `autoencoder`, `pixels`, `inception` or
+            `inception:PATH`. When not given, a classifier if the images have labels, else an autoencoder.
         best: What the best checkpoint is chosen by: `loss` on held-out images, or a metric, which is then scored.
-        patience: End the run after so many scorings in a row without a gain in `best`; 0 for never.
-        min_delta: How much better counts as a gain; half the width of the metric's interval when not given.
+        patience: End the run after this many scorings in a row without an improvement of `best`; 0 for never.
+        min_delta: Smallest improvement that counts; half the width of the metric's interval when not given.
         resident: Keep the images on the device; decided from its free memory when not given.
     """
 
@@ -78,14 +79,14 @@ class TrainingSettings:
 
     @property
     def scores(self) -> bool:
-        """Whether anything is scored on the way."""
+        """Whether anything is scored during training."""
         return bool(self.metrics) or self.best != LOSS
 
     def pauses(self, total: int, epoch: int) -> tuple[int, int]:
         """Return how many images lie between two reports, and between two checkpoints.
 
-        A person who trains for days wants to hear of it within the hour, and to lose no more than that: an epoch and
-        ten epochs, but no more than 1,000 reports and 100 checkpoints in all.
+        By default, a hundredth and a tenth of the run, or an epoch and ten epochs if these are shorter; there are never
+        more than 1,000 reports and 100 checkpoints by default.
 
         >>> TrainingSettings().pauses(total=600_000, epoch=60_000), TrainingSettings().pauses(30_000_000, 60_000)
         ((6000, 60000), (60000, 600000))

@@ -1,6 +1,6 @@
-"""What a user may say about each model, all in one place; free of torch, so that `--help` stays quick."""
+"""The settings of every model, in one place; free of torch, so that `--help` stays quick."""
 
-# ruff: noqa: I001
+# ruff: noqa: F401, I001
 
 from __future__ import annotations
 
@@ -25,25 +25,3 @@ from morphospace.zoo.settings_gan import (
     WGANSettings,
 )
 from morphospace.zoo.settings_both import VAEGANSettings
-
-__all__ = [
-    "ZOO",
-    "ModelSettings",
-    "AESettings",
-    "VAESettings",
-    "IWAESettings",
-    "CVAESettings",
-    "FactorVAESettings",
-    "BetaTCVAESettings",
-    "MaskVAESettings",
-    "GANSettings",
-    "DCGANSettings",
-    "WGANSettings",
-    "WGANGPSettings",
-    "SNGANSettings",
-    "CGANSettings",
-    "LSGANSettings",
-    "R3GANSettings",
-    "VAEGANSettings",
-    "settings_class",
-]

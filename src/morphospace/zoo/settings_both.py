@@ -1,4 +1,4 @@
-"""What a user may say about models that are VAE and GAN at once; free of torch, so that `--help` stays quick."""
+"""The settings of models that are VAE and GAN at once; free of torch, so that `--help` stays quick."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from morphospace.zoo.settings_vae import VAESettings
 @member("vae-gan", "morphospace.zoo.vae_gan:VAEGAN", "Larsen et al. 2016")
 @dataclass(frozen=True, kw_only=True)
 class VAEGANSettings(VAESettings):
-    """VAE whose decoder must also pass for real before a critic: sharper images than a likelihood alone gives.
+    """VAE whose images must also look real to a critic, which makes them sharper than a likelihood alone does.
 
     Attributes:
-        lambda_: Weight of the adversarial loss; at 0 this is the plain VAE, and the critic only watches.
+        lambda_: Weight of the adversarial loss; 0 is the plain VAE, and the critic has no influence.
         mixing: `sum` for VAE + lambda GAN, or `mix` for (1 - lambda) VAE + lambda GAN, of which 1 is the GAN alone.
-        adversarial_unit: What lambda weighs: one nat a judged `image`, or one for each `value` of it (height x width x
-            channels), as where a published VAE loss is a mean over pixels; beside a likelihood summed over pixels the
-            former is next to nothing. With `--reduction mean` both are the same.
-        judged: What the critic tells from real images: `reconstructions`, `samples` from the prior, or `both`.
+        adversarial_unit: Count the adversarial loss once for each `image`, or once for each `value` of an image (height
+            x width x channels), which matches publications whose VAE loss is a mean over pixels. Beside a likelihood
+            summed over pixels, `image` is next to nothing. With `--reduction mean` both are the same.
+        judged: What the critic compares with real images: `reconstructions`, `samples` from the prior, or `both`.
         reconstruction_space: Where an image and its reconstruction are compared: their `pixels`, or the `features`
             of the critic's last layer as published (encoder, decoder and critic then learn at the same time).
         critic_widths: Channels (conv) or units (mlp) of the critic's layers, image side first. Chosen from the image's

@@ -1,4 +1,4 @@
-"""What a user may say about each GAN; free of torch, so that `--help` stays quick."""
+"""The settings of every GAN; free of torch, so that `--help` stays quick."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AUGMENTATIONS = ("colour", "translation", "cutout")
 
 @dataclass(frozen=True, kw_only=True)
 class GANSettings(ModelSettings):
-    """What every GAN has: two towers, the order of play, and remedies for instability and mode collapse.
+    """What every GAN has: two networks, the order of their updates, and remedies for instability and mode collapse.
 
     Attributes:
         init: Initial weights: torch's own (`default`), N(0, 0.02) with batch-norm scales N(1, 0.02) (`dcgan`), or
@@ -31,26 +31,26 @@ class GANSettings(ModelSettings):
         slope: Negative slope of the critic's leaky ReLU.
         critic_norm: Batch norm in a convolutional critic from its second layer on, or none; without it the critic's
             layers have biases.
-        share_fakes: Judge and teach with the same fakes, rather than fresh ones for the generator's turn.
+        share_fakes: Update critic and generator with the same fakes, instead of new ones for the generator.
         critic_lr: The critic's learning rate, when it differs.
-        turns: Updates of the critic for each of the generator, every one on fresh images.
+        turns: Updates of the critic for each update of the generator, each on new images.
         weight_clip: Keep the critic's weights within plus or minus this, 0 for no limit.
         gradient_penalty: Weight of (|critic's gradient| - 1)^2 between real and generated images (WGAN-GP).
         r1: Weight gamma of half the critic's squared gradient at real images.
         r2: The same at generated images.
-        penalty_every: Take the gradient penalties on every n-th step only, n times as heavy.
+        penalty_every: Compute the gradient penalties on every n-th step only, with n times the weight.
         spectral_norm: Divide every weight matrix of the critic by its largest singular value.
-        minibatch_discrimination: Numbers that tell the critic how alike a batch's images are, 0 for none (Salimans
-            2016 has 100).
+        minibatch_discrimination: Number of features that describe to the critic how similar the images of a batch are,
+            0 for none (Salimans et al. 2016 take 100).
         feature_matching: Weight of the distance between the critic's mean features of real and generated images in
             the generator's loss.
         replay: Share of the critic's generated images taken from a memory of earlier ones.
         replay_images: Images that this memory holds.
-        unrolled: Steps that the critic is moved ahead, and differentiated through, in the generator's turn.
-        unrolled_lr: Length of these steps, which are plain gradient descent.
+        unrolled: Number of critic steps that the generator's update looks ahead, and differentiates through.
+        unrolled_lr: Learning rate of these steps, which are plain gradient descent.
         packing: Images that the critic judges together (PacGAN); the batch must be a multiple.
-        augment: Differentiable augmentation of all that the critic sees, for small data: of `colour`, `translation`
-            and `cutout`.
+        augment: Differentiable augmentation of all images that the critic sees, for small data sets: any of `colour`,
+            `translation` and `cutout`.
     """
 
     latent_dim: int = 100
@@ -91,7 +91,7 @@ class GANSettings(ModelSettings):
 
     @property
     def penalised(self) -> bool:
-        """Whether the critic's gradient has a price."""
+        """Whether the critic's gradient is penalised."""
         return bool(self.gradient_penalty or self.r1 or self.r2)
 
     @property
@@ -102,7 +102,11 @@ class GANSettings(ModelSettings):
         return "minibatch discrimination (leave it out)" if self.minibatch_discrimination else ""
 
     def check_remedies(self) -> None:
-        """Refuse remedies that this critic does not allow, or that undo each other."""
+        """Check the remedies.
+
+        Raises:
+            SettingError: If this critic does not allow one, or if two of them undo each other.
+        """
         for name in ("gradient_penalty", "r1", "r2"):
             value = getattr(self, name)
             why = f"a penalty is on each image's own gradient, and {self.couples} lets images in a batch mix"

@@ -1,4 +1,4 @@
-"""What a user may say about each autoencoder and VAE; free of torch, so that `--help` stays quick."""
+"""The settings of every autoencoder and VAE; free of torch, so that `--help` stays quick."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Likelihoods = Literal[
 @member("ae", "morphospace.zoo.ae:AE", "Hinton & Salakhutdinov 2006")
 @dataclass(frozen=True, kw_only=True)
 class AESettings(ModelSettings):
-    """Autoencoder: squeeze an image into a few numbers and rebuild it; no prior until one is fitted.
+    """Autoencoder: it encodes an image in a few numbers and decodes them; it has no prior until one is fitted.
 
     Attributes:
         tower: `conv` for convolutional encoder and decoder, `mlp` for fully connected ones.
@@ -33,11 +33,11 @@ class AESettings(ModelSettings):
             (location and scale of every value predicted) and `categorical` (256 logits a value).
         variance: Of the `gaussian`: `fixed` at sigma squared, one number `learned` by gradient, or `calibrated`
             to the mean squared error, its optimum (Rybkin et al. 2021).
-        sigma: Standard deviation of a `fixed` Gaussian, in units of the pixel range; where `learned` starts.
-        dequantise: Spread each 8-bit value over its bin by uniform noise, so that a continuous density bounds that of
-            the levels and bits per dimension compare.
+        sigma: Standard deviation of a `fixed` Gaussian, and the first of a `learned` one, in units of the pixel range.
+        dequantise: Add uniform noise to each 8-bit value, within its level. The density then bounds the probability of
+            the levels, and bits per dimension can be compared.
         signed: Scale pixels to [-1, 1] and end in tanh, rather than [0, 1] and sigmoid.
-        reduction: `sum` over pixels (nats per image) or `mean` over them, as some published recipes have it.
+        reduction: `sum` over pixels (nats per image), or `mean` over pixels as in some published recipes.
     """
 
     tower: Annotated[Literal["conv", "mlp"], Role.FIT] = "conv"
@@ -84,10 +84,10 @@ class AESettings(ModelSettings):
         )
 
     def in_nats(self, weight: float, values: int) -> float:
-        """Return what a weight beside the reconstruction is beside one in nats, for images of `values` numbers.
+        """Convert a weight beside this reconstruction loss to one beside nats, for images of `values` numbers.
 
-        A mean over pixels divides the reconstruction, and squared error without its half is twice a unit-variance
-        Gaussian's; both are undone here.
+        A mean over pixels divides the loss by `values`; squared error without its half is twice the loss of a Gaussian
+        of variance 1.
         """
         weight *= values if self.reduction == "mean" else 1
         return weight / 2 if self.likelihood == "squared-error" else weight
@@ -100,16 +100,16 @@ class VAESettings(AESettings):
 
     Attributes:
         beta: Weight of the KL term; 1 is the ELBO.
-        kl: The KL term in `closed` form, or `sampled` as log q(z | x) - log p(z) of each draw.
-        draws: How many codes are drawn for each image, over which the bound is averaged.
+        kl: The KL term in `closed` form, or `sampled`: log q(z | x) - log p(z) of each sampled code.
+        draws: Number of codes sampled for each image; the bound is averaged over them.
         kl_warmup_images: The KL weight rises linearly from 0 over the first so many images.
-        kl_reduction: `sum` over latent dimensions (nats) or `mean` over them, as some published recipes have it.
-        free_bits: Nats that each latent dimension may say at no cost: a remedy for posterior collapse (Kingma et
+        kl_reduction: `sum` over latent dimensions (nats), or `mean` over them as in some published recipes.
+        free_bits: KL of each latent dimension, in nats, that costs nothing: a remedy for posterior collapse (Kingma et
             al. 2016); 0 for none.
-        capacity: In place of the weighted KL, capacity_weight * |KL - C|, C rising linearly from 0 to so many nats
+        capacity: Replace the weighted KL by capacity_weight * |KL - C|, where C rises linearly from 0 to this many nats
             (Burgess et al. 2018); 0 for off.
         capacity_weight: Weight of the distance between KL and capacity.
-        capacity_images: Over so many images the capacity rises; 0 for all of it from the start.
+        capacity_images: The capacity rises over this many images; with 0 it is reached at the start.
     """
 
     likelihood: Likelihoods = "bernoulli"
@@ -148,9 +148,9 @@ class VAESettings(AESettings):
         )
 
     def beta_in_nats(self, values: int) -> float:
-        """Return the beta of the equivalent bound in nats, for images of `values` numbers.
+        """Return the beta of the equivalent bound in nats, for images of `values` numbers; see `in_nats`.
 
-        A mean over latents divides the KL; what else stands beside it, see `in_nats`.
+        A mean over latent dimensions divides the KL by their number.
         """
         beta = self.in_nats(self.beta, values)
         return beta / self.latent_dim if self.kl_reduction == "mean" else beta
@@ -159,10 +159,10 @@ class VAESettings(AESettings):
 @member("iwae", "morphospace.zoo.iwae:IWAE", "Burda et al. 2016; Tucker et al. 2019 (DReG)")
 @dataclass(frozen=True, kw_only=True)
 class IWAESettings(AESettings):
-    """Importance-weighted autoencoder: a tighter bound from several draws of each code.
+    """Importance-weighted autoencoder: a tighter bound from several codes of each image.
 
     Attributes:
-        samples: Number K of codes drawn for each image; 1 is a VAE.
+        samples: Number K of codes sampled for each image; 1 is a VAE.
         gradient: `iwae` for the bound's own gradient, `dreg` for the encoder's doubly reparameterised one, which has
             the same mean and a smaller variance.
     """
@@ -185,10 +185,10 @@ class IWAESettings(AESettings):
 @member("cvae", "morphospace.zoo.cvae:CVAE", "Sohn, Lee & Yan 2015")
 @dataclass(frozen=True, kw_only=True)
 class CVAESettings(VAESettings):
-    """Conditional VAE: encoder and decoder are told an image's class or attributes, so that one can ask for them.
+    """Conditional VAE: encoder and decoder are given an image's class or attributes, and you can sample by them.
 
     Attributes:
-        condition: What it is told: `label`, or `attributes:NAME,NAME`.
+        condition: What the model is given: `label`, or `attributes:NAME,NAME`.
     """
 
     condition: str = "label"
@@ -201,7 +201,7 @@ class CVAESettings(VAESettings):
 @member("factor-vae", "morphospace.zoo.factor_vae:FactorVAE", "Kim & Mnih 2018")
 @dataclass(frozen=True, kw_only=True)
 class FactorVAESettings(VAESettings):
-    """VAE whose units are pushed apart: a critic of codes estimates their total correlation.
+    """VAE with independent latent dimensions: a critic of codes estimates their total correlation, which is penalised.
 
     Attributes:
         gamma: Weight of the total correlation.
@@ -217,12 +217,12 @@ class FactorVAESettings(VAESettings):
 @member("beta-tcvae", "morphospace.zoo.beta_tcvae:BetaTCVAE", "Chen et al. 2018")
 @dataclass(frozen=True, kw_only=True)
 class BetaTCVAESettings(AESettings):
-    """VAE whose KL is split in three, each with a weight of its own; the total correlation weighs most.
+    """VAE whose KL is split in three terms with a weight each; the total correlation weighs most.
 
     Attributes:
         alpha: Weight of the information between images and codes.
         beta: Weight of the total correlation.
-        gamma: Weight of the units' distance from the prior.
+        gamma: Weight of the distance of each latent dimension from the prior.
         sampling: How the codes' distribution is estimated from a batch: `weighted` as in the paper's experiments, or
             `stratified`, which is unbiased.
     """
