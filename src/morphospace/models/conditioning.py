@@ -61,9 +61,8 @@ class Conditioning:
             return None
         if text == "label":
             if not labels:
-                raise SettingError(
-                    "condition = 'label'", rule="the data has no labels", way_out="use a labelled source or --classes"
-                )
+                way_out = "use a labelled source or --classes"
+                raise SettingError("condition = 'label'", rule="the data has no labels", way_out=way_out)
             return cls("label", tuple(labels))
         kind, _, chosen = text.partition(":")
         names = tuple(name.strip() for name in chosen.split(",") if name.strip())

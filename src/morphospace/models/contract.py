@@ -128,13 +128,8 @@ class Model:
     ) -> nn.Module:
         """Return the caller's own network `name` if there is one, else a new one from `make`.
 
-        Args:
-            parts: The caller's own networks.
-            name: Name of the network.
-            example: An input.
-            expected: The output's shape.
-            make: Builds the network.
-            pair: Whether the output may also be mean and log variance: two tensors, each half as wide as `expected`.
+        An own network must map `example` to the shape `expected`. Where `pair` is set it may also return mean and log
+        variance: two tensors, each half as wide.
 
         Raises:
             SettingError: If the caller's network fails on the example, or returns another shape.

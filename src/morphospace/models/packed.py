@@ -45,13 +45,8 @@ def packed(model: Model) -> Model:
     is shared with the model, which does not change. A model on an accelerator, in bf16 or without transposed
     convolutions is returned itself.
     """
-    decoders = {
-        name: part
-        for name, part in vars(model).items()
-        if isinstance(part, nn.Module)
-        and name != "networks"
-        and any(isinstance(m, ConvDecoder) for m in part.modules())
-    }
+    parts = {name: part for name, part in vars(model).items() if isinstance(part, nn.Module) and name != "networks"}
+    decoders = {name: p for name, p in parts.items() if any(isinstance(m, ConvDecoder) for m in p.modules())}
     if not decoders or model.device.type != "cpu" or model.dtype != torch.float32 or not _available():
         return model
     made = copy.copy(model)

@@ -75,11 +75,8 @@ def pyramid(shape: Shape, layers: int) -> list[tuple[int, int]]:
     height, width, _ = shape
     most = int(math.log2(min(height, width)))
     if layers > most:
-        raise SettingError(
-            f"widths of {layers} layers",
-            rule=f"an image of {height}x{width} can be halved {most} times at most",
-            way_out="give fewer widths or a larger --size",
-        )
+        rule = f"an image of {height}x{width} can be halved {most} times at most"
+        raise SettingError(f"widths of {layers} layers", rule=rule, way_out="give fewer widths or a larger --size")
     return [(height >> i, width >> i) for i in range(layers + 1)]
 
 

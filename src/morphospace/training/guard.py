@@ -46,12 +46,7 @@ class Guard:
 
 
 def not_finite(sums: Mapping[str, Sequence[Tensor]], clock: Clock) -> TrainingError:
-    """Return the error that names the first term that was not finite.
-
-    Args:
-        sums: Values of each term since the last report, oldest first.
-        clock: The current moment of training.
-    """
+    """Return the error that names the first term that was not finite; `sums` has each term's values, oldest first."""
     bad = {name: (~torch.isfinite(torch.stack([*values]))).nonzero() for name, values in sums.items()}
     # A phase's loss is named only if all its terms were finite.
     first = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))

@@ -12,7 +12,7 @@ from morphospace.errors import SettingError, require
 from morphospace.objectives.clock import Clock, cosine, ramp
 from morphospace.objectives.phase import Phase
 
-Learned = Mapping[str, Sequence[nn.Parameter]]
+Learned = Mapping[str, Sequence[nn.Parameter]]  # parameters by the name of the phase that learns them
 
 
 def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
@@ -23,11 +23,6 @@ def parameters_of(modules: Sequence[nn.Module]) -> list[nn.Parameter]:
 def check_phases(rounds: Sequence[Sequence[Phase]], learned: Learned, names: Mapping[nn.Parameter, str]) -> None:
     """Check that phases have different names and cover all parameters, and that simultaneous ones share none.
 
-    Args:
-        rounds: The phases, simultaneous ones together.
-        learned: What each phase learns, by its name.
-        names: Every parameter's name.
-
     Raises:
         SettingError: If they do not.
     """
@@ -37,23 +32,17 @@ def check_phases(rounds: Sequence[Sequence[Phase]], learned: Learned, names: Map
     covered = {p for each in learned.values() for p in each}
     for parameter, name in names.items():
         if parameter.requires_grad and parameter not in covered:
-            raise SettingError(
-                "phases", rule=f"no phase learns the parameter {name!r}", way_out="add its module to a `learns`"
-            )
+            rule = f"no phase learns the parameter {name!r}"
+            raise SettingError("phases", rule=rule, way_out="add its module to a `learns`")
     for together in rounds:
         shared = [p for phase in together for p in learned[phase.name]]
         if len(shared) != len(set(shared)):
-            names_of = [phase.name for phase in together]
-            raise SettingError("phases", names_of, "simultaneous phases must not learn the same parameter")
+            rule = "simultaneous phases must not learn the same parameter"
+            raise SettingError("phases", [phase.name for phase in together], rule)
 
 
 def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> dict[str, torch.optim.Optimizer]:
     """Build one optimizer for each name that phases use, over the union of what they learn.
-
-    Args:
-        phases: All phases.
-        learned: What each learns, by its name.
-        settings: The model's optimizer, learning rate, betas and weight decay.
 
     Raises:
         SettingError: If phases that share an optimizer have different learning rates.

@@ -14,7 +14,7 @@ from morphospace.training.ema import Ema
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
 Names = Mapping[nn.Parameter, str]
-Files = Mapping[str, Mapping[str, Tensor]]
+Files = Mapping[str, Mapping[str, Tensor]]  # a checkpoint's tensors, by file and name
 
 
 def tensors_of(model: Trainable, ema: Ema | None, optimizers: Optimizers, names: Names, world: World) -> Files:
@@ -61,17 +61,14 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
         RunError: If a name is missing or unknown, or a shape differs.
     """
     own = network.state_dict()
-    odd = sorted(set(own) ^ set(weights))
-    if odd:
-        raise RunError(
-            "checkpoint", rule=f"{name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
-        )
+    if odd := sorted(set(own) ^ set(weights)):
+        rule = f"{name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
+        raise RunError("checkpoint", rule=rule)
     with torch.no_grad():
         for key, value in own.items():
             if value.shape != weights[key].shape:
-                raise RunError(
-                    "checkpoint", rule=f"{name}/{key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
-                )
+                rule = f"{name}/{key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
+                raise RunError("checkpoint", rule=rule)
             value.copy_(weights[key])
 
 
@@ -105,10 +102,8 @@ def load_optimizer_state(
         if slot == "step":
             kept = value.to(parameter.device) if optimizer.defaults.get("fused") else value.clone()
         elif value.shape != parameter.shape:
-            raise RunError(
-                "checkpoint",
-                rule=f"optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}",
-            )
+            rule = f"optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
+            raise RunError("checkpoint", rule=rule)
         else:
             kept = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
             kept.copy_(value)

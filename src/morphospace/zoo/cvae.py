@@ -27,12 +27,8 @@ class CVAE(VAE):
             SettingError: If no conditioning is given.
         """
         if self.conditioning is None:
-            raise SettingError(
-                "condition",
-                self.settings.condition,
-                "cvae needs the classes or attributes that this refers to",
-                "give `conditioning`, as train and load do",
-            )
+            rule = "cvae needs the classes or attributes that this refers to"
+            raise SettingError("condition", self.settings.condition, rule, "give `conditioning`, as train and load do")
         super().build_networks(parts)
 
     def checked_condition(self, condition: Tensor | None, like: Tensor) -> Tensor:
@@ -42,16 +38,11 @@ class CVAE(VAE):
             SettingError: If there is none, or it has another size.
         """
         if condition is None:
-            raise SettingError(
-                "condition = None",
-                rule=f"cvae needs {self.condition_size} numbers for each image",
-                way_out="give a label or attributes",
-            )
+            rule = f"cvae needs {self.condition_size} numbers for each image"
+            raise SettingError("condition = None", rule=rule, way_out="give a label or attributes")
         if tuple(condition.shape) != (like.shape[0], self.condition_size):  # not len(): a batch of any size is exported
-            raise SettingError(
-                "condition",
-                rule=f"has shape {tuple(condition.shape)}, must have {(like.shape[0], self.condition_size)}",
-            )
+            rule = f"has shape {tuple(condition.shape)}, must have {(like.shape[0], self.condition_size)}"
+            raise SettingError("condition", rule=rule)
         return condition.to(like)
 
     def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:
