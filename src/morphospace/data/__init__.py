@@ -2,8 +2,8 @@
 
 A *source* knows where images lie and what goes with them; `prepare` decodes it once into a *pack*, a folder
 of uint8 arrays with a manifest; `Batches` hands out seeded, resumable batches. Names are loaded when
-first used, so that importing this package loads neither numpy nor torch. `prepare` is not among them, since a
-module of that name lies here: `from morphospace.data.prepare import prepare`.
+first used, so that importing this package loads neither numpy nor torch. `prepare` is not among them, since there is
+a module of that name: `from morphospace.data.prepare import prepare`.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class Batches:
         world: Number of processes.
         augment: How images of `batch` are varied; those of `fixed` and `sequential` never are.
         binarise: `none`, `threshold` at one half, `fixed` or `dynamic`: see `augment.py`. `fixed()` and
-            `sequential` give the fixed draw where `batch` draws anew.
+            `sequential` give the fixed draw where `batch` draws again.
         resident: Keep the whole split on the device as uint8. When None, if it takes at most half of what is
             free there (and always when the images are a plain array in memory and the device is the CPU).
             Otherwise batches are gathered from the memory map, one ahead, by a thread (see `read_ahead.py` for packs

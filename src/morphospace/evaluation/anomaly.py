@@ -159,7 +159,7 @@ class Auroc:
 def auroc(usual: np.ndarray, strange: np.ndarray, *, rounds: int = 500, seed: int = 0) -> Auroc:
     """Return P(s > u) + P(s = u) / 2 for scores of strange and usual images, with a bootstrap interval.
 
-    Both kinds are drawn anew with replacement, each by itself, so that their numbers stay.
+    Each kind is resampled with replacement by itself, so that their numbers stay.
 
     Args:
         usual: Scores (N,).

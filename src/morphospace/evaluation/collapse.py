@@ -1,4 +1,4 @@
-"""Collapse of codes and of samples: what is measured, and the detectors that say when it is one."""
+"""Collapse of codes and of samples: the measurements, and the detectors that judge them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CodeFacts:
 
     Attributes:
         units: Latent dimensions.
-        active: How many of them say something of the image.
+        active: How many of them are active.
         kl: KL(q(z | x) || N(0, I)) in nats an image; None for points.
         kl_per_unit: Of each unit, (D,).
         centre: How far the codes' mean is from the prior's, in the prior's standard deviations, (D,).
@@ -112,7 +112,7 @@ def code_facts(
 def posterior_collapse(
     facts: CodeFacts, *, beta_in_nats: float | None = None, averaged: bool = False
 ) -> Finding | None:
-    """Find codes that say nothing, or in which most units do not.
+    """Find codes without information, or with mostly inactive units.
 
     Args:
         facts: Of an encoder that gives distributions; nothing is said of points.
@@ -186,7 +186,7 @@ class SampleFacts:
 
 
 def same_samples(facts: SampleFacts, *, encodes: bool, codes: CodeFacts | None = None) -> Finding | None:
-    """Find samples that are alike: mode collapse of a GAN, or a decoder that does not heed its code.
+    """Find samples that are alike: mode collapse of a GAN, or a decoder that ignores its code.
 
     Args:
         facts: Of samples and real images.

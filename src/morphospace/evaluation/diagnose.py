@@ -29,7 +29,7 @@ class Finding:
 
     Attributes:
         name: What it is, in a word or two.
-        severity: `fault` where the run is of no use, `warning` where it suffers, `note` for what is good to know.
+        severity: `fault` if the run is unusable, `warning` if it is worse for it, `note` for information.
         says: What is seen, in plain words with its numbers.
         evidence: The numbers.
         advice: What to try, with the flag to set.

@@ -1,7 +1,7 @@
 """Disentanglement of a code against the factors behind the images: MIG in two definitions, SAP and DCI.
 
 Each is 1 for a code with one unit a factor, about 0 for one that has nothing to do with them, and does not change
-when a unit that says nothing is added. The metrics by votes are in `votes`.
+when an inactive unit is added. The metrics by votes are in `votes`.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ class DCI:
 
     Attributes:
         disentanglement: Whether each unit matters to one factor only; the mean over units by how much they matter.
-        completeness: Whether each factor hangs on one unit only.
+        completeness: Whether each factor depends on one unit only.
         informativeness: How well the whole code predicts held-out factors: R^2 of one with an order, for one of
             kinds the accuracy, scaled so that guessing the commonest has 0; not below 0.
-        importance: How much of each factor's prediction hangs on each living unit, (D, F), columns sum to one.
+        importance: How much of each factor's prediction depends on each active unit, (D, F), columns sum to one.
     """
 
     disentanglement: float

@@ -47,10 +47,20 @@ class InceptionScore:
 
 
 def _pair(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
-    """Return both as float64 about the mean of the real ones, which changes no distance and keeps the digits."""
+    """Return both in float64."""
     a, b = matrix(real, "real").double(), matrix(fake, "fake").double()
-    if a.shape[1] != b.shape[1]:
-        raise SettingError(f"fake = {b.shape[1]} features", rule=f"must be as many as the real ones have, {a.shape[1]}")
+    _same_features(a.shape[1], b.shape[1])
+    return a, b
+
+
+def _same_features(real: int, fake: int) -> None:
+    if real != fake:
+        raise SettingError(f"fake = {fake} features", rule=f"must be as many as the real ones have, {real}")
+
+
+def _centred_pair(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
+    """Return both in float64 about the mean of the real ones, which changes no distance and keeps the digits."""
+    a, b = _pair(real, fake)
     centre = a.mean(0)
     return a - centre, b - centre
 
@@ -75,9 +85,7 @@ def frechet_distance(*, real: Features | Moments, fake: Features | Moments) -> f
         SettingError: If there are fewer than two images, or if the features differ.
     """
     a, b = _side(real, "real"), _side(fake, "fake")
-    if a.statistics.mean.shape != b.statistics.mean.shape:
-        rule = f"must be as many as the real ones have, {len(a.statistics.mean)}"
-        raise SettingError(f"fake = {len(b.statistics.mean)} features", rule=rule)
+    _same_features(len(a.statistics.mean), len(b.statistics.mean))
     apart = (a.statistics.mean - b.statistics.mean).square().sum()
     one, other = (side.statistics.scatter.trace() / (side.statistics.count - 1) for side in (a, b))
     return max(0.0, float(apart + (one + other) - 2 * _trace_of_root(a, b)))
@@ -138,9 +146,7 @@ def _unbiased(real: Tensor, fake: Tensor) -> float:
 
 def _not_centred(real: Features, fake: Features) -> tuple[Tensor, Tensor]:
     """Return both in float64 as they are: unlike a distance, the kernel depends on the origin."""
-    a, b = matrix(real, "real").double(), matrix(fake, "fake").double()
-    if a.shape[1] != b.shape[1]:
-        raise SettingError(f"fake = {b.shape[1]} features", rule=f"must be as many as the real ones have, {a.shape[1]}")
+    a, b = _pair(real, fake)
     for name, values in (("real", a), ("fake", b)):
         require(len(values) > 1, f"{name} images", len(values), "must be at least 2 for a kernel distance")
     return a, b
@@ -214,7 +220,7 @@ def precision_recall(*, real: Features, fake: Features, k: int = 3) -> Precision
         fake: Features (M, D).
         k: Which neighbour.
     """
-    a, b = _pair(real, fake)
+    a, b = _centred_pair(real, fake)
     real_radii, fake_radii = (_edges(rows, k, 1) for rows in (a, b))
     recalled = torch.zeros(len(a), dtype=torch.bool, device=a.device)
     precise = 0
@@ -242,7 +248,7 @@ def density_coverage(*, real: Features, fake: Features, k: int = 5) -> DensityCo
         fake: Features (M, D).
         k: Which neighbour.
     """
-    a, b = _pair(real, fake)
+    a, b = _centred_pair(real, fake)
     radii = _edges(a, k, -1)
     covered = torch.zeros(len(a), dtype=torch.bool, device=a.device)
     inside = 0
@@ -263,9 +269,9 @@ def half_samples_error(
 ) -> tuple[float, ...]:
     """Return the standard error of each number that `measure(real, fake)` gives, by resampling both sets.
 
-    Each resample is a random half of each set without putting back. That is the bootstrap for numbers that hang on
+    Each resample is a random half of each set without putting back. That is the bootstrap for numbers that depend on
     neighbours, where an image drawn twice is its own nearest neighbour and every ball shrinks; the spread of halves is
-    that of whole sets drawn anew (the delete-d jackknife with d = n / 2, Shao & Wu 1989). The halves' own mean is not
+    that of newly drawn whole sets (the delete-d jackknife with d = n / 2, Shao & Wu 1989). The halves' own mean is not
     used, because most of these numbers have a bias that grows as sets shrink.
 
     Args:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from morphospace.errors import require
+from morphospace.latent.components import ACTIVE
 
-ACTIVE = 0.01  # variance of a unit's means over images, above which it is active (Burda et al. 2016)
 STILL = 1e-5  # of the largest variance of points, a three-hundredth of its spread: a unit that does not move
 # A factor keeps its values where they are so few, or each is seen so often; else it is continuous, cut into bins.
 FEW, SEEN = 12, 10
@@ -46,7 +46,7 @@ class Coded:
         return tuple(int(n) for n in self.states.max(0) + 1)
 
     def living(self) -> Coded:
-        """Return the same without the units that say nothing, so that no metric can be won or changed by them."""
+        """Return the same without inactive units, so that no metric depends on them."""
         kept = alive(self.means, points=self.log_variances is None)
         variances = None if self.log_variances is None else self.log_variances[:, kept]
         return Coded(self.means[:, kept], self.states, self.names, self.ordered, variances)
@@ -55,7 +55,7 @@ class Coded:
 def alive(means: np.ndarray, *, points: bool) -> np.ndarray:
     """Return which units vary, bool (D,).
 
-    Beside a prior of variance 1 a unit says nothing whose means vary by less than a hundredth (Burda et al. 2016).
+    Beside a prior of variance 1 a unit is inactive if its means have a variance below 0.01 (Burda et al. 2016).
     Points have no such yardstick, and one unit may well be ten times as large as another: of them only those are
     dead whose spread is below a three-hundredth of the largest.
 

@@ -95,64 +95,42 @@ class Block(nn.Module):
         return torch.cat(joined, 1)
 
 
+def _row(name: str, *shapes: tuple[int, int | tuple[int, int], int, int | tuple[int, int]]) -> list[Part]:
+    """Parts `<name>_1`, `<name>_2`, ... in a row."""
+    return [(f"{name}_{number}", *shape) for number, shape in enumerate(shapes, 1)]
+
+
 def _block_a(inputs: int, pooled: int) -> Block:
     """35x35: 1x1, 5x5, two 3x3, and a pool."""
-    three: list[Part] = [
-        ("branch3x3dbl_1", 64, 1, 1, 0),
-        ("branch3x3dbl_2", 96, 3, 1, 1),
-        ("branch3x3dbl_3", 96, 3, 1, 1),
-    ]
+    five = _row("branch5x5", (48, 1, 1, 0), (64, 5, 1, 2))
+    three = _row("branch3x3dbl", (64, 1, 1, 0), (96, 3, 1, 1), (96, 3, 1, 1))
+    pool: list[Part] = [("branch_pool", pooled, 1, 1, 0)]
     return Block(
-        inputs,
-        [
-            (None, [("branch1x1", 64, 1, 1, 0)], []),
-            (None, [("branch5x5_1", 48, 1, 1, 0), ("branch5x5_2", 64, 5, 1, 2)], []),
-            (None, three, []),
-            ("average", [("branch_pool", pooled, 1, 1, 0)], []),
-        ],
+        inputs, [(None, [("branch1x1", 64, 1, 1, 0)], []), (None, five, []), (None, three, []), ("average", pool, [])]
     )
 
 
 def _block_b(inputs: int) -> Block:
     """35x35 to 17x17."""
-    three: list[Part] = [
-        ("branch3x3dbl_1", 64, 1, 1, 0),
-        ("branch3x3dbl_2", 96, 3, 1, 1),
-        ("branch3x3dbl_3", 96, 3, 2, 0),
-    ]
+    three = _row("branch3x3dbl", (64, 1, 1, 0), (96, 3, 1, 1), (96, 3, 2, 0))
     return Block(inputs, [(None, [("branch3x3", 384, 3, 2, 0)], []), (None, three, []), ("halved", [], [])])
 
 
 def _block_c(inputs: int, c: int) -> Block:
     """17x17: convolutions of 7 as 1x7 and 7x1."""
-    twice: list[Part] = [
-        ("branch7x7dbl_1", c, 1, 1, 0),
-        ("branch7x7dbl_2", c, TALL, 1, DOWN),
-        ("branch7x7dbl_3", c, WIDE, 1, OVER),
-        ("branch7x7dbl_4", c, TALL, 1, DOWN),
-        ("branch7x7dbl_5", 192, WIDE, 1, OVER),
-    ]
-    once: list[Part] = [
-        ("branch7x7_1", c, 1, 1, 0),
-        ("branch7x7_2", c, WIDE, 1, OVER),
-        ("branch7x7_3", 192, TALL, 1, DOWN),
-    ]
-    pooled: list[Part] = [("branch_pool", 192, 1, 1, 0)]
+    wide, tall = (c, WIDE, 1, OVER), (c, TALL, 1, DOWN)
+    once = _row("branch7x7", (c, 1, 1, 0), wide, (192, TALL, 1, DOWN))
+    twice = _row("branch7x7dbl", (c, 1, 1, 0), tall, wide, tall, (192, WIDE, 1, OVER))
+    pool: list[Part] = [("branch_pool", 192, 1, 1, 0)]
     return Block(
-        inputs,
-        [(None, [("branch1x1", 192, 1, 1, 0)], []), (None, once, []), (None, twice, []), ("average", pooled, [])],
+        inputs, [(None, [("branch1x1", 192, 1, 1, 0)], []), (None, once, []), (None, twice, []), ("average", pool, [])]
     )
 
 
 def _block_d(inputs: int) -> Block:
     """17x17 to 8x8."""
-    seven: list[Part] = [
-        ("branch7x7x3_1", 192, 1, 1, 0),
-        ("branch7x7x3_2", 192, WIDE, 1, OVER),
-        ("branch7x7x3_3", 192, TALL, 1, DOWN),
-        ("branch7x7x3_4", 192, 3, 2, 0),
-    ]
-    three: list[Part] = [("branch3x3_1", 192, 1, 1, 0), ("branch3x3_2", 320, 3, 2, 0)]
+    three = _row("branch3x3", (192, 1, 1, 0), (320, 3, 2, 0))
+    seven = _row("branch7x7x3", (192, 1, 1, 0), (192, WIDE, 1, OVER), (192, TALL, 1, DOWN), (192, 3, 2, 0))
     return Block(inputs, [(None, three, []), (None, seven, []), ("halved", [], [])])
 
 

@@ -1,6 +1,6 @@
-"""How likely a model finds images: the bound it is trained on, and tighter ones by importance sampling.
+"""Bounds on log p(x): the ELBO, and tighter ones by importance sampling.
 
-What is bounded is a probability only where the likelihood is one: see `density_of`.
+They bound a probability only where the likelihood is one: see `density_of`.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ class ImportanceBound:
     Attributes:
         values: The bound, (N,), float64.
         elbo: Mean of the log weights: the ELBO from the same draws, (N,).
-        effective_samples: (sum w)^2 / sum w^2, from 1 to k, (N,): near 1 the bound hangs on a single draw.
+        effective_samples: (sum w)^2 / sum w^2, from 1 to k, (N,): near 1 the bound depends on a single draw.
         k: Draws of each image.
     """
 

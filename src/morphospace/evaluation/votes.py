@@ -1,6 +1,6 @@
 """Disentanglement by votes: which unit, or which pattern of units, identifies the factor that was held fixed.
 
-Votes are drawn from codes that were computed once, not from images encoded anew for each.
+Votes are drawn from codes that were computed once; no image is encoded again for a vote.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def factor_vae_metric(
 
     A vote holds one factor still in some images and names the unit whose variance, over its variance in the whole
     set, is least. Each unit stands for the factor that it was named with most often; the accuracy is that of votes
-    drawn afresh. Units that say nothing take no part.
+    drawn afresh. Inactive units take no part.
 
     Args:
         coded: Codes and factors of a whole set.

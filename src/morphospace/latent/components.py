@@ -112,7 +112,7 @@ class Components:
     Attributes:
         mean: (D,): where they start.
         directions: (K, D), of length one each.
-        variance: (K,): what each stands for, of codes, of activations, or of the first layer's output.
+        variance: (K,): of codes, of activations, or of the first layer's output along each.
         total: All the variance there is, that of dropped components included.
         spread: (K,): how far one standard deviation goes along each, in the space of codes.
         space: What varies: `codes`, `activations` or `weights`.
@@ -201,7 +201,7 @@ def regressed(pairs: Callable[[], Iterable[tuple[Tensor, Tensor]]], count: int) 
     Reference: Haerkoenen et al. 2020, "GANSpace: discovering interpretable GAN controls".
 
     Args:
-        pairs: Begins anew, each time it is called, the same blocks of codes (B, D) of mean 0 and activations (B, F).
+        pairs: Gives, each time it is called, the same blocks of codes (B, D) of mean 0 and activations (B, F).
         count: How many components, at most B and F.
     """
     from sklearn.decomposition import IncrementalPCA

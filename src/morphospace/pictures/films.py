@@ -175,7 +175,7 @@ def _palette(pictures: Sequence[Image.Image]) -> Image.Image:
 
 
 class _Reel:
-    """Frames to come, in the clothes of one image of several: Image.save would make a list of single ones."""
+    """Frames to come, in the form of one multi-frame image: Image.save would make a list of single ones."""
 
     def __init__(self, frames: Iterator[Image.Image], count: int) -> None:
         self.frames, self.n_frames = frames, count

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-SHOWS = ("classes", "thumbnails", "both")
 GRID = 16
 """Decoded images on a side of the plane behind the points."""
 CELLS = 24
@@ -126,7 +125,7 @@ def draw_points(axes: Axes, made: LatentMap) -> None:
 
 
 def name_classes(axes: Axes, made: LatentMap) -> None:
-    """Write each class's name where the middle of its codes is: colours alone say nothing to some."""
+    """Write each class's name where the middle of its codes is: not everyone can tell the colours apart."""
     from matplotlib.patheffects import withStroke
 
     if made.classes is None or not 2 < len(made.shown) <= NAMED:

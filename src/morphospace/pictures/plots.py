@@ -82,7 +82,7 @@ def variance_plot(
         share: Part of the variance, from 0 to 1, the largest first.
         dims: How many together explain `dims_for`; None if not even all do.
         dims_for: From 0 to 1.
-        active: How many latent dimensions say something; None where it is not known.
+        active: Number of active units; None where it is not known.
         title: Over it.
     """
     from matplotlib.figure import Figure

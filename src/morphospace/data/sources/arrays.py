@@ -21,7 +21,7 @@ _BROKEN = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib
 
 
 class StreamedArray:
-    """An array in a file, of which slices can be read; going forward reads on, going back begins anew.
+    """An array in a file, read by slices; a slice further back starts reading from the beginning again.
 
     Args:
         file: The array's file.

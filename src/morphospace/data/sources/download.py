@@ -75,7 +75,7 @@ def download(name: str, sha256: str, mirrors: Sequence[str], folder: Path, say: 
             return file
         for mirror in mirrors:
             url = mirror.rstrip("/") + "/" + name
-            for attempt in (1, 2):  # what was taken up and came out wrong is begun anew, once
+            for attempt in (1, 2):  # a resumed file with a wrong checksum is downloaded again, once
                 resumed = part.exists()
                 say(f"downloading {url}")
                 try:

@@ -55,7 +55,7 @@ class Folder(ImageTree):
 
     Top-level folders `train`, `valid` (or `val`, `validation`) and `test` are splits when there is a `train` and
     nothing else; other folders beside them make them classes, or parts of one set. With `classes`, the first folder
-    below (the split) is the class. Hidden files are passed over.
+    below (the split) is the class. Hidden files are skipped.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(

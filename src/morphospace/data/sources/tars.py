@@ -118,7 +118,7 @@ def opened(place: str | Path) -> tuple[Any, int]:
 
 
 def members(stream: Any, called: str) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """Name, size and content of every plain file of an archive, in order; links and the like are passed over.
+    """Name, size and content of every plain file of an archive, in order; links and other entries are skipped.
 
     Args:
         stream: Its bytes, gzipped if its name says so.

@@ -73,7 +73,7 @@ class _Like:
 
 @dataclass
 class _Samples:
-    """Samples of several shards in order; each iteration reads them anew.
+    """Samples of several shards in order; each iteration reads them again.
 
     Attributes:
         shards: Paths or addresses.
@@ -252,7 +252,7 @@ class Wds(PathSource):
         return json.dumps([place if isinstance(place, str) else str(place.resolve()) for place in self._found()])
 
     def inputs(self) -> Mapping[str, Any]:
-        """Of paths, what tells that a file changed; an address is taken to stand for the same bytes always."""
+        """A fingerprint of the files; an address is assumed to always hold the same bytes."""
         shards = self._found()
         paths = [place.resolve() for place in shards if isinstance(place, Path)]
         state: dict[str, Any] = {"addresses": len(shards) - len(paths)}

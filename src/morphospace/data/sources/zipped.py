@@ -40,7 +40,7 @@ class _Member:
 
 
 class Zipped(ImageTree):
-    """`zip:PATH`, read as `folder:PATH` would be after unpacking; one top folder that holds all is passed over.
+    """`zip:PATH`, read as `folder:PATH` would be after unpacking; a single top folder that holds everything is ignored.
 
     An archive with an absolute name, one that climbs (`..`) or a link is refused, though nothing would be written.
     """
