@@ -11,7 +11,9 @@ from morphospace.errors import RunError
 
 
 def sync_folder(path: Path) -> None:
-    """Make a folder's entries durable."""
+    """Make a folder's entries outlive a power cut; Windows cannot open folders and does not need it."""
+    if os.name != "posix":
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,8 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from morphospace.errors import SettingError
-from morphospace.evaluation.annealed import Annealing, annealed_bounds, sigmoid_schedule
-from morphospace.evaluation.simulated import drawn_images, simulate
+from morphospace.evaluation.annealed import Annealing, annealed_bounds, drawn_images, sigmoid_schedule, simulate
 from morphospace.models.likelihoods import Bernoulli, Likelihood, likelihood_for
 
 DIM, PIXELS = 3, 8

@@ -20,10 +20,9 @@ from torch import Tensor
 
 from morphospace.data.augment import Augment, binary, check_binarise, row_keys, visit_keys
 from morphospace.data.pack import Pack, Split
-from morphospace.data.read_ahead import Announcer
 from morphospace.data.resident import free_bytes, shared_tensor
 from morphospace.data.settings import HeldOut
-from morphospace.data.shards import on_disk
+from morphospace.data.shards import Announcer, on_disk
 from morphospace.errors import SettingError
 from morphospace.ranges import checked
 
@@ -106,7 +105,7 @@ class Batches:
             `sequential` give the fixed draw where `batch` draws again.
         resident: Keep the whole split on the device as uint8. When None, if it takes at most half of what is
             free there (and always when the images are a plain array in memory and the device is the CPU).
-            Otherwise batches are gathered from the memory map, one ahead, by a thread (see `read_ahead.py` for packs
+            Otherwise batches are gathered from the memory map, one ahead, by a thread (see `shards.py` for packs
             larger than memory). Values are the same, bit for bit.
 
     Raises:

@@ -21,6 +21,7 @@ import numpy as np
 import PIL
 
 from morphospace.data.pack import FORMAT, FORMAT_OF_SEVERAL, KINDS, array_name, content_hash
+from morphospace.files import sync_folder
 
 MOST_BYTES = 2 << 30  # of one file of a pack: what every file system takes, and a copy that breaks off is begun again
 _HEADER_BYTES = 128
@@ -35,9 +36,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 class _ArrayFile:
-    """One array that grows by rows, in as many .npy files as it takes; hashes what it writes, so that nothing is read
-    back.
-    """
+    """One array that grows by rows, in as many .npy files as it takes; hashes what it writes."""
 
     def __init__(self, folder: Path, stem: str, dtype: np.dtype[Any], most_bytes: int) -> None:
         self.folder, self.stem, self.most_bytes = folder, stem, most_bytes
@@ -155,10 +154,10 @@ class PackWriter:
             "decoder": {"pillow": PIL.__version__, "numpy": np.__version__},
             **about,
         }
-        with (self.partial / "manifest.json").open("wb") as stream:
-            stream.write((json.dumps(manifest, indent=1) + "\n").encode())
-            _sync_open(stream)
-        _sync_folder(self.partial)
+        stream = (self.partial / "manifest.json").open("wb")
+        stream.write((json.dumps(manifest, indent=1) + "\n").encode())
+        _sync(stream)
+        sync_folder(self.partial)
         if self.out.exists():
             # An older pack (or an empty folder) steps aside; those who have it open keep their maps.
             old = self.out.with_name(f"{self.out.name}.old-{os.getpid()}")
@@ -167,7 +166,7 @@ class PackWriter:
             shutil.rmtree(old, ignore_errors=True)
         else:
             self.partial.rename(self.out)
-        _sync_folder(self.out.parent)
+        sync_folder(self.out.parent)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -177,19 +176,3 @@ class PackWriter:
                 file.stream.close()
         if self.partial.exists():
             shutil.rmtree(self.partial, ignore_errors=True)
-
-
-def _sync_open(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename outlive a power cut; folders cannot be opened on Windows, where it is not needed."""
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Whether samples are new: how far the nearest training image is, beside how far it is from images never seen."""
+"""Whether samples are new: their distance to the nearest training image, compared with that of held-out images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from morphospace.errors import require
 from morphospace.evaluation import neighbours
+from morphospace.evaluation.learned import shrunk_to
 from morphospace.randomness import stream
 
 COPY = 1 / 3  # a picture so much nearer to one training image than to the next ones is a copy
-SEEN = 32  # longest side at which pictures are held against each other: a copy is one at that size too
+SEEN = 32  # longest side at which pictures are compared: a copy is one at that size too
 KEPT = 5
 RESAMPLES = 1000
 TINY = 1e-12
@@ -50,9 +51,8 @@ def shrunk(images: np.ndarray, rows: np.ndarray | None = None, *, largest: int =
     """
     count = len(images) if rows is None else len(rows)
     height, width = images.shape[1:3]
-    scale = min(1.0, largest / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    if scale == 1:
+    size = shrunk_to(images.shape[1:], largest)
+    if size == (height, width):
         return images if rows is None else np.asarray(images[rows])
     made = np.empty((count, *size, images.shape[3]), np.uint8)
     for first in range(0, count, 1024):

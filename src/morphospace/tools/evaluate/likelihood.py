@@ -14,7 +14,7 @@ from torch import Tensor
 from morphospace.data.augment import binarised
 from morphospace.data.pack import Pack, Split, rows_hash
 from morphospace.errors import require
-from morphospace.evaluation.annealed import Annealing, annealed_bounds
+from morphospace.evaluation.annealed import Annealing, annealed_bounds, simulate
 from morphospace.evaluation.likelihood import (
     Density,
     Explains,
@@ -24,7 +24,6 @@ from morphospace.evaluation.likelihood import (
     mean_interval,
 )
 from morphospace.evaluation.results import Result
-from morphospace.evaluation.simulated import simulate
 from morphospace.models.contract import Encodes, seeded_noise
 from morphospace.models.priors import Normal
 from morphospace.objectives.elbo import bits_per_dim, dequantised
