@@ -54,34 +54,19 @@ class AESettings(ModelSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            not (self.signed and self.likelihood in ("bernoulli", "continuous-bernoulli")),
-            "signed",
-            self.signed,
-            "a Bernoulli likelihood needs pixels in [0, 1]",
-            "use --no-signed or --likelihood gaussian",
-        )
-        require(
-            self.likelihood == "gaussian" or self.variance == "calibrated",
-            "variance",
-            self.variance,
-            f"only a Gaussian has a variance, and likelihood is {self.likelihood!r}",
-            "add --likelihood gaussian",
-        )
-        require(
-            self.likelihood == "gaussian" or self.sigma == 1.0,
-            "sigma",
-            self.sigma,
-            f"only a Gaussian has one, and likelihood is {self.likelihood!r}",
-            "add --likelihood gaussian",
-        )
-        require(
-            not self.dequantise or self.likelihood in ("gaussian", "continuous-bernoulli"),
-            "dequantise",
-            self.dequantise,
-            f"{self.likelihood!r} is no continuous density",
-            "take gaussian or continuous-bernoulli, or --no-dequantise",
-        )
+        allowed = not (self.signed and self.likelihood in ("bernoulli", "continuous-bernoulli"))
+        rule, way_out = "a Bernoulli likelihood needs pixels in [0, 1]", "use --no-signed or --likelihood gaussian"
+        require(allowed, "signed", self.signed, rule, way_out)
+        allowed = self.likelihood == "gaussian" or self.variance == "calibrated"
+        rule = f"only a Gaussian has a variance, and likelihood is {self.likelihood!r}"
+        way_out = "add --likelihood gaussian"
+        require(allowed, "variance", self.variance, rule, way_out)
+        rule, way_out = f"only a Gaussian has one, and likelihood is {self.likelihood!r}", "add --likelihood gaussian"
+        require(self.likelihood == "gaussian" or self.sigma == 1.0, "sigma", self.sigma, rule, way_out)
+        allowed = not self.dequantise or self.likelihood in ("gaussian", "continuous-bernoulli")
+        rule = f"{self.likelihood!r} is no continuous density"
+        way_out = "take gaussian or continuous-bernoulli, or --no-dequantise"
+        require(allowed, "dequantise", self.dequantise, rule, way_out)
 
     def in_nats(self, weight: float, values: int) -> float:
         """Convert a weight beside this reconstruction loss to one beside nats, for images of `values` numbers.
@@ -125,27 +110,14 @@ class VAESettings(AESettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            not self.free_bits or (self.kl == "closed" and not self.capacity),
-            "free_bits",
-            self.free_bits,
-            "needs the KL of each unit",
-            "use --kl closed, and no --capacity",
-        )
-        require(
-            not self.capacity or (self.beta == 1 and not self.kl_warmup_images and self.kl_reduction == "sum"),
-            "capacity",
-            self.capacity,
-            "takes the place of the weighted KL",
-            "leave out --beta, --kl-warmup-images and --kl-reduction",
-        )
-        require(
-            bool(self.capacity) or not self.capacity_images,
-            "capacity_images",
-            self.capacity_images,
-            "there is no capacity that could rise",
-            "add --capacity",
-        )
+        allowed = not self.free_bits or (self.kl == "closed" and not self.capacity)
+        rule, way_out = "needs the KL of each unit", "use --kl closed, and no --capacity"
+        require(allowed, "free_bits", self.free_bits, rule, way_out)
+        allowed = not self.capacity or (self.beta == 1 and not self.kl_warmup_images and self.kl_reduction == "sum")
+        rule, way_out = "takes the place of the weighted KL", "leave out --beta, --kl-warmup-images and --kl-reduction"
+        require(allowed, "capacity", self.capacity, rule, way_out)
+        rule, way_out = "there is no capacity that could rise", "add --capacity"
+        require(bool(self.capacity) or not self.capacity_images, "capacity_images", self.capacity_images, rule, way_out)
 
     def beta_in_nats(self, values: int) -> float:
         """Return the beta of the equivalent bound in nats, for images of `values` numbers; see `in_nats`.
@@ -173,13 +145,8 @@ class IWAESettings(AESettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.reduction == "sum",
-            "reduction",
-            self.reduction,
-            "importance weights need the likelihood of the whole image",
-            "use --reduction sum",
-        )
+        rule = "importance weights need the likelihood of the whole image"
+        require(self.reduction == "sum", "reduction", self.reduction, rule, "use --reduction sum")
 
 
 @member("cvae", "morphospace.zoo.cvae:CVAE", "Sohn, Lee & Yan 2015")
