@@ -14,7 +14,7 @@ from morphospace.cli.talk import Answer, Spoken, Table
 from morphospace.errors import RunError
 from morphospace.runs.configuration import Recipe, recipe_named
 from morphospace.runs.configuration import recipes as all_recipes
-from morphospace.runs.folder import RunFolder, find_runs
+from morphospace.runs.folder import RunFolder, find_runs, last_values
 from morphospace.zoo.settings import ZOO
 
 
@@ -105,9 +105,7 @@ def _about(path: Path, locked: set[int]) -> dict[str, Any]:
         folder = RunFolder.open(path)
     except RunError as error:
         return {**row, "state": "broken", "error": str(error)}
-    last: dict[str, Any] = {}
-    for line in folder.read_metrics():
-        last.update(line)
+    last = last_values(folder.read_metrics())
     configuration, s = folder.configuration, folder.configuration.training
     # The validation loss where there is one: it is what the best checkpoint goes by.
     held_out = {"held out": last["valid/loss"]} if "valid/loss" in last else {}

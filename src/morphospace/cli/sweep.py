@@ -1,4 +1,4 @@
-"""`morpho sweep`: a grid of settings trained one after another, in one table and one picture."""
+"""`morpho sweep`: train every combination of a grid of settings, and compare the runs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from cyclopts import Parameter
 
 from morphospace.cli.flags import SECTIONS, Json, flags_of, with_flags
 from morphospace.cli.paths import check_folder
-from morphospace.cli.talk import Answer, Spoken, Table
-from morphospace.cli.training import STOPPED, model_of
-from morphospace.runs.configuration import resolve
-from morphospace.tools.tool import read_names
+from morphospace.cli.talk import Answer, Spoken
+from morphospace.cli.training import model_of
+from morphospace.tools.tool import Asked, read_names
 from morphospace.zoo.settings import settings_class
 
 if TYPE_CHECKING:
@@ -46,10 +45,12 @@ def sweep(
             negative=(),
         ),
     ],
-    out: Annotated[str, Parameter(help="Folder of the runs; those found there go on or are done.")],
+    out: Annotated[str, Parameter(help="Folder of the runs; runs already there are continued or kept.")],
     seeds: Annotated[int, Parameter(help="Seeds for each combination, counted up from --seed.")] = 1,
-    recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags win.")] = None,
-    start_from: Annotated[str | None, Parameter(name="--from", help="A run whose weights all begin with.")] = None,
+    recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags go over it.")] = None,
+    start_from: Annotated[
+        str | None, Parameter(name="--from", help="A finished run; every run starts from its weights.")
+    ] = None,
     compare: Annotated[
         str,
         Parameter(
@@ -57,7 +58,7 @@ def sweep(
             "each run if empty, or none."
         ),
     ] = "none",
-    compare_n: Annotated[int | None, Parameter(help="Samples that these are measured on; as in evaluate.")] = None,
+    compare_n: Annotated[int | None, Parameter(help="How many samples they are measured on, as in evaluate.")] = None,
     dry_run: Annotated[
         bool, Parameter(help="List the runs; leave nothing behind.", negative=(), show_default=False)
     ] = False,
@@ -65,25 +66,24 @@ def sweep(
     talk: Spoken,
     **settings: Any,
 ) -> Answer:
-    """Train every combination of a grid of settings, then set the runs side by side."""
+    """Train every combination of a grid of settings, and compare the runs."""
     from morphospace.cli.preview import checked_start
     from morphospace.tools.sweep.grid import combinations, parse_grid
 
-    wanted = read_names(compare)
     given = {name: value for name, value in settings.items() if value is not None}
-    name, parsed = resolve(model, recipe, given).model.name, parse_grid(grid)
-    runs = combinations(name, recipe, parsed, seeds, given)
+    parsed = parse_grid(grid)
+    runs = combinations(model, recipe, parsed, seeds, given)
     path = check_folder(out, holds="sweep.json", what="sweep")
     checked_start(start_from)
     if dry_run:
         names = [str(path / run.name) for run in runs]
         return Answer({"out": str(path), "runs": names}, names)
     given |= {"seeds": seeds, "recipe": recipe, "start_from": start_from}
-    return _swept(name, parsed, path, talk, compare=wanted, compare_n=compare_n, **given)
+    return _swept(model, parsed, path, talk, compare=read_names(compare), compare_n=compare_n, **given)
 
 
-def _swept(model: str, grid: dict[str, list[str]], path: Path, talk: Spoken, **how: Any) -> Answer:
-    """Train, with all that is shown on the way, and say what came of it."""
+def _swept(model: str | None, grid: dict[str, list[str]], path: Path, talk: Spoken, **how: Any) -> Answer:
+    """Train the runs and print their progress."""
     from morphospace.cli.progress import Watch
     from morphospace.tools.sweep.sweep import sweep as carry_out
     from morphospace.tools.train.train import Hooks
@@ -101,13 +101,4 @@ def _swept(model: str, grid: dict[str, list[str]], path: Path, talk: Spoken, **h
     finally:
         for watch in watches:
             watch.close()
-    columns, picture = done.table.columns, None if done.picture is None else str(done.picture)
-    rows = [{"run": str(path / row.name), **row.values()} for row in done.table.rows]
-    data: dict[str, Any] = {"out": str(path), "runs": rows, "csv": str(done.csv), "page": str(done.page)}
-    data |= {"picture": picture, "comparison": None if done.comparison is None else str(done.comparison)}
-    lines = ["", f"{'table':16}{done.csv}, {done.page}"] + ([f"{'picture':16}{picture}"] if picture else [])
-    lines += [f"{'side by side':16}{done.comparison}"] if done.comparison else []
-    if done.stopped:
-        lines = [f"stopped in run {len(rows)}; run the same command again to go on", *lines[1:]]
-    data["stopped"] = done.stopped
-    return Answer(data, lines, Table(columns, done.table.cells()), STOPPED.get(done.stopped, 0))
+    return done.show(Asked(None, {}, {}))

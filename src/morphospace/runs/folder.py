@@ -6,7 +6,7 @@ import fcntl
 import json
 import platform
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -145,6 +145,19 @@ class RunFolder:
             except OSError as error:
                 raise RunError("out", str(self.path), "another process is training this run", "wait for it or stop it") from error
             yield
+
+
+def last_values(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the last value of each number in a log."""
+    return {name: value for line in lines for name, value in line.items()}
+
+
+def last_of(lines: Sequence[Mapping[str, Any]], term: str) -> tuple[float | None, bool]:
+    """Return the last value of a term such as `mse`, and whether it is of held-out images, which go first."""
+    last = last_values(lines)
+    found = [name for name in last if name.endswith(f"/{term}") and not name.startswith("metric/")]
+    held_out = [name for name in found if name.startswith("valid/")]
+    return next((last[name] for name in held_out or found), None), bool(held_out)
 
 
 def find_runs(folder: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.files import write_text
-from morphospace.runs.folder import RunFolder
+from morphospace.runs.folder import RunFolder, last_values
 
 
 
@@ -24,10 +24,7 @@ td+td{font-variant-numeric:tabular-nums}.two{display:grid;gap:1.5rem;grid-templa
 
 def write_report(run: RunFolder) -> Path:
     """Write `report.html` of a run: its last pictures, curves, numbers and settings, all inside one file."""
-    lines = run.read_metrics()
-    last: dict[str, Any] = {}
-    for line in lines:
-        last.update(line)
+    last = last_values(run.read_metrics())
     pictures = [
         picture(title, newest(run.path / folder))
         for title, folder in (("Samples", "samples"), ("Originals over reconstructions", "reconstructions"))

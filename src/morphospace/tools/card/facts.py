@@ -13,6 +13,7 @@ from morphospace.evaluation.results import Result
 from morphospace.models.contract import Encodes, Scores
 from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
+from morphospace.runs.folder import last_values
 from morphospace.runs.run import Run
 from morphospace.tools.card.text import CardFacts
 
@@ -22,9 +23,7 @@ EVALUATION = "evaluation.json"
 def facts_of(run: Run) -> CardFacts:
     """Gather what a card says."""
     model, settings, facts = run.model, run.configuration.model, run.folder.facts
-    history: dict[str, Any] = {}
-    for line in run.folder.read_metrics():
-        history.update(line)
+    history = last_values(run.folder.read_metrics())
     known = SOURCES.get(run.configuration.data.data.partition(":")[0])
     info = None if known is None or facts.get("data_given") else known.info
     can = [word for word, what in (("encode", Encodes), ("score", Scores)) if isinstance(model, what)]

@@ -18,7 +18,7 @@ from morphospace.errors import MorphospaceError, NoEncoder, SettingError
 from morphospace.objectives import adversarial
 from morphospace.pictures.maps import LatentMap
 from morphospace.roles import DESCRIPTIVE
-from morphospace.runs.folder import RunFolder
+from morphospace.runs.folder import RunFolder, last_values
 from morphospace.runs.run import Run, load
 from morphospace.tools.compare.comparison import Cost, Member
 from morphospace.tools.map import latent_map
@@ -117,9 +117,7 @@ def key_of(images: np.ndarray) -> str:
 def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Looks, key: str, pictured: bool) -> Member:
     """Return all that the page says of a run."""
     log, model = folder.read_metrics(), None if isinstance(run, str) else run.model
-    last: dict[str, Any] = {}
-    for line in log:
-        last.update(line)
+    last = last_values(log)
     counts = (
         None if model is None else {k: sum(p.numel() for p in net.parameters()) for k, net in model.networks.items()}
     )

@@ -9,12 +9,12 @@ from typing import Any
 from morphospace.errors import MorphospaceError
 from morphospace.evaluation.intervals import mean_over
 from morphospace.evaluation.results import Result
+from morphospace.runs.folder import last_of, last_values
 from morphospace.runs.run import Run
 from morphospace.tools.compare.comparison import Cell, Measure, Member, Table
 from morphospace.tools.compare.curves import meaning
 from morphospace.tools.compare.members import because
 from morphospace.tools.evaluate import evaluate
-from morphospace.tools.sweep.table import row_of
 
 NOT_SHARED = ("interval", "seed", "checkpoint")
 
@@ -105,12 +105,12 @@ def _logged(members: Sequence[Member]) -> list[Measure]:
     for name, logged in (("held-out loss", "loss"), ("mse", "mse"), ("kl", "kl")):
         values, kinds = [], set()
         for member in members:
-            row = row_of(member.name, {}, member.log)
-            value = row.valid_loss if name == "held-out loss" else row.mse if name == "mse" else row.kl
+            value, held_out = last_of(member.log, logged)
+            if logged == "loss":
+                value = last_values(member.log).get("valid/loss")
             if value is None:
                 values.append(Cell(note="not in its log"))
                 continue
-            held_out = any(k.startswith("valid/") and k.endswith(f"/{logged}") for line in member.log for k in line)
             about: dict[str, Any] = {
                 "from": "the run's log, at its end",
                 "of": "held-out images" if held_out else "training images",

@@ -1,19 +1,22 @@
-"""A grid of settings: how it is written, and the runs that it means."""
+"""The grid of a sweep: read it, and list its runs."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
 from morphospace.errors import SettingError, nearest, require
+from morphospace.ranges import Between, check_ranges
 from morphospace.runs.configuration import Configuration, as_written, field_named, fields_of, resolve
 
 MOST = 1000
+Seeds = Annotated[int, Between(1, MOST)]
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,10 @@ class Combination:
     """One run of a sweep.
 
     Attributes:
-        name: Its folder, from the settings that vary.
-        settings: These, by the names that users write.
+        name: Its folder, named by the settings that vary.
+        settings: The settings that vary, by the names that users write.
         given: All settings given for it, by field.
-        configuration: The whole, resolved.
+        configuration: Its whole configuration.
     """
 
     name: str
@@ -39,13 +42,13 @@ class Combination:
 
 
 def parse_grid(words: Sequence[str]) -> dict[str, list[str]]:
-    """Read `beta=0.5,1,4` and the like.
+    """Read the settings that vary, written as `beta=0.5,1,4`.
 
     >>> parse_grid(["lambda=0,0.1,1", "latent-dim=8"])
     {'lambda': ['0', '0.1', '1'], 'latent_dim': ['8']}
 
     Raises:
-        SettingError: A word of another form, or a setting twice.
+        SettingError: If a word has another form, or a setting is there twice.
     """
     found: dict[str, list[str]] = {}
     for word in words:
@@ -62,21 +65,22 @@ def combinations(
     model: str | None,
     recipe: str | None,
     grid: Mapping[str, Sequence[Any]],
-    seeds: int,
+    seeds: Seeds,
     settings: Mapping[str, Any],
 ) -> list[Combination]:
-    """Return every run of a grid, each resolved, so that what cannot be is refused before the first is trained.
+    """Return every run of a grid. Each is resolved, so mistakes are refused before the first run is trained.
 
     Args:
-        model: Zoo member; may be left to the recipe.
+        model: Name of the model; may be left to the recipe.
         recipe: Name of a recipe or path of a TOML file.
         grid: Values of each setting that varies; texts are read as the setting's type.
-        seeds: How many seeds for each combination, counted up from the one set.
-        settings: What all runs share.
+        seeds: How many seeds for each combination, counted up from the seed in the settings.
+        settings: The settings that all runs share.
 
     Raises:
-        SettingError: An unknown setting, a value that breaks its rule, or one given twice.
+        SettingError: If a setting is unknown or given twice, or a value breaks its rule.
     """
+    check_ranges(combinations, locals())
     base = resolve(model, recipe, settings)
     kinds: list[type] = [type(part) for part in (base.model, base.data, base.training)]
     hints = {field: hint for kind in kinds for field, hint in fields_of(kind).items()}
@@ -90,13 +94,10 @@ def combinations(
         require(not shared, "grid", key, "is given as a flag as well", "leave one of them out")
         require(not isinstance(values, str) and len(values) > 0, "grid", key, "needs a list of values")
         axes[field] = [_value_of(value, hints[field], as_written(field)) for value in values]
-    require(1 <= seeds <= MOST, "seeds", seeds, f"must be from 1 to {MOST}")
     if seeds > 1:
         require("seed" not in axes, "seeds", seeds, "and seed in the grid say the same", "leave one of them out")
         axes["seed"] = [base.training.seed + i for i in range(seeds)]
-    count = 1
-    for values in axes.values():
-        count *= len(values)
+    count = math.prod(map(len, axes.values()))
     require(bool(axes) and count <= MOST, "grid", list(grid), f"makes {count} runs, must be from 1 to {MOST}")
     return _resolved(model, recipe, axes, settings)
 
@@ -108,11 +109,11 @@ def _resolved(
     made: dict[str, Combination] = {}
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values))
-        told = {as_written(field): value for field, value in varied.items()}
-        name = "_".join(_words(told))
+        written = {as_written(field): value for field, value in varied.items()}
+        name = "_".join(_words(written))
         require(name not in made, "grid", name, "is there twice", "leave one out")
         given = {**settings, **varied}
-        made[name] = Combination(name, told, given, resolve(model, recipe, given))
+        made[name] = Combination(name, written, given, resolve(model, recipe, given))
     return list(made.values())
 
 
@@ -131,10 +132,10 @@ def _in_a_path(value: Any) -> str:
 
 
 def _value_of(value: Any, hint: Any, name: str) -> Any:
-    """Return a text as the type that a setting has; anything else as it is, to be checked with the rest.
+    """Return a text as the setting's type; other values as they are.
 
     Raises:
-        SettingError: It cannot be read as that.
+        SettingError: If the text cannot be read as that type.
     """
     if not isinstance(value, str):
         return value

@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
 from morphospace.errors import RunError, SettingError, TrainingError, require
 from morphospace.files import write_text
 from morphospace.models.contract import Encodes
+from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import Run, load
 from morphospace.tools.compare import save_comparison
 from morphospace.tools.compare.gather import MOST, check_metrics, gather
 from morphospace.tools.sample import Reconstructions, reconstruct, sample
-from morphospace.tools.sweep.grid import Combination, combinations
+from morphospace.tools.sweep.grid import Combination, Seeds, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
+from morphospace.tools.tool import Answer, Asked, Table
 from morphospace.tools.train.train import Hooks, train
 from morphospace.training.events import Event, Finished
 
@@ -31,16 +34,16 @@ SIGNALS = ("SIGINT", "SIGTERM")
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep left.
+    """The result of a sweep.
 
     Attributes:
         path: Its folder.
-        table: A row a run, as far as it came.
+        table: A row for each run that was trained.
         csv: The table in full precision.
-        page: The table to read.
-        picture: Samples of every run, and reconstructions beside them; None where no run could draw.
-        comparison: The runs side by side, compare.html; None where there are not two, or it was stopped.
-        stopped: Name of the signal that ended it early.
+        page: The table to read, sweep.md.
+        picture: Samples and reconstructions of every run; None where no run has any.
+        comparison: The page that compares the runs, compare.html; None for one run, or where the sweep was stopped.
+        stopped: Name of the signal that ended it early; empty where none did.
     """
 
     path: Path
@@ -51,6 +54,19 @@ class Sweep:
     comparison: Path | None = None
     stopped: str = ""
 
+    def show(self, asked: Asked) -> Answer:
+        """Return the table, and which files were written."""
+        rows = [{"run": str(self.path / row.name), **row.values()} for row in self.table.rows]
+        written = {"csv": self.csv, "page": self.page, "picture": self.picture, "comparison": self.comparison}
+        named = {name: None if path is None else str(path) for name, path in written.items()}
+        again = f"stopped in run {len(rows)}; run the same command again to go on"
+        lines = [again if self.stopped else "", f"{'table':16}{self.csv}, {self.page}"]
+        lines += [f"{'picture':16}{self.picture}"] if self.picture else []
+        lines += [f"{'side by side':16}{self.comparison}"] if self.comparison else []
+        data = {"out": str(self.path), "runs": rows, **named, "stopped": self.stopped}
+        code = 128 + signal.Signals[self.stopped] if self.stopped else 0
+        return Answer(data, lines, Table(self.table.columns, self.table.cells()), code)
+
 
 def sweep(
     model: str | None = None,
@@ -58,39 +74,40 @@ def sweep(
     out: str | Path = "sweep",
     *,
     grid: Mapping[str, Sequence[Any]],
-    seeds: int = 1,
+    seeds: Seeds = 1,
     recipe: str | None = None,
     start_from: str | Path | None = None,
     compare: Sequence[str] | str = "none",
-    compare_n: int | None = None,
+    compare_n: Annotated[int, AtLeast(2)] | None = None,
     say: Callable[[str], None] = lambda line: None,
     each: Callable[[Combination, int, int], Hooks] | None = None,
     **settings: Any,
 ) -> Sweep:
-    """Train every combination of a grid as a run of its own, then leave one table, one picture and one page.
+    """Train every combination of a grid as a run of its own, then write a table, a picture and a page of them all.
 
-    Runs that `out` holds already go on or are done: the same call takes a stopped sweep up again, and more values in
-    the grid add runs. A run whose loss is not finite, or whose settings do not go with the data, is noted in the table,
-    and the next one is trained.
+    Runs that `out` holds already are continued or kept: the same call continues a sweep that was stopped, and more
+    values in the grid add runs. If the loss of a run is not finite or its settings do not fit the data, the table says
+    so and the next run is trained.
 
     Args:
-        model: Zoo member; may be left to the recipe.
+        model: Name of the model; may be left to the recipe.
         data: As for `train`.
         out: Folder of the runs, the table (sweep.csv, sweep.md), the picture (sweep.png) and the page (compare.html).
         grid: Values of each setting that varies, `{"beta": [0.5, 1, 4], "latent_dim": [8, 32]}`.
         seeds: How many seeds for each combination.
-        recipe: Under the settings given here.
-        start_from: A finished run whose weights all begin with.
-        compare: What the page measures of each run, names as for `evaluate`; the usual numbers when empty.
-        compare_n: How many samples it measures; as for `evaluate`.
+        recipe: Name of a recipe or path of a TOML file; the settings given here go first.
+        start_from: A finished run; every run starts from its weights.
+        compare: Which metrics the page compares, as for `evaluate`; the usual ones for each run when empty, or `none`.
+        compare_n: How many samples they are measured on, as for `evaluate`.
         say: Takes one line at a time for the user while the page is made.
-        each: Called before each run with it, its number from 1 and how many there are; returns who listens.
-        settings: What all runs share.
+        each: Called before each run with the run, its number from 1 and how many there are; returns its hooks.
+        settings: The settings that all runs share.
 
     Raises:
-        MorphospaceError: A setting, the data or the folder is not as it must be.
+        SettingError: If a setting breaks a rule, or the first run's settings do not fit the data.
+        RunError: If `out` holds something else, or a run there has other settings.
     """
-    require(compare_n is None or compare_n >= 2, "compare_n", compare_n, "must be at least 2")
+    check_ranges(sweep, locals())
     wanted = check_metrics(compare)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     require(world == 1, "WORLD_SIZE", world, "a sweep is one process", "start it without torchrun")
@@ -106,7 +123,7 @@ def sweep(
         try:
             row, stopped = carried_out(run, path / run.name, hooks, data=given, recipe=recipe, start_from=start_from)
         except SettingError as error:
-            if number == 1:  # as like as not a mistake that all runs share
+            if number == 1:  # probably a mistake that all runs share
                 raise
             row = row_of(run.name, run.settings, (), str(error))
         rows.append(row)
@@ -114,15 +131,13 @@ def sweep(
         if stopped:
             break
     picture = draw(path, runs[: len(rows)], given)
-    table = SweepTable(rows)
-    if stopped or len(runs) < 2:
-        return Sweep(path, table, csv, page, picture, None, stopped)
-    side_by_side = compared(path, runs, wanted, n=compare_n, data=given, say=say)
-    return Sweep(path, table, csv, page, picture, side_by_side)
+    whole = len(runs) > 1 and not stopped
+    comparison = compared(path, runs, wanted, n=compare_n, data=given, say=say) if whole else None
+    return Sweep(path, SweepTable(rows), csv, page, picture, comparison, stopped)
 
 
 def compared(path: Path, runs: Sequence[Combination], wanted: Sequence[str] | None, **how: Any) -> Path:
-    """Write compare.html, of the first combinations where there are more than a page holds."""
+    """Write compare.html, with the first combinations if there are more than a page holds."""
     combined = [str({name: value for name, value in run.settings.items() if name != "seed"}) for run in runs]
     first = list(dict.fromkeys(combined))[:MOST]
     there = [(path / run.name / "run.toml").is_file() for run in runs]
@@ -135,15 +150,15 @@ def compared(path: Path, runs: Sequence[Combination], wanted: Sequence[str] | No
 
 
 def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) -> None:
-    """Make the sweep's folder, or find that it is one.
+    """Write sweep.json, which makes the folder a sweep's.
 
     Raises:
-        RunError: It holds something else.
+        RunError: If the folder holds something else.
     """
-    told = path / "sweep.json"
-    if not told.is_file() and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+    file = path / "sweep.json"
+    if not file.is_file() and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
         raise RunError("out", str(path), "is there already and is not a sweep", "choose another path")
-    write_text(told, json.dumps({"model": model, "grid": dict(grid), "seeds": seeds}, indent=1) + "\n")
+    write_text(file, json.dumps({"model": model, "grid": dict(grid), "seeds": seeds}, indent=1) + "\n")
 
 
 def carried_out(run: Combination, path: Path, hooks: Hooks, *, data: Pack | None, **how: Any) -> tuple[Row, str]:
@@ -166,12 +181,12 @@ def carried_out(run: Combination, path: Path, hooks: Hooks, *, data: Pack | None
 
 
 def draw(path: Path, runs: Sequence[Combination], data: Pack | None) -> Path | None:
-    """Draw a row of samples for each run from the same noise, and reconstructions of the same images beside it."""
+    """Write sweep.png: for each run samples from the same noise, and reconstructions of the same images."""
     rows: list[Drawn] = []
     originals = None
     for run in runs:
         samples = made = None
-        # No checkpoint yet, fewer images than shown, no prior to be had: the row says so by what it lacks.
+        # Without a checkpoint, enough images or a prior, the row stays empty.
         with contextlib.suppress(RunError, SettingError):
             loaded = load(path / run.name, checkpoint="last")
             made = rebuilt(loaded, data) if isinstance(loaded.model, Encodes) else None
@@ -187,7 +202,7 @@ def draw(path: Path, runs: Sequence[Combination], data: Pack | None) -> Path | N
 
 
 def rebuilt(run: Run, data: Pack | None) -> Reconstructions | None:
-    """Reconstruct as many held-out images as are shown, fewer where there are not so many."""
+    """Reconstruct held-out images, fewer where there are not as many as the picture shows."""
     for count in (SHOWN, SHOWN // 2, 1):
         with contextlib.suppress(SettingError):
             return reconstruct(run, count, data=data)

@@ -1,4 +1,4 @@
-"""What a sweep leaves beside its runs: one table, one picture."""
+"""The table and the picture of a sweep's runs."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from morphospace.evaluation.intervals import mean_over
 from morphospace.evaluation.roughness import roughness_of
 from morphospace.files import write_text
 from morphospace.pictures.sheet import PAD, save_picture
+from morphospace.runs.folder import last_of, last_values
 
 CELL = 56  # pixels of an image's longer side, about
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run of a sweep in numbers, all of its last moment.
+    """The last numbers of one run of a sweep.
 
     Attributes:
         name: Its folder.
-        settings: What varies.
+        settings: The settings that vary.
         images: Images seen.
         seconds: Time in training steps.
-        valid_loss: Its own objective on held-out images, None without any.
-        mse: Mean squared error a pixel of reconstructions, of held-out images where there are any.
+        valid_loss: Its own objective on held-out images; None without any.
+        mse: Mean squared error per pixel of reconstructions, of held-out images where there are any.
         kl: KL in nats per image, likewise.
-        roughness: By player, see `stability.roughness`.
+        roughness: How unsteady the loss of each player was, see `evaluation.roughness`.
         note: Why it ended early, if it did.
     """
 
@@ -47,66 +48,45 @@ class Row:
     note: str = ""
 
     def varied(self) -> dict[str, Any]:
-        """Return the settings as cells."""
+        """Return the settings that vary; a list is joined by +."""
         return {k: "+".join(map(str, v)) if isinstance(v, tuple) else v for k, v in self.settings.items()}
 
     def values(self) -> dict[str, Any]:
-        """Return the row by column."""
+        """Return the row's values by column."""
         numbers = {"images": self.images, "seconds": round(self.seconds, 1), "held-out loss": self.valid_loss}
         rough = {f"roughness {player}": value for player, value in self.roughness.items()}
         return {**self.varied(), **numbers, "mse": self.mse, "kl": self.kl, **rough, "note": self.note}
 
 
 def row_of(name: str, settings: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], note: str = "") -> Row:
-    """Read a run's row off the lines of its metrics.jsonl."""
-    last: dict[str, Any] = {}
-    for line in lines:
-        last.update(line)
-
-    def find(term: str) -> float | None:
-        found = [key for key in last if key.endswith(f"/{term}") and not key.startswith("metric/")]
-        held_out = [key for key in found if key.startswith("valid/")]
-        return next((last[key] for key in held_out or found), None)
-
-    return Row(
-        name,
-        settings,
-        int(last.get("images", 0)),
-        float(last.get("seconds", 0.0)),
-        last.get("valid/loss"),
-        find("mse"),
-        find("kl"),
-        roughness_of(lines),
-        note,
-    )
+    """Return a run's row from the lines of its metrics.jsonl."""
+    last, (mse, _), (kl, _) = last_values(lines), last_of(lines, "mse"), last_of(lines, "kl")
+    images, seconds = int(last.get("images", 0)), float(last.get("seconds", 0.0))
+    return Row(name, settings, images, seconds, last.get("valid/loss"), mse, kl, roughness_of(lines), note)
 
 
 @dataclass(frozen=True)
 class SweepTable:
-    """The rows of a sweep as one table; a column that is empty throughout is left out.
-
-    Attributes:
-        rows: One a run.
-    """
+    """The rows of a sweep, one a run, as one table; columns without any value are left out."""
 
     rows: Sequence[Row]
 
     @property
     def columns(self) -> list[str]:
-        """The headings."""
+        """The headings, notes last."""
         filled = [name for row in self.rows for name, value in row.values().items() if value not in (None, "")]
         order = dict.fromkeys(name for row in self.rows for name in row.values() if name != "note")
         return [name for name in [*order, "note"] if name in set(filled)]
 
     def cells(self) -> list[list[str]]:
-        """Return the rows as words, numbers to five digits."""
-        return [[_told(row.values().get(name)) for name in self.columns] for row in self.rows]
+        """Return the rows as text, numbers to five digits."""
+        return [[_text(row.values().get(name)) for name in self.columns] for row in self.rows]
 
     def over_seeds(self) -> tuple[list[str], list[list[str]]]:
-        """Return headings and rows of mean and standard deviation over seeds; no rows where there is one seed only."""
+        """Return headings and rows of mean and standard deviation over seeds; nothing where there is only one seed."""
         groups: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
         for row in self.rows:
-            varied = tuple((k, _told(v)) for k, v in row.varied().items() if k != "seed")
+            varied = tuple((k, _text(v)) for k, v in row.varied().items() if k != "seed")
             groups.setdefault(varied, []).append(row.values())
         if not any(len(group) > 1 for group in groups.values()):
             return [], []
@@ -135,14 +115,14 @@ class SweepTable:
         return folder / "sweep.csv", folder / "sweep.md"
 
 
-EXPLAINED = """All numbers are of the run's last moment. The held-out loss is each run's own objective, which compares
-only where the settings that vary do not change it; kl (nats an image) and mse (a pixel, in the model's own range: of
-values from -1 to 1 it is four times as large) always compare else. Roughness is
-the standard deviation of a loss's increments from report to report over its fall: the smaller, the smoother training.
+EXPLAINED = """All numbers are the last ones of each run. The held-out loss is each run's own objective: compare it only
+where the settings that vary do not change the objective. The kl is in nats per image. The mse is per pixel, in the
+model's own range: values from -1 to 1 make it four times as large as values from 0 to 1. Roughness is the standard
+deviation of a loss's changes from report to report, divided by its fall: lower means smoother training.
 """
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -167,9 +147,9 @@ class Drawn:
     """A row of the picture.
 
     Attributes:
-        label: What stands to its left, a line a setting.
+        label: The text to its left, a line for each setting.
         samples: uint8 (N, H, W, C); None where there are none.
-        rebuilt: Reconstructions of the same images in each row; None where the model has no encoder.
+        rebuilt: Reconstructions, of the same images in each row; None where the model has no encoder.
     """
 
     label: str
@@ -178,13 +158,13 @@ class Drawn:
 
 
 def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None, facts: Mapping[str, Any]) -> None:
-    """Write one picture: a row a run, its label, its samples, and its reconstructions beside them under the originals.
+    """Write a picture with a row for each run: its label, its samples, and its reconstructions below the originals.
 
     Args:
         path: A .png.
         rows: The runs.
-        originals: What is reconstructed, uint8 (N, H, W, C); None where no run reconstructs.
-        facts: What made the picture.
+        originals: The images that are reconstructed, uint8 (N, H, W, C); None where no run reconstructs.
+        facts: What made the picture, kept in the file.
     """
     font = ImageFont.load_default(13)
     several = [*rows, *([] if originals is None else [Drawn("originals", None, originals)])]
@@ -194,7 +174,10 @@ def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None,
     height = max(CELL, max(side.shape[1] for side in sides))
     width = max(round(height * side.shape[2] / side.shape[1]) for side in sides)
     left = 12 + max(int(font.getlength(line)) for row in several for line in row.label.splitlines())
-    counts = [max((len(s) for s in column if s is not None), default=0) for column in _columns_of(several)]
+    counts = [
+        max((len(side) for side in column if side is not None), default=0)
+        for column in ([row.samples for row in several], [row.rebuilt for row in several])
+    ]
     second = left + counts[0] * (width + PAD) + 16
     ordered = [*([] if originals is None else [several[-1]]), *rows]
     tall = [max(height, 17 * len(row.label.splitlines())) + 2 * PAD for row in ordered]
@@ -212,11 +195,7 @@ def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None,
     save_picture(path, sheet, facts)
 
 
-def _columns_of(rows: Sequence[Drawn]) -> tuple[list[np.ndarray | None], list[np.ndarray | None]]:
-    return [row.samples for row in rows], [row.rebuilt for row in rows]
-
-
 def _cell(image: np.ndarray, width: int, height: int) -> Image.Image:
-    """Return an image (H, W, C) at the size of a cell, pixels kept apart where it grows."""
+    """Return an image (H, W, C) at the size of a cell, enlarged by repeating pixels."""
     plain = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
     return plain.resize((width, height), Image.Resampling.NEAREST)
