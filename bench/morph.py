@@ -115,7 +115,7 @@ def published(run: Path, out: Path, at_once: int = 1) -> dict[str, float]:
     from PIL import Image
 
     import morphospace as ms
-    from morphospace.tools.walk.morph import draw_pairs
+    from morphospace.tools.walk.pairs import draw_pairs
 
     model = ms.load(run).model
     pairs = draw_pairs(ms.load(run), ROWS * ROWS, 0)
@@ -149,7 +149,7 @@ def ours(run: Path, out: Path) -> dict[str, float]:
     from collections.abc import Iterator
 
     import morphospace as ms
-    from morphospace.tools.walk import morph as morphing
+    from morphospace.tools.walk import pairs as morphing
 
     loaded, spent = ms.load(run), 0.0
     plain = morphing.frames_of

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from morphospace.tools.score import Scored, score
     from morphospace.tools.sweep.sweep import Sweep, sweep
     from morphospace.tools.train.train import Hooks, resume, train
-    from morphospace.tools.walk.interpolate import Walk, interpolate
+    from morphospace.tools.walk.interpolate import interpolate
     from morphospace.tools.walk.morph import Morph, morph
+    from morphospace.tools.walk.paths import Walk
     from morphospace.training.settings import TrainingSettings
     from morphospace.zoo.settings import AESettings, DCGANSettings, VAESettings
 
@@ -86,7 +87,7 @@ _HOMES = {
     "Run": "runs.run",
     "Reconstructions": "tools.sample",
     "SampleGrid": "tools.sample",
-    "Walk": "tools.walk.interpolate",
+    "Walk": "tools.walk.paths",
     "Morph": "tools.walk.morph",
     "ComponentPlane": "tools.directions.components",
     "Traversal": "tools.directions.traverse",

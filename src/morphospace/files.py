@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from morphospace.errors import RunError
+from morphospace.errors import RunError, SettingError
 
 
 def sync_folder(path: Path) -> None:
@@ -53,3 +54,29 @@ def write_text(path: Path, text: str) -> None:
     """Write text to a file that appears whole or not at all."""
     with atomic(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def check_parent(path: Path, name: str = "out") -> None:
+    """Refuse a path whose folder is no folder or cannot be written to, before any work is done.
+
+    Args:
+        path: Where something is to be written.
+        name: The flag that says so.
+
+    Raises:
+        SettingError: If it is so.
+    """
+    there = path if path.is_dir() else path.absolute().parent
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise SettingError(name, str(path), f"{str(there)!r} is not a folder", "choose another path")
+    try:
+        # Only a file tells: permissions alone say yes to root, on a file system that is read-only, or in /proc.
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise SettingError(
+            name, str(path), f"{str(there)!r} cannot be written to ({why})", "choose another path"
+        ) from error

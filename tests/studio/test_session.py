@@ -166,7 +166,7 @@ def test_a_walk_ends_exactly_at_its_ends(asked: Asked) -> None:
 
 
 def test_a_path_is_one_that_interpolate_reads_back(asked: Asked, runs: dict[str, ms.Run], tmp_path: Path) -> None:
-    from morphospace.tools.walk.interpolate import follow
+    from morphospace.tools.walk.paths import follow
 
     for run, told in (("r0", {}), ("r2", {"condition": {"label": 4}})):
         codes = asked("decode", run=run, seeds=[1, 2]).facts["codes"]

@@ -19,8 +19,8 @@ from morphospace.evaluation.features import Extractor
 from morphospace.latent.paths import along
 from morphospace.runs.codes import codes_of, decode
 from morphospace.runs.pick import picked
-from morphospace.tools.walk.interpolate import follow, pace, save_walk
-from morphospace.tools.walk.morph import draw_pairs, frames_of
+from morphospace.tools.walk.pairs import draw_pairs, frames_of
+from morphospace.tools.walk.paths import follow, pace, save_walk
 from morphospace.tools.walk.study import path_study
 
 BRIEF = {"report_images": 10**6, "checkpoint_images": 10**6}
@@ -175,7 +175,7 @@ def test_frames_do_not_depend_on_how_many_are_decoded_at_once(
     pairs = draw_pairs(runs[name], 3, seed=1)
     t = torch.linspace(0, 1, 9, dtype=torch.float64)
     together = list(frames_of(runs[name], pairs, t, "slerp"))
-    monkeypatch.setattr("morphospace.tools.walk.morph.AT_ONCE", 6)
+    monkeypatch.setattr("morphospace.tools.walk.pairs.AT_ONCE", 6)
     apart = list(frames_of(runs[name], pairs, t, "slerp"))
     assert len(together) == len(apart) == 9 and together[0].shape == (3, 8, 8, 1)
     assert max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(together, apart)) <= 1

@@ -35,8 +35,6 @@ VERBS = {
     "resume": ("training:resume", "Continue a run from its last checkpoint, with its own settings."),
     "sample": ("drawing:sample", "Sample images from a run into a PNG."),
     "reconstruct": ("drawing:reconstruct", "Show held-out images above their reconstructions, as a PNG."),
-    "interpolate": ("walking:interpolate", "Interpolate from one image to another, as a strip or a film."),
-    "morph": ("walking:morph", "Morph several pairs of images into each other, as a film."),
     "project": ("projecting:project", "Find the latent codes of pictures, and show each beside its decoded code."),
     "train-encoder": ("projecting:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
     "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
@@ -48,6 +46,11 @@ VERBS = {
 }
 # Verbs read off the tools: where each tool's function is, and its line in the help.
 TOOLS = {
+    "interpolate": (
+        "walk.interpolate:interpolate_or_study",
+        "Interpolate from one image to another, as a strip or a film.",
+    ),
+    "morph": ("walk.morph:morph", "Morph several pairs of images into each other, as a film."),
     "export": ("export:export", "Write a run's decoder or encoder to a file that needs no run."),
     "compare": ("compare:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
     "card": ("card:card", "Write a model card: data and terms, settings, metrics, limits."),

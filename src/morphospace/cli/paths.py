@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from morphospace.errors import RunError, SettingError
+from morphospace.files import check_parent
 
 
 def check_picture(out: str) -> Path:
@@ -57,29 +57,3 @@ def check_folder(out: str, *, holds: str, what: str) -> Path:
         raise RunError("out", out, f"is there already and is not a {what}", "choose another path")
     check_parent(path)
     return path
-
-
-def check_parent(path: Path, name: str = "out") -> None:
-    """Refuse a path whose folder is none or cannot be written to.
-
-    Args:
-        path: Where something is to be written.
-        name: The flag that says so.
-
-    Raises:
-        SettingError: It is so.
-    """
-    there = path if path.is_dir() else path.absolute().parent
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise SettingError(name, str(path), f"{str(there)!r} is not a folder", "choose another path")
-    try:
-        # Only a file tells: permissions alone say yes to root, on a file system that is read-only, or in /proc.
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise SettingError(
-            name, str(path), f"{str(there)!r} cannot be written to ({why})", "choose another path"
-        ) from error

@@ -51,6 +51,16 @@ class Film:
     size: tuple[int, int]
     file_bytes: int
 
+    @property
+    def words(self) -> str:
+        """Frames, length, rate and size in words."""
+        size = f"{self.size[0]}x{self.size[1]}, {self.file_bytes / 1e6:.1f} MB"
+        return f"{self.frames} frames in {self.seconds:.2f} s, {self.fps:.4g} a second; {size}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return frames, rate, length and size as plain values, for JSON."""
+        return {"frames": self.frames, "fps": self.fps, "seconds": self.seconds, "size": list(self.size)}
+
 
 def check_film_path(path: Path) -> None:
     """Refuse a path that no film can be written to, before any work is done.

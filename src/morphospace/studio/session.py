@@ -30,7 +30,7 @@ from morphospace.studio.run_facts import finite
 from morphospace.studio.space import Space
 from morphospace.tools.card import card
 from morphospace.tools.project import project
-from morphospace.tools.walk.interpolate import pace
+from morphospace.tools.walk.paths import pace
 
 LOG = logging.getLogger(__name__)
 PICTURES = 16

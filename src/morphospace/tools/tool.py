@@ -124,6 +124,14 @@ class Asked:
         assert self.run is not None
         return {"run": str(self.run.path), "images": self.run.images, "raw": self.raw}
 
+    @property
+    def condition(self) -> dict[str, Any]:
+        """The label or the attributes that were asked for; empty if neither was."""
+        label, attributes = self.words["label"], self.words["attributes"]
+        if label is not None:
+            return {"label": label}
+        return {} if attributes is None else {"attributes": read_attributes(attributes)}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -221,6 +229,7 @@ def check_condition(label: object = None, attributes: object = None, **others: A
         raise SettingError("label", label, f"does not go with attributes = {attributes!r}", "ask for one of them")
 
 
+PointName = int | str | Path  # of an image, a seed, a file: see `runs.pick.picked`
 Label = int | str | None
 Attributes = Annotated[Mapping[str, float] | None, Written(read_attributes)]
 Names = Annotated[Sequence[str], Written(read_names)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from morphospace.errors import SettingError, require
 from morphospace.latent.formula import Part, parse_formula
 from morphospace.ranges import AtLeast, Seed, check_ranges
-from morphospace.tools.tool import PNG, Answer, Asked, File, Names, Written, read_names, tool
+from morphospace.tools.tool import PNG, Answer, Asked, File, Names, PointName, Written, read_names, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -163,7 +163,7 @@ def attribute(
     run: Run | str | Path,
     name: str,
     *,
-    image: int | str | Path | Sequence[int | str | Path] = 0,
+    image: PointName | Sequence[PointName] = 0,
     strength: tuple[float, float, int] = (-3.0, 3.0, 7),
     by: Way = "means",
     orthogonal_to: Sequence[str] = (),

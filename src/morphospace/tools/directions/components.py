@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
-from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, check_condition, tool
+from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, PointName, check_condition, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +162,7 @@ def pca(
     as_published: bool = False,
     dims_for: Annotated[float, Above(0, 1)] = 0.9,
     space: Space = "auto",
-    image: int | str | Path | None = None,
+    image: PointName | None = None,
     seed: Seed = 0,
     label: Label = None,
     attributes: Attributes = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
 from morphospace.tools.directions.components import Space
-from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, Table, check_condition, tool
+from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PointName, Table, check_condition, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ def traverse(
     rows: Annotated[int, AtLeast(1)] = 10,
     range: Annotated[float, Above(0)] = 3.0,
     steps: Annotated[int, Between(2, 200)] = 9,
-    image: int | str | Path | None = None,
+    image: PointName | None = None,
     images: Annotated[int, AtLeast(2)] = 5000,
     space: Space = "auto",
     seed: Seed = 0,

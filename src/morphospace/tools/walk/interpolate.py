@@ -1,96 +1,60 @@
-"""Walks: from one point of the space to another, with the pictures on the way."""
+"""Interpolate from one code to another, as a strip, a film or a file of codes; and compare the kinds of path."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import torch
-from torch import Tensor
+from morphospace.errors import SettingError, require
+from morphospace.files import check_parent
+from morphospace.ranges import AtLeast, Between, check_ranges
+from morphospace.tools.tool import Attributes, File, Label, PointName, check_condition, tool
 
-from morphospace.errors import DataError, RunError, require
-from morphospace.files import write_text
-from morphospace.latent.paths import HOWS, along
-from morphospace.models.contract import Decodes, Model
-from morphospace.runs.codes import chunks, condition_for
-from morphospace.runs.pick import Pick, picked
-from morphospace.runs.run import Run, loaded
+if TYPE_CHECKING:
+    from morphospace.runs.run import Run
+    from morphospace.tools.walk.paths import Walk, Walks
+    from morphospace.tools.walk.study import PathStudy
 
-MOST_STEPS = 10_000
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast images change along a path.
-
-    Attributes:
-        mean: Mean over the steps of the root mean square change of a pixel, pixels in [0, 1].
-        spread: Standard deviation over the steps; 0 for a path that changes evenly.
-    """
-
-    mean: float
-    spread: float
-
-
-@dataclass(frozen=True)
-class Walk:
-    """A path and what the model draws on it.
-
-    Attributes:
-        how: `linear`, `slerp`, `rotate`, or another word for a path from a file.
-        codes: float32 (T, D), on the CPU.
-        images: uint8 (T, H, W, C).
-        pace: How fast the images change, before they are rounded to 8 bits.
-        ends: Where it begins and where it ends, in words.
-        conditions: What a conditional model is told on the way, (T, K); None for the others.
-    """
-
-    how: str
-    codes: Tensor
-    images: np.ndarray = field(repr=False)
-    pace: Pace
-    ends: tuple[str, str]
-    conditions: Tensor | None = None
-
-    @property
-    def norms(self) -> list[float]:
-        """The codes' lengths over sqrt(z), the length that draws from N(0, I) have: about 1 for a typical code."""
-        return (self.codes.norm(dim=1) / math.sqrt(self.codes.shape[1])).tolist()
+How = Literal["linear", "slerp", "rotate"]
+Steps = Annotated[int, Between(2, 10_000)]
+Rate = Annotated[float, Between(0.1, 240)]
+ENDS = "the number of a held-out image, train:NUMBER, seed:NUMBER, or a picture"
 
 
 def interpolate(
     run: Run | str | Path,
-    start: int | str | Path,
-    end: int | str | Path,
+    start: PointName,
+    end: PointName,
     *,
-    how: str = "slerp",
-    steps: int = 10,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
+    how: How = "slerp",
+    steps: Steps = 10,
+    label: Label = None,
+    attributes: Attributes = None,
 ) -> Walk:
-    """Walk from one point of a run's space to another.
+    """Interpolate from one code of a run's space to another.
 
     Args:
         run: A loaded run or its folder.
         start: `12` for an image that training did not see, `train:12`, `seed:7`, or the path of a picture.
         end: The same.
         how: `linear`, `slerp` or `rotate`.
-        steps: Points of the path, both ends among them.
-        label: The class that a conditional model draws all the way; each end's own when not given, mixed between.
+        steps: Points of the path, start and end included.
+        label: The class of a conditional model on the whole path; if left out, that of the start changes into that of
+            the end.
         attributes: The same for attributes.
 
     Raises:
-        SettingError: No such path, end or number of steps.
-        RunError: An end is an image and the model cannot encode.
+        SettingError: If there is no such path, start, end or number of steps.
+        RunError: If the start or end is an image and the model cannot encode.
     """
-    check_path(how, steps)
+    check_ranges(interpolate, locals())
+    from morphospace.latent.paths import along
+    from morphospace.runs.run import loaded
+    from morphospace.tools.walk.paths import point_of, walk_along
+
     run = loaded(run)
-    first, last = (told_pick(run, what, label, attributes) for what in (start, end))
+    first, last = (point_of(run, what, label, attributes) for what in (start, end))
     codes = along(first.code, last.code, steps, how)
     conditions = None
     if first.condition is not None and last.condition is not None:
@@ -98,118 +62,111 @@ def interpolate(
     return walk_along(run, codes, how, (first.words, last.words), conditions)
 
 
-def check_path(how: str, steps: int) -> None:
-    """Refuse a path or a number of steps that there is none of."""
-    require(how in HOWS, "how", how, f"must be one of {', '.join(HOWS)}")
-    require(2 <= steps <= MOST_STEPS, "steps", steps, f"must be from 2, the two ends, to {MOST_STEPS}")
-
-
-def told_pick(
-    run: Run, what: int | str | Path, label: int | str | None = None, attributes: Mapping[str, float] | None = None
-) -> Pick:
-    """Return the point of the space that someone means, with what a conditional model is told of it.
+def check_walk(
+    start: object = None,
+    end: object = None,
+    out: object = None,
+    path: str | Path | None = None,
+    how: str = "",
+    study: bool = False,
+    label: object = None,
+    attributes: object = None,
+    **others: Any,
+) -> None:
+    """Refuse arguments of the verb that do not go together, and a file of codes that cannot be written.
 
     Raises:
-        SettingError: Nothing says what the model is to be told: a seed or a picture without label or attributes.
+        SettingError: If one end is missing, or nothing says what to write, or arguments exclude each other.
     """
-    asked = None
-    if label is not None or attributes is not None:
-        told = condition_for(run.model, 1, label, attributes)
-        asked = None if told is None else told[0]
-    pick = picked(run, what, condition=asked)
-    known = run.model.conditioning
-    if known is not None:
-        way = "label" if known.kind == "label" else "attributes"
-        rule = f"{run.model.settings.name} must be told what {str(what)!r} is of; give {way}, or an image by its number"
-        require(pick.condition is not None, way, None, rule)
-    return pick
+    if study:
+        for flag, value in (("from", start), ("to", end), ("out", out), ("path", path)):
+            require(value is None, flag, value, "does not go with --study, which makes a table over many pairs")
+        return
+    check_condition(label, attributes)
+    if (start is None) != (end is None):
+        name, other = ("to", "from") if end is None else ("from", "to")
+        raise SettingError(f"{name} = None", rule=f"must go with --{other}", way_out=f"give both ends, each {ENDS}")
+    if start is None:
+        require(path is not None, "from", None, f"give --from and --to, each {ENDS}", "or --path, a saved path")
+        require(out is not None, "out", None, "name what to draw the path to, a .png, .gif, .webp or .mp4")
+        return
+    require(out is not None or path is not None, "out", None, "name a .png, .gif, .webp or .mp4", "or --path, a .json")
+    if path is not None:
+        require(how != "all", "how", how, "does not go with --path, which holds one path", "choose one")
+        file = Path(path)
+        named = file.suffix.lower() == ".json" and not file.is_dir()
+        require(named, "path", str(path), "must be a file name that ends in .json")
+        check_parent(file, "path")
 
 
-@torch.no_grad()
-def walk_along(run: Run, codes: Tensor, how: str, ends: tuple[str, str], conditions: Tensor | None = None) -> Walk:
-    """Draw what lies on a path of codes (T, D)."""
-    model = run.model
-    assert isinstance(model, Decodes)
-    codes = codes.float().cpu()
-    images, units = [], []
-    for parts in chunks(codes, conditions):
-        drawn = model.decode(*(part.to(model.device, model.dtype) for part in parts))
-        images.append(model.to_uint8(drawn).numpy())
-        units.append(unit_range(model, drawn))
-    return Walk(how, codes, np.concatenate(images), pace(torch.cat(units)), ends, conditions)
+def check_film(path: Path) -> None:
+    """Refuse an MP4 where its encoder is missing.
+
+    Raises:
+        MissingExtra: If it is so.
+    """
+    if path.suffix.lower() == ".mp4":
+        from morphospace.pictures.films import check_film_path
+
+        check_film_path(path)
 
 
-def unit_range(model: Model, images: Tensor) -> Tensor:
-    """Return images in the model's range as float32 in [0, 1] on the CPU."""
-    images = images.float().cpu()
-    return ((images + 1) * 0.5 if model.signed else images).clamp(0, 1)
+DRAWING = File(
+    (".png", ".gif", ".webp", ".mp4"),
+    "A strip, .png, or a film, .gif, .webp or .mp4 (extra `video`).",
+    check=check_film,
+)
 
 
-def pace(images: Tensor) -> Pace:
-    """Return how fast images (T, ...) in [0, 1] change: mean and spread of the root mean square change a step."""
-    changes = (images[1:] - images[:-1]).flatten(1).double().square().mean(1).sqrt()
-    return Pace(float(changes.mean()), float(changes.std(correction=0)))
-
-
-def save_walk(path: Path, run: Run, walk: Walk) -> None:
-    """Write a path as JSON that `follow`, and other tools, read back: float32 codes to the last bit."""
-    told = None if walk.conditions is None else walk.conditions.tolist()
-    facts = {"run": str(run.path), "images": run.images, "how": walk.how, "ends": list(walk.ends)}
-    write_text(path, json.dumps({"morphospace": "path", **facts, "codes": walk.codes.tolist(), "conditions": told}))
-
-
-def follow(run: Run | str | Path, path: str | Path) -> Walk:
-    """Draw a path that was saved as JSON: by `save_walk`, or by anything that writes `{"codes": [[...], ...]}`.
+@tool(files={"out": DRAWING}, flags={"start": "--from", "end": "--to"}, check=check_walk)
+def interpolate_or_study(
+    run: Run | str | Path,
+    *,
+    start: PointName | None = None,
+    end: PointName | None = None,
+    how: Literal["linear", "slerp", "rotate", "all"] = "slerp",
+    steps: Steps = 10,
+    path: str | Path | None = None,
+    fps: Rate = 10.0,
+    label: Label = None,
+    attributes: Attributes = None,
+    study: bool = False,
+    pairs: Annotated[int, AtLeast(1)] = 256,
+    seeds: Annotated[int, AtLeast(1)] = 3,
+    ends: Literal["images", "prior"] | None = None,
+    features: str = "",
+    say: Callable[[str], None] = lambda line: None,
+) -> Walks | PathStudy:
+    """Interpolate from one image to another, as a strip or a film.
 
     Args:
         run: A loaded run or its folder.
-        path: The file. `codes` is (T, D); `conditions` (T, K) for a conditional model; `how` and `ends` are words.
-
-    Raises:
-        DataError: It is no such file.
-        RunError: Its codes are not of this run's space.
+        start: Where to begin: the number of a held-out image, train:NUMBER, seed:NUMBER, or an image file.
+        end: Where to end, named in the same way.
+        how: The path: straight, along an arc, by a rotation whose norm changes evenly, or all three in rows.
+        steps: Points of the path, start and end included.
+        path: A .json to save the codes to; without --from and --to, the saved path to decode again.
+        fps: Frames per second of a film.
+        label: The class of a conditional model on the whole path, by number or name. If left out, the class of the
+            start changes into that of the end.
+        attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
+        study: Instead, compare how close the midpoints of the three paths are to the data.
+        pairs: With --study, how many pairs of start and end for each seed.
+        seeds: With --study, how many seeds.
+        ends: With --study, what the pairs are: codes of held-out images, or random codes. Images if the model has an
+            encoder.
+        features: With --study, the features to compare images in: classifier, autoencoder or pixels. A classifier if
+            the data have labels, else an autoencoder.
+        say: Takes one line at a time for the user.
     """
-    run = loaded(run)
-    name = f"path = {str(path)!r}"
-    try:
-        told: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-        codes = _matrix(told["codes"])
-        conditions = None if told.get("conditions") is None else _matrix(told["conditions"])
-    except OSError as error:
-        raise DataError(
-            name, rule=error.strerror or error, way_out="give a path that `morpho interpolate` saved"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-        raise DataError(
-            name,
-            rule="is no path",
-            way_out="it must be JSON with `codes`, rows of as many finite numbers each, two at least",
-        ) from None
-    wide, known = run.model.latent_dim, run.model.conditioning
-    if codes.shape[1] != wide:
-        raise RunError(
-            name,
-            rule=f"codes of {codes.shape[1]} numbers, the run's have {wide}",
-            way_out="take the run it was made in",
-        )
-    found = None if conditions is None else tuple(conditions.shape)
-    wanted = None if known is None else (len(codes), known.size)
-    if found != wanted:
-        raise RunError(
-            name, rule=f"conditions of shape {found}, must be {wanted}", way_out="take the run it was made in"
-        )
-    ends = told.get("ends")
-    words = (str(ends[0]), str(ends[-1])) if isinstance(ends, list) and ends else ("start", "end")
-    return walk_along(run, codes, str(told.get("how", "given")), words, conditions)
+    if study:
+        from morphospace.tools.walk.study import path_study
 
+        return path_study(run, pairs, seeds, ends=ends or "", features=features, say=say)
+    from morphospace.tools.walk.paths import Walks, follow
 
-def _matrix(rows: Any) -> Tensor:
-    """Return rows of numbers as float32 (T, D).
-
-    Raises:
-        ValueError: They are none.
-    """
-    values = torch.tensor(rows, dtype=torch.float32)
-    if values.dim() != 2 or len(values) < 2 or not torch.isfinite(values).all():
-        raise ValueError(rows)
-    return values
+    if start is None or end is None:
+        return Walks((follow(run, str(path)),))
+    settings: dict[str, Any] = {"steps": steps, "label": label, "attributes": attributes}
+    chosen: tuple[How, ...] = ("linear", "slerp", "rotate") if how == "all" else (how,)
+    return Walks(tuple(interpolate(run, start, end, how=each, **settings) for each in chosen))

@@ -1,28 +1,32 @@
-"""Which path is better, as a number: how far from the data the middles of paths lie."""
+"""Compare paths by a number: how far from the data their midpoints are."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import held_out
-from morphospace.errors import require
+from morphospace.data.pack import Split
 from morphospace.evaluation.features import Extractor, extracted
 from morphospace.evaluation.neighbours import nearest
 from morphospace.latent.paths import HOWS, linear
 from morphospace.models.contract import Decodes
 from morphospace.randomness import stream
+from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.codes import AT_ONCE, encodes, judged_rows
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
-from morphospace.tools.walk.interpolate import unit_range
-from morphospace.tools.walk.morph import Pairs, draw_pairs, frames_of
+from morphospace.tools.tool import Answer, Asked, Table
+from morphospace.tools.walk.pairs import Pairs, draw_pairs, frames_of
+from morphospace.tools.walk.paths import unit_range
 
 REFERENCES = 10_000
 STEPS = 11
@@ -30,7 +34,7 @@ STEPS = 11
 
 @dataclass(frozen=True)
 class Judged:
-    """A kind of path, or what it is held against, judged with each seed.
+    """A kind of path, or what it is compared with, measured with each seed.
 
     Attributes:
         name: `linear`, `slerp` or `rotate`; `ends` for the decoded ends, `images` for held-out images themselves.
@@ -52,13 +56,13 @@ class PathStudy:
     """Paths side by side, between the same ends.
 
     Attributes:
-        rows: Each kind of path, and what it is held against.
-        pairs: Pairs of ends with each seed.
+        rows: Each kind of path, and what it is compared with.
+        pairs: Pairs of start and end with each seed.
         seeds: How many seeds.
-        ends: `images` (codes of held-out images) or `prior` (draws).
+        ends: `images` (codes of held-out images) or `prior` (random codes).
         steps: Points of a path that its speed is measured on.
-        references: Training images that the nearest was looked for among.
-        features: What images were compared in, and with which weights.
+        references: Training images among which the nearest was searched.
+        features: The features that images were compared in, and their weights.
     """
 
     rows: tuple[Judged, ...]
@@ -73,24 +77,45 @@ class PathStudy:
         """Return the row of that name."""
         return next(row for row in self.rows if row.name == name)
 
+    def show(self, asked: Asked) -> Answer:
+        """Return the distances of each kind of path, a row each."""
+        assert asked.run is not None
+        rows = [
+            [row.name, *map(_mean_and_spread, (row.distances, row.norms, row.speeds, row.spreads))] for row in self.rows
+        ]
+        table = Table(("middle of", "distance to data", "norm / sqrt(z)", "change a step", "its spread"), rows)
+        seeds = "of one seed" if self.seeds == 1 else f"with each of {self.seeds} seeds (mean, +- between seeds)"
+        codes = "codes of held-out images" if self.ends == "images" else "draws from the prior"
+        references = f"the nearest of {self.references:,} training images in {self.features}"
+        line = f"{self.pairs} pairs of {codes} {seeds}; distance to {references}; {self.steps} steps"
+        return Answer({"run": str(asked.run.path), **asdict(self)}, [line], table)
+
+
+def _mean_and_spread(values: tuple[float, ...]) -> str:
+    """Return a mean and the standard deviation between seeds, of one seed the value alone; nothing of nothing."""
+    if not values:
+        return ""
+    mean = f"{statistics.fmean(values):.4f}"
+    return mean if len(values) == 1 else f"{mean} +- {statistics.stdev(values):.4f}"
+
 
 def path_study(
     run: Run | str | Path,
-    pairs: int = 256,
-    seeds: int = 3,
+    pairs: Annotated[int, AtLeast(1)] = 256,
+    seeds: Annotated[int, AtLeast(1)] = 3,
     *,
-    ends: str = "",
+    ends: Literal["", "images", "prior"] = "",
     features: str | nn.Module | Extractor = "",
     references: int = REFERENCES,
     say: Callable[[str], None] = lambda line: None,
 ) -> PathStudy:
-    """Hold the middles of linear, spherical and rotating paths against the training images.
+    """Compare the midpoints of linear, spherical and rotating paths with the training images.
 
     Args:
         run: A loaded run or its folder.
-        pairs: Pairs of ends with each seed.
-        seeds: How many times, with other ends.
-        ends: `images` for codes of images that training did not see, `prior` for draws; images where the model
+        pairs: Pairs of start and end with each seed.
+        seeds: How many times, with other pairs.
+        ends: `images` for codes of images that training did not see, `prior` for random codes; images if the model
             encodes when empty.
         features: What images are compared in, as for an evaluation: `classifier`, `autoencoder`, `pixels`, the caller's
             own; a classifier trained on the data where they have labels, else an autoencoder, when empty. In `pixels` a
@@ -99,16 +124,16 @@ def path_study(
         say: Takes one line at a time for the user.
 
     Raises:
-        SettingError: Not so many images, or no such ends.
+        SettingError: If there are not so many images, or no such ends.
     """
-    require(ends in ("", "images", "prior"), "ends", ends, "must be images or prior")
-    require(seeds >= 1, "seeds", seeds, "must be at least 1")
-    require(pairs >= 1, "pairs", pairs, "must be at least 1")
+    check_ranges(path_study, locals())
     run = loaded(run)
     if not isinstance(features, Extractor):
         kind_of(features, run.pack)
     ends = ends or ("images" if encodes(run) else "prior")
-    known = some_images(run, references)
+    (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
+    known = _images(split, trained, references, stream(0, "references"))
+    unseen, unseen_rows, _ = judged_rows(run.pack, run.configuration.data.valid)
     extractor = features if isinstance(features, Extractor) else extractor_for(features, run.pack, say=say)
     reference = extracted(extractor, known).features
 
@@ -118,7 +143,7 @@ def path_study(
     found: dict[str, list[tuple[float, ...]]] = {name: [] for name in ("images", "ends", *HOWS)}
     for seed in range(seeds):
         chosen = draw_pairs(run, pairs, seed, images=ends == "images")
-        found["images"].append((distance(held_out_images(run, pairs, seed)),))
+        found["images"].append((distance(_images(unseen, unseen_rows, pairs, stream(seed, "held-out"))),))
         start = next(frames_of(run, chosen, torch.zeros(1), "linear"))
         found["ends"].append((distance(start), relative_norm(chosen.starts)))
         for how, path in HOWS.items():
@@ -129,17 +154,9 @@ def path_study(
     return PathStudy(rows, pairs, seeds, ends, STEPS, len(known), extractor.name)
 
 
-def some_images(run: Run, most: int) -> np.ndarray:
-    """Return at most so many training images, uint8 (M, H, W, C)."""
-    (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
-    chosen = np.random.default_rng(stream(0, "references")).permutation(len(rows))[:most]
-    return np.asarray(split.images[np.sort(rows[chosen])])
-
-
-def held_out_images(run: Run, most: int, seed: int) -> np.ndarray:
-    """Return at most so many images that training did not see, uint8 (M, H, W, C)."""
-    split, rows, _ = judged_rows(run.pack, run.configuration.data.valid)
-    chosen = np.random.default_rng(stream(seed, "held-out")).permutation(len(rows))[:most]
+def _images(split: Split, rows: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Return at most so many images of some rows of a split, chosen by the seed; uint8 (M, H, W, C)."""
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:most]
     return np.asarray(split.images[np.sort(rows[chosen])])
 
 
@@ -165,8 +182,8 @@ def _steps(run: Run, pairs: Pairs, how: str) -> Iterator[tuple[Tensor, Tensor]]:
         parts = [HOWS[how](pairs.starts, pairs.ends, t)]
         parts += [] if pairs.conditions is None else [linear(*pairs.conditions, t)]
         several = zip(*(part.split(AT_ONCE) for part in parts))
-        drawn = [model.decode(*(part.to(model.device, model.dtype) for part in some)) for some in several]
-        after = torch.cat([unit_range(model, images) for images in drawn])
+        decodings = [model.decode(*(part.to(model.device, model.dtype) for part in some)) for some in several]
+        after = torch.cat([unit_range(model, images) for images in decodings])
         if before is not None:
             yield before, after
         before = after
