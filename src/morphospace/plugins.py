@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOG = logging.getLogger("morphospace")
+PASSED: set[str] = set()
+"""Folders that modules are imported from, but in which no package is installed."""
 BRING_IT = "if a package brings it, install the package or pass --plugin MODULE"
 
 
@@ -50,6 +52,7 @@ class Registry(Mapping[str, T]):
         self.kind = kind
         self.loaded: dict[str, T] = {}
         self._modules: dict[str, str] = {}  # where each is defined, by name
+        self._refused: list[str] = []
         self._warnings: set[str] = set()
 
     def register(self, name: str, thing: T, module: str) -> None:
@@ -62,8 +65,8 @@ class Registry(Mapping[str, T]):
         if owner == module or built_in(module):
             self.loaded[name], self._modules[name] = thing, module
         if owner != module:
-            refused, kept = (owner, "a built-in") if built_in(module) else (module, owner)
-            self._refuse(name, refused, "a built-in" if built_in(kept) else kept)
+            self._refuse(name, *((owner, module) if built_in(module) else (module, owner)))
+            self.warn_of_refused()
 
     def reserve(self, names: Iterable[str]) -> None:
         """Keep names for built-ins that are not registered here."""
@@ -72,15 +75,22 @@ class Registry(Mapping[str, T]):
     @cached_property
     def installed(self) -> dict[str, EntryPoint]:
         """The entry points of installed packages, by name; reading them imports no package."""
-        from importlib.metadata import entry_points
+        from importlib.metadata import distributions
 
+        folders = [folder for folder in sys.path if folder not in PASSED]
         found: dict[str, EntryPoint] = {}
-        for entry in entry_points(group=f"morphospace.{self.kind}s"):
-            if built_in(self._modules.get(entry.name, "")):
-                self._refuse(entry.name, _package(entry), "a built-in")
-            elif _package(found.setdefault(entry.name, entry)) != _package(entry):
-                self._refuse(entry.name, _package(entry), _package(found[entry.name]))
+        for package in distributions(path=folders):
+            for entry in package.entry_points.select(group=f"morphospace.{self.kind}s"):
+                if built_in(self._modules.get(entry.name, "")):
+                    self._refuse(entry.name, _package(entry), __name__)
+                elif _package(found.setdefault(entry.name, entry)) != _package(entry):
+                    self._refuse(entry.name, _package(entry), _package(found[entry.name]))
         return found
+
+    def warn_of_refused(self) -> None:
+        """Warn of the packages that bring a name which another has."""
+        for line in self._refused:
+            self._warn(line)
 
     def origin(self, name: str) -> str:
         """Return the package or module that brings `name`; imports nothing."""
@@ -107,6 +117,7 @@ class Registry(Mapping[str, T]):
                     self._import(name)
                 except NotHere as error:
                     self._warn(str(error))
+        self.warn_of_refused()
         return iter(list(self.loaded))
 
     def __len__(self) -> int:
@@ -128,7 +139,8 @@ class Registry(Mapping[str, T]):
             raise NotHere(self.kind, name, f"{entry.module} of {package} registers none of that name", way_out)
 
     def _refuse(self, name: str, refused: str, kept: str) -> None:
-        self._warn(f"{self.kind} = {name!r}: the one of {refused} is left out, because {kept} has that name")
+        owner = "a built-in" if built_in(kept) else kept
+        self._refused.append(f"{self.kind} = {name!r}: the one of {refused} is left out, because {owner} has that name")
 
     def _warn(self, line: str) -> None:
         """Print a warning in one line on standard error, once."""
@@ -143,8 +155,10 @@ def plug(module: str) -> None:
     Raises:
         SettingError: If it cannot be imported.
     """
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+        PASSED.add(here)
     try:
         import_module(module)
     except (Exception, SystemExit) as error:

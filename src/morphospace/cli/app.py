@@ -126,7 +126,9 @@ def build(tokens: Sequence[str] = ()) -> App:
 def _add_tools(app: App, tokens: Sequence[str]) -> None:
     """Add the tools of packages; only the one that is called is imported."""
     group = Group("Tools of packages", sort_key=80)
-    for name in {**ADDED.loaded, **ADDED.installed}:
+    names = {**ADDED.loaded, **ADDED.installed}
+    ADDED.warn_of_refused()
+    for name in names:
         if name in tokens[:1]:
             from morphospace.cli.verbs import command_for
 

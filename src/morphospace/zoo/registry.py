@@ -6,11 +6,11 @@ A model is one settings class, registered by the decorator `member`, and the cla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from morphospace.errors import nearest
+from morphospace.errors import nearest, require
 from morphospace.plugins import BRING_IT, NotHere, Registry
 from morphospace.ranges import Above, Below, Between, check_ranges
 from morphospace.roles import Role
@@ -32,9 +32,16 @@ def member(name: str, implementation: str, paper: str = "") -> Callable[[S], S]:
         name: What the command line and the API call the model.
         implementation: Its class, as "module:Class"; imported when the model is built, never for a help.
         paper: Authors and year, for the list of models.
+
+    Raises:
+        SettingError: If a setting has no default.
     """
 
     def register(cls: S) -> S:
+        for one in fields(cls):
+            require(
+                one.default is not MISSING, "model", name, f"its setting {one.name!r} has no default", "give it one"
+            )
         cls.name, cls.implementation, cls.paper = name, implementation, paper
         ZOO.register(name, cls, cls.__module__)
         return cls
