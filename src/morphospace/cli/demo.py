@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,10 +26,11 @@ def demo(
     talk: Spoken,
 ) -> Answer:
     """Train three small models on embedded data and name the pictures they draw."""
-    from morphospace.cli.drawing import reconstruct, sample
     from morphospace.cli.paths import check_folder
     from morphospace.cli.training import carried_out
+    from morphospace.cli.verbs import command_for
     from morphospace.runs.configuration import resolve
+    from morphospace.tools.sample import draw_samples, reconstruct
 
     began, pictures = time.monotonic(), []
     folder = Path(out)
@@ -40,11 +42,11 @@ def demo(
         trained = carried_out(resolve(recipe=recipe), folder / name, talk)
         if trained.code:
             return trained
-        made = {"samples": sample(str(folder / name), out=str(folder / f"{name}-samples.png"), talk=talk)}
-        if "reconstructions" in trained.data:
-            out_to = str(folder / f"{name}-reconstructions.png")
-            made["reconstructions"] = reconstruct(str(folder / name), out=out_to, talk=talk)
-        pictures += [_named(name, kind, answer) for kind, answer in made.items()]
+        verbs: dict[str, Callable[..., Any]] = {"samples": draw_samples}
+        verbs |= {"reconstructions": reconstruct} if "reconstructions" in trained.data else {}
+        for kind, verb in verbs.items():
+            picture = str(folder / f"{name}-{kind}.png")
+            pictures.append(_named(name, kind, command_for(verb)(str(folder / name), out=picture, talk=talk)))
         talk.say("")
     seconds = time.monotonic() - began
     lines = [f"done in {seconds:.0f} s; look at", *(f"  {entry['path']}  {entry['what']}" for entry in pictures)]

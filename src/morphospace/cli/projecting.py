@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath, parse_attributes
+from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath
 from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_parent, check_picture
 from morphospace.cli.talk import Answer, Spoken, Table
 from morphospace.errors import SettingError, require
+from morphospace.tools.tool import read_attributes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,7 +109,7 @@ def project(
     require(bool(pictures), "pictures", list(pictures), "name one at least, a file or the number of a held-out image")
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     require(label is None or attributes is None, "label", label, "does not go with --attributes", "ask for one of them")
-    wanted = None if attributes is None else parse_attributes(attributes)
+    wanted = None if attributes is None else read_attributes(attributes)
     path = check_picture(out)
     codes = None if code is None else check_file("code", code, ".json")
     import json as encoding

@@ -224,6 +224,12 @@ def interleave(first: np.ndarray, second: np.ndarray, columns: int) -> np.ndarra
     return np.concatenate(rows)
 
 
+def interleave_all(first: np.ndarray, second: np.ndarray, columns: int) -> np.ndarray:
+    """Interleave two sets of images, the last row filled up with white."""
+    white = np.full((-len(first) % columns, *first.shape[1:]), 255, np.uint8)
+    return interleave(np.concatenate([first, white]), np.concatenate([second, white]), columns)
+
+
 def check_picture_path(path: Path) -> None:
     """Refuse a path that no picture can be written to, before any work is done.
 

@@ -1,39 +1,31 @@
-"""Pictures out of a run: samples and reconstructions."""
+"""Samples and reconstructions of a run, as pictures."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-from PIL import Image
-
-from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, require
-from morphospace.models.contract import DecodesMasks, each_condition, seeded_noise
-from morphospace.pictures import Pictured
-from morphospace.pictures.sheet import grid, grid_of_pairs, interleave
-from morphospace.runs.codes import (
-    as_seen,
-    codes_of,
-    condition_for,
-    decode,
-    decode_masks,
-    drawn,
-    encoder_of,
-    judged_rows,
-    prior_for,
-    told_of,
-)
-from morphospace.runs.run import Run, loaded
+from morphospace.ranges import AtLeast, Between, Seed, check_ranges
+from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PriorName, check_condition, tool
 
-COLUMNS = 8
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from morphospace.data.pack import Pack
+    from morphospace.runs.run import Run
+
+SAMPLES, COLUMNS = 64, 8
+MOST = 65_536
 
 
 @dataclass(frozen=True)
-class Reconstructions(Pictured):
-    """Images and what the model makes of them.
+class Reconstructions:
+    """Images and their reconstructions.
 
     Attributes:
         originals: uint8 (N, H, W, C).
@@ -52,24 +44,37 @@ class Reconstructions(Pictured):
     masks: tuple[np.ndarray, np.ndarray] | None = None
 
     def picture(self) -> Image.Image:
-        """Draw rows of originals, each over a row of what the model makes of them."""
+        """Return rows of originals, each over a row of their reconstructions."""
+        from morphospace.pictures.sheet import grid, grid_of_pairs, interleave_all
+
         columns = min(len(self.images), COLUMNS if self.masks is None else COLUMNS // 2)
+        images = interleave_all(self.originals, self.images, columns)
+        if self.masks is None:
+            return grid(images, columns)
+        return grid_of_pairs(images, interleave_all(*self.masks, columns), columns)
 
-        def rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-            white = np.full((-len(first) % columns, *first.shape[1:]), 255, np.uint8)  # fills the last row
-            return interleave(np.concatenate([first, white]), np.concatenate([second, white]), columns)
+    def show(self, asked: Asked) -> Answer:
+        """Write the picture, and say how far the reconstructions are from the images."""
+        from morphospace.pictures.sheet import save_picture
 
-        images = rows(self.originals, self.images)
-        return grid(images, columns) if self.masks is None else grid_of_pairs(images, rows(*self.masks), columns)
+        path, n = asked.files["out"], len(self.images)
+        assert asked.run is not None
+        facts = {"run": str(asked.run.path), "n": n, "split": self.split, "images": asked.run.images, "raw": asked.raw}
+        facts |= {} if self.masks is None else {"pairs": "image, mask"}
+        save_picture(path, self.picture(), {**facts, "rows": "original, reconstruction"})
+        line = (
+            f"{n} of the {self.split} split, originals over reconstructions, mean squared error {self.mse:.5f}: {path}"
+        )
+        return Answer({"out": str(path), **facts, "mse": self.mse}, [line])
 
 
 @dataclass(frozen=True)
-class SampleGrid(Pictured):
+class SampleGrid:
     """Samples of a conditional model, a condition a row and a code a column.
 
     Attributes:
         images: uint8 (R * columns, H, W, C), row by row.
-        rows: What each row was asked for, in words.
+        rows: The condition of each row, in words.
         columns: Images in a row.
     """
 
@@ -77,19 +82,101 @@ class SampleGrid(Pictured):
     rows: tuple[str, ...]
     columns: int
 
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples as a picture shows them.
+
+    Attributes:
+        images: uint8 (N, H, W, C).
+        masks: uint8 (N, H, W, 1); None for a model that decodes no masks.
+        columns: Images in a row; None for as square as it gets.
+        about: The condition that was asked for, or those of the rows, in words.
+    """
+
+    images: np.ndarray
+    masks: np.ndarray | None
+    columns: int | None
+    about: Mapping[str, Any]
+
     def picture(self) -> Image.Image:
-        """Draw a row for each condition."""
-        return grid(self.images, self.columns)
+        """Return the samples in a grid, each beside its mask where there is one."""
+        from morphospace.pictures.sheet import grid, grid_of_pairs
+
+        if self.masks is None:
+            return grid(self.images, self.columns)
+        return grid_of_pairs(self.images, self.masks, self.columns)
+
+    def show(self, asked: Asked) -> Answer:
+        """Write the picture, and say what it shows."""
+        from morphospace.pictures.sheet import save_picture
+
+        run, path, n = asked.run, asked.files["out"], len(self.images)
+        assert run is not None
+        facts = {"run": str(run.path), "n": n, "seed": asked.words["seed"], "prior": asked.words["prior"]}
+        facts |= {"images": run.images, "raw": asked.raw, **self.about}
+        facts |= {} if self.masks is None else {"pairs": "sample, mask"}
+        save_picture(path, self.picture(), facts)
+        of = f" of {self.about['condition']}" if "condition" in self.about else ""
+        lines = [f"{n} sample{'' if n == 1 else 's'}{of} at {run.images:,} images: {path}"]
+        lines += [f"a row each: {'; '.join(self.about['rows'])}"] if "rows" in self.about else []
+        return Answer({"out": str(path), **facts}, lines)
+
+
+@tool(files={"out": PNG}, check=check_condition)
+def draw_samples(
+    run: Run | str | Path,
+    *,
+    n: Annotated[int | None, Between(1, MOST)] = None,
+    seed: Seed = 0,
+    prior: PriorName = "model",
+    label: Label = None,
+    attributes: Attributes = None,
+) -> Samples:
+    """Sample images from a run into a PNG.
+
+    A conditional model that is asked for no condition decodes the same codes in every row, a class a row.
+
+    Args:
+        run: A loaded run or its folder.
+        n: How many images; 64 if left out. With a class a row, rounded up to whole rows.
+        seed: Which samples. Sample i of a seed is the same at any n.
+        prior: The model's own prior, N(0, I), or one fitted to the codes of training images.
+        label: The class to sample, by number or name. A conditional model samples each if left out, a class a row.
+        attributes: The attributes to sample, as Smiling=1,Male=0; those not named are 0.
+    """
+    check_ranges(draw_samples, locals())
+    check_condition(label, attributes)
+    from morphospace.runs.codes import condition_for
+    from morphospace.runs.run import loaded
+
+    run = loaded(run)
+    known = run.model.conditioning
+    if known is not None and label is None and attributes is None:
+        rows = len(known.spread())
+        columns = COLUMNS if n is None else math.ceil(n / rows)
+        require(rows * columns <= MOST, "n", n, f"with {rows} whole rows makes more than {MOST} images")
+        made = sample_grid(run, columns, seed, prior=prior)
+        masks = sample_masks(run, len(made.images), seed, prior=prior)
+        return Samples(made.images, masks, columns, {"rows": list(made.rows), "columns": columns})
+    images = sample(run, n or SAMPLES, seed, prior=prior, label=label, attributes=attributes)
+    condition = condition_for(run.model, 1, label, attributes)
+    about = {} if known is None or condition is None else {"condition": known.words(condition[0])}
+    return Samples(images, sample_masks(run, len(images), seed, prior=prior), None, about)
 
 
 def sample_masks(
-    run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: str = "model", start: int = 0
+    run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: PriorName = "model", start: int = 0
 ) -> np.ndarray | None:
-    """Draw the masks of the very images that `sample` draws of the same arguments.
+    """Return the masks of the very images that `sample` returns for the same arguments.
 
     Returns:
         uint8 (n, H, W, 1), the probability of being within times 255; None for a model that decodes no masks.
     """
+    from morphospace.models.contract import DecodesMasks, seeded_noise
+    from morphospace.runs.codes import decode_masks, prior_for
+    from morphospace.runs.run import loaded
+
     run = loaded(run)
     require(n >= 1, "n", n, "must be at least 1")
     if not isinstance(run.model, DecodesMasks):
@@ -100,15 +187,15 @@ def sample_masks(
 
 def sample(
     run: Run | str | Path,
-    n: int = 64,
+    n: Annotated[int, AtLeast(1)] = 64,
     seed: int = 0,
     *,
-    prior: str = "model",
+    prior: PriorName = "model",
     start: int = 0,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
+    label: Label = None,
+    attributes: Attributes = None,
 ) -> np.ndarray:
-    """Draw images from a run.
+    """Sample images from a run.
 
     Sample i depends on (seed, start + i) only: the same at any n. An autoencoder has no prior; one is fitted to the
     codes of its training images when it is first sampled, and kept in the run. A fitted prior may also take the place
@@ -121,20 +208,24 @@ def sample(
         prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model, `gaussian` or `mixture` for
             one fitted to codes of training images.
         start: Number of the first sample.
-        label: The class that a conditional model is asked for, by number or name; all in turn when not given.
-        attributes: The attributes that a conditional model is asked for; those not named are 0.
+        label: The class to sample from a conditional model, by number or name; all in turn when not given.
+        attributes: The attributes to sample from a conditional model; those not named are 0.
 
     Returns:
         uint8 (n, H, W, C).
     """
+    check_ranges(sample, {"n": n})
+    from morphospace.runs.codes import condition_for, drawn
+    from morphospace.runs.run import loaded
+
     run = loaded(run)
-    if n < 1:
-        raise SettingError("n", n, "must be at least 1")
     return drawn(run, n, seed, condition_for(run.model, n, label, attributes, start), prior=prior, start=start)
 
 
-def sample_grid(run: Run | str | Path, columns: int = 8, seed: int = 0, *, prior: str = "model") -> SampleGrid:
-    """Draw the same codes once for every class, or every mix of the attributes, that a conditional model knows.
+def sample_grid(
+    run: Run | str | Path, columns: Annotated[int, AtLeast(1)] = 8, seed: int = 0, *, prior: PriorName = "model"
+) -> SampleGrid:
+    """Decode the same codes once for every class, or every mix of the attributes, that a conditional model knows.
 
     Args:
         run: A loaded run or its folder.
@@ -143,21 +234,28 @@ def sample_grid(run: Run | str | Path, columns: int = 8, seed: int = 0, *, prior
         prior: As for `sample`.
 
     Raises:
-        SettingError: The model is not conditional.
+        SettingError: If the model is not conditional.
     """
+    check_ranges(sample_grid, {"columns": columns})
+    from morphospace.models.contract import each_condition
+    from morphospace.runs.codes import decode, prior_for
+    from morphospace.runs.run import loaded
+
     run = loaded(run)
-    require(columns >= 1, "columns", columns, "must be at least 1")
-    told = run.model.conditioning
-    if told is None:
+    known = run.model.conditioning
+    if known is None:
         name = run.model.settings.name
         raise SettingError("run", str(run.path), f"{name} takes no condition, so there is no class a row", "use sample")
     noise, condition = each_condition(run.model, columns, seed)
     images = decode(run.model, prior_for(run, prior).from_noise(noise), condition)
-    return SampleGrid(images, tuple(told.words(row) for row in told.spread()), columns)
+    return SampleGrid(images, tuple(known.words(row) for row in known.spread()), columns)
 
 
-def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None) -> Reconstructions:
-    """Encode held-out images and decode the means of their codes.
+@tool(files={"out": PNG}, hidden=("data",))
+def reconstruct(
+    run: Run | str | Path, n: Annotated[int, Between(1, MOST)] = 16, *, data: Pack | None = None
+) -> Reconstructions:
+    """Show held-out images above their reconstructions: encode them and decode the means of their codes.
 
     Args:
         run: A loaded run or its folder.
@@ -165,9 +263,15 @@ def reconstruct(run: Run | str | Path, n: int = 16, *, data: Pack | None = None)
         data: The pack to take them from, in place of the run's own.
 
     Raises:
-        RunError: The model has no encoder, and none was trained for it.
-        SettingError: There are not so many images.
+        RunError: If the model has no encoder, and none was trained for it.
+        SettingError: If there are not so many images.
     """
+    check_ranges(reconstruct, locals())
+    import numpy as np
+
+    from morphospace.runs.codes import as_seen, codes_of, decode, decode_masks, encoder_of, judged_rows, told_of
+    from morphospace.runs.run import loaded
+
     run = loaded(run)
     encoder_of(run)
     split, rows, label = judged_rows(data or run.pack, run.configuration.data.valid)
