@@ -1,4 +1,4 @@
-"""A number with what it takes to mean something: its interval and the conditions it was measured under."""
+"""A measured number with its interval and the conditions that it was measured under."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Result:
         low: Lower end of its interval; None where there is none.
         high: Upper end of it.
         unit: `nats`, `bits/dim`, `dB`; empty for a plain number.
-        conditions: Everything else that the number hangs on: n_real, n_fake, split, features, resize, dtype, seed,
+        conditions: Everything else that the number depends on: n_real, n_fake, split, features, resize, dtype, seed,
             and `interval`, which says what the interval is of. Plain values, so that they can be written as JSON.
         metric: The metric that it is a number of, such as `fd`; empty in files of older versions.
         better: Whether `lower` or `higher` is better; empty where neither is, and in older files.

@@ -20,7 +20,6 @@ from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ModelSettings, settings_class
 
 
-
 @dataclass(frozen=True)
 class Configuration:
     """Model, data and training settings."""
@@ -31,7 +30,7 @@ class Configuration:
 
     @property
     def condition(self) -> str:
-        """What a conditional model is told (`label`, `attributes:...`); empty for the others."""
+        """What a conditional model is given (`label`, `attributes:...`); empty for the others."""
         return getattr(self.model, "condition", "")
 
     def to_dict(self, *roles: Role) -> dict[str, dict[str, Any]]:
@@ -49,7 +48,7 @@ class Configuration:
         return toml_of(self.to_dict())
 
     def differences(self, other: Configuration) -> list[str]:
-        """Return, in words, what in `other` would make it another run than this."""
+        """Return in words the settings by which `other` is another run than this."""
         # A cosine schedule ends with the run. The images are compared by their pack's hash, not by their name.
         length = (Role.LENGTH,) if self.training.schedule == "cosine" else ()
         mine, theirs = (each.to_dict(Role.OBJECTIVE, Role.FIT, *length) for each in (self, other))
@@ -63,7 +62,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A published system, or a well-done twin of one.
+    """A published system, or an improved variant of one.
 
     Attributes:
         name: The file's name.
@@ -88,12 +87,14 @@ def recipe_named(name: str) -> Recipe:
     """Return a recipe by its name, or from a TOML file by its path.
 
     Raises:
-        SettingError: There is no such recipe or file; the message names the nearest one.
+        SettingError: If there is no such recipe or file; the message names the nearest one.
     """
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise SettingError("recipe", name, "no such file", "give a path of a TOML file or a name, see `morpho recipes`")
+            raise SettingError(
+                "recipe", name, "no such file", "give a path of a TOML file or a name, see `morpho recipes`"
+            )
         try:
             return _recipe(path.stem, path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
@@ -115,7 +116,9 @@ def _recipe(name: str, text: str) -> Recipe:
             raise SettingError("recipe", name, f"{section} = {values!r} must be a section, [{section}]")
     for section in content:
         if section not in ("model", "data", "training"):
-            raise SettingError("recipe", name, f"unknown section [{section}]{nearest(section, ('model', 'data', 'training'))}")
+            raise SettingError(
+                "recipe", name, f"unknown section [{section}]{nearest(section, ('model', 'data', 'training'))}"
+            )
     return Recipe(name, about, content)
 
 
@@ -130,7 +133,7 @@ def resolve(
         overrides: Settings by their plain names (`beta`, `size`, `batch_size`); they win.
 
     Raises:
-        SettingError: An unknown key, a value of another type, or one that breaks its rule.
+        SettingError: If a key is unknown, or a value is of another type or breaks its rule.
     """
     sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "training": {}}
     if recipe is not None:
@@ -169,7 +172,7 @@ def fields_of(cls: type) -> dict[str, Any]:
 
 
 def as_written(field: str) -> str:
-    """Return how users write a field: without the underscore that keeps it apart from a word of Python's.
+    """Return a field's name as users write it: without the underscore that avoids a keyword of Python.
 
     >>> as_written("lambda_"), as_written("latent_dim")
     ('lambda', 'latent_dim')
@@ -187,7 +190,9 @@ def _build(cls: type, values: Mapping[str, Any], section: str) -> Any:
     for key, value in values.items():
         field = field_named(key, hints)
         if field not in hints:
-            raise SettingError(f"[{section}] {key} = {value!r}", rule=f"no such setting{nearest(key, map(as_written, hints))}")
+            raise SettingError(
+                f"[{section}] {key} = {value!r}", rule=f"no such setting{nearest(key, map(as_written, hints))}"
+            )
         given[field] = _coerce(value, hints[field], as_written(field))
     return cls(**given)
 
@@ -196,7 +201,7 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
     """Return a TOML or Python value as the type that a setting has.
 
     Raises:
-        SettingError: It is of another type.
+        SettingError: If it is of another type.
     """
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:

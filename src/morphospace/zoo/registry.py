@@ -68,10 +68,10 @@ class ModelSettings:
         latent_dim: Number of latent dimensions.
         lr: Learning rate of every player's optimizer.
         optimizer: Adam, Adam with decoupled weight decay, or RMSprop.
-        betas: Adam's decay rates of the first and second moment; RMSprop takes the second alone.
+        betas: Adam's decay rates of the first and second moment; RMSprop takes only the second.
         weight_decay: Weight decay; decoupled in `adamw`, L2 in the others.
         init: Initial weights: torch's own (`default`), N(0, 0.02) with batch-norm scales N(1, 0.02) (`dcgan`), or
-            N(0, 1) for transposed convolutions only (`wide`, as one published face VAE has it).
+            N(0, 1) for transposed convolutions only (`wide`, as in a published face VAE).
     """
 
     name: ClassVar[str]
