@@ -129,7 +129,7 @@ def test_a_click_holds_the_probe_and_a_frame_lists_what_lies_in_it(visit: Visito
     visit.page.mouse.up()
     visit.page.keyboard.up("Shift")
     words = visit.page.inner_text(".side section h3")
-    assert int(words.split()[0]) > 0 and "in the frame" in words
+    assert int(words.split()[0]) > 0 and "selected" in words
     assert visit.page.locator(".strip canvas[data-drawn]").count() > 0
     visit.page.get_by_role("button", name="Nearest in training").click()
     visit.until("document.querySelector('.side section h3')?.textContent?.startsWith('Nearest')")
@@ -160,7 +160,7 @@ def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         visit = Visitor(context.new_page(), address)
         visit.go("map", "vae", by="umap")
-        assert "no plane of codes" in visit.page.inner_text(".hint")
+        assert "cannot be decoded" in visit.page.inner_text(".hint")
         box = visit.page.locator("canvas.map").bounding_box()
         assert box
         visit.changed(SIDE, lambda: visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
@@ -291,12 +291,12 @@ def test_a_morph_is_scrubbed_played_and_taken_away(
 ) -> None:
     visit.go("morph", "vae")
     play = visit.page.get_by_role("button", name="Play")
-    assert play.is_visible()  # who wants no motion gets none unasked
-    visit.page.get_by_label("An end:").fill("seed:9")
+    assert play.is_visible()  # with reduced motion nothing plays until play is pressed
+    visit.page.get_by_label("Image to add:").fill("seed:9")
     visit.page.keyboard.press("Enter")
     visit.until("document.querySelectorAll('.ends figure').length === 3")
     visit.settle()
-    scrub = visit.page.get_by_label("Place on the way")
+    scrub = visit.page.get_by_label("Position on the path")
     scrub.fill("20")
     visit.page.wait_for_timeout(200)
     path = json.loads(visit.saved(visit.page.get_by_label("Save rotate as a path").click).read_text())
@@ -354,7 +354,7 @@ def test_a_dropped_picture_is_found(visit: Visitor, studio: tuple[str, Session],
     file = tmp_path / "face.png"
     Image.fromarray(face[..., 0] if face.shape[2] == 1 else face).save(file)
     visit.go("project", run)
-    visit.page.get_by_label("Steps of search").fill("0" if run == "vae" else "25")
+    visit.page.get_by_label("Search steps").fill("0" if run == "vae" else "25")
     visit.page.evaluate(DROP, [".drop", base64.b64encode(file.read_bytes()).decode()])
     visit.until("document.querySelectorAll('.pair canvas[data-drawn]').length === 2")
     assert same(visit.pixels(".pair canvas >> nth=0"), np.broadcast_to(face, (*face.shape[:2], 3)))
@@ -416,7 +416,7 @@ def test_curves_grow_while_a_run_trains(browser: Any, tiny: dict[str, Path], tmp
         with Image.open(newest) as picture:
             assert np.array_equal(grid, np.asarray(picture.convert("RGB")))
         visit.changed(SIDE, lambda: visit.page.get_by_label("Moment of training").fill("0"))
-        visit.page.get_by_role("button", name="Look for trouble").click()
+        visit.page.get_by_role("button", name="Diagnose").click()
         visit.settle()
         assert visit.page.inner_text(".findings")
         assert not visit.wrong

@@ -16,7 +16,7 @@ export class Client {
     this.ready = new Promise((open, fail) => {
       this.socket.onopen = () => { this.wait = 250; this.down(false); open(); };
       this.socket.onclose = (event) => {
-        const why = event.reason || "the studio has gone; is it still running?";
+        const why = event.reason || "The connection to the studio is lost. Is it still running?";
         for (const { fail: refuse } of this.waiting.values()) refuse(new Error(why));
         this.waiting.clear();
         fail(new Error(why));
@@ -61,7 +61,7 @@ export class Client {
   // Send a picture; the answer is the name by which requests may mean it.
   async send(file) {
     const answer = await fetch(`picture${location.search}`, { method: "POST", body: file });
-    const facts = await answer.json().catch(() => ({ error: `the studio refused it (${answer.status})` }));
+    const facts = await answer.json().catch(() => ({ error: `The studio refused the image (${answer.status}).` }));
     if (facts.error) throw new Error(facts.error);
     return facts.picture;
   }

@@ -1,4 +1,4 @@
-// Small makers of elements, and the words at the foot of the page.
+// Functions that make elements, and the status line at the foot of the page.
 
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -18,7 +18,7 @@ export function say(words, bad = false) {
   line.className = bad ? "bad" : "";
 }
 
-// Run something that asks; what goes wrong is said at the foot of the page.
+// Run something that asks the server; an error is shown in the status line.
 export async function trying(work) {
   try {
     return await work();
@@ -50,7 +50,7 @@ export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches
 
 const PAUSE = 4; // milliseconds between two moves handled before their frame: a mouse may move a thousand times a second
 
-// Tell of a pointer's moves as they happen where the browser does so, not with the next frame; the last one always.
+// Call `move` for a pointer's moves as they happen, where the browser reports them before the next frame; always for the last.
 export function onMove(element, move) {
   let last = { timeStamp: 0 };
   const hear = (event) => {

@@ -60,7 +60,7 @@ function pickers(run) {
   }
 }
 
-// A class that this run does not know, from a link or from another run, is no reason to show nothing.
+// Drop classes that this run does not have: they came from a link or from another run.
 function known(run) {
   const names = (run.condition && state.get("condition").split(",").filter((name) => run.condition.names.includes(name))) || [];
   if (state.get("condition") !== names.join(",")) state.set({ condition: names.join(",") });
@@ -101,13 +101,13 @@ async function enter() {
   pickers(facts);
   say("");
   document.title = `${run.name} · ${name} · morphospace`;
-  // An element of its own for every visit: what a room left behind still draws goes nowhere.
+  // Every visit has an element of its own, so that a room that was left cannot draw into the next.
   const place = make("div", { class: "visit" });
   room.replaceChildren(place);
   const needs = ROOMS.find(([one]) => one === name)[2];
   const why = needs && (facts.cannot[needs] || facts.cannot.data);
   if (why) {
-    place.append(make("section", { class: "empty" }, make("h2", {}, "Not with this run"), make("p", {}, why)));
+    place.append(make("section", { class: "empty" }, make("h2", {}, "Not available for this run"), make("p", {}, why)));
     return;
   }
   const module = await import(`./rooms/${name}.js`);
@@ -140,9 +140,9 @@ async function begin() {
     state.write();
     try {
       await navigator.clipboard.writeText(location.href.replace(/[?&]token=[^#]*/, ""));
-      say("The address of this view is copied.");
+      say("Link copied.");
     } catch {
-      say("The browser keeps the clipboard shut; copy the address line.");
+      say("The browser does not allow copying. Copy the link from the address bar.");
     }
   };
   const answer = await trying(() => client.ask("runs"));

@@ -1,4 +1,4 @@
-// A picture on a canvas: drawn at most once an animation frame, saved with what made it.
+// A picture on a canvas: drawn at most once per animation frame, and saved with its parameters.
 import { button, make, save } from "./dom.js";
 
 let queue = new Map();

@@ -1,4 +1,4 @@
-// Two to four runs under the same seed, image or picture.
+// Up to four runs side by side, with the same seed or the same image.
 import { button, make, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 
@@ -8,9 +8,9 @@ export async function enter(place, { client, state, run, runs, condition }) {
   if (!chosen.size) chosen.add(run.id);
   let what = state.get("what", "seed:0");
   let picture = null;
-  const boxes = make("fieldset", { class: "checks" }, make("legend", {}, "Runs, four at most"), ...runs.slice(0, 40).map((one) => {
+  const boxes = make("fieldset", { class: "checks" }, make("legend", {}, "Runs (up to four)"), ...runs.slice(0, 40).map((one) => {
     const box = make("input", { type: "checkbox", checked: chosen.has(one.id), onchange: () => {
-      if (box.checked && chosen.size >= 4) { box.checked = false; return say("Four at most.", true); }
+      if (box.checked && chosen.size >= 4) { box.checked = false; return say("You can compare up to four runs.", true); }
       if (box.checked) chosen.add(one.id); else chosen.delete(one.id);
       state.set({ with: runs.filter((r) => chosen.has(r.id)).map((r) => r.name).join(",") });
       show();
@@ -18,11 +18,11 @@ export async function enter(place, { client, state, run, runs, condition }) {
     return make("label", { class: "check" }, box, ` ${one.name}`);
   }));
   const wish = make("input", { type: "text", value: what, size: 14, "aria-label": "What to show: seed:7, the number of an image, or train:3" });
-  const upload = make("input", { type: "file", accept: "image/*", "aria-label": "A picture to show in each" });
+  const upload = make("input", { type: "file", accept: "image/*", "aria-label": "An image file to show in each run" });
   upload.onchange = () => trying(async () => { picture = await client.send(upload.files[0]); show(); });
   const rows = make("div", { class: "compare" });
   const next = (by) => { const match = what.match(/^(.*?)(\d+)$/); if (match) { what = match[1] + Math.max(0, Number(match[2]) + by); wish.value = what; picture = null; show(); } };
-  place.append(boxes, make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); what = wish.value.trim(); picture = null; show(); } }, wish,
+  place.append(make("p", { class: "hint" }, "The same sample or image in several runs. Type seed:7, the number of an image, or train:3, and press Show; or choose a file."), boxes, make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); what = wish.value.trim(); picture = null; show(); } }, wish,
     make("button", { type: "submit" }, "Show"), button("Previous", () => next(-1)), button("Next", () => next(1)), upload), rows);
 
   async function show() {
@@ -40,7 +40,7 @@ export async function enter(place, { client, state, run, runs, condition }) {
       const images = answer.images[one.run];
       const pictures = images.map((image, i) => {
         const real = images.length > 1 && i === 0;
-        const shown = new Picture(real ? one.words : images.length > 1 ? `error ${one.mse.toFixed(4)}` : what, { role: real ? "real" : "generated", facts: () => ({ run: about.name, what, code: one.code }) });
+        const shown = new Picture(real ? one.words : images.length > 1 ? `squared error ${one.mse.toFixed(4)}` : what, { role: real ? "real" : "generated", facts: () => ({ run: about.name, what, code: one.code }) });
         shown.show(image);
         return shown.element;
       });

@@ -1,29 +1,31 @@
-// Where the data's codes lie, over what lies between them; the image under the probe follows the hand.
+// The map: codes of held-out images, over decoded images; the selected point is decoded as it moves.
 import { button, choice, make, onMove, say, trying } from "../dom.js";
 import { nextFrame, Picture, stamp } from "../picture.js";
 import { colour, ring, role } from "../colours.js";
 
 const GRID = 12;
 const LISTED = 24;
+const HINT = "Each point is the code of a held-out image. Move the pointer to decode any point. Click to keep it. Drag to pan; Shift-drag to select images; scroll to zoom.";
+const UMAP_HINT = "Each point is a held-out image. UMAP keeps neighbours together, but points between images cannot be decoded: move the pointer to see the nearest image.";
 
 export async function enter(place, { client, state, run, condition }) {
   const canvas = make("canvas", { class: "map", tabIndex: 0, role: "application",
-    "aria-label": "Map of codes. Arrow keys move the probe, plus and minus zoom, Enter lists neighbours." });
-  const face = new Picture("Under the probe", { role: "probe", facts: () => ({ run: run.name, code: shown.code, point: probe }) });
-  const words = make("p", { class: "hint" }, "Move over the map: the image follows. Click to hold it; drag to pan, with Shift to list what lies in a frame; wheel or + and − to zoom.");
+    "aria-label": "Map of codes. Arrow keys move the selected point, plus and minus zoom, Enter shows its neighbours." });
+  const face = new Picture("Decoded point", { role: "probe", facts: () => ({ run: run.name, code: shown.code, point: probe }) });
+  const words = make("p", { class: "hint" }, HINT);
   const near = make("div", { class: "strip", "aria-live": "polite" });
   const nearHead = make("h3", {});
   const shown = { code: null };
   let look = state.get("show", "both");
   const tools = make("div", { class: "tools" },
     choice("Show", [["both", "points and images"], ["points", "points"], ["thumbnails", "thumbnails"]], look, (value) => { look = value; state.set({ show: value }); draw(); }),
-    choice("Placed by", [["pca", "PCA"], ["umap", "UMAP"]], state.get("by", "pca"), (value) => { state.set({ by: value, at: null }); load(); }),
+    choice("Layout", [["pca", "PCA"], ["umap", "UMAP"]], state.get("by", "pca"), (value) => { state.set({ by: value, at: null }); load(); }),
     button("Neighbours", () => neighbours("codes")),
     button("Nearest in training", () => neighbours("train")),
     button("Whole map", () => { fit(); draw(); }),
     button("Use in Morph", () => shown.code && addEnd(state, run, shown.code)),
     button("Use in Sliders", () => shown.code && state.go({ room: "sliders", run: run.name, code: shown.code.map((x) => x.toFixed(4)).join(",") })));
-  const side = make("aside", { class: "side" }, face.element, tools, words, make("section", {}, nearHead, near));
+  const side = make("aside", { class: "side" }, face.element, words, tools, make("section", {}, nearHead, near));
   place.append(make("div", { class: "with-side" }, make("div", { class: "stage" }, canvas), side));
 
   let probe = state.code("at") || null;
@@ -35,7 +37,7 @@ export async function enter(place, { client, state, run, condition }) {
   let marked = [];
   let frame = null; // two corners in the map, while something is brushed
 
-  // Something to see at once, while the codes are being worked out.
+  // Show a sample at once, while the map is computed.
   client.ask("decode", { run: run.id, seeds: [0], condition }, "probe").then((answer) => {
     if (answer && !probe) { face.show(answer.images.images[0]); shown.code = answer.codes[0]; }
   }).catch(() => {});
@@ -44,7 +46,7 @@ export async function enter(place, { client, state, run, condition }) {
   if (many && many <= 24) side.append(legend(map.label_names));
 
   async function load() {
-    say("Working out where the images lie…");
+    say("Computing the map…");
     const answer = await trying(() => client.ask("map", { run: run.id, count: 1500, by: state.get("by", "pca") }));
     if (!answer) return false;
     say("");
@@ -53,13 +55,13 @@ export async function enter(place, { client, state, run, condition }) {
     marked = [];
     thumbnails = answer.images.thumbnails.map(stamp);
     behind = (answer.images.behind || []).map(stamp);
-    if (!map.flat) words.textContent = "This map is no plane of codes: the image is the nearest one, as nothing lies between.";
-    else if (!behind.length) between();
+    words.textContent = map.flat ? HINT : UMAP_HINT;
+    if (map.flat && !behind.length) between();
     if (!first) { probe = null; held = false; fit(); draw(); }
     return true;
   }
 
-  // What lies between, where it depends on the class that is chosen.
+  // The decoded images behind the points, where they depend on the chosen class.
   async function between() {
     const [x0, x1, y0, y1] = map.bounds;
     const places = [...Array(GRID * GRID).keys()];
@@ -159,7 +161,7 @@ export async function enter(place, { client, state, run, condition }) {
       if (!answer_) return;
       shown.code = answer_.codes[0];
       face.show(answer_.images.images[0]);
-      face.words(`Under the probe (${to.map((x) => x.toFixed(2)).join(", ")})`);
+      face.words(`Decoded point (${to.map((x) => x.toFixed(2)).join(", ")})`);
     }).catch((error) => say(error.message, true));
   }
 
@@ -168,14 +170,14 @@ export async function enter(place, { client, state, run, condition }) {
     const i = far.indexOf(Math.min(...far));
     shown.code = null;
     face.show(map.images.thumbnails[i]);
-    face.words(`The nearest image${map.labels ? `, ${map.label_names[map.labels[i]]}` : ""}`);
-    // Its code, so that it can be taken on from here.
+    face.words(`Nearest image${map.labels ? `, ${map.label_names[map.labels[i]]}` : ""}`);
+    // Ask for its code, so that it can be used in the other rooms.
     client.ask("encode", { run: run.id, image: String(map.rows[i]), condition }, "probe").then((answer) => {
       if (answer) shown.code = answer.code;
     }).catch((error) => say(error.message, true));
   }
 
-  // List the images that lie in a frame drawn over the map.
+  // List the images in the selected rectangle.
   function brushed() {
     const [[x0, y0], [x1, y1]] = frame;
     const inside = [...map.points.keys()].filter((i) => {
@@ -183,7 +185,7 @@ export async function enter(place, { client, state, run, condition }) {
       return x >= Math.min(x0, x1) && x <= Math.max(x0, x1) && y >= Math.min(y0, y1) && y <= Math.max(y0, y1);
     });
     marked = inside.slice(0, LISTED).map((i) => map.points[i]);
-    nearHead.textContent = `${inside.length} of ${map.points.length} images lie in the frame`;
+    nearHead.textContent = `${inside.length} of ${map.points.length} images selected`;
     list(inside.slice(0, LISTED).map((i) => [map.images.thumbnails[i], map.labels ? map.label_names[map.labels[i]] : `image ${i}`]));
   }
   function list(pairs) {
@@ -200,11 +202,11 @@ export async function enter(place, { client, state, run, condition }) {
     if (!found) return;
     marked = found.points || [];
     nearHead.textContent = among === "codes" ? "Neighbours by code" : "Nearest training images, in pixels";
-    list(found.images.images.map((image, i) => [image, `at ${found.distances[i].toFixed(2)}`]));
+    list(found.images.images.map((image, i) => [image, `distance ${found.distances[i].toFixed(2)}`]));
     draw();
   }
 
-  // Pointer: moving shows, a click holds, a drag pans (with one finger: drags the probe); two fingers or the wheel zoom.
+  // Pointer: moving decodes, a click keeps the point, a drag pans (one finger: moves the point); two fingers or the wheel zoom.
   const fingers = new Map();
   let pressed = null;
   canvas.onpointerdown = (event) => {
@@ -235,7 +237,7 @@ export async function enter(place, { client, state, run, condition }) {
     if (pressed && !pressed.moved) {
       held = event.pointerType === "mouse" ? !held || !near_(event) : true;
       move(toMap(event));
-      say(held ? "Held. Click it again to let it follow the pointer." : "");
+      say(held ? "Point kept. Click it again to follow the pointer." : "");
     }
     state.set({ at: held ? probe : null });
     pressed = null;
@@ -290,7 +292,7 @@ export function addEnd(state, run, code) {
   const ends = (state.get("ends") ? state.get("ends").split(";") : []).slice(-7);
   ends.push(code.map((x) => x.toFixed(4)).join(","));
   state.set({ ends: ends.join(";") });
-  say(`End ${ends.length} of a morph. ${ends.length < 2 ? "Choose another." : "Go to Morph to see the way."}`);
+  say(`Added to Morph as image ${ends.length}. ${ends.length < 2 ? "Add another." : "Open Morph to see the paths."}`);
 }
 
 function legend(names) {

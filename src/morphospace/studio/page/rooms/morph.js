@@ -1,9 +1,9 @@
-// Two or more ends, and the three ways between them side by side: play, scrub, take away.
+// Two or more images, and three paths between them side by side: play, scrub, download.
 import { button, calm, make, save, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 
 const HOWS = ["linear", "slerp", "rotate"];
-const ABOUT = { linear: "straight line", slerp: "along the sphere", rotate: "by a turn" };
+const ABOUT = { linear: "straight line", slerp: "along the sphere", rotate: "rotation" };
 
 export async function enter(place, { client, state, run, condition }) {
   let ends = [];
@@ -12,14 +12,14 @@ export async function enter(place, { client, state, run, condition }) {
   let paths = null;
   const steps = 48;
   const row = make("div", { class: "strip ends" });
-  const scrub = make("input", { type: "range", min: "0", max: "1", step: "1", value: "0", "aria-label": "Place on the way" });
+  const scrub = make("input", { type: "range", min: "0", max: "1", step: "1", value: "0", "aria-label": "Position on the path" });
   const play = button("Play", () => toggle(), { "aria-keyshortcuts": "Space" });
   const views = Object.fromEntries(HOWS.map((how) => [how, new Picture(`${how}, ${ABOUT[how]}`, { role: "path", facts: () => ({ run: run.name, how, ends, place: Number(scrub.value), steps }) })]));
   const numbers = Object.fromEntries(HOWS.map((how) => [how, make("p", { class: "hint" })]));
-  const wish = make("input", { type: "text", placeholder: "seed:7, 12 or train:3", size: 16, "aria-label": "An end: seed:7, the number of an image, or train:3" });
-  const upload = make("input", { type: "file", accept: "image/*", "aria-label": "A picture as an end" });
+  const wish = make("input", { type: "text", placeholder: "seed:7, 12 or train:3", size: 16, "aria-label": "Image to add: seed:7, the number of an image, or train:3" });
+  const upload = make("input", { type: "file", accept: "image/*", "aria-label": "Add an image file" });
   const add = make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); more(wish.value.trim()); } }, wish,
-    make("button", { type: "submit" }, "Add end"), button("Add a seed", () => more(`seed:${Math.floor(Math.random() * 1e6)}`)), upload,
+    make("button", { type: "submit" }, "Add image"), button("Add a random sample", () => more(`seed:${Math.floor(Math.random() * 1e6)}`)), upload,
     button("Clear", () => { ends = []; keep(); show(); }));
   upload.onchange = () => trying(async () => {
     const picture = await client.send(upload.files[0]);
@@ -28,7 +28,7 @@ export async function enter(place, { client, state, run, condition }) {
     keep();
     show();
   });
-  place.append(add, row,
+  place.append(make("p", { class: "hint" }, "Three paths between the images below. Add images, then press Play or drag the slider to move along the paths."), add, row,
     make("div", { class: "tools" }, play, scrub),
     make("div", { class: "three" }, ...HOWS.map((how) => make("div", {}, views[how].element, numbers[how],
       make("div", { class: "tools" }, button("GIF", () => film(how), { "aria-label": `Download ${how} as GIF` }), button("Path", () => path(how), { "aria-label": `Save ${how} as a path` }))))));
@@ -52,24 +52,24 @@ export async function enter(place, { client, state, run, condition }) {
     images = null;
     stop();
     row.replaceChildren();
-    if (!ends.length) return say("Add two ends: seeds, images by number, or a picture of yours.");
+    if (!ends.length) return say("Add two images: by a seed, by the number of an image, or from a file.");
     const drawn = await trying(() => client.ask("decode", { run: run.id, codes: ends, condition }, "ends"));
     if (!drawn) return;
     row.replaceChildren(...drawn.images.images.map((image, i) => {
-      const picture = new Picture(`End ${i + 1}`, { role: "path", size: image.width, savable: false });
+      const picture = new Picture(`Image ${i + 1}`, { role: "path", size: image.width, savable: false });
       picture.show(image);
-      picture.caption.append(button("×", () => { ends.splice(i, 1); keep(); show(); }, { class: "small", "aria-label": `Take end ${i + 1} out` }));
+      picture.caption.append(button("×", () => { ends.splice(i, 1); keep(); show(); }, { class: "small", "aria-label": `Remove image ${i + 1}` }));
       return picture.element;
     }));
-    if (ends.length < 2) return say("Add another end.");
-    say("Drawing what lies between…");
+    if (ends.length < 2) return say("Add another image.");
+    say("Decoding the paths…");
     const answer = await trying(() => client.ask("walk", { run: run.id, ends, hows: HOWS, steps, condition }, "walk"));
     if (!answer) return;
     images = answer.images;
     paths = answer.paths;
     for (const how of HOWS) {
       const { mean, spread, norms } = paths[how];
-      numbers[how].textContent = `change a step ${mean.toFixed(4)} ± ${spread.toFixed(4)}; length of the code ${Math.min(...norms).toFixed(1)} to ${Math.max(...norms).toFixed(1)}`;
+      numbers[how].textContent = `Average pixel change per step: ${(100 * mean).toFixed(2)} % (± ${(100 * spread).toFixed(2)}). Code norm: ${Math.min(...norms).toFixed(1)} to ${Math.max(...norms).toFixed(1)}.`;
     }
     scrub.max = images.linear.length - 1;
     scrub.value = Math.min(Number(state.get("t", "0")), images.linear.length - 1);
@@ -110,13 +110,13 @@ export async function enter(place, { client, state, run, condition }) {
 
   async function film(how) {
     if (ends.length < 2) return;
-    say("Making the film…");
+    say("Making the GIF…");
     const answer = await trying(() => client.ask("film", { run: run.id, ends, hows: [how], steps, fps: 25, condition }));
-    if (answer) { save(new Blob([answer.file], { type: "image/gif" }), `${run.name}-${how}.gif`); say(`${answer.frames} frames at ${answer.fps} a second.`); }
+    if (answer) { save(new Blob([answer.file], { type: "image/gif" }), `${run.name}-${how}.gif`); say(`${answer.frames} frames at ${answer.fps} per second.`); }
   }
   function path(how) {
     if (!paths) return;
-    // What `morpho interpolate RUN --path FILE` reads back.
+    // `morpho interpolate RUN --path FILE` reads this file.
     const conditions = paths[how].conditions ?? null;
     const facts = { morphospace: "path", run: run.name, images: run.images, how, ends: ends.map((_, i) => `end ${i + 1}`), codes: paths[how].codes, conditions };
     save(new Blob([JSON.stringify(facts)], { type: "application/json" }), `${run.name}-${how}.json`);

@@ -1,4 +1,4 @@
-// A photograph, found in the space: by the encoder, or by search; then taken on into the other rooms.
+// Find the most similar image that the model can generate, by the encoder or by search, and use it in the other rooms.
 import { button, make, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 import { addEnd } from "./map.js";
@@ -7,24 +7,24 @@ export async function enter(place, { client, state, run, condition }) {
   let picture = null;
   let found = null;
   const facts = () => ({ run: run.name, code: found && found.code, how: found && found.how });
-  const original = new Picture("As the model sees it", { role: "real", savable: false });
-  const drawn = new Picture("Found", { facts });
+  const original = new Picture("Your image, as the model sees it", { role: "real", savable: false });
+  const drawn = new Picture("Most similar image", { facts });
   const numbers = make("p", { class: "hint" });
   const input = make("input", { type: "file", accept: "image/*", id: "photo", class: "away", onchange: () => take(input.files[0]) });
-  const drop = make("label", { for: "photo", class: "drop" }, make("b", {}, "Drop a picture here"), make("span", {}, "or choose one. It stays on this machine, in memory."));
-  const refine = make("input", { type: "number", min: "0", max: "500", step: "25", value: run.cannot.encode ? "150" : "0", "aria-label": "Steps of search" });
+  const drop = make("label", { for: "photo", class: "drop" }, make("b", {}, "Drop a picture here"), make("span", {}, "or choose a file. It stays in memory on the machine of the studio."));
+  const refine = make("input", { type: "number", min: "0", max: "500", step: "25", value: run.cannot.encode ? "150" : "0", "aria-label": "Search steps" });
   drop.ondragover = (event) => { event.preventDefault(); drop.classList.add("over"); };
   drop.ondragleave = () => drop.classList.remove("over");
   drop.ondrop = (event) => { event.preventDefault(); drop.classList.remove("over"); take(event.dataTransfer.files[0]); };
   const paste = (event) => { if (event.clipboardData.files.length) take(event.clipboardData.files[0]); };
   addEventListener("paste", paste);
-  const about = run.cannot.encode ? "This model has no encoder: the code is searched for, which takes a while." : "The encoder finds the code; steps of search refine it.";
+  const about = run.cannot.encode ? "This model has no encoder: the code is found by search, which takes a while." : "The encoder finds the code; search steps refine it.";
   const result = make("section", { hidden: true }, make("div", { class: "pair" }, original.element, drawn.element), numbers,
     make("div", { class: "tools" },
       button("Use in Morph", () => addEnd(state, run, found.code)),
       button("Use in Sliders", () => state.go({ room: "sliders", run: run.name, code: found.code.map((x) => x.toFixed(4)).join(",") }))));
-  place.append(input, drop,
-    make("div", { class: "tools" }, make("label", { class: "field" }, "Steps of search ", refine), button("Search again", () => search())),
+  place.append(make("p", { class: "hint" }, "Drop a picture to see the most similar image that this model can generate, then change it in Sliders or Morph."), input, drop,
+    make("div", { class: "tools" }, make("label", { class: "field" }, "Search steps ", refine), button("Search again", () => search())),
     make("p", { class: "hint" }, about), result);
 
   async function take(file) {
@@ -35,7 +35,7 @@ export async function enter(place, { client, state, run, condition }) {
 
   async function search() {
     if (!picture) return say("Drop a picture first.");
-    say("Looking for it…");
+    say("Searching…");
     const answer = await trying(() => client.ask("project", { run: run.id, picture, refine: Number(refine.value), condition }, "project"));
     if (!answer) return;
     found = answer;
@@ -48,11 +48,11 @@ export async function enter(place, { client, state, run, condition }) {
     say("");
   }
 
-  // A shared link has the code that was found, if not the picture.
+  // A shared link has the code that was found, but not the picture.
   const code = state.code("code");
   if (code && code.length === run.latent_dim) {
     const answer = await trying(() => client.ask("decode", { run: run.id, codes: [code], condition }));
-    if (answer) { result.hidden = false; original.element.hidden = true; drawn.show(answer.images.images[0]); found = { code, how: "the link" }; numbers.textContent = "The code of the link; the picture itself is not in it."; }
+    if (answer) { result.hidden = false; original.element.hidden = true; drawn.show(answer.images.images[0]); found = { code, how: "the link" }; numbers.textContent = "The code comes from the link, which does not contain the picture."; }
   }
   return () => removeEventListener("paste", paste);
 }

@@ -1,9 +1,9 @@
-// All runs, and everything that is known of the one chosen.
+// All runs, and the model card and settings of the chosen one.
 import { make, trying } from "../dom.js";
 
 export async function enter(place, { client, state, run, runs }) {
-  const card = make("pre", { tabIndex: 0, "aria-label": "Model card" }, "Being written…");
-  const head = ["Run", "Model", "Data", "Shape", "Code", "Images", "Minutes"];
+  const card = make("pre", { tabIndex: 0, "aria-label": "Model card" }, "Writing the card…");
+  const head = ["Run", "Model", "Data", "Shape", "Latent dim", "Images", "Minutes"];
   const body = runs.map((one) => {
     const link = make("a", { href: `#${new URLSearchParams({ room: "runs", run: one.name })}` }, one.name);
     if (one.id === run.id) link.setAttribute("aria-current", "true");
@@ -13,7 +13,7 @@ export async function enter(place, { client, state, run, runs }) {
   const table = make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Runs" }, make("table", {},
     make("thead", {}, make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words)))), make("tbody", {}, ...body)));
   const cannot = Object.entries(run.cannot).map(([what, why]) => make("p", { class: "cannot" }, `${what}: ${why}`));
-  place.append(table,
+  place.append(make("p", { class: "hint" }, "All runs of this studio. Choose one to see its model card and settings."), table,
     make("section", {}, make("h2", {}, run.name), make("p", {}, `${run.parameters.toLocaleString("en")} parameters`), ...cannot),
     make("details", { open: true }, make("summary", {}, "Model card"), card),
     make("details", {}, make("summary", {}, "Settings"), make("pre", { tabIndex: 0, "aria-label": "Settings" }, run.settings)));

@@ -1,4 +1,4 @@
-// One image, moved along components, raw dimensions or attributes; and a plane of seeds to pan through.
+// One image, moved along attributes, components or raw dimensions; and a plane through three seeds.
 import { button, calm, choice, make, onMove, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 import { addEnd } from "./map.js";
@@ -21,13 +21,13 @@ export async function enter(place, { client, state, run, condition }) {
   const list = make("div", { class: "sliders" });
   const kinds = make("div", { class: "tools" });
   const pad = make("div", { class: "pad", tabIndex: 0, role: "application", "aria-label": "Plane of seeds: drag, or use the arrow keys, to pan" },
-    make("span", {}, "drag to pan between seeds"));
-  place.append(make("div", { class: "with-side lead" },
+    make("span", {}, "Drag to pan between seeds"));
+  place.append(make("p", { class: "hint" }, "One image, and the directions in which its code can move. Drag a slider, or press a digit and then the arrow keys."), make("div", { class: "with-side lead" },
     make("div", { class: "stage column" }, kinds, list),
     make("aside", { class: "side" }, face.element,
       make("div", { class: "tools" },
         button("Another seed", () => start(seed + 1)),
-        button("Mean", () => { base = null; seed = -1; state.set({ code: null, seed: null }); reset(); }),
+        button("Mean code", () => { base = null; seed = -1; state.set({ code: null, seed: null }); reset(); }),
         button("Reset all", () => reset()),
         button("Use in Morph", () => now && addEnd(state, run, now))),
       pad)));
@@ -42,15 +42,15 @@ export async function enter(place, { client, state, run, condition }) {
   }));
   readMoves();
   start(seed, true);
-  // The kind that is looked at first; the others while a person looks.
+  // The kind that is shown first; then the others, in the background.
   for (const by of [kind, ...Object.keys(WORDS).filter((one) => one !== kind)]) {
-    if (by === kind) say("Looking at what each direction does…");
+    if (by === kind) say("Computing the directions…");
     trying(() => client.ask("sliders", { run: run.id, by })).then((answer) => {
       if (!place.isConnected) return;
       groups[by] = answer ? answer.rows.slice(0, by === "direction" ? answer.rows.length : SHOWN).map(WORDS[by]) : [];
       if (by !== kind) return;
       say("");
-      // Where the data name nothing, the components are what there is to move along.
+      // If the data have no attributes, show the components.
       if (by === "direction" && !groups.direction.length && !state.get("by")) kind = kinds.querySelector("select").value = "component";
       fill();
       if (moves.size) ask();
@@ -81,7 +81,7 @@ export async function enter(place, { client, state, run, condition }) {
     if (!answer) return;
     now = answer.codes[0];
     face.show(answer.images.images[0]);
-    face.words(seed >= 0 && !moves.size ? `Seed ${seed}` : moves.size ? "Moved" : base ? "The code given" : "The middle of the space");
+    face.words(seed >= 0 && !moves.size ? `Seed ${seed}` : moves.size ? "Moved" : base ? "Given code" : "Mean code");
   }
 
   function reset() {
@@ -95,11 +95,11 @@ export async function enter(place, { client, state, run, condition }) {
   function fill() {
     cancelAnimationFrame(animation);
     const rows = groups[kind];
-    if (!rows) return list.replaceChildren(make("p", { class: "hint" }, "Working that out…"));
+    if (!rows) return list.replaceChildren(make("p", { class: "hint" }, "Computing…"));
     list.replaceChildren(...rows.map((row, i) => line(row, i)));
     if (!rows.length) {
       const why = run.cannot.encode || run.cannot.data;
-      list.append(make("p", { class: "cannot" }, why ? `No attributes: ${why}` : "The data name no attributes, classes or factors."));
+      list.append(make("p", { class: "cannot" }, why ? `No attributes: ${why}` : "The data set has no attributes, classes or factors."));
     }
   }
 
@@ -121,7 +121,7 @@ export async function enter(place, { client, state, run, condition }) {
     return make("div", { class: "slider" }, make("label", {}, make("b", {}, `${i + 1}`), ` ${row.words}`, make("small", {}, ` ${row.note}`)), slider, value, zero, play);
   }
 
-  // Forth and back once; for who wants no motion, straight to the end.
+  // Back and forth once; with reduced motion, straight to the end.
   function swing(slider) {
     cancelAnimationFrame(animation);
     const most = Number(slider.max);
@@ -148,7 +148,7 @@ export async function enter(place, { client, state, run, condition }) {
     }
     const [a, b, c] = corners;
     const length = (v) => Math.hypot(...v) || 1;
-    // Mixed, then brought back to the length of a draw, so that no place is a faint average.
+    // Mixed, then scaled to the norm of a sample: a plain average would decode to a blurred image.
     const mixed = a.map((x, i) => Math.cos(pan[0]) * Math.cos(pan[1]) * x + Math.sin(pan[0]) * b[i] + Math.cos(pan[0]) * Math.sin(pan[1]) * c[i]);
     const wanted = (length(a) + length(b) + length(c)) / 3;
     base = mixed.map((x) => (x * wanted) / length(mixed));

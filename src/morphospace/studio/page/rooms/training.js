@@ -1,4 +1,4 @@
-// Curves of a run, live while it trains; the grid of the same noise at every moment; what is wrong, in words.
+// Curves of a run, live while it trains; samples of fixed noise over training; a diagnosis in words.
 import { button, choice, make, say, trying } from "../dom.js";
 import { nextFrame, Picture } from "../picture.js";
 import { colour, role } from "../colours.js";
@@ -10,15 +10,15 @@ export async function enter(place, { client, state, run }) {
   const usual = losses().filter((name) => name.endsWith("/loss"));
   let shown = new Set(state.get("curves") ? state.get("curves").split(",") : usual);
   let axis = state.get("axis", "images");
-  const chart = make("canvas", { class: "chart", role: "img", "aria-label": "Curves of training" });
+  const chart = make("canvas", { class: "chart", role: "img", "aria-label": "Training curves" });
   const names = make("fieldset", { class: "checks" });
   const table = make("p", { class: "hint" });
-  const grid = new Picture("Samples of the same noise", { facts: () => ({ run: run.name, images: data.samples[Number(scrub.value)] }) });
+  const grid = new Picture("Samples of fixed noise", { facts: () => ({ run: run.name, images: data.samples[Number(scrub.value)] }) });
   const scrub = make("input", { type: "range", min: "0", step: "1", "aria-label": "Moment of training" });
   const findings = make("div", { class: "findings", "aria-live": "polite" });
-  place.append(make("div", { class: "with-side" },
-    make("div", { class: "stage column" }, choice("Against", [["images", "images seen"], ["seconds", "seconds"]], axis, (value) => { axis = value; state.set({ axis }); draw(); }), chart, table, names),
-    make("aside", { class: "side" }, grid.element, scrub, button("Look for trouble", () => diagnose()), findings)));
+  place.append(make("p", { class: "hint" }, "The curves of this run, live while it trains, and samples of fixed noise. Drag the slider below the samples to go back in training."), make("div", { class: "with-side" },
+    make("div", { class: "stage column" }, choice("Horizontal axis", [["images", "images seen"], ["seconds", "seconds"]], axis, (value) => { axis = value; state.set({ axis }); draw(); }), chart, table, names),
+    make("aside", { class: "side" }, grid.element, scrub, button("Diagnose", () => diagnose()), findings)));
 
   function fill() {
     names.replaceChildren(make("legend", {}, "Curves"), ...losses().map((name) => {
@@ -53,7 +53,7 @@ export async function enter(place, { client, state, run }) {
       const values = data.rows.flatMap((row) => columns.map((c) => row[c])).filter((v) => v !== null).sort((a, b) => a - b);
       const last = data.rows.length ? data.rows[data.rows.length - 1] : null;
       if (!values.length || !last) { table.textContent = "No numbers yet."; return; }
-      // All but the wildest: a first step a thousand times the rest would flatten everything else.
+      // Without the most extreme values: a first step a thousand times the rest would flatten all the others.
       const low = values[Math.floor(values.length * 0.005)], high = values[Math.min(values.length - 1, Math.floor(values.length * 0.985))];
       const pad = { left: 62, right: 12, top: 12, bottom: 30 };
       const wide = box.width - pad.left - pad.right, tall = box.height - pad.top - pad.bottom;
@@ -82,7 +82,7 @@ export async function enter(place, { client, state, run }) {
           drawing = true;
         }
         context.stroke();
-        // What is measured now and then, such as what validation gives, is seen from its first point on.
+        // Curves with few values, such as those of validation, are drawn with points, so that the first one shows.
         context.fillStyle = context.strokeStyle;
         if (known.length <= 60) for (const row of known) { context.beginPath(); context.arc(px(row[x]), py(row[c]), 2.6, 0, 7); context.fill(); }
       });
@@ -94,11 +94,11 @@ export async function enter(place, { client, state, run }) {
 
   async function moment() {
     const images = data.samples[Number(scrub.value)];
-    if (images === undefined) return grid.words("No samples were drawn yet");
+    if (images === undefined) return grid.words("No samples yet");
     const answer = await trying(() => client.ask("snapshot", { run: run.id, images }, "snapshot"));
     if (!answer) return;
     grid.show(answer.images.grid[0]);
-    grid.words(`The same noise at ${images.toLocaleString("en")} images`);
+    grid.words(`Samples after ${images.toLocaleString("en")} images`);
     state.set({ at: images });
   }
   function moments() {
@@ -109,14 +109,14 @@ export async function enter(place, { client, state, run }) {
   scrub.oninput = moment;
 
   async function diagnose() {
-    say("Looking…");
-    findings.replaceChildren(make("p", { class: "hint" }, "Drawing samples and reading the curves…"));
+    say("Diagnosing…");
+    findings.replaceChildren(make("p", { class: "hint" }, "Sampling and reading the curves…"));
     const answer = await trying(() => client.ask("diagnosis", { run: run.id }));
     say("");
     if (!answer) return findings.replaceChildren();
     const list = answer.findings || [];
     findings.replaceChildren(...(list.length ? list.map((one) => make("section", { class: `finding ${one.severity}` },
-      make("h3", {}, one.name), make("p", {}, one.evidence), make("p", { class: "hint" }, one.advice))) : [make("p", {}, "Nothing wrong was found.")]));
+      make("h3", {}, one.name), make("p", {}, one.evidence), make("p", { class: "hint" }, one.advice))) : [make("p", {}, "No problem found.")]));
   }
 
   const stop = client.listen((event) => {
