@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from morphospace.runs.decoder import Decoder
     from morphospace.runs.run import Run, load
     from morphospace.tools.card import card
-    from morphospace.tools.compare import compare, save_comparison
-    from morphospace.tools.compare.comparison import Comparison
+    from morphospace.tools.compare import Comparison, compare, save_comparison
     from morphospace.tools.diagnose import Diagnosis, diagnose
     from morphospace.tools.directions.attribute import AttributeWalk, Combined, attribute, combine, direction
     from morphospace.tools.directions.components import ComponentPlane, components, pca
@@ -72,7 +71,7 @@ _HOMES = {
     "evaluate": "tools.evaluate",
     "Evaluation": "tools.evaluate",
     "compare": "tools.compare",
-    "Comparison": "tools.compare.comparison",
+    "Comparison": "tools.compare",
     "save_comparison": "tools.compare",
     "judge": "tools.judge",
     "pool_answers": "tools.judge",

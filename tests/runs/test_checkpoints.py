@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from morphospace.errors import RunError
+from morphospace.files import write_text
 from morphospace.runs import checkpoints
 from morphospace.runs.checkpoints import load_checkpoint, pointed, save_checkpoint
-from morphospace.files import write_text
-from morphospace.errors import RunError
 from morphospace.training.events import State
 
 

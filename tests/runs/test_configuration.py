@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from morphospace.runs.configuration import fields_of, recipes, resolve
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
+from morphospace.runs.configuration import fields_of, recipes, resolve
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 

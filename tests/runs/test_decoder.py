@@ -10,10 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import morphospace as ms
+from morphospace.errors import SettingError
 from morphospace.runs import decoder as decoding
 from morphospace.runs.codes import decode
 from morphospace.runs.configuration import resolve
-from morphospace.errors import SettingError
 
 SMALL = {"images": 64, "batch_size": 32, "latent_dim": 4, "device": "cpu", "report_images": 10**6}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from morphospace.errors import RunError
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder
-from morphospace.errors import RunError
 
 FACTS = {"data": "digits", "data_hash": "0", "data_given": False, "shape": [8, 8, 1], "custom": []}
 

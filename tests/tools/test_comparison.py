@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from morphospace.evaluation.results import Better
-from morphospace.tools.compare.comparison import Cell, Comparison, Cost, Measure, Member, Table
+from morphospace.tools.compare import Comparison
+from morphospace.tools.compare.comparison import Cell, Cost, Measure, Member, Table
 from morphospace.tools.compare.curves import draw_panel, panels
 from morphospace.tools.compare.tables import escaped, latex_text, number, texts_of
 

@@ -18,7 +18,6 @@ from morphospace.errors import RunError
 from morphospace.training.events import State
 
 
-
 def save_checkpoint(folder: Path, state: State, *, best: bool, keep: int) -> Path:
     """Write a checkpoint into `folder`, move `last` (and `best`) to it, and drop what is too old.
 
@@ -119,7 +118,12 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        raise RunError("checkpoint", str(path), f"not a whole safetensors file ({error})", "cut short, or another format such as a pickle, which is never opened") from error
+        raise RunError(
+            "checkpoint",
+            str(path),
+            f"not a whole safetensors file ({error})",
+            "cut short, or another format such as a pickle, which is never opened",
+        ) from error
 
 
 def load_checkpoint(path: Path) -> State:
@@ -138,6 +142,8 @@ def load_checkpoint(path: Path) -> State:
         file = path / name
         if file.is_file() and file.stat().st_size != size:
             there = file.stat().st_size
-            raise RunError("checkpoint", str(file), f"has {there} bytes, must have {size}", "it was cut short or changed")
+            raise RunError(
+                "checkpoint", str(file), f"has {there} bytes, must have {size}", "it was cut short or changed"
+            )
         tensors[name.removesuffix(".safetensors")] = load_tensors(file)
     return State(tensors, numbers)

@@ -26,7 +26,6 @@ from morphospace.models.contract import Encodes, Model, seeded_noise
 from morphospace.randomness import stream
 
 
-
 AT_ONCE = 256
 FITTED_ON = 10_000
 
@@ -43,7 +42,9 @@ def encoder_of(run: Run) -> Encodes:
     if kept is not None:
         return kept
     name = run.configuration.model.name
-    raise NoEncoder("run", str(run.path), f"{name} has no encoder: use `morpho project` or train one with `morpho train-encoder`")
+    raise NoEncoder(
+        "run", str(run.path), f"{name} has no encoder: use `morpho project` or train one with `morpho train-encoder`"
+    )
 
 
 def encodes(run: Run) -> bool:
@@ -238,7 +239,9 @@ def codes_to_fit(run: Run) -> Tensor:
     (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
     if not isinstance(model, Encodes):
         name = run.configuration.model.name
-        raise SettingError("prior", rule=f"{name} has no encoder to fit a prior to the codes of", way_out="use 'model' or 'normal'")
+        raise SettingError(
+            "prior", rule=f"{name} has no encoder to fit a prior to the codes of", way_out="use 'model' or 'normal'"
+        )
     chosen = some_of(trained, FITTED_ON, 0, "prior")
     images = torch.from_numpy(as_seen(run, np.array(split.images[chosen]), chosen))
     noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))

@@ -17,7 +17,6 @@ from morphospace.models.contract import Decodes
 from morphospace.models.packed import packed, packed_bytes
 
 
-
 ONE_THREAD_FLOP = 2e9
 """Less work than this is one thread's, about ten milliseconds of it.
 

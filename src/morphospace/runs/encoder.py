@@ -19,7 +19,6 @@ from morphospace.training.precision import to_device
 from morphospace.training.weights import load_weights
 
 
-
 def encoder_file(run: Run) -> Path:
     """Return where what is said of an encoder trained for this checkpoint is kept; its weights lie beside it."""
     return run.checkpoint / f"encoder{'-raw' if run.raw else ''}.json"
@@ -63,7 +62,9 @@ def check_place(run: Run) -> None:
         RunError: Its checkpoint cannot be written to.
     """
     if not os.access(run.checkpoint, os.W_OK | os.X_OK):
-        raise RunError("run", str(run.path), f"{str(run.checkpoint)!r} cannot be written to", "copy the run to a folder of yours")
+        raise RunError(
+            "run", str(run.path), f"{str(run.checkpoint)!r} cannot be written to", "copy the run to a folder of yours"
+        )
 
 
 def keep_encoder(run: Run, encoder: GeneratorInverse, fitted: Fitted, about: dict[str, Any]) -> None:

@@ -20,7 +20,6 @@ from morphospace.errors import RunError, SettingError, require
 from morphospace.plugins import NotHere
 
 
-
 NEEDED = ("data", "data_hash", "data_given", "shape", "custom")  # in [run] of run.toml
 
 
@@ -143,7 +142,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise RunError("out", str(self.path), "another process is training this run", "wait for it or stop it") from error
+                raise RunError(
+                    "out", str(self.path), "another process is training this run", "wait for it or stop it"
+                ) from error
             yield
 
 

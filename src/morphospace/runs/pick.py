@@ -23,7 +23,6 @@ from morphospace.errors import DataError, SettingError, require
 from morphospace.models.contract import seeded_noise
 
 
-
 @dataclass(frozen=True)
 class Pick:
     """A point of the space, and where it comes from.
@@ -135,7 +134,9 @@ def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
     except SettingError:
         raise
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError("code", name, f"holds no codes ({error!r})", "`morpho project --code` writes such a file") from None
+        raise DataError(
+            "code", name, f"holds no codes ({error!r})", "`morpho project --code` writes such a file"
+        ) from None
     dim, size = run.model.latent_dim, 0 if run.model.conditioning is None else run.model.conditioning.size
     rule = f"has {len(code)} numbers, the codes of this run have {dim}; take one of the same run"
     require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule)
@@ -152,7 +153,9 @@ def picture_for(run: Run, path: str | Path) -> np.ndarray:
         DataError: It is no picture.
     """
     if not Path(path).is_file():
-        raise SettingError("image", str(path), "no such file", "give a picture, the number of an image, train:NUMBER or seed:NUMBER")
+        raise SettingError(
+            "image", str(path), "no such file", "give a picture, the number of an image, train:NUMBER or seed:NUMBER"
+        )
     height, width, channels = run.model.shape
     rule = Rule(height, width, channels, run.crop)
     try:

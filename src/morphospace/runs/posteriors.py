@@ -17,7 +17,6 @@ from morphospace.models.contract import Encodes
 from morphospace.models.distributions import DiagonalGaussian
 
 
-
 @dataclass(frozen=True)
 class Posteriors:
     """Posteriors of some images.
@@ -29,8 +28,6 @@ class Posteriors:
 
     means: Tensor
     log_variances: Tensor | None
-
-
 
 
 @torch.no_grad()

@@ -25,7 +25,6 @@ from morphospace.training.selection import LOSS
 from morphospace.training.weights import load_weights
 
 
-
 @dataclass(frozen=True)
 class Run:
     """A trained model with its folder.
@@ -117,7 +116,9 @@ def load(
     folder = RunFolder.open(Path(run))
     missing = sorted(set(folder.facts["custom"]) - set(parts or {}))
     if missing:
-        raise RunError("run", str(folder.path), f"was trained with the caller's own {missing}", "load it with parts={...}")
+        raise RunError(
+            "run", str(folder.path), f"was trained with the caller's own {missing}", "load it with parts={...}"
+        )
     found = pointed(folder.checkpoints, checkpoint or "best") or (
         None if checkpoint else pointed(folder.checkpoints, "last")
     )

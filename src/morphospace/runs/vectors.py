@@ -15,7 +15,6 @@ from morphospace.files import atomic
 from morphospace.errors import RunError
 
 
-
 def save_vectors(path: Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
     """Write named tensors and what is known of them, whole or not at all.
 

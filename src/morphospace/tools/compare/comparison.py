@@ -1,4 +1,4 @@
-"""A comparison as data: what each run is, what it cost, what it scored and what it shows."""
+"""The parts of a comparison as data: what each run is, what it cost, what it scored and what it shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from morphospace.evaluation.results import Better
-from morphospace.tools.tool import Answer, Asked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,52 +169,3 @@ class Member:
     def about_data(self) -> str:
         """The data in words."""
         return f"{self.data}, {'x'.join(map(str, self.shape))}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs side by side.
-
-    Attributes:
-        members: The runs.
-        rows: Name of each row, of one run or of several that differ only in the seed.
-        warnings: What makes the runs hard to compare.
-        sampling: Numbers of each run.
-        training: Numbers of each row over its seeds; None where no row has two.
-        originals: By key, the images that were reconstructed, uint8 (N, H, W, C), and their split's name.
-        seed: Of the samples.
-    """
-
-    members: tuple[Member, ...]
-    rows: tuple[str, ...]
-    warnings: tuple[str, ...]
-    sampling: Table
-    training: Table | None
-    originals: Mapping[str, tuple[np.ndarray, str]]
-    seed: int
-
-    @property
-    def differ(self) -> dict[str, list[Any]]:
-        """The settings that are not the same in all runs: by name, one value a run, None where it has none."""
-        names = dict.fromkeys(name for member in self.members for name in member.settings)
-        values = {name: [member.settings.get(name) for member in self.members] for name in names}
-        return {name: each for name, each in values.items() if any(one != each[0] for one in each)}
-
-    @property
-    def same(self) -> dict[str, Any]:
-        """The settings that are the same in all runs."""
-        return {name: value for name, value in self.members[0].settings.items() if name not in self.differ}
-
-    def show(self, asked: Asked) -> Answer:
-        """Write the files asked for, and return the numbers as a table."""
-        from morphospace.tools.compare import save_comparison
-        from morphospace.tools.compare.tables import SPREADS, json_data, plain
-
-        for path in asked.files.values():
-            save_comparison(self, path)
-        table = self.training or self.sampling
-        lines = [f"intervals: {SPREADS[table.spread]}"] if table.measures else []
-        lines += [f"note: {line}" for line in self.warnings]
-        lines += [f"{name:16}{path}" for name, path in asked.files.items()]
-        written = {name: str(asked.files[name]) if name in asked.files else None for name in ("out", "csv", "latex")}
-        return Answer({**written, **json_data(self)}, lines, plain(table) if table.measures else None)

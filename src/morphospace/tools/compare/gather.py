@@ -12,7 +12,8 @@ import numpy as np
 from morphospace.data.pack import Pack
 from morphospace.errors import RunError, require
 from morphospace.runs.folder import RunFolder, find_runs
-from morphospace.tools.compare.comparison import Comparison, Member
+from morphospace.tools.compare import Comparison
+from morphospace.tools.compare.comparison import Member
 from morphospace.tools.compare.members import Looks, key_of, looks_of, member_of, run_of, settings_of
 from morphospace.tools.compare.numbers import Scores, over_seeds, scored, table_of
 from morphospace.tools.evaluate.measure import metrics_of

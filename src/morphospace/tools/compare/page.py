@@ -14,7 +14,8 @@ from PIL import Image
 from morphospace.pictures.maps import draw_maps
 from morphospace.pictures.sheet import grid
 from morphospace.tools.card.text import duration
-from morphospace.tools.compare.comparison import Cell, Comparison, Measure, Member, Table
+from morphospace.tools.compare import Comparison
+from morphospace.tools.compare.comparison import Cell, Measure, Member, Table
 from morphospace.tools.compare.curves import COLOURS, dash_of, draw_panel, panels
 from morphospace.tools.compare.tables import ARROWS, SPREADS, conditions_of, texts_of
 

@@ -9,7 +9,8 @@ import math
 from typing import Any
 
 from morphospace.tools import tool
-from morphospace.tools.compare.comparison import Cell, Comparison, Measure, Table
+from morphospace.tools.compare import Comparison
+from morphospace.tools.compare.comparison import Cell, Measure, Table
 
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 SPREADS = {
