@@ -31,7 +31,7 @@ _ANNOUNCED = 8  # batches, where the pack is larger than memory
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Some images and what is known of each.
+    """Some images with their annotations.
 
     Attributes:
         images: float32, (B, C, H, W), channels-last in memory; in [0, 1], or [-1, 1] when signed.

@@ -95,7 +95,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What an image file says of itself; height and width are those after EXIF orientation."""
+    """Size and colour from an image file's header; height and width are those after EXIF orientation."""
 
     height: int
     width: int

@@ -1,5 +1,4 @@
-"""A pack: images decoded once to uint8, with everything known of each, in memory or as a folder of plain
-arrays.
+"""A pack: images decoded once to uint8, with their annotations, in memory or as a folder of plain arrays.
 
 On disk a pack is a folder of `manifest.json`, `<split>.images.npy` (uint8, N x H x W x C) and, where the
 source has them, `<split>.labels.npy` (int64, N), `<split>.attributes.npy` (uint8 0/1, N x A),
@@ -38,7 +37,7 @@ _NAMES = ("label_names", "attribute_names", "factor_names", "mask_names")
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images of one split and what is known of each; row i of every array is the same image.
+    """Images of one split with their annotations; row i of every array is the same image.
 
     An array may be plain, mapped, or `Sharded` over several files, of which slices and rows can be taken alike.
 
@@ -60,7 +59,7 @@ class Split:
         return len(self.images)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays that are there, by kind."""
+        """The arrays that this split has, by kind."""
         return {kind: getattr(self, kind) for kind in KINDS if getattr(self, kind) is not None}
 
 
@@ -177,7 +176,7 @@ def in_memory_pack(
     mask_names: tuple[str, ...] = (),
     **splits: Split | np.ndarray,
 ) -> Pack:
-    """A pack of arrays that are already there; nothing is copied or written.
+    """Make a pack of arrays in memory; nothing is copied or written.
 
     Args:
         name: What to call it.

@@ -1,4 +1,4 @@
-"""Brings what a source has into a pack's writer: decodes or resizes, and keeps the tables in step.
+"""Write a source's images into a pack: decode or resize them, and keep the tables aligned.
 
 Whatever the number of images, a few are held at once, and of the tables at most a class number for each.
 """
@@ -24,7 +24,7 @@ _NAME_KINDS = ("label_names", "attribute_names", "factor_names", "mask_names")
 
 
 class Packer:
-    """Brings the parts of a source into a writer, and keeps count."""
+    """Writes the parts of a source into a pack, and counts images and skipped files."""
 
     def __init__(
         self, contents: Contents, rule: Rule, workers: int | None, progress: Progress | None, strict: bool
@@ -49,7 +49,7 @@ class Packer:
         }
 
     def finish(self, writer: PackWriter) -> None:
-        """Write what could not be known before all splits had been added."""
+        """Write the labels, whose numbers are known once all splits were added."""
         order = {word: number for number, word in enumerate(sorted(self.words))}
         new = np.array([order[word] for word in self.words], np.int64)
         for split, labels in self.labels.items():
@@ -57,7 +57,7 @@ class Packer:
             writer.append(split, "labels", new[numbers] if self.words else numbers)
 
     def add(self, writer: PackWriter, split: str) -> None:
-        """Write one split: its images, then whatever is known of those that could be read."""
+        """Write one split: its images, then the tables of those that could be read."""
         part = self.contents.parts[split]
         if part.samples is not None:
             self._streamed(writer, split, part)

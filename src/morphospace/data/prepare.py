@@ -49,7 +49,7 @@ def prepare(
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Pack:
-    """The pack that `settings` describe: opened if it is there and its inputs are unchanged, packed if not.
+    """Return the pack that `settings` describe: opened if it exists and its inputs are unchanged, else packed.
 
     Args:
         settings: Which images, in which shape.
@@ -156,7 +156,7 @@ def check_taken(settings: DataSettings) -> None:
 
 
 def _key(settings: DataSettings, source: Source, size: tuple[int, int] | None) -> str:
-    """What makes two packs two, whatever state the files are in."""
+    """Return what distinguishes one pack from another, whatever state the files are in."""
     identity = source.identity()
     name = settings.data.partition(":")[0]
     what = [FORMAT, name, identity, size, settings.channels, settings.crop, settings.classes]

@@ -19,7 +19,7 @@ _HELD: weakref.WeakValueDictionary[tuple[int, str], Tensor] = weakref.WeakValueD
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be had on a device, without swapping and within the container's limit."""
+    """Free memory of a device, without swapping and within the container's limit."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     try:

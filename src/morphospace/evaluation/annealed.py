@@ -1,6 +1,6 @@
-"""Annealed importance sampling: log p(x) from below, and on data simulated from the model from above too.
+"""Annealed importance sampling: lower bounds on log p(x), and upper bounds for data simulated from the model.
 
-Between the two the truth is caught (bidirectional Monte Carlo). Wu, Burda, Salakhutdinov & Grosse 2017, "On the
+The true value lies between the two (bidirectional Monte Carlo). Wu, Burda, Salakhutdinov & Grosse 2017, "On the
 quantitative analysis of decoder-based generative models"; Grosse, Ghahramani & Adams 2015.
 """
 
@@ -71,7 +71,7 @@ class Annealed:
 
     @property
     def gap(self) -> float | None:
-        """Mean of upper minus lower: how much is not known."""
+        """Mean of upper minus lower: the remaining uncertainty."""
         return None if self.upper is None else float((self.upper - self.lower).mean())
 
 
@@ -100,7 +100,7 @@ class _Chains:
         self.accepted: list[float] = []
 
     def seeded(self, seed: int, what: str, rows: Sequence[int]) -> None:
-        """Begin a stretch of noise."""
+        """Seed the noise of the next pass."""
         self.generators = [torch.Generator().manual_seed(stream(seed, what, row)) for row in rows]
 
     def normal(self, dim: int) -> Tensor:

@@ -37,7 +37,7 @@ def bounded(model: Model, by: str) -> Explains:
 
 
 def density_words(model: Model, binary: bool) -> str:
-    """Return what a model's bound is of: nats, or something in their unit that is no likelihood."""
+    """Return the unit of a model's bound: nats, or a quantity in nats that is no likelihood."""
     likelihood = bounded(model, "elbo").likelihood
     if density_of(likelihood, binary=binary).proper:
         return "nats"

@@ -51,7 +51,7 @@ def mmd(a: Tensor, b: Tensor) -> float:
 
 @dataclass(frozen=True)
 class CodeFacts:
-    """How the codes of images lie.
+    """Codes of images compared with the prior.
 
     Attributes:
         units: Latent dimensions.
@@ -169,7 +169,7 @@ def off_prior(facts: CodeFacts) -> Finding | None:
 
 @dataclass(frozen=True)
 class SampleFacts:
-    """How samples lie among each other, with as many real images as the yardstick.
+    """How samples lie among each other, compared with as many real images.
 
     Attributes:
         spread: Variance of pixels over samples, over that of real images: 0 where all samples are one picture.
@@ -234,7 +234,7 @@ def memorised(facts: Novelty) -> Finding | None:
 
 
 def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...]) -> Finding | None:
-    """Find classes that samples do not show, by what a classifier makes of them.
+    """Find classes that samples do not show, according to a classifier.
 
     A class is missing with less than a tenth of its share among real images.
 

@@ -1,4 +1,4 @@
-"""What is wrong with a run, as data: findings with their evidence and what to try; and those its history gives away.
+"""Problems of a run: findings with evidence and advice, and the detectors that read its training history.
 
 A detector is a function of numbers that returns a finding or nothing. Those of codes and samples are in `collapse`.
 """
@@ -25,7 +25,7 @@ BURST = 100.0
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a person should know.
+    """One observation about a run.
 
     Attributes:
         name: What it is, in a word or two.
@@ -68,7 +68,7 @@ def barely_trained(images: int, training: int) -> Finding | None:
 
 
 def not_finite(lines: Lines) -> Finding | None:
-    """Find numbers that are none: the weights were lost to an overflow."""
+    """Find values that are not finite: the weights overflowed."""
     for line in lines:
         for name, value in line.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -131,13 +131,13 @@ def diverging(lines: Lines) -> Finding | None:
 
 
 def _critic_loss(lines: Lines) -> list[float]:
-    """Return what the critic loses a report, penalties apart."""
+    """Return the critic's loss at each report, without penalties."""
     names = [n for n in ("critic/real", "critic/fake", "critic/paired") if curve(lines, n)]
     return [sum(parts) for parts in zip(*(curve(lines, name) for name in names))] if names else []
 
 
 def critic_balance(lines: Lines, chance: float) -> Finding | None:
-    """Find a critic that has won or that tells nothing, in the last quarter of a run.
+    """Find a critic that has won, or that cannot separate real from generated, in the last quarter of a run.
 
     Args:
         lines: The run's reports.

@@ -1,4 +1,4 @@
-"""Disentanglement of a code against the factors behind the images: MIG in two definitions, SAP and DCI.
+"""Disentanglement metrics of codes and generative factors: MIG in two definitions, SAP and DCI.
 
 Each is 1 for a code with one unit a factor, about 0 for one that has nothing to do with them, and does not change
 when an inactive unit is added. The metrics by votes are in `votes`.

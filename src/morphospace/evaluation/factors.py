@@ -1,4 +1,4 @@
-"""What disentanglement is measured against: codes of a whole set, and the states of the factors behind its images."""
+"""Inputs of the disentanglement metrics: codes of a whole set, and the states of its generative factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small networks trained on the images at hand, whose features judge without any download.
+"""Small networks trained on the data set itself, whose features need no download.
 
 A classifier where the images have labels, an autoencoder where they have none.
 """
@@ -192,7 +192,7 @@ def unit(images: np.ndarray | Tensor) -> Tensor:
 
 
 def images_to_see(shape: tuple[int, int, int], count: int) -> int:
-    """Return how many images training sees: a minute or two of a CPU, and of a small set 20 times each."""
+    """Return how many images training sees: a minute or two on a CPU, at most 20 epochs of a small set."""
     height, width = shrunk_to(shape)
     return min(20 * count, min(120_000, round(120_000 * 784 / (height * width))))
 

@@ -38,7 +38,7 @@ class Explains(Protocol):
 
 @dataclass(frozen=True)
 class Density:
-    """What a number in nats is of.
+    """What quantity a number in nats measures.
 
     Attributes:
         words: In words.
@@ -54,7 +54,7 @@ class Density:
 
 
 def density_of(likelihood: Likelihood, *, binary: bool = False, dequantised: bool = False) -> Density:
-    """Say what a likelihood's nats are of.
+    """Return what quantity a likelihood's nats measure.
 
     Args:
         likelihood: The model's.
@@ -309,7 +309,7 @@ def importance_bound(
 
 
 def mean_interval(values: Tensor) -> tuple[float, float | None, float | None]:
-    """Return a mean and the ends of its 95 % interval, mean +- 1.96 sd / sqrt(N), over the images it is of.
+    """Return a mean over images and its 95 % interval, mean +- 1.96 sd / sqrt(N).
 
     A single value has no interval.
     """

@@ -1,4 +1,4 @@
-"""Nearest neighbours in blocks: of N x M distances only some rows stand in memory at a time."""
+"""Nearest neighbours in blocks: only some rows of the N x M distances are in memory at a time."""
 
 from __future__ import annotations
 

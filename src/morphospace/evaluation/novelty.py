@@ -89,7 +89,7 @@ def nearest(
 
 @dataclass(frozen=True)
 class Novelty:
-    """How new samples are, with images that training did not see as the yardstick.
+    """How new samples are, compared with held-out images.
 
     Attributes:
         distance: Median distance of samples to their nearest training image.

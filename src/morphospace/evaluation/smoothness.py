@@ -1,4 +1,4 @@
-"""How smoothly pictures change along paths through the latent space, in pixels."""
+"""How smoothly images change along paths through the latent space, in pixels."""
 
 from __future__ import annotations
 

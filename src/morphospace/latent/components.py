@@ -192,7 +192,7 @@ def factorised(weight: Tensor) -> Components:
 
 
 def regressed(pairs: Callable[[], Iterable[tuple[Tensor, Tensor]]], count: int) -> Components:
-    """Return the principal components of activations, as directions of the codes that bring them about.
+    """Return the principal components of activations, as directions of the codes that cause them.
 
     PCA of y(z) gives coordinates x = V^T (y - mean y); U = argmin |U x - z|^2 gives the direction of component k as
     its column u_k: a standard deviation sigma_k of x_k is sigma_k |u_k| in the space of codes. The PCA is the
@@ -231,7 +231,7 @@ def _values(block: Tensor) -> np.ndarray:
 
 
 class _Enough(Exception):
-    """What was watched for has passed; the rest of the pass is not needed."""
+    """The value was seen; the rest of the forward pass is not needed."""
 
 
 @contextmanager

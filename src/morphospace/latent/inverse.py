@@ -1,4 +1,4 @@
-"""An encoder for a generator that has none, learned from its own images while it stays as it is."""
+"""Train an encoder for a generator that has none, on its own images; the generator does not change."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class GeneratorInverse(nn.Module):
 
 @dataclass(frozen=True)
 class Fitted:
-    """How well an encoder learned to undo its generator, on images of its generator's that it was not trained on.
+    """How well an encoder learned to undo its generator, on generated images that it was not trained on.
 
     Attributes:
         images: Images it was trained on.
@@ -90,7 +90,7 @@ def train_inverse(
     seed: int = 0,
     report: Report | None = None,
 ) -> Fitted:
-    """Train an encoder on pairs (z, G(z)) of a generator that is left as it is.
+    """Train an encoder on pairs (z, G(z)) of a generator, which does not change.
 
     min over E of  |E(G(z)) - z|^2 / D + 10 P(G(E(x)), x),  z ~ N(0, I), x = G(z),
 
@@ -167,7 +167,7 @@ def _loss(model: Model, encoder: GeneratorInverse, seed: int, step: int, real: R
 
 @torch.no_grad()
 def _judged(model: Model, encoder: GeneratorInverse, seed: int, images: int) -> Fitted:
-    """Try the encoder on images that it was not trained on."""
+    """Measure the encoder on images that it was not trained on."""
     z, condition = _drawn(model, seed, "judged", JUDGED)
     shown = _decoded(model, z, condition)
     codes = encoder(shown, condition)

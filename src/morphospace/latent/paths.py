@@ -89,7 +89,7 @@ HOWS: dict[str, Callable[[Tensor, Tensor, Tensor | float], Tensor]] = {
 
 
 def along(start: Tensor, end: Tensor, steps: int, how: str = "slerp") -> Tensor:
-    """Return `steps` points evenly spaced in t, both ends among them.
+    """Return `steps` points evenly spaced in t, including start and end.
 
     Args:
         start: (..., D).
@@ -111,7 +111,7 @@ def along(start: Tensor, end: Tensor, steps: int, how: str = "slerp") -> Tensor:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two ends made ready: (..., 1 or no, D) beside t (T, 1) or (1,), all of one type.
+    """Start and end prepared: (..., 1 or no, D) beside t (T, 1) or (1,), all of one type.
 
     Attributes:
         start: The start in the type that is computed in.
@@ -139,7 +139,7 @@ class _Pair:
 
     @classmethod
     def of(cls, start: Tensor, end: Tensor, t: Tensor | float) -> _Pair:
-        """Check the ends and make them ready."""
+        """Check start and end and prepare them."""
         shapes = f"must be of the start's shape and type, {tuple(start.shape)} {start.dtype}; give two codes alike"
         require(start.shape == end.shape and start.dtype == end.dtype, "end", f"{tuple(end.shape)} {end.dtype}", shapes)
         require(start.is_floating_point(), "start", str(start.dtype), "must be of a floating type", "use .float()")
@@ -161,7 +161,7 @@ class _Pair:
         return (1 - self.t) * self.start + self.t * self.end
 
     def finished(self, points: Tensor) -> Tensor:
-        """Return the points in the ends' type, with the ends in their places as they came."""
+        """Return the points in the type of start and end, with these two exactly as given."""
         start, end = self.ends
         return torch.where(self.t == 0, start, torch.where(self.t == 1, end, points.to(start.dtype)))
 

@@ -116,7 +116,7 @@ def critic_features(model: Model) -> Callable[[Tensor, Tensor | None], Tensor] |
 
 @contextmanager
 def at_rest(networks: nn.Module) -> Iterator[None]:
-    """Hold networks in evaluation mode, in which no batch norm moves, and give back the modes they had."""
+    """Hold networks in evaluation mode, in which no batch norm moves, and restore their modes."""
     modes = {module: module.training for module in networks.modules()}
     networks.eval()
     try:
@@ -137,7 +137,7 @@ def project(
     keep: Keep = "prior",
     seed: int = 0,
 ) -> Projection:
-    """Find codes whose decoded images are near to given ones, the model being left as it is.
+    """Find codes whose decoded images are near to given ones; the model does not change.
 
     min over z of  P(G(z), x) + w |f(G(z)) - f(x)|^2 / |f(x)|^2 + s^2 / n |z|^2,
 

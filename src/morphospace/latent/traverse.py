@@ -1,4 +1,4 @@
-"""Traversals: one direction after the other, walked from one point while all else stays."""
+"""Traversals: move one code along one direction at a time."""
 
 from __future__ import annotations
 

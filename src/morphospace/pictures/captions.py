@@ -24,7 +24,7 @@ COLOURS = (
 def draw_split(
     pack: Pack, split: Split, rows: np.ndarray, captions: Captions = "auto", *, masks: bool = False
 ) -> Image.Image:
-    """Draw some images of a split in a grid, with what is known of each.
+    """Draw some images of a split in a grid, with captions.
 
     Args:
         pack: Holds the names.
@@ -48,7 +48,7 @@ def draw_split(
 
 
 def captions_of(pack: Pack, split: Split, rows: np.ndarray, kind: Captions = "auto") -> list[str] | None:
-    """Say of some images of a split what is known of them, briefly.
+    """Return short captions of some images of a split, from their annotations.
 
     Attributes are those an image has, the rarest of the split first, for they tell most. Where there are more than
     fit, the caption ends with how many.

@@ -151,7 +151,7 @@ def _delays(fps: float, frames: int, unit: int) -> list[int]:
 
 
 def _counted(frames: Iterator[Image.Image], count: int) -> Iterator[Image.Image]:
-    """Pass frames on; as many as were said, all of one size and kind."""
+    """Pass frames on, and check their number, size and mode."""
     size, mode, met = None, None, 0
     for frame in frames:
         met += 1

@@ -1,4 +1,4 @@
-"""Maps of codes as pictures: points by class, thumbnails where they fit, and what the decoder makes of the plane."""
+"""Maps of codes as pictures: points by class, thumbnails where they fit, and the decoded plane behind them."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]], title: str) -> N
 
 
 def _draw_panel(axes: Axes, name: str, found: Series) -> None:
-    """Draw what there is of one number: in training and on held-out images, or by the weights it was scored with."""
+    """Draw one number in training and on held-out images, or a metric with averaged and own weights."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     first = ("averaged weights", "o-") if name.startswith("metric/") else ("training", "-")
@@ -76,7 +76,7 @@ def _draw_panel(axes: Axes, name: str, found: Series) -> None:
 def variance_plot(
     share: Sequence[float], *, dims: int | None, dims_for: float, active: int | None, title: str
 ) -> Image.Image:
-    """Plot how much each component explains, and all up to it together.
+    """Plot the variance that each component explains, and the cumulative sum.
 
     Args:
         share: Part of the variance, from 0 to 1, the largest first.

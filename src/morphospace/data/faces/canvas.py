@@ -1,4 +1,4 @@
-"""Where a toy face lies in its picture, and exact painting, front to back: the same bytes on every machine.
+"""The place of a toy face in its picture, and exact painting, front to back: the same bytes on every machine.
 
 A layer is given by the light it lets through, 0..1 a pixel, from the signed distance to its edge. What is still to be
 painted, T, starts at 65,536 a pixel; a layer takes T - round(T * light) of it, a whole number. A pixel is the sum of

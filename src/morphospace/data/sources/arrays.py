@@ -1,4 +1,4 @@
-"""`npy:PATH` and `npz:PATH`, read as a stream: nothing is unpickled, and nothing is held that is not being packed."""
+"""`npy:PATH` and `npz:PATH`, read as a stream: nothing is unpickled, and only the rows being packed are in memory."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "val
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """A source as a list of them shows it.
+    """A source as `data list` shows it.
 
     Attributes:
         name: What to give as `data`.
@@ -46,7 +46,7 @@ class SourceInfo:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image of a source that is read from its start to its end, with all that is known of it.
+    """One image of a source that is read in one pass, with its annotations.
 
     Attributes:
         image: Encoded.
@@ -64,7 +64,7 @@ class Sample:
 
 
 class Samples(Protocol):
-    """Samples whose number is not known before they have been read."""
+    """Samples whose number is known only after they were read."""
 
     @property
     def share(self) -> float:
@@ -75,7 +75,7 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """One split as a source hands it over: images, files *or* samples, and aligned with them what is known of each.
+    """One split of a source: images, files *or* samples, and aligned with them their annotations.
 
     Attributes:
         images: uint8 (N, H, W, C), or anything indexed by a slice that gives such rows; resized where it must
@@ -184,7 +184,7 @@ class Source(ABC):
         return None
 
     def identity(self) -> str:
-        """What besides the settings makes two packs of this source two, such as the folder."""
+        """What besides the settings distinguishes two packs of this source, such as the folder."""
         return str(self.root.resolve()) if self.root else ""
 
 
@@ -198,7 +198,7 @@ class PathSource(Source):
     """What to do where there is no such file."""
 
     def _text(self) -> str:
-        """What stands after the colon of `data`.
+        """The part of `data` after the colon.
 
         Raises:
             SettingError: If there is nothing.

@@ -1,4 +1,4 @@
-"""CelebA, aligned and cropped: faces with 40 attributes, in any of the layouts it is handed around in."""
+"""CelebA, aligned and cropped: faces with 40 attributes, in any of the layouts in which it is distributed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LISTS = ("list_attr_celeba", "list_eval_partition")
 
 
 class CelebA(HandFetched):
-    """Images present only; attributes from -1/1 to 0/1; the published split.
+    """Uses the images that are on disk; attributes become 0 or 1; the published split.
 
     Found in `ROOT/celeba` or `ROOT`, with the images in `img_align_celeba/`, in
     `img_align_celeba/img_align_celeba/` (Kaggle) or in `Img/img_align_celeba/` (the authors' own), and lists

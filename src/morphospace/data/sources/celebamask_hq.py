@@ -69,7 +69,7 @@ def _levels(path: str) -> np.ndarray:
 
 
 def _regions(face: Face, parts: Sequence[int]) -> dict[int, np.ndarray]:
-    """Where each of `parts` is, bool (512, 512); parts the face has not are left out."""
+    """Where each of `parts` is, bool (512, 512); parts that the face lacks are left out."""
     if face.map is not None:
         levels = _levels(face.map)
         if levels.max() > len(PARTS):

@@ -1,4 +1,4 @@
-"""Downloads with a checksum, from the first mirror that answers; what broke off is taken up where it stopped."""
+"""Downloads with a checksum, from the first mirror that answers; interrupted downloads resume."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _sha256(file: Path) -> str:
 
 
 def _fetch(url: str, part: Path, say: Say) -> None:
-    """Bring `part` to its end from one address; goes on behind what it already holds where the server allows it."""
+    """Download the rest of `part` from one address; resumes where the server allows it."""
     import requests
 
     have = part.stat().st_size if part.exists() else 0

@@ -22,7 +22,7 @@ _SIDE = 64
 
 
 class _Sprites:
-    """0/1 bitmaps as 0 and 255, read on as they are asked for: the full file unpacks to 3 GB."""
+    """0/1 bitmaps as 0 and 255, read a slice at a time: the full file unpacks to 3 GB."""
 
     def __init__(self, array: StreamedArray) -> None:
         self.array = array

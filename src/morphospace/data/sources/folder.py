@@ -75,7 +75,7 @@ class Folder(ImageTree):
         return path
 
     def _names(self) -> list[str]:
-        """As said above; a folder reached twice through links is taken once."""
+        """The names; a folder reached twice through links is read once."""
         base = self._base()
         seen: set[tuple[int, int]] = set()
         names: list[str] = []
@@ -101,7 +101,7 @@ class Folder(ImageTree):
 
 
 class _Blobs(Sequence[Blob]):
-    """What to decode by its place, made when asked for: there may be millions."""
+    """What to decode, by position, made on demand: there may be millions."""
 
     def __init__(self, make: Callable[[Path, str], Blob], base: Path, names: Sequence[str]) -> None:
         self.make, self.base, self.names = make, base, names
@@ -116,7 +116,7 @@ class _Blobs(Sequence[Blob]):
 
 
 def _readable(name: str) -> str:
-    """Return a file's name as text that can be written; bytes that are none become marks of replacement."""
+    """Return a file's name as text that can be written; other bytes become replacement characters."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -141,7 +141,7 @@ def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int
 
 
 def _notes(names: Sequence[str]) -> tuple[str, ...]:
-    """Return what a person should know who has named folders as splits are, with others beside them."""
+    """Return a note if folders are named like splits but other folders beside them make them none."""
     tops = _tops(names)
     named, others = sorted(top.rstrip("/") for top in tops & _NAMED), sorted(tops - _NAMED)
     if len(named) < 2 or not others:

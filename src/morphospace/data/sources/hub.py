@@ -1,4 +1,4 @@
-"""`hub:OWNER/NAME`: data sets of the Hugging Face Hub, or local copies of their layout, with no code of theirs run."""
+"""`hub:OWNER/NAME`: data sets of the Hugging Face Hub, or local copies in their layout; none of their code is run."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class Hub(Folder):
 
 
 class _Numbered(Sequence[str]):
-    """Names of rows in messages, made when asked for."""
+    """Names of rows in messages, made on demand."""
 
     def __init__(self, name: str, count: int) -> None:
         self.name, self.rows = name, count

@@ -48,7 +48,7 @@ class Forwards:
 
 
 class _Remote:
-    """The bytes behind an address; what breaks off is taken up where it stopped.
+    """The bytes behind an address; an interrupted download resumes where it stopped.
 
     Raises:
         DataError: If the server does not answer, or breaks off again and again.

@@ -68,7 +68,7 @@ def draw_faces(
 
 
 class _Faces:
-    """Faces that are drawn when a slice of them is asked for; masks of the last slices are kept until asked for."""
+    """Faces that are drawn a slice at a time, on demand; masks of the last slices are kept until they are read."""
 
     def __init__(self, seed: int, begin: int, count: int, side: int, parts: tuple[str, ...]) -> None:
         self.seed, self.begin, self.count, self.side, self.parts = seed, begin, count, side, parts

@@ -1,4 +1,4 @@
-"""`wds:SHARDS`: WebDataset tar shards, read once from their start to their end, by a path or by an address.
+"""`wds:SHARDS`: WebDataset tar shards by path or address, read once from start to end.
 
 The library of that name is not needed: a shard is a tar archive whose neighbours of one name are one sample.
 """

@@ -1,4 +1,4 @@
-"""`zip:PATH`: a tree of image files that stays in its archive; nothing is unpacked to the disk."""
+"""`zip:PATH`: a tree of image files that stays in its archive; nothing is unpacked to disk."""
 
 from __future__ import annotations
 
