@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import morphospace.zoo
-from morphospace.models.contract import Decodes, Encodes, seeded_noise
+from morphospace.models.contract import Decodes, Encodes, Model, seeded_noise
 from morphospace.objectives.phase import Phase
 from morphospace.runs.checkpoints import load_checkpoint, save_checkpoint
 from morphospace.training.engine import Engine
@@ -21,6 +22,7 @@ from tests.contracts.cases import CASES, SHAPES, Case, build, conditions_for, en
 
 # What several members share, no members themselves.
 BASES = {"gan_towers"}
+BASE_CLASSES = {"morphospace.zoo.gan:GAN", "morphospace.zoo.vae:Variational"}
 
 cases = pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
 
@@ -31,7 +33,15 @@ def test_every_member_is_covered_and_every_file_is_a_member() -> None:
     files = (
         {f.stem for f in folder.glob("*.py") if not f.stem.startswith("settings")} - {"__init__", "registry"} - BASES
     )
-    assert files == {cls.implementation.partition(":")[0].rpartition(".")[2] for cls in ZOO.values()}
+    members = {cls.implementation for cls in ZOO.values()}
+    assert files == {member.partition(":")[0].rpartition(".")[2] for member in members}
+    classes = {
+        f"{value.__module__}:{value.__name__}"
+        for file in files
+        for value in vars(import_module(f"morphospace.zoo.{file}")).values()
+        if isinstance(value, type) and issubclass(value, Model) and value is not Model
+    }
+    assert classes - BASE_CLASSES == members
 
 
 @cases

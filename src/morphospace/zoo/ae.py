@@ -47,6 +47,7 @@ class AE(Model):
         self.encoder = self.part(parts, "encoder", image, (2, outputs), lambda: self.make_encoder(outputs), pair=pair)
         self.decoder = self.part(parts, "decoder", code, (2, *raw), lambda: self.make_decoder(raw))
         self.networks = nn.ModuleDict({"encoder": self.encoder, "decoder": self.decoder, "likelihood": self.likelihood})
+        self.learns: tuple[nn.Module, ...] = (self.encoder, self.decoder, self.likelihood)
         self.prior = None
         # Weight of one image's -log p in the loss, see `AESettings.reduction`.
         self.weight = 1 / math.prod(shape) if s.reduction == "mean" else 1.0
@@ -157,5 +158,4 @@ class AE(Model):
 
     def rounds(self) -> Sequence[Round]:
         """Return one phase, which trains encoder, decoder and likelihood together."""
-        learns = (self.encoder, self.decoder, self.likelihood)
-        return [Phase(self.settings.name, learns, self.loss, validates=True)]
+        return [Phase(self.settings.name, self.learns, self.loss, validates=True)]

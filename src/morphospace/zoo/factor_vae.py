@@ -69,8 +69,7 @@ class FactorVAE(VAE):
 
     def rounds(self) -> Sequence[Round]:
         """Return the critic's turn, then that of encoder, decoder and likelihood."""
-        learns = (self.encoder, self.decoder, self.likelihood)
         return [
             Phase("critic", (self.critic,), self.critic_loss, lr=self.settings.critic_lr),
-            Phase(self.settings.name, learns, self.loss, validates=True),
+            Phase(self.settings.name, self.learns, self.loss, validates=True),
         ]

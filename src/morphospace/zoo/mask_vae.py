@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from morphospace.data.batches import Batch
 from morphospace.errors import SettingError
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.likelihoods import Bernoulli
-from morphospace.objectives.phase import Phase, Round, Turn
+from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import MaskVAESettings
 from morphospace.zoo.vae import VAE
@@ -35,6 +35,7 @@ class MaskVAE(VAE):
         code = torch.zeros(2, self.latent_dim)
         self.mask_decoder = self.part(parts, "mask_decoder", code, (2, *raw), lambda: self.make_decoder(raw))
         self.networks["mask_decoder"] = self.mask_decoder
+        self.learns = (self.encoder, self.decoder, self.mask_decoder, self.likelihood)
         self.mask_likelihood = Bernoulli()
 
     def decode_image(self, z: Tensor) -> Tensor:
@@ -66,8 +67,3 @@ class MaskVAE(VAE):
         weight = self.settings.mask_weight * self.weight
         terms.add("mask", -self.mask_likelihood.log_prob(self.mask_decoder(z), repeated), weight)
         return self.add_kl(terms, posterior, z, turn)
-
-    def rounds(self) -> Sequence[Round]:
-        """Return one phase, which trains encoder, both decoders and the likelihood together."""
-        learns = (self.encoder, self.decoder, self.mask_decoder, self.likelihood)
-        return [Phase(self.settings.name, learns, self.loss, validates=True)]

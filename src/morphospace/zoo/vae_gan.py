@@ -147,7 +147,7 @@ class VAEGAN(VAE):
             samples = self.likelihood.mean(raw[len(z) :]) if self.shows_samples else None
             return Rebuilt(posterior, z, image, samples, terms)
 
-        return turn.once(PLAIN, make, by=(self.encoder, self.decoder, self.likelihood))
+        return turn.once(PLAIN, make, by=self.learns)
 
     def fakes(self, rebuilt: Rebuilt) -> list[Tensor]:
         """Return the fakes that the critic sees, a batch of each kind."""
@@ -240,8 +240,7 @@ class VAEGAN(VAE):
                     Phase("critic", (self.critic,), self.simultaneous_critic_loss, lr=rate),
                 )
             ]
-        learns = (self.encoder, self.decoder, self.likelihood)
         return [
             Phase("critic", (self.critic,), self.critic_loss, lr=rate),
-            Phase(PLAIN, learns, self.loss, validates=True),
+            Phase(PLAIN, self.learns, self.loss, validates=True),
         ]
