@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from morphospace.files import sync_folder, write_text, writing
 from morphospace.errors import RunError
+from morphospace.files import sync_folder, write_text, writing
 from morphospace.training.events import State
 
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from morphospace.runs.checkpoints import load_tensors, save_tensors
-from morphospace.files import atomic
-from morphospace.errors import NoEncoder, SettingError, require
-from morphospace.models.contract import Decodes, DecodesMasks, masks_uint8
-from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
-from morphospace.data.batches import permutation
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from morphospace.data.augment import binarised
+from morphospace.data.batches import held_out, permutation
+from morphospace.data.pack import Pack, Split
+from morphospace.errors import NoEncoder, SettingError, require
+from morphospace.files import atomic
+from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
+from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
+from morphospace.randomness import stream
+from morphospace.runs.checkpoints import load_tensors, save_tensors
 from morphospace.runs.encoder import kept_encoder
 from morphospace.runs.run import Run
-from morphospace.data.augment import binarised
-from morphospace.data.batches import held_out
-from morphospace.data.pack import Pack, Split
-from morphospace.errors import RunError
-from morphospace.models.contract import Encodes, Model, seeded_noise
-from morphospace.randomness import stream
-
 
 AT_ONCE = 256
 FITTED_ON = 10_000

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from morphospace.runs.run import Run, loaded
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Decodes
 from morphospace.models.packed import packed, packed_bytes
-
+from morphospace.runs.run import Run, loaded
 
 ONE_THREAD_FLOP = 2e9
 """Less work than this is one thread's, about ten milliseconds of it.

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from morphospace.runs.run import Run
-from morphospace.runs.checkpoints import load_tensors, save_tensors
-from morphospace.files import atomic, write_text
 from morphospace.errors import RunError
+from morphospace.files import atomic, write_text
 from morphospace.latent.inverse import Fitted, GeneratorInverse
+from morphospace.runs.checkpoints import load_tensors, save_tensors
+from morphospace.runs.run import Run
 from morphospace.training.precision import to_device
 from morphospace.training.weights import load_weights
 

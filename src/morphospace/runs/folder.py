@@ -14,11 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from morphospace.runs.configuration import Configuration, resolve, toml_of
-from morphospace.files import write_text, writing
 from morphospace.errors import RunError, SettingError, require
+from morphospace.files import write_text, writing
 from morphospace.plugins import NotHere
-
+from morphospace.runs.configuration import Configuration, resolve, toml_of
 
 NEEDED = ("data", "data_hash", "data_given", "shape", "custom")  # in [run] of run.toml
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from morphospace.runs.codes import condition_for, decode as decode_codes
-
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.runs.codes import as_seen, codes_of, judged_rows, told_of
-from morphospace.runs.run import Run
-from morphospace.runs.codes import prior_for
 from morphospace.data.batches import held_out
 from morphospace.data.decode import Rule, decode
 from morphospace.errors import DataError, SettingError, require
 from morphospace.models.contract import seeded_noise
+from morphospace.runs.codes import as_seen, codes_of, condition_for, judged_rows, prior_for, told_of
+from morphospace.runs.codes import decode as decode_codes
+from morphospace.runs.run import Run
 
 
 @dataclass(frozen=True)

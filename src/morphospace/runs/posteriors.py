@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.runs.codes import AT_ONCE, as_seen, told_of
-from morphospace.runs.run import Run
-from morphospace.data.batches import permutation
 from morphospace.data.pack import Split
 from morphospace.errors import NoEncoder
 from morphospace.models.contract import Encodes
 from morphospace.models.distributions import DiagonalGaussian
+from morphospace.runs.codes import AT_ONCE, as_seen, told_of
+from morphospace.runs.run import Run
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from morphospace.runs.checkpoints import save_checkpoint
-from morphospace.pictures.plots import draw_curves
 from morphospace.files import writing
-from morphospace.runs.report import write_report
-from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
-from morphospace.runs.folder import RunFolder
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
+from morphospace.pictures.plots import draw_curves
+from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
+from morphospace.runs.checkpoints import save_checkpoint
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.report import write_report
 from morphospace.training.engine import Engine
 from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Scored, Validated
 

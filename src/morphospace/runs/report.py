@@ -11,7 +11,6 @@ from typing import Any
 from morphospace.files import write_text
 from morphospace.runs.folder import RunFolder, last_values
 
-
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}
 img{max-width:100%;height:auto;image-rendering:pixelated;border:1px solid #d0d7de}

@@ -10,15 +10,15 @@ from typing import Literal
 
 from torch import nn
 
-from morphospace.runs.checkpoints import load_checkpoint, load_tensors, pointed
-from morphospace.runs.configuration import Configuration
-from morphospace.runs.folder import RunFolder
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
 from morphospace.errors import RunError
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.models.priors import prior_of
+from morphospace.runs.checkpoints import load_checkpoint, load_tensors, pointed
+from morphospace.runs.configuration import Configuration
+from morphospace.runs.folder import RunFolder
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
 from morphospace.training.selection import LOSS

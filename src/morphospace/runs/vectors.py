@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from morphospace.files import atomic
 from morphospace.errors import RunError
+from morphospace.files import atomic
 
 
 def save_vectors(path: Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
