@@ -15,7 +15,7 @@ from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import MissingExtra, RunError, SettingError
 from morphospace.pictures.maps import GRID
 from morphospace.runs.codes import codes_of
-from morphospace.tools.map import framed
+from morphospace.tools.map.layout import framed
 from tests.conftest import draw_blobs
 
 SMALL = {"images": 256, "batch_size": 64, "widths": (16,), "tower": "mlp", "device": "cpu", "report_images": 10**6}
@@ -83,7 +83,7 @@ def test_refusals(runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch) -> N
         ms.latent_map(runs["line"])
     with pytest.raises(SettingError, match="by = 'tsne': must be one of pca, umap"):
         ms.latent_map(runs["vae"], by="tsne")
-    with pytest.raises(SettingError, match="images = 2: a map needs at least 3"):
+    with pytest.raises(SettingError, match="images = 2: must be at least 3"):
         ms.latent_map(runs["vae"], 2)
     with pytest.raises(SettingError, match="attribute = 'Smiling': digits has no attributes"):
         ms.latent_map(runs["vae"], attribute="Smiling")

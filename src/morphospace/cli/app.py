@@ -36,7 +36,6 @@ VERBS = {
     "project": ("projecting:project", "Find the latent codes of pictures, and show each beside its decoded code."),
     "train-encoder": ("projecting:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
     "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
-    "map": ("taking:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
     "runs": ("lists:runs", "List the runs below a folder."),
     "models": ("lists:models", "List the models."),
@@ -44,6 +43,7 @@ VERBS = {
 }
 # Verbs read off the tools: where each tool's function is, and its line in the help.
 TOOLS = {
+    "map": ("map:map_codes", "Map the codes of many images in two dimensions, as a PNG."),
     "reconstruct": ("sample:reconstruct", "Show held-out images above their reconstructions, as a PNG."),
     "sample": ("sample:draw_samples", "Sample images from a run into a PNG."),
     "interpolate": (

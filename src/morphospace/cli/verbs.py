@@ -140,16 +140,19 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
     values = {name: _read(function, name, value) for name, value in given.items()}
     check_ranges(function, values)
     if declared.check is not None:
-        declared.check(**values, **files, **({"run": folder} if declared.loads else {}))
+        declared.check(**values, **files, **({"run": folder} if "run" in takes and declared.loads else {}))
     paths = {name: check_file(name, path, declared.files[name]) for name, path in files.items() if path is not None}
     run: Run | None = None
     own: dict[str, Any] = {name: paths.get(name) for name in declared.files if name in takes}
     if declared.loads:
-        if folder is not None:
-            import morphospace as ms
+        import morphospace as ms
 
-            run = ms.load(folder, **how if declared.devices else {**how, "device": "cpu"})
-        own["run"] = run
+        how |= {} if declared.devices else {"device": "cpu"}
+        run = None if folder is None else ms.load(folder, **how)
+        if "runs" in takes:
+            own["runs"] = [ms.load(one, **how) for one in values.pop("runs")]
+        else:
+            own["run"] = run
     own |= {"say": talk.say} if "say" in takes else {}
     own |= {"device": how.get("device", "auto")} if "device" in takes else {}
     asked = Asked(run, {**given, **files, "run": folder}, paths, bool(how.get("raw")))
@@ -172,7 +175,7 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     flags = [_flag(name, p, hints[name], lines.get(name, ""), declared) for name, p in takes.items() if name not in own]
     by_kind = {kind: [p for p in flags if p.kind is kind] for kind in inspect._ParameterKind}
     first: list[inspect.Parameter] = []
-    if declared.loads:
+    if declared.loads and "run" in takes:
         optional = type(None) in _members(hints["run"])
         about = Parameter(help=declared.help.get("run", "The run's folder."))
         hint: Any = Annotated[str | None if optional else str, about]

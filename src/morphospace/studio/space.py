@@ -27,7 +27,8 @@ from morphospace.runs.run import Run
 from morphospace.studio.requests import Condition, Move
 from morphospace.tools.directions.components import components
 from morphospace.tools.directions.find_directions import directions
-from morphospace.tools.map import check_by, framed, placed, plane, told_apart
+from morphospace.tools.map import check_map
+from morphospace.tools.map.layout import framed, placed, plane, told_apart
 
 MAPPED = 3000  # images whose codes are kept
 TRAINING_IMAGES = 10_000  # searched for the nearest one
@@ -223,7 +224,7 @@ class Space:
 
     def _chart(self, by: str) -> Chart:
         run, dim = self.run, self.model.latent_dim
-        check_by(by)
+        check_map(by)
         require(dim >= 2, "map", dim, NO_MAP)
         known = self.gathered()
         require(

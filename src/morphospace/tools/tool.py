@@ -66,7 +66,8 @@ class Declared:
     Attributes:
         files: The files that the verb writes, by flag.
         flags: Flags whose names differ from the argument's, by argument.
-        loads: Whether the first argument is a run that the verb loads, with `--checkpoint`, `--raw` and `--device`.
+        loads: Whether the first argument is a run that the verb loads, with `--checkpoint`, `--raw` and `--device`;
+            or several, if it is named `runs`.
         devices: Whether there is a `--device`; tools that write files for other machines compute on the CPU.
         check: Takes all arguments by name before a run is loaded, and refuses those that do not go together.
         hidden: Arguments that only Python can give.

@@ -1,62 +1,28 @@
-"""Where a set's codes lie: a map of them in two dimensions, and what the decoder makes of the plane it shows."""
+"""The work of `latent_map`: place codes in two dimensions, and decode the plane they lie in."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
+import warnings
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from morphospace.data.pack import Pack, Split
-from morphospace.errors import MissingExtra, RunError, SettingError, nearest, require
+from morphospace.errors import RunError, SettingError, nearest, require
 from morphospace.latent.components import Components, Moments
 from morphospace.models.contract import Decodes
 from morphospace.models.priors import Normal
 from morphospace.pictures.maps import GRID, LatentMap
 from morphospace.randomness import stream
 from morphospace.runs.codes import decode, each_code, encoder_of, judged_rows
-from morphospace.runs.run import Run, loaded
+from morphospace.runs.run import Run
 
-BY = ("pca", "umap")
 MARGIN = 0.04  # of the width of the codes, on each side
 
 
-def latent_map(
-    run: Run | str | Path,
-    images: int = 2000,
-    *,
-    by: str = "pca",
-    attribute: str | None = None,
-    seed: int = 0,
-    behind: bool = True,
-) -> LatentMap:
-    """Lay the codes (means) of held-out images out in two dimensions.
-
-    Codes of two dimensions are shown as they are. Others are brought to their two leading principal components, whose
-    plane the decoder can be asked about, or to a UMAP embedding, which keeps neighbours together and nothing else:
-    neither its distances nor its directions are the code's.
-
-    Args:
-        run: A loaded run or its folder.
-        images: How many images at most, drawn at random from the test split, else from the held-out images.
-        by: `pca`, or `umap` (extra `map`).
-        attribute: Tell images apart by this attribute, in place of their class.
-        seed: Which images, and UMAP's own randomness.
-        behind: Decode a grid of points of the plane, where there is one and the model takes no condition.
-
-    Raises:
-        SettingError: A choice that is none, or the data have no such attribute.
-        RunError: The run has no encoder.
-        MissingExtra: UMAP is not here.
-
-    References:
-        McInnes, Healy & Melville 2018, "UMAP: uniform manifold approximation and projection".
-    """
-    require(images >= 3, "images", images, "a map needs at least 3")
-    check_by(by)
-    run = loaded(run)
+def laid_out(run: Run, images: int, by: str, attribute: str | None, seed: int, behind: bool) -> LatentMap:
+    """Make the map of a run; `latent_map` says how."""
     encoder_of(run)
     dim, name = run.model.latent_dim, str(run.path)
     if dim < 2:
@@ -89,27 +55,13 @@ def latent_map(
     )
 
 
-def check_by(by: str) -> None:
-    """Refuse a way to make a map that there is not, before any work is done.
-
-    Raises:
-        SettingError: There is no such way.
-        MissingExtra: The package that it needs is not here.
-    """
-    require(by in BY, "by", by, f"must be one of {', '.join(BY)}")
-    if by == "umap" and find_spec("umap") is None:
-        raise MissingExtra(
-            "by = 'umap'", rule="needs umap-learn", way_out="pip install 'morphospace[map]', or take --by pca"
-        )
-
-
 def told_apart(
     pack: Pack, split: Split, rows: np.ndarray, attribute: str | None
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the class of each image, (N,), and the classes' names: by attribute, else by label; None where neither.
 
     Raises:
-        SettingError: The data have no such attribute.
+        SettingError: If the data have no such attribute.
     """
     if attribute is not None:
         if split.attributes is None:
@@ -131,8 +83,6 @@ def placed(codes: Tensor, components: Components | None, by: str, seed: int) -> 
         return codes.double().numpy()
     if components is not None:
         return components.coordinates(codes)[:, :2].numpy()
-    import warnings
-
     from umap import UMAP
 
     with warnings.catch_warnings():
