@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from morphospace.errors import RunError, SettingError
+from morphospace.errors import RunError
 from morphospace.files import check_parent
 
 
@@ -18,24 +18,6 @@ def check_picture(out: str) -> Path:
 
     path = Path(out)
     check_picture_path(path)
-    check_parent(path)
-    return path
-
-
-def check_drawing(out: str) -> Path:
-    """Return the path of a picture or film to write.
-
-    Raises:
-        SettingError: It is none of .png, .gif, .webp and .mp4, or lies where nothing can be written.
-        MissingExtra: An MP4 without its encoder.
-    """
-    from morphospace.pictures.films import FILMS, check_film_path
-
-    path = Path(out)
-    if path.suffix.lower() not in (".png", *FILMS) or path.is_dir():
-        raise SettingError("out", out, "must be a file name that ends in .png, .gif, .webp or .mp4")
-    if path.suffix.lower() != ".png":
-        check_film_path(path)
     check_parent(path)
     return path
 

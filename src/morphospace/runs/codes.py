@@ -236,7 +236,7 @@ def codes_to_fit(run: Run) -> Tensor:
         raise SettingError(
             "prior", rule=f"{name} has no encoder to fit a prior to the codes of", way_out="use 'model' or 'normal'"
         )
-    chosen = some_of(trained, FITTED_ON, 0, "prior")
+    chosen = choose_rows(trained, FITTED_ON, 0, "prior")
     images = torch.from_numpy(as_seen(run, np.array(split.images[chosen]), chosen))
     noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
     codes = []
@@ -247,8 +247,11 @@ def codes_to_fit(run: Run) -> Tensor:
     return torch.cat(codes)
 
 
-def some_of(rows: np.ndarray, n: int | None, seed: int, what: str) -> np.ndarray:
-    """Return n of the rows in order, chosen by the seed; all of them when there are no more or n is None."""
+def choose_rows(rows: np.ndarray, n: int | None, seed: int, name: str) -> np.ndarray:
+    """Choose n of the rows by the seed, in rising order; all of them if there are no more or n is None.
+
+    Each `name` has a random stream of its own, so that two choices by one seed are independent.
+    """
     if n is None or n >= len(rows):
         return rows
-    return np.sort(rows[permutation(len(rows), seed, what)[:n]])
+    return np.sort(rows[permutation(len(rows), seed, name)[:n]])

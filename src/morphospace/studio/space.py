@@ -21,7 +21,7 @@ from morphospace.latent.traverse import changes
 from morphospace.models.contract import seeded_noise
 from morphospace.randomness import stream
 from morphospace.runs.checkpoints import pointed
-from morphospace.runs.codes import condition_for, each_code, encoder_of, judged_rows, prior_for, some_of
+from morphospace.runs.codes import choose_rows, condition_for, each_code, encoder_of, judged_rows, prior_for
 from morphospace.runs.decoder import Decoder
 from morphospace.runs.run import Run
 from morphospace.studio.requests import Condition, Move
@@ -314,7 +314,7 @@ class Space:
     def nearest_training(self, image: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the training images nearest to one in pixels: rows, root mean square distances, images."""
         (split, trained), _ = held_out(self.run.pack, self.run.configuration.data.valid)
-        known = some_of(trained, TRAINING_IMAGES, 0, "nearest training")
+        known = choose_rows(trained, TRAINING_IMAGES, 0, "nearest training")
         target = image.astype(np.float32).reshape(-1)
         far = np.empty(len(known))
         each = max(1, AT_ONCE_NUMBERS // target.size)

@@ -31,7 +31,7 @@ from morphospace.evaluation.anomaly import (
 from morphospace.files import atomic
 from morphospace.latent.components import Moments
 from morphospace.models.contract import Scores
-from morphospace.runs.codes import AT_ONCE, each_code, encoder_of, judged_rows, some_of
+from morphospace.runs.codes import AT_ONCE, choose_rows, each_code, encoder_of, judged_rows
 from morphospace.runs.run import Run, loaded
 
 By = Literal["elbo", "iwae", "reconstruction", "critic", "latent"]
@@ -327,5 +327,5 @@ def _judge(run: Run, by: By, draws: int, seed: int) -> Judge:
 def _training_codes(run: Run) -> Moments:
     """Gather mean and covariance of the codes of training images."""
     (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
-    blocks = (codes for codes, _ in each_code(run, split, some_of(rows, CODES_FITTED, 0, "codes")))
+    blocks = (codes for codes, _ in each_code(run, split, choose_rows(rows, CODES_FITTED, 0, "codes")))
     return Moments.of(blocks, run.model.latent_dim)

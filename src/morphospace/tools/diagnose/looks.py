@@ -35,7 +35,7 @@ from morphospace.evaluation.roughness import roughness_of
 from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
-from morphospace.runs.codes import judged_rows, prior_for, some_of
+from morphospace.runs.codes import choose_rows, judged_rows, prior_for
 from morphospace.runs.posteriors import posteriors
 from morphospace.runs.run import Run
 from morphospace.tools.diagnose import Diagnosis
@@ -93,7 +93,7 @@ def guessing(model: Model) -> float:
 def _codes(run: Run, seed: int) -> CodeFacts:
     """Encode held-out images and measure their codes against the prior."""
     split, rows, _ = _looked_at(run)
-    chosen = some_of(rows, CODES, seed, "diagnose")
+    chosen = choose_rows(rows, CODES, seed, "diagnose")
     found = posteriors(run, split, chosen)
     noise = seeded_noise(len(chosen), run.model.latent_dim, stream(seed, "diagnose codes"))
     prior = prior_for(run, "model").from_noise(seeded_noise(len(chosen), run.model.latent_dim, seed))
@@ -134,7 +134,7 @@ def _samples(
     """Draw samples and hold them against each other, training images and unseen ones."""
     split, rows, name = _looked_at(run)
     (train, trained), _ = held_out(run.pack, run.configuration.data.valid)
-    drawn, others = sample(run, n, seed), some_of(rows, n, seed, "diagnose unseen")
+    drawn, others = sample(run, n, seed), choose_rows(rows, n, seed, "diagnose unseen")
     fakes, unseen = shrunk(drawn), shrunk(split.images, others)
     usual = float(np.median(nearest(unseen, unseen, skip_self=True).distance))
     spread = float(fakes.var(0).mean() / max(float(unseen.var(0).mean()), 1e-12))
@@ -147,7 +147,7 @@ def _samples(
         about, found = {**about, **there}, [*found, missing]
     if name != "train":
         inside = np.setdiff1d(trained, rows) if split is train else trained
-        known = shrunk(train.images, some_of(inside, TRAINING, seed, "diagnose training"))
+        known = shrunk(train.images, choose_rows(inside, TRAINING, seed, "diagnose training"))
         new = novelty(samples=fakes, training=known, unseen=unseen)
         about |= {"nearest_training": new.distance / 255, "nearest_training_of_unseen": new.unseen_distance / 255}
         about |= {"copies": new.copies, "copies_of_unseen": new.unseen_copies, "training_images": len(known)}

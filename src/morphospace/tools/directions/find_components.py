@@ -20,10 +20,10 @@ from morphospace.runs.run import Run
 BLOCK = 256
 
 
-def some_rows(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return so many of the rows, or all where there are fewer, at random by the seed, in rising order.
+def rows_to_encode(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Choose so many of the rows by the seed, in rising order; all of them if there are no more.
 
-    Not the first: a set may be sorted by class.
+    Unlike `choose_rows` it uses torch's random stream, on which the numbers of published directions depend.
     """
     if count >= len(rows):
         return np.sort(rows)
@@ -98,5 +98,5 @@ def code_moments(run: Run, images: int, seed: int = 0) -> Moments:
     except RunError as error:
         raise RunError(rule=f"{error}; or take --space activations or weights") from None
     (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
-    blocks = (codes for codes, _ in each_code(run, split, some_rows(rows, images, seed)))
+    blocks = (codes for codes, _ in each_code(run, split, rows_to_encode(rows, images, seed)))
     return Moments.of(blocks, run.model.latent_dim)

@@ -19,7 +19,7 @@ from morphospace.models.conditioning import class_names
 from morphospace.models.priors import Normal
 from morphospace.runs.codes import each_code, encoder_of, judged_rows
 from morphospace.runs.run import Run, loaded
-from morphospace.tools.directions.find_components import some_rows
+from morphospace.tools.directions.find_components import rows_to_encode
 
 MOST_HELD_OUT = 10_000
 KEPT_ASIDE = 5  # one training image in so many is kept aside to judge by, where none is held out
@@ -100,10 +100,13 @@ def _codes_for(run: Run, images: int, by: str, seed: int) -> tuple[_Codes, _Code
     (training, rows), _ = held_out(run.pack, run.configuration.data.valid)
     judging, others, label = judged_rows(run.pack, run.configuration.data.valid)
     if label == "train":  # nothing is held out: keep some aside
-        order = some_rows(rows, len(rows), seed)
-        others = some_rows(order, max(1, len(order) // KEPT_ASIDE), seed)
+        order = rows_to_encode(rows, len(rows), seed)
+        others = rows_to_encode(order, max(1, len(order) // KEPT_ASIDE), seed)
         rows = np.setdiff1d(order, others)
-    chosen = ((training, some_rows(rows, images, seed)), (judging, some_rows(others, min(images, MOST_HELD_OUT), seed)))
+    chosen = (
+        (training, rows_to_encode(rows, images, seed)),
+        (judging, rows_to_encode(others, min(images, MOST_HELD_OUT), seed)),
+    )
     found = []
     for split, taken in chosen:
         codes = torch.cat([codes for codes, _ in each_code(run, split, taken)])

@@ -23,7 +23,7 @@ from morphospace.evaluation.smoothness import smoothness
 from morphospace.evaluation.votes import beta_vae_metric, factor_vae_metric
 from morphospace.models.contract import Decodes, Encodes, seeded_noise
 from morphospace.randomness import stream
-from morphospace.runs.codes import as_seen, codes_of, condition_for, decode, encoder_of, prior_for, some_of, told_of
+from morphospace.runs.codes import as_seen, choose_rows, codes_of, condition_for, decode, encoder_of, prior_for, told_of
 from morphospace.runs.posteriors import posteriors
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.evidence import Evidence
@@ -36,7 +36,7 @@ ANNEALED, NEW, ARCS, CODED = 16, 500, 100, 10_000
 def _explained(evidence: Evidence, most: int | None = None) -> Explained:
     assert evidence.run is not None
     side = evidence.real
-    rows = some_of(side.rows, most, 0, "explained")
+    rows = choose_rows(side.rows, most, 0, "explained")
     return Explained(evidence.run, side.split, rows, side.name, evidence.seed, pack=side.pack)
 
 
@@ -107,8 +107,8 @@ def new(evidence: Evidence) -> list[Result]:
     (train, trained), _ = held_out(known_to, 0.0 if run is None else run.configuration.data.valid)
     inside = np.setdiff1d(trained, side.rows) if side.split is train else trained
     known = shrunk(train.images, inside)
-    unseen = shrunk(side.split.images, some_of(side.rows, NEW, 0, "novelty"))
-    fakes = shrunk(evidence.fake_images, some_of(np.arange(evidence.n), NEW, 0, "novelty"))
+    unseen = shrunk(side.split.images, choose_rows(side.rows, NEW, 0, "novelty"))
+    fakes = shrunk(evidence.fake_images, choose_rows(np.arange(evidence.n), NEW, 0, "novelty"))
     made, real = nearest(fakes, known), nearest(unseen, known)
     used: dict[str, Any] = {"training_images": len(known), "n_real": len(unseen), "n_fake": len(fakes)}
     copied = made.ratio < COPY
@@ -173,7 +173,7 @@ def coded(run: Run, *, n: int | None = CODED, seed: int = 0) -> Coded:
         seed: Which.
     """
     train = run.pack.split("train")
-    rows = some_of(np.arange(len(train)), n, seed, "factors")
+    rows = choose_rows(np.arange(len(train)), n, seed, "factors")
     found = posteriors(run, train, rows)
     assert train.factors is not None
     states, names, ordered = states_of(np.asarray(train.factors[rows]), run.pack.factor_names)
