@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from morphospace.errors import SettingError, nearest, require
 from morphospace.ranges import Between, Range, Seed, types_of
+from morphospace.tools.walk.interpolate import How
 
 LONGEST_TEXT = 400
 MOST_DIMS = 65_536
@@ -36,7 +37,6 @@ Number = Annotated[float, Between(-LARGEST, LARGEST)]
 Code = Annotated[tuple[Number, ...], Items(1, MOST_DIMS, "numbers")]
 Codes = Annotated[tuple[Code, ...], Items(1, 256, "codes")]
 Kind = Literal["component", "dim", "direction"]
-How = Literal["linear", "slerp", "rotate"]
 
 
 @dataclass(frozen=True)

@@ -250,11 +250,11 @@ class Session:
             "rows": rows[:count].tolist(),
             "bounds": [left, right, bottom, top],
             "share": None if chart.share is None else list(chart.share),
-            "flat": chart.flat,
+            "flat": chart.by != "umap",
         }
-        blocks = [Block("thumbnails", chart.thumbnails[:count])]
-        if chart.behind is not None:
-            blocks.append(Block("behind", chart.behind))
+        blocks = [Block("thumbnails", chart.images[:count])]
+        if chart.grid is not None:
+            blocks.append(Block("behind", chart.grid))
         return Reply(facts, tuple(blocks))
 
     def neighbours(self, request: ask.Neighbours) -> Reply:

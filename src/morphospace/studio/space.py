@@ -19,6 +19,7 @@ from morphospace.latent.components import Components, Moments
 from morphospace.latent.directions import Direction
 from morphospace.latent.traverse import changes
 from morphospace.models.contract import seeded_noise
+from morphospace.pictures.maps import LatentMap
 from morphospace.randomness import stream
 from morphospace.runs.checkpoints import pointed
 from morphospace.runs.codes import choose_rows, condition_for, each_code, encoder_of, judged_rows, prior_for
@@ -62,31 +63,6 @@ class Gathered:
         return len(self.rows)
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A map of gathered codes.
-
-    Attributes:
-        points: (N, 2).
-        thumbnails: uint8 (N, H, W, C), no larger than a thumbnail.
-        classes: Class of each, or None.
-        class_names: The classes' names.
-        flat: Whether it is a plane in the space of codes, so that every point of it can be decoded.
-        share: The part of all variance along each side; None where it shows no components.
-        corners: left, bottom, right, top of what is shown.
-        behind: Decoded grid of the plane, small, or None.
-    """
-
-    points: np.ndarray
-    thumbnails: np.ndarray
-    classes: np.ndarray | None
-    class_names: tuple[str, ...]
-    flat: bool
-    share: tuple[float, ...] | None
-    corners: tuple[float, float, float, float]
-    behind: np.ndarray | None
-
-
 class Space:
     """A loaded run with what the tabs of the page need of it.
 
@@ -107,7 +83,7 @@ class Space:
         weights = sum(p.numel() * p.element_size() for p in self.model.networks.parameters()) + self.decoder.bytes
         # A copy: another thread may keep something while we count.
         kept = list(self._kept.values())
-        thumbnails = sum(one.thumbnails.nbytes for one in kept if isinstance(one, Chart))
+        thumbnails = sum(one.images.nbytes for one in kept if isinstance(one, LatentMap))
         return weights + thumbnails + sum(one.codes.nbytes for one in kept if isinstance(one, Gathered))
 
     def current(self) -> bool:
@@ -135,14 +111,11 @@ class Space:
     def cannot(self) -> dict[str, str]:
         """Return what the run cannot do, `encode` or `data`, each with the reason and the way out."""
         refused: dict[str, str] = {}
-        try:
-            encoder_of(self.run)
-        except MorphospaceError as error:
-            refused["encode"] = error.reason
-        try:
-            _ = self.run.pack
-        except MorphospaceError as error:
-            refused["data"] = error.reason
+        for name, need in (("encode", lambda: encoder_of(self.run)), ("data", lambda: self.run.pack)):
+            try:
+                need()
+            except MorphospaceError as error:
+                refused[name] = error.reason
         return refused
 
     # -- codes -----------------------------------------------------------------------------------------------
@@ -212,8 +185,8 @@ class Space:
 
         return self.once("codes", made)
 
-    def chart(self, by: str = "pca") -> Chart:
-        """Return the map of the run's codes.
+    def chart(self, by: str = "pca") -> LatentMap:
+        """Return the map of the run's codes, with small images.
 
         Raises:
             SettingError: If the codes have one dimension, or fewer than three images are held out.
@@ -222,29 +195,31 @@ class Space:
         """
         return self.once(f"chart {by}", lambda: self._chart(by))
 
-    def _chart(self, by: str) -> Chart:
+    def _chart(self, by: str) -> LatentMap:
         run, dim = self.run, self.model.latent_dim
         check_map(by)
         require(dim >= 2, "map", dim, NO_MAP)
         known = self.gathered()
-        require(
-            len(known.rows) >= 3, "map", len(known.rows), "images held out make no map", "train with a larger --valid"
-        )
-        flat = by == "pca" or dim == 2
-        components = self.axes() if flat and dim > 2 else None
+        require(len(known) >= 3, "map", len(known), "images held out make no map", "train with a larger --valid")
+        by = "codes" if dim == 2 else by
+        components = self.axes() if by == "pca" else None
         points = placed(known.codes, components, by, 0)
         classes, names = told_apart(run.pack, known.split, known.rows, None)
         corners = framed(points)
-        behind = plane(run, components, corners) if flat else None
-        return Chart(
+        grid = None if by == "umap" else plane(run, components, corners)
+        return LatentMap(
+            run=run.path.name,
+            model=run.configuration.model.name,
+            split="",
+            by=by,
             points=points,
-            thumbnails=np.concatenate([small(image[None], THUMBNAIL) for image in known.each()]),
+            images=np.concatenate([small(image[None], THUMBNAIL) for image in known.each()]),
             classes=classes,
             class_names=names,
-            flat=flat,
             share=None if components is None else tuple(components.share[:2].tolist()),
+            grid=None if grid is None else small(grid, BEHIND),
             corners=corners,
-            behind=None if behind is None else small(behind, BEHIND),
+            prior=None,
         )
 
     def start(self) -> Tensor:
@@ -316,13 +291,13 @@ class Space:
         (split, trained), _ = held_out(self.run.pack, self.run.configuration.data.valid)
         known = choose_rows(trained, TRAINING_IMAGES, 0, "nearest training")
         target = image.astype(np.float32).reshape(-1)
-        far = np.empty(len(known))
-        each = max(1, AT_ONCE_NUMBERS // target.size)
-        for first in range(0, len(known), each):
-            block = np.asarray(split.images[known[first : first + each]]).reshape(-1, target.size)
-            far[first : first + len(block)] = ((block.astype(np.float32) - target) ** 2).mean(1)
-        near = np.argsort(far, kind="stable")[:count]
-        return known[near], np.sqrt(far[near]) / 255, np.asarray(split.images[known[near]])
+        squared = np.empty(len(known))
+        block = max(1, AT_ONCE_NUMBERS // target.size)
+        for first in range(0, len(known), block):
+            values = np.asarray(split.images[known[first : first + block]]).reshape(-1, target.size)
+            squared[first : first + len(values)] = ((values.astype(np.float32) - target) ** 2).mean(1)
+        near = np.argsort(squared, kind="stable")[:count]
+        return known[near], np.sqrt(squared[near]) / 255, np.asarray(split.images[known[near]])
 
     def frames(self, codes: Tensor, condition: Tensor | None) -> np.ndarray:
         """Decode codes (N, D); uint8 (N, H, W, C).
@@ -333,11 +308,8 @@ class Space:
         height, width, _ = self.model.shape
         rule = f"images of {height}x{width} are too much for one answer; ask for {MOST_PIXELS // (height * width)}"
         require(len(codes) * height * width <= MOST_PIXELS, "images", len(codes), rule)
-        made = [
-            self.decoder.frames(part, None if condition is None else condition[i * 64 : i * 64 + len(part)])
-            for i, part in enumerate(codes.split(64))
-        ]
-        return made[0] if len(made) == 1 else np.concatenate(made)
+        parts = [codes.split(64)] if condition is None else [codes.split(64), condition.split(64)]
+        return np.concatenate([self.decoder.frames(*part) for part in zip(*parts)])
 
 
 def small(images: np.ndarray, most: int) -> np.ndarray:
