@@ -29,7 +29,7 @@ class Pick:
         code: (D,), float32 on the CPU.
         image: uint8 (H, W, C) of the image that it is the code of; None for a seed.
         words: Where it comes from: `test image 12`, `photo.jpg`, `seed 7`.
-        condition: What a conditional model is told with it, (K,); None for the others.
+        condition: The condition (K,) of a conditional model; None for the others.
     """
 
     code: Tensor
@@ -45,7 +45,7 @@ class Shown:
     Attributes:
         image: uint8 (H, W, C), in the run's own shape.
         words: Where it comes from: `test image 12`, `photo.jpg`.
-        condition: What a conditional model is told of it, (K,); None for the others, and where nobody said it.
+        condition: The condition (K,) of a conditional model; None for the others, and where it is not known.
     """
 
     image: np.ndarray
@@ -62,8 +62,8 @@ def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None)
             split; `seed:7`: a draw from the prior, that of sample 0 of `morpho sample --seed 7`; `code.json`: the
             first code in a file that `morpho project --code` wrote, and `code.json#3` the fourth; anything else is
             the path of a picture, cropped and resized by the run's own rule.
-        condition: What a conditional model is to draw, (K,), in place of what the image shows. Its encoder is told what
-            the image shows, where that is known.
+        condition: The condition (K,) to decode under, in place of the image's own. The image is encoded under its own
+            condition, where that is known.
 
     Raises:
         SettingError: No such image, or a seed that is none.
@@ -79,8 +79,8 @@ def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None)
     if Path(text.partition("#")[0]).suffix.lower() == ".json":
         return _kept(run, text, condition)
     found = shown(run, text, condition=condition)
-    told = None if found.condition is None else found.condition[None]
-    code = codes_of(run, found.image[None], told)[0]
+    own = None if found.condition is None else found.condition[None]
+    code = codes_of(run, found.image[None], own)[0]
     return Pick(code, found.image, found.words, found.condition if condition is None else condition)
 
 
@@ -105,8 +105,8 @@ def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) 
     index = int(number or kind)
     require(index < len(rows), "image", index, f"must be from 0 to {len(rows) - 1}, the images in the {label} split")
     taken = rows[[index]]
-    told = told_of(run.model, split, taken)
-    condition = None if told is None else told[0].cpu().float()
+    own = told_of(run.model, split, taken)
+    condition = None if own is None else own[0].cpu().float()
     words = f"{label} image {index}"
     words += ", held out" if kind == "train" and index not in trained else ""
     return Shown(as_seen(run, np.asarray(split.images[taken]), taken)[0], words, condition)
@@ -128,7 +128,7 @@ def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
         index, count = int(number or 0), len(codes)
         require(index < count, "code", text, f"must be from {name}#0 to {name}#{count - 1}")
         code = torch.tensor([float(value) for value in codes[index]])
-        told = torch.tensor([float(value) for value in conditions[index]]) if conditions else None
+        own = torch.tensor([float(value) for value in conditions[index]]) if conditions else None
     except SettingError:
         raise
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
@@ -138,9 +138,11 @@ def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
     dim, size = run.model.latent_dim, 0 if run.model.conditioning is None else run.model.conditioning.size
     rule = f"has {len(code)} numbers, the codes of this run have {dim}; take one of the same run"
     require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule)
-    told = told if condition is None else condition
-    require(told is None or len(told) == size, "code", text, f"has a condition, and this run takes {size} numbers")
-    return Pick(code, None, Path(name).name + (f"#{number}" if number else ""), told)
+    condition = own if condition is None else condition
+    require(
+        condition is None or len(condition) == size, "code", text, f"has a condition, and this run takes {size} numbers"
+    )
+    return Pick(code, None, Path(name).name + (f"#{number}" if number else ""), condition)
 
 
 def picture_for(run: Run, path: str | Path) -> np.ndarray:
@@ -162,8 +164,10 @@ def picture_for(run: Run, path: str | Path) -> np.ndarray:
         raise DataError("image", str(path), error, "give a JPEG, PNG or WebP") from None
 
 
-def told_for(run: Run, label: int | str | None, attributes: Mapping[str, float] | None) -> tuple[Tensor | None, str]:
-    """Return what a conditional model is told, (1, K) and in words; the first of its conditions when nothing is."""
+def condition_with_words(
+    run: Run, label: int | str | None, attributes: Mapping[str, float] | None
+) -> tuple[Tensor | None, str]:
+    """Return the condition of a conditional model, (1, K) and in words; its first if neither is given."""
     condition, known = condition_for(run.model, 1, label, attributes), run.model.conditioning
     return condition, "" if known is None or condition is None else known.words(condition[0])
 
@@ -179,13 +183,13 @@ def start_of(
     label: int | str | None = None,
     attributes: Mapping[str, float] | None = None,
 ) -> tuple[Tensor, Tensor | None, str, str]:
-    """Return a point that someone means: code (D,), condition (1, K), where it comes from, and what the model is told.
+    """Return a code that someone names: code (D,), condition (1, K), where the code comes from, the condition in words.
 
-    A conditional model is told what is asked for, else what is known of the image, else its first condition.
+    The condition is the one asked for, else that of the image where it is known, else the model's first.
     """
     asked = label is not None or attributes is not None
-    condition, told = told_for(run, label, attributes)
+    condition, words = condition_with_words(run, label, attributes)
     pick = picked(run, image, condition=condition[0] if asked and condition is not None else None)
     if pick.condition is not None and run.model.conditioning is not None:
-        condition, told = pick.condition[None], run.model.conditioning.words(pick.condition)
-    return pick.code, condition, pick.words, told
+        condition, words = pick.condition[None], run.model.conditioning.words(pick.condition)
+    return pick.code, condition, pick.words, words

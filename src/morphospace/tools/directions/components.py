@@ -128,12 +128,12 @@ def components(
         RunError: If codes are asked for and the model has no encoder.
     """
     check_ranges(components, locals())
-    from morphospace.runs.pick import told_for
+    from morphospace.runs.pick import condition_with_words
     from morphospace.runs.run import loaded
     from morphospace.tools.directions.find_components import components_with_moments
 
     run = loaded(run)
-    condition, _ = told_for(run, label, attributes)
+    condition, _ = condition_with_words(run, label, attributes)
     return components_with_moments(run, images, space, seed, condition)[0]
 
 
@@ -193,12 +193,12 @@ def pca(
 
     from morphospace.latent.components import active_units
     from morphospace.latent.traverse import plane
-    from morphospace.runs.pick import decoded, start_of, told_for
+    from morphospace.runs.pick import condition_with_words, decoded, start_of
     from morphospace.runs.run import loaded
     from morphospace.tools.directions.find_components import components_with_moments
 
     run = loaded(run)
-    condition, words = told_for(run, label, attributes)
+    condition, words = condition_with_words(run, label, attributes)
     found, moments, n = components_with_moments(run, images, space, seed, condition)
     require(len(found) >= 2, "images", images, f"a plane needs two components, and there is {len(found)}")
     units = "raw" if as_published else units

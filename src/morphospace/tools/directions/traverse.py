@@ -104,12 +104,12 @@ def traverse(
     from morphospace.latent.traverse import changes, walked
     from morphospace.models.priors import Normal
     from morphospace.runs.codes import encodes
-    from morphospace.runs.pick import decoded, start_of, told_for
+    from morphospace.runs.pick import condition_with_words, decoded, start_of
     from morphospace.runs.run import loaded
     from morphospace.tools.directions.find_components import code_moments, components_with_moments
 
     run = loaded(run)
-    condition, words = told_for(run, label, attributes)
+    condition, words = condition_with_words(run, label, attributes)
     moments: Moments | None = None
     if by == "components":
         found, moments, _ = components_with_moments(run, images, space, seed, condition)
