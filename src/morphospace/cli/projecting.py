@@ -1,45 +1,24 @@
-"""`morpho project`, `train-encoder` and `score`: images into a run's space, and how strange it finds them."""
+"""`morpho score`: how strange a run finds images."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 
-from morphospace.cli.drawing import Checkpoint, Device, Out, Raw, RunPath
+from morphospace.cli.drawing import Checkpoint, Device, Raw, RunPath
 from morphospace.cli.flags import Json
 from morphospace.cli.paths import check_parent, check_picture
-from morphospace.cli.talk import Answer, Spoken, Table
+from morphospace.cli.talk import Answer, Spoken
 from morphospace.errors import SettingError, require
-from morphospace.tools.tool import read_attributes
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from morphospace import Run
     from morphospace.tools.score import Scored
 
 
 SHOWN, COLUMNS = 32, 8
 
-# The flags of `project`.
-Picture = Annotated[str, cyclopts.Parameter(help="Files, numbers of held-out images, or train:NUMBER.")]
-Refine = Annotated[
-    int | None, cyclopts.Parameter(help="Steps of optimisation; 0 after an encoder and 300 without one if left out.")
-]
-Starts = Annotated[
-    int | None, cyclopts.Parameter(help="Codes to search from; 1 with an encoder and 8 without one if left out.")
-]
-Keep = Annotated[
-    Literal["prior", "sphere", "free"] | None,
-    cyclopts.Parameter(help="What keeps codes plausible: log N(z), the sphere of radius sqrt(z), or nothing."),
-]
-Code = Annotated[str | None, cyclopts.Parameter(help="Keep the codes in this .json, for --from and --to.")]
-Label = Annotated[str | None, cyclopts.Parameter(help="The class that files show, for a conditional model.")]
-Attributes = Annotated[str | None, cyclopts.Parameter(help="The same by attributes, as Smiling=1,Male=0.")]
 Seed = Annotated[int, cyclopts.Parameter(help="Of what is drawn.")]
 
 # The flags of `score`.
@@ -82,131 +61,6 @@ def check_file(name: str, path: str, suffix: str) -> Path:
         raise SettingError(name, path, f"must be a file name that ends in {suffix}")
     check_parent(file)
     return file
-
-
-def project(
-    run: RunPath,
-    /,
-    *pictures: Picture,
-    out: Out,
-    refine: Refine = None,
-    starts: Starts = None,
-    keep: Keep = None,
-    code: Code = None,
-    label: Label = None,
-    attributes: Attributes = None,
-    seed: Seed = 0,
-    checkpoint: Checkpoint = "",
-    raw: Raw = False,
-    device: Device = "auto",
-    json: Json = False,
-    talk: Spoken,
-) -> Answer:
-    """Find the codes of pictures, and draw each beside what its code decodes to.
-
-    By the run's encoder where it has one, or one was trained for it; else by optimisation from several starts.
-    """
-    require(bool(pictures), "pictures", list(pictures), "name one at least, a file or the number of a held-out image")
-    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    require(label is None or attributes is None, "label", label, "does not go with --attributes", "ask for one of them")
-    wanted = None if attributes is None else read_attributes(attributes)
-    path = check_picture(out)
-    codes = None if code is None else check_file("code", code, ".json")
-    import json as encoding
-
-    import morphospace as ms
-    from morphospace.files import write_text
-    from morphospace.pictures.sheet import grid, save_picture
-
-    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
-    condition = _condition(loaded, label, wanted)
-    made = ms.project(loaded, pictures, refine=refine, starts=starts, keep=keep, condition=condition, seed=seed)
-    facts = {"run": str(loaded.path), "images": loaded.images, "raw": raw, "how": made.how, "seed": seed}
-    told = {"pictures": list(made.words), "mse": made.mse.tolist()}
-    save_picture(path, grid(*_beside(made.originals, made.images)), {**facts, **told, "order": "original, projection"})
-    if codes is not None:
-        write_text(codes, encoding.dumps({**facts, **made.to_json()}) + "\n")
-    rows = [[w, f"{m:.5f}", f"{p:.1f}"] for w, m, p in zip(made.words, made.mse, made.psnr)]
-    kept = {} if codes is None else {"code": str(codes)}
-    where = "the original on the left" if len(rows) == 1 else "originals over projections"
-    lines = [f"by {made.how}, {where}: {path}", *(f"codes: {file}" for file in kept.values())]
-    # JSON has no infinity, the ratio of a picture to itself.
-    ratios = [float(p) if math.isfinite(p) else None for p in made.psnr]
-    data = {"out": str(path), **facts, **told, "psnr": ratios, **kept}
-    return Answer(data, lines, Table(("picture", "mse", "psnr dB"), rows))
-
-
-def _beside(originals: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return one picture beside its projection, or rows of several over theirs, and how many are in a row."""
-    import numpy as np
-
-    from morphospace.pictures.sheet import interleave
-
-    if len(images) == 1:
-        return np.concatenate([originals, images]), 2
-    columns = min(len(images), COLUMNS)
-    white = np.full((-len(images) % columns, *images.shape[1:]), 255, np.uint8)  # fills the last row
-    return interleave(np.concatenate([originals, white]), np.concatenate([images, white]), columns), columns
-
-
-def _condition(run: Run, label: str | None, attributes: dict[str, float] | None) -> Tensor | None:
-    """Return what a conditional model is told of files."""
-    from morphospace.runs.codes import condition_for
-
-    if label is None and attributes is None:
-        return None
-    condition = condition_for(run.model, 1, label, attributes)
-    assert condition is not None
-    return condition[0]
-
-
-def train_encoder(
-    run: RunPath,
-    /,
-    *,
-    images: Annotated[int, cyclopts.Parameter(help="How many generated images to train on.")] = 100_000,
-    minutes: Annotated[float | None, cyclopts.Parameter(help="Stop earlier when so many have passed.")] = None,
-    real: Annotated[
-        bool,
-        cyclopts.Parameter(
-            help="Train on the run's own images too, by how well they are rebuilt.", negative=(), show_default=False
-        ),
-    ] = False,
-    seed: Seed = 0,
-    checkpoint: Checkpoint = "",
-    raw: Raw = False,
-    device: Device = "auto",
-    json: Json = False,
-    talk: Spoken,
-) -> Answer:
-    """Train an encoder for a run that has none, a GAN for instance, and keep it with the run's checkpoint.
-
-    Then reconstruct, interpolate, pca, attribute and the others work for the run as they do for a VAE.
-    """
-    require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    import morphospace as ms
-    from morphospace.models.contract import Encodes
-    from morphospace.runs.encoder import encoder_file
-
-    loaded = ms.load(run, checkpoint=checkpoint, raw=raw, device=device)
-    if not isinstance(loaded.model, Encodes):  # with one of its own it is refused below
-        name = loaded.configuration.model.name
-        talk.say(f"an encoder for {name} at {loaded.images:,} images, the generator as it is")
-
-    def told(seen: int, loss: float) -> None:
-        share = min(1.0, seen / images)
-        talk.say(f"  {seen:,}/{images:,} images  {share:.0%}  loss {loss:.4g}")
-
-    made = ms.train_encoder(loaded, images=images, minutes=minutes, real=real, seed=seed, told=told)
-    file = encoder_file(loaded)
-    data = {"run": str(loaded.path), "encoder": str(file), "images": made.images, "real": real}
-    data |= {"cosine": made.cosine, "mse": made.mse, "spread": made.spread}
-    lines = [
-        f"on new images: cosine of codes {made.cosine:.3f}, squared error a pixel {made.mse:.5f}"
-        f" (two generated images differ by {made.spread:.5f}): {file}",
-        f"next morpho reconstruct {run} --out reconstructions.png",
-    ]
-    return Answer(data, lines)
 
 
 def score(
