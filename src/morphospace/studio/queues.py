@@ -36,7 +36,9 @@ def packed(number: object, kind: str, reply: Reply) -> bytes:
     try:
         text = json.dumps(header, allow_nan=False).encode()
     except ValueError:  # a code far outside of the prior can make a network return infinities
-        return packed(number, kind, refusal("answer: is not finite there; go back towards the middle", "setting"))
+        return packed(
+            number, kind, refusal("answer: is not finite for this code; go back towards the mean code", "setting")
+        )
     return b"".join([struct.pack("<I", len(text)), text, *(p.tobytes() for p in pixels), reply.file])
 
 

@@ -43,12 +43,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Gathered:
-    """Codes of images, and where these are.
+    """Encoded images.
 
     Attributes:
-        split: Where the images are.
-        rows: Which of the split they are, (N,).
-        codes: (N, D), float32.
+        split: The split that holds the images.
+        rows: Their rows in the split, (N,).
+        codes: Their codes, (N, D), float32.
     """
 
     split: Split
@@ -56,7 +56,7 @@ class Gathered:
     codes: Tensor
 
     def each(self, places: np.ndarray | None = None) -> Iterator[np.ndarray]:
-        """Go through the images, all or some, uint8 (H, W, C)."""
+        """Yield the images, all or those at some places, uint8 (H, W, C)."""
         return (np.asarray(self.split.images[row]) for row in (self.rows if places is None else self.rows[places]))
 
     def __len__(self) -> int:
@@ -224,8 +224,8 @@ class Space:
 
     def start(self) -> Tensor:
         """Return where sliders start when no code is given: the mean code, else the mean of the prior, (D,)."""
-        middle = torch.zeros(self.model.latent_dim)
-        return self.once("start", lambda: middle if self.cannot() else self.gathered().codes.mean(0))
+        zeros = torch.zeros(self.model.latent_dim)
+        return self.once("start", lambda: zeros if self.cannot() else self.gathered().codes.mean(0))
 
     def spread(self) -> Tensor:
         """Return how far strength 1 goes along each dimension: a standard deviation of the codes or the prior, (D,)."""
