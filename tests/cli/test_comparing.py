@@ -26,7 +26,7 @@ def test_compare_says_the_numbers_and_writes_what_is_asked_for(
     words = [word for flag, path in files.items() for word in (f"--{flag}", path)]
     said = morpho("compare", *own_runs.values(), *BRIEF, *words)
     assert said.code == 0 and all(path.stat().st_size > 500 for path in files.values())
-    assert "FD[pixels] ↓" in said.out and "vae  " in said.out and "samples or images drawn anew" in said.out
+    assert "FD[pixels] ↓" in said.out and "vae  " in said.out and "other samples or images" in said.out
     assert all(str(path) in said.out for path in files.values())
     told = morpho("compare", own_runs["vae"], own_runs["dcgan"], "--metrics", "none", "--json").json
     assert [run["run"] for run in told["runs"]] == ["vae", "dcgan"] and told["out"] is None

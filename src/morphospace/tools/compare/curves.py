@@ -14,7 +14,7 @@ from morphospace.roles import Role, fields_with
 from morphospace.runs.configuration import as_written, settings_classes
 from morphospace.tools.compare.comparison import Member
 
-# On white and on near-black; the same hues, which people who tell few colours apart can still tell by the dashes.
+# On white and on near-black, in the same hues. The dashes help those who distinguish few colours.
 COLOURS = (
     ("#0069a8", "#5cb8f0"),
     ("#c24e00", "#ff9d57"),
@@ -24,11 +24,11 @@ COLOURS = (
     ("#454c55", "#c5ccd4"),
 )
 DASHES = ("", "7 3", "2 2.5", "9 3 2 3")
-SCORED = "metric"  # where a log keeps what was scored on the way
+SCORED = "metric"  # prefix of the scores during training in a log
 WIDE, TALL, LEFT, BELOW, EDGE = 440, 270, 52, 36, 14
 AXES = {"images": "images seen", "seconds": "seconds of training"}
 
-# What of the settings says what a term is a number of. Terms that agree in these go on one axis.
+# The settings that a term depends on. Terms with equal settings share an axis.
 TERMS: dict[str, tuple[str, ...]] = {
     "kl": ("reduction", "kl_reduction"),
     "mse": ("signed",),
@@ -42,7 +42,7 @@ class Curve:
     """One line.
 
     Attributes:
-        row: Number of the run's row, which says colour and dashes.
+        row: The run's row, which sets its colour and dashes.
         held_out: Whether it is of held-out images.
         images: Images seen, (N,).
         seconds: Seconds of training, (N,).
@@ -58,7 +58,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Curves of one number that means the same in each of its runs.
+    """Curves of one number that can be compared between its runs.
 
     Attributes:
         title: Its name.
@@ -72,7 +72,7 @@ class Panel:
 
 
 def meaning(member: Member, name: str) -> tuple[str, tuple[Any, ...]]:
-    """Return what a number of a log is called on the page, and what must be equal for two to share an axis.
+    """Return the title of a logged number, and a key: two numbers share an axis if their keys are equal.
 
     Args:
         member: The run.
@@ -96,9 +96,9 @@ def meaning(member: Member, name: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def panels(members: Sequence[Member]) -> tuple[list[Panel], list[str]]:
-    """Return a panel for every number that two rows or more have, and the names of those that one alone has.
+    """Return a panel for every number that two rows have, and the names of the numbers that only one has.
 
-    Where all runs are of one row, two runs are enough.
+    Where all runs share a row, two runs are enough.
     """
     found: dict[tuple[Any, ...], tuple[str, dict[tuple[int, bool], Curve]]] = {}
     for index, member in enumerate(members):
@@ -129,14 +129,14 @@ def dash_of(row: int) -> str:
 
 
 def draw_panel(panel: Panel, against: str, names: Sequence[str]) -> str:
-    """Draw a panel as inline SVG in the page's own colours: its lines are of class `k0`, `k1`, ..., its words plain.
+    """Draw a panel as inline SVG in the page's own colours: its lines are of class `k0`, `k1`, ...
 
-    All but the highest and the lowest hundredth of the values fit in the frame, so that one leap flattens nothing.
+    All but the highest and the lowest hundredth of the values fit in the frame, so that outliers do not flatten it.
 
     Args:
         panel: What to draw.
         against: `images` or `seconds`.
-        names: Name of each row, for those who point at a line.
+        names: Name of each row, shown when one points at a line.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -152,7 +152,7 @@ def draw_panel(panel: Panel, against: str, names: Sequence[str]) -> str:
     def x(value: float) -> str:
         return f"{LEFT + value / right * (WIDE - LEFT - EDGE):.1f}"
 
-    def y(value: float) -> str:  # a leap ends a little outside of the frame, which cuts it off
+    def y(value: float) -> str:  # outliers end a little outside of the frame, which cuts them off
         return f"{min(max(TALL - BELOW - (value - low) / (high - low) * (TALL - BELOW - EDGE), -99), 999):.1f}"
 
     bottom, end = TALL - BELOW, WIDE - EDGE
@@ -182,7 +182,7 @@ def _line(curve: Curve, points: Sequence[tuple[str, str]], name: str) -> str:
 
 
 def _short(value: float) -> float:
-    """Return a tick without the last digits that steps of 0.1 leave behind."""
+    """Return a tick without rounding errors in its last digits."""
     return float(f"{value:.6g}") + 0.0
 
 

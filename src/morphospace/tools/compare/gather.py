@@ -134,7 +134,7 @@ def gather(
     scores: list[Scores] = []
     originals: dict[str, tuple[np.ndarray, str]] = {}
     for folder, name, row in zip(folders, names, rows):
-        say(f"looking at {name}")
+        say(f"reading {name}")
         run = run_of(folder, device, data)
         pictured = len(folders) <= MOST or row not in [member.row for member in members]
         looks = looks_of(run, seed) if pictured else Looks("", "", None, "")

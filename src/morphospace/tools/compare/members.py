@@ -1,4 +1,4 @@
-"""A run as a comparison shows it: its settings, what it cost, what it draws; or why it cannot."""
+"""A run as a comparison shows it: its settings, cost and pictures, or why it has none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHOWN, MAPPED = 10, 1000
 
 
 def settings_of(folder: RunFolder) -> dict[str, Any]:
-    """Return what makes a run what it is, by name; of a path only its end."""
+    """Return the settings that make a run what it is, by name; of a path only its last part."""
     sections = folder.configuration.to_dict(*DESCRIPTIVE)
     flat = {k: v for section in sections.values() for k, v in section.items() if k != "name"}
     flat = {k: Path(v).name if isinstance(v, str) and "/" in v else v for k, v in flat.items()}
@@ -37,18 +37,18 @@ def settings_of(folder: RunFolder) -> dict[str, Any]:
 
 
 def data_name(folder: RunFolder) -> str:
-    """Return the name of the data, without the folder that some sources are named with."""
+    """Return the name of the data, without the folder in the names of some sources."""
     return Path(str(folder.facts.get("data", folder.configuration.data.data)).partition(":")[0]).name
 
 
 @dataclass
 class Looks:
-    """What a run shows, or why not.
+    """The pictures of a run, or why there are none.
 
     Attributes:
         samples: uint8 (N, H, W, C), or why there are none.
         rebuilt: Likewise, reconstructions.
-        originals: What was rebuilt, and its split; None where nothing was.
+        originals: The images that were reconstructed, and their split; None where there are none.
         latent: The latent map, or why there is none.
     """
 
@@ -59,10 +59,10 @@ class Looks:
 
 
 def run_of(folder: RunFolder, device: str, data: Pack | None) -> Run | str:
-    """Return the run, or why it cannot be had."""
+    """Return the run, or why it cannot be loaded."""
     try:
         run = load(folder.path, device=device)
-    except SettingError:  # the device: of no run, and no other would fare better
+    except SettingError:  # a wrong device is not the fault of one run
         raise
     except MorphospaceError as error:
         return because(error)
@@ -81,7 +81,7 @@ def because(error: MorphospaceError) -> str:
 
 
 def _try(make: Callable[[], Any]) -> Any:
-    """Return what is made, or why it cannot be."""
+    """Return the result of a call, or why it failed."""
     try:
         return make()
     except NoEncoder:
@@ -91,7 +91,7 @@ def _try(make: Callable[[], Any]) -> Any:
 
 
 def _reconstructions(run: Run) -> Reconstructions:
-    """Return the reconstructions shown; of one image where fewer are held out than are shown."""
+    """Return the reconstructions to show; a single one where fewer images are held out than the page shows."""
     try:
         return reconstruct(run, SHOWN)
     except SettingError as error:
@@ -101,7 +101,7 @@ def _reconstructions(run: Run) -> Reconstructions:
 
 
 def looks_of(run: Run | str, seed: int) -> Looks:
-    """Return what a run shows."""
+    """Return the pictures of a run."""
     if isinstance(run, str):
         return Looks(run, run, None, run)
     made = _try(lambda: _reconstructions(run))
@@ -115,7 +115,7 @@ def key_of(images: np.ndarray) -> str:
 
 
 def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Looks, key: str, pictured: bool) -> Member:
-    """Return all that the page says of a run."""
+    """Return everything that the page says about a run."""
     log, model = folder.read_metrics(), None if isinstance(run, str) else run.model
     last = last_values(log)
     counts = (
@@ -153,7 +153,7 @@ def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Loo
 
 
 def _computed(run: Run | str) -> dict[str, Any]:
-    """Return what the run computed on and in when it left its checkpoint, as far as that is known."""
+    """Return the machine and precision that the run's checkpoint names, where it does."""
     with contextlib.suppress(OSError, ValueError):
         if not isinstance(run, str):
             return dict(json.loads((run.checkpoint / "state.json").read_text(encoding="utf-8")))
@@ -161,7 +161,7 @@ def _computed(run: Run | str) -> dict[str, Any]:
 
 
 def _machine(state: Mapping[str, Any]) -> str:
-    """Return the device, how much of it, and the version of torch, in words.
+    """Return the device, its threads or processes, and the version of torch, in words.
 
     >>> _machine({"device": "cpu", "threads": 2, "world": 1, "torch": "2.13.0"})
     'cpu, 2 threads, torch 2.13.0'
@@ -176,6 +176,6 @@ def _machine(state: Mapping[str, Any]) -> str:
 
 
 def _adversary(model: Any) -> str:
-    """Return the name of a model's adversarial loss; empty where it says none."""
+    """Return the name of a model's adversarial loss; empty where it has none."""
     objective = getattr(model, "objective", None)
     return next((name for name, made in vars(adversarial).items() if made is objective), "")

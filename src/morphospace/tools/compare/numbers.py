@@ -1,4 +1,4 @@
-"""The numbers of a comparison: each run's, with the spread of sampling, and over seeds, with that of training."""
+"""The numbers of a comparison: of each run, with the spread of sampling, and over seeds, with that of training."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ NOT_SHARED = ("interval", "seed", "checkpoint")
 
 @dataclass
 class Scores:
-    """What a run scored.
+    """The scores of a run.
 
     Attributes:
         results: The numbers.
         refused: By metric, why it has none.
-        trouble: Why it has no number at all; empty where it may have some.
+        trouble: Why it has no numbers at all; empty where it may have some.
     """
 
     results: tuple[Result, ...] = ()
@@ -37,7 +37,7 @@ class Scores:
 def scored(
     run: Run | str, metrics: Sequence[str] | None, *, say: Callable[[str], None] = lambda line: None, **how: Any
 ) -> Scores:
-    """Evaluate a run by every metric that it allows; those that it refuses are named with the reason.
+    """Evaluate a run by every metric that it allows, and note the reason for those that it refuses.
 
     Args:
         run: The run, or why there is none.
@@ -67,7 +67,7 @@ def scored(
 
 
 def table_of(members: Sequence[Member], scores: Sequence[Scores]) -> tuple[Table, list[str]]:
-    """Return the numbers of each run, evaluation first, then what its log says, and a line on what none has."""
+    """Return the numbers of each run, evaluation first, then its log; and lines on what could not be measured."""
     columns = {result.name: result for score in scores for result in score.results}
     metrics = list(dict.fromkeys(column.metric for column in columns.values()))
     measures = [
@@ -100,7 +100,7 @@ def _cell(column: Result, score: Scores) -> Cell:
 
 
 def _logged(members: Sequence[Member]) -> list[Measure]:
-    """Return what every run's log ends with, where it means the same in all that have it."""
+    """Return the last numbers of the logs that can be compared between all runs that have them."""
     found = []
     for name, logged in (("held-out loss", "loss"), ("mse", "mse"), ("kl", "kl")):
         values, kinds = [], set()
@@ -124,7 +124,7 @@ def _logged(members: Sequence[Member]) -> list[Measure]:
 
 
 def over_seeds(sampling: Table, rows: Sequence[int], names: tuple[str, ...]) -> Table | None:
-    """Return mean, least and most of each row's runs, with the interval that training anew would give.
+    """Return the mean, lowest and highest value of each row's runs, with the interval of training again.
 
     Args:
         sampling: The numbers of each run.

@@ -179,7 +179,7 @@ def runs_and_cost(comparison: Comparison) -> str:
                 "no checkpoint" if member.taken is None else f"{member.taken:,}",
             ]
         )
-    note = "Time is that of training steps, as the run measured it, on whatever else the machine did."
+    note = "The time is that of the training steps, as the run measured it; other work on the machine lengthens it."
     return f"<h2>Runs and cost</h2>{table(headings, rows, 'Runs and cost')}{paragraph(note, 'note')}"
 
 
@@ -230,8 +230,8 @@ def numbers(found: Table, title: str, comparison: Comparison) -> str:
         for row, name in enumerate(found.rows)
     ]
     about = f"Below each number its interval: {SPREADS[found.spread]} ({found.spread} spread)"
-    about += ", then how many seeds, the least and the most" if found.spread == "training" else ""
-    about += ". Arrows point to the better side. Bold: better than every other, and no interval meets its own."
+    about += ", then the number of seeds, the lowest and the highest value" if found.spread == "training" else ""
+    about += ". Arrows point to the better side. Bold: better than all others, and no other interval overlaps its own."
     logged = ", ".join(m.name for m in found.measures if m.logged) if found.spread == "sampling" else ""
     note = f"From the runs' own logs, without an interval: {html.escape(logged)}."
     known = [(m.name, conditions_of(m)) for m in found.measures]
@@ -285,10 +285,12 @@ def curves(comparison: Comparison) -> str:
         + "</div>"
         for panel, both in pairs
     )
-    about = "Means between two reports of training; dots are held-out images. One number on one axis only where it is "
-    about += "the same number in each. The highest and lowest hundredth may leave the frame."
+    about = (
+        "Means between two reports of training; dots are held-out images. Runs share an axis only if the number means "
+    )
+    about += "the same in each. The highest and the lowest hundredth of the values may lie outside the frame."
     nothing = "" if made else paragraph("No two runs logged a number that means the same in both.")
-    left = f"In one run alone, or of another meaning in each: {html.escape(', '.join(alone))}."
+    left = f"Logged by one run only, or with another meaning in each: {html.escape(', '.join(alone))}."
     rest = paragraph(left, "note") if alone else ""
     return f"<h2>Curves</h2>{paragraph(about)}{paragraph(keys)}{drawn}{nothing}{rest}"
 
@@ -303,12 +305,12 @@ def samples(comparison: Comparison) -> str:
     if len(by_dim) > 1:
         same = "; ".join(f"{', '.join(names)} ({dim})" for dim, names in by_dim.items() if len(names) > 1)
         words += " whose codes have the same length"
-        words += f": {html.escape(same)}" if same else ", which no two runs' have"
+        words += f": {html.escape(same)}" if same else ", which no two of these runs have"
     words += "."
     if any(member.condition for member in comparison.members):
-        words += " A conditional model draws its classes in turn, one a column."
+        words += " A conditional model shows its classes in turn, one a column."
     if len(members) < len(comparison.members):
-        words += " Of runs that differ in the seed alone, the first."
+        words += " Of runs that differ only in the seed, the first is shown."
     drawn = figures(members, lambda one: strip(one.samples, f"Samples of {one.name}, seed {comparison.seed}"))
     return pictures("Samples of the same seeds", words, "strips", drawn)
 
@@ -333,7 +335,7 @@ def maps(comparison: Comparison) -> str:
     def drawn(member: Member) -> str:
         if isinstance(member.latent, str):
             return paragraph(html.escape(member.latent), "none")
-        return inline(draw_maps([member.latent], "classes"), f"Where the codes of {member.name} lie, by class")
+        return inline(draw_maps([member.latent], "classes"), f"Map of the codes of {member.name}, by class")
 
-    about = "Codes of the same held-out images on their two leading components, over what the plane decodes to."
+    about = "Codes of the same held-out images on their two leading components, over the decoded plane."
     return pictures("Latent maps", about, "maps", figures(comparison.members, drawn))

@@ -14,15 +14,15 @@ from morphospace.tools.compare.comparison import Cell, Measure, Table
 
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 SPREADS = {
-    "sampling": "95 % over samples or images drawn anew, for this very model",
-    "training": "95 % over training anew with another seed, by Student's t",
+    "sampling": "95 % over other samples or images, for this very model",
+    "training": "95 % over training again with another seed, by Student's t",
 }
 MOST_DECIMALS = 8
 CSV_COLUMNS = ("run", "measure", "unit", "spread", "value", "low", "high", "n", "least", "most", "note", "conditions")
 
 
 def number(value: float, half: float | None = None) -> str:
-    """Return a number with the digits that mean something: two of its uncertainty, else four of its own.
+    """Return a number with its significant digits: two of its uncertainty, else four of its own.
 
     >>> number(12.34567, 0.5), number(0.0134096, 0.00021), number(105.77), number(1234567.0), number(0.0)
     ('12.35', '0.01341', '105.8', '1,234,567', '0')
@@ -61,7 +61,7 @@ def _in_a_line(cell: Cell) -> str:
 
 
 def conditions_of(measure: Measure) -> str:
-    """Return what all numbers of a measure hang on alike, in words; what differs is left to the cells."""
+    """Return the conditions that all numbers of a measure share, in words."""
     every = [cell.conditions for cell in measure.cells if cell.value is not None]
     shared = {k: v for k, v in (every[0] if every else {}).items() if all(c.get(k) == v for c in every)}
     return ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in shared.items())
@@ -76,7 +76,7 @@ def _tables(comparison: Comparison) -> list[Table]:
 
 
 def entries(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return every number with all that belongs to it, by the names of `CSV_COLUMNS`."""
+    """Return every number with its interval and conditions, by the names of `CSV_COLUMNS`."""
     return [
         {
             "run": name,
@@ -109,7 +109,7 @@ def csv_text(comparison: Comparison) -> str:
 
 
 def json_data(comparison: Comparison) -> dict[str, Any]:
-    """Return everything but the pictures and curves as plain values."""
+    """Return everything except pictures and curves as plain values."""
     runs = [
         {
             "run": member.name,
@@ -147,7 +147,7 @@ LATEX_ARROWS = {"lower": r" $\downarrow$", "higher": r" $\uparrow$", "": ""}
 
 
 def escaped(text: str) -> str:
-    r"""Return text as LaTeX shows it.
+    r"""Return text with LaTeX's special characters escaped.
 
     >>> print(escaped("beta=1_seed=0 & 5 %"))
     beta=1\_seed=0 \& 5 \%
@@ -156,7 +156,7 @@ def escaped(text: str) -> str:
 
 
 def latex_text(comparison: Comparison) -> str:
-    """Return the tables for a document that uses booktabs; the best is bold where no interval meets its own."""
+    """Return the tables for a document that uses booktabs; the best is bold if no other interval overlaps."""
     return "\n".join(_tabular(table) for table in _tables(comparison) if table.measures)
 
 

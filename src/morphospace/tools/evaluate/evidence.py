@@ -1,4 +1,4 @@
-"""What a number is taken from: images of both sides and their features, each made when it is first asked for."""
+"""The inputs of the metrics: real and fake images and their features, each computed when it is first needed."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from morphospace.runs.run import Run
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
 
 BLOCK = 1024
-"""Images drawn or read at once. Fixed, because kernels differ in the last digits by the size of a batch."""
+"""Images sampled or read at once. Fixed, because the last digits depend on the batch size."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """Images of a pack, taken as one of the two sets.
+    """One of the two sets: images of a pack.
 
     Attributes:
         pack: The data.
         split: The images.
-        rows: Which of them.
+        rows: Which of its images.
         name: What the split is called.
     """
 
@@ -45,7 +45,7 @@ class Side:
 
     @property
     def key(self) -> str:
-        """A hash of the images taken."""
+        """A hash of the images."""
         return rows_hash(self.pack, self.name, self.rows)
 
     def images(self) -> Iterator[np.ndarray]:
@@ -55,7 +55,7 @@ class Side:
 
 
 def chosen(pack: Pack, split: Split, rows: np.ndarray, name: str, n: int | None) -> Side:
-    """Return n of the rows, spread over all of them: sources may be sorted by class. The same n whatever the seed."""
+    """Return n of the rows, spread over all of them because sources may be sorted by class; the same for every seed."""
     if n is None or n >= len(rows):
         return Side(pack, split, rows, name)
     return Side(pack, split, np.sort(rows[permutation(len(rows), "evaluation")[:n]]), name)
@@ -63,11 +63,11 @@ def chosen(pack: Pack, split: Split, rows: np.ndarray, name: str, n: int | None)
 
 @dataclass
 class Evidence:
-    """What a metric may ask for.
+    """Everything that a metric can measure from.
 
     Attributes:
-        real: The images that the others are held against.
-        fake: Images to judge where they are given; None where the run draws them.
+        real: The real images.
+        fake: The fakes; None where the run samples them.
         run: The run; None where both sets are given.
         n: How many fakes.
         seed: Which fakes, and the seed of every resampling.
@@ -96,7 +96,7 @@ class Evidence:
 
     @cached_property
     def extractor(self) -> Extractor:
-        """What makes the features."""
+        """The network, or other function, that computes the features."""
         return extractor_for(self.features, self.real.pack, resize=self.resize, device=self.device, say=self.say)
 
     @cached_property
@@ -117,26 +117,26 @@ class Evidence:
         assert self.run is not None
         for first in range(0, self.n, BLOCK):
             count = min(BLOCK, self.n - first)
-            asked = self.asked(self.run, first, count)
-            yield drawn(self.run, count, self.seed, asked, prior=self.prior, start=first)
+            conditions = self.conditions_of_fakes(self.run, first, count)
+            yield drawn(self.run, count, self.seed, conditions, prior=self.prior, start=first)
 
-    def asked(self, run: Run, first: int, count: int) -> Tensor | None:
-        """Return what a conditional model is asked for: what real images show, in their shares, if they tell."""
-        if not self.asks_for_real:
+    def conditions_of_fakes(self, run: Run, first: int, count: int) -> Tensor | None:
+        """Return the conditions of some fakes: those of real images where they are known, else every one in turn."""
+        if not self.takes_real_conditions:
             return condition_for(run.model, count, start=first)
         split = self.real.split
         rows = permutation(len(split), "asked for")[np.arange(first, first + count) % len(split)]
         return told_of(run.model, split, rows)
 
     @property
-    def asks_for_real(self) -> bool:
-        """Whether a conditional model draws the fakes, and the real images tell what it knows, in its own numbers."""
+    def takes_real_conditions(self) -> bool:
+        """Whether the fakes come from a conditional model, and the real images have conditions in its numbering."""
         run = self.run
         if self.fake is not None or run is None or run.model.conditioning is None:
             return False
         split, label = self.real.split, run.model.conditioning.kind == "label"
-        told = split.labels if label else split.attributes
-        return told is not None and self.real.pack.hash == run.folder.facts.get("data_hash")
+        known = split.labels if label else split.attributes
+        return known is not None and self.real.pack.hash == run.folder.facts.get("data_hash")
 
     @cached_property
     def _real(self) -> tuple[Extracted, Moments]:
@@ -154,14 +154,14 @@ class Evidence:
 
     @cached_property
     def fake_features(self) -> Extracted:
-        """Features of the fakes: of each block as it is drawn, so that the images never stand in memory all at once."""
+        """Features of the fakes, computed block by block so that the images need not fit in memory at once."""
         if self.fake is not None:
             return features_of(self.fake, self.extractor, self.say)[0]
-        self.say(f"drawing {self.n:,} samples")
+        self.say(f"sampling {self.n:,} images")
         return extracted(self.extractor, self.fakes())
 
     def conditions(self, **more: Any) -> dict[str, Any]:
-        """Return what a number of the two sets hangs on."""
+        """Return the conditions that a number of the two sets depends on."""
         pack, size = self.real.pack, "x".join(map(str, self.real.pack.shape))
         about: dict[str, Any] = {"data": pack.name, "size": size, "data_hash": pack.hash[:8], "split": self.real.name}
         about |= {"n_real": len(self.real.rows), "images": self.real.key[:8]}
@@ -170,11 +170,11 @@ class Evidence:
         elif self.run is not None:
             about |= {"checkpoint": self.run.images, "raw": self.run.raw, "prior": self.prior}
             if self.run.model.conditioning is not None:
-                about["condition"] = "those of real images" if self.asks_for_real else "every one in turn"
+                about["condition"] = "those of real images" if self.takes_real_conditions else "every one in turn"
         return about | {"n_fake": self.n, "seed": self.seed} | more
 
     def feature_conditions(self, **more: Any) -> dict[str, Any]:
-        """Return `conditions`, with what the features are."""
+        """Return `conditions`, and which features were used."""
         e = self.extractor
         about = {"features": e.name, "resize": e.resize, "dtype": "float32 features, float64 distances"}
         return self.conditions(**about, **({"features_quality": e.quality} if e.quality else {}), **more)
@@ -183,8 +183,8 @@ class Evidence:
 def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) -> tuple[Extracted, Moments]:
     """Return features and statistics of a set, from the cache if they are there.
 
-    They are kept by a hash of data, split, rows, extractor (its weights) and resize rule; those of a caller's own
-    module are not, see `Extractor.key`.
+    They are cached by a hash of data, split, rows, the extractor's weights and the resize rule. Features of a caller's
+    own module are not cached, see `Extractor.key`.
     """
     if not extractor.key:
         found = extracted(extractor, side.images())
@@ -196,10 +196,10 @@ def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) ->
         if file.is_file():
             tensors = load_tensors(file)
             return Extracted(tensors["features"], tensors.get("probabilities")), Moments.from_tensors(tensors)
-        say(f"taking {extractor.name} of {len(side.rows):,} images of {side.pack.name}, {side.name}")
+        say(f"computing {extractor.name} of {len(side.rows):,} images of {side.pack.name}, {side.name}")
         found = extracted(extractor, side.images())
         statistics = statistics_of(found.features)
-        told = {} if found.probabilities is None else {"probabilities": found.probabilities}
+        probabilities = {} if found.probabilities is None else {"probabilities": found.probabilities}
         with atomic(file) as partial:
-            save_tensors(partial, {"features": found.features, **told, **statistics.tensors()})
+            save_tensors(partial, {"features": found.features, **probabilities, **statistics.tensors()})
     return found, statistics

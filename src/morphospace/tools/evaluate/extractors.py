@@ -1,4 +1,4 @@
-"""Features by name: networks trained on the data at hand, kept in the cache, and the one that is fetched."""
+"""Features by name: networks trained on the data and kept in the cache, and the Inception network."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ from morphospace.runs.checkpoints import load_tensors, save_tensors
 
 KINDS = ("classifier", "autoencoder", "pixels", "inception")
 VERSION = 2
-"""Of how the networks are trained; what an older version left in the cache is not used."""
+"""Version of how the networks are trained; networks of an older version in the cache are not used."""
 RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
 
 Say = Callable[[str], None]
 
 
 def kind_of(features: str | nn.Module, pack: Pack, resize: str = "legacy") -> str:
-    """Return the kind of features that a name means: of `KINDS`, or `module`; nothing is made yet.
+    """Return the kind of features that a name means: one of `KINDS`, or `module`. Nothing is computed yet.
 
     Args:
         features: A name, `inception:PATH`, the caller's own network, or empty: the classifier where the images have
             labels, else the autoencoder.
         pack: The data.
-        resize: Asked for, for the Inception network.
+        resize: How images are resized for the Inception network.
 
     Raises:
-        SettingError: No such features, or the data have no labels to train a classifier on.
+        SettingError: If there are no such features, or the data have no labels to train a classifier on.
     """
     if resize not in get_args(Resize):
         raise SettingError("resize", resize, "must be 'legacy' or 'antialias'")
@@ -74,7 +74,7 @@ def extractor_for(
 ) -> Extractor:
     """Return the extractor that a name means.
 
-    A network that is trained on the data is trained once for a data set, and kept in the cache by the data's hash.
+    A network is trained once for a data set, and kept in the cache by the hash of the data.
 
     Args:
         features: As for `kind_of`.
@@ -84,8 +84,8 @@ def extractor_for(
         say: Takes one line at a time for the user.
 
     Raises:
-        SettingError: No such features.
-        DataError: The weights could not be fetched.
+        SettingError: If there are no such features.
+        DataError: If the weights cannot be downloaded.
     """
     kind = kind_of(features, pack, resize)
     if isinstance(features, nn.Module):
@@ -102,7 +102,7 @@ def extractor_for(
 
 
 def _trained(kind: str, pack: Pack, say: Say) -> tuple[Trained, str]:
-    """Return the network from the cache, or train it and keep it there; and what it was judged on."""
+    """Return the network from the cache, or train and keep it; and the name of the images that its quality is of."""
     train, test, name = _to_learn_from(pack)
     file = make_folder(cache_folder() / "networks") / f"{kind}-{VERSION}-{pack.hash}.safetensors"
     with locked(file):
@@ -127,7 +127,7 @@ def _network(kind: str, pack: Pack, tensors: dict[str, Tensor]) -> nn.Module:
 
 
 def _to_learn_from(pack: Pack) -> tuple[Taken, Taken, str]:
-    """Return the images to train on, those to judge the network on, and what they are called."""
+    """Return the images to train on, the images to test the network on, and their name."""
     first = pack.split("train" if "train" in pack.splits else next(iter(pack.splits)))
     whole = (first, np.arange(len(first)))
     for name in ("test", "valid"):
@@ -138,11 +138,11 @@ def _to_learn_from(pack: Pack) -> tuple[Taken, Taken, str]:
 
 
 def _inception_weights(path: str, say: Say) -> dict[str, Tensor]:
-    """Read the weights from a path, or fetch them; a file with another checksum is not opened.
+    """Read the weights from a path, or download them; a file with another checksum is not opened.
 
     Raises:
-        SettingError: Another file.
-        DataError: They could not be fetched.
+        SettingError: If the file holds something else.
+        DataError: If they cannot be downloaded or read.
     """
     if path:
         file = Path(path).expanduser()

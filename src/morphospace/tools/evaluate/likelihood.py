@@ -1,4 +1,4 @@
-"""How likely a run finds images: bounds of log p(x), each with what it is a bound of."""
+"""The likelihood of images under a run: bounds on log p(x), each with its conditions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BINARISE = ("none", "threshold", "fixed", "dynamic")
 
 
 def unexplained(run: Run) -> str:
-    """Return why a run has no bound of log p(x), and the way out; empty where it has one."""
+    """Return why a run has no bound on log p(x), and the way out; empty where it has one."""
     model = run.model
     name = run.configuration.model.name
     if not (isinstance(model, Explains) and isinstance(model, Encodes)):
@@ -50,14 +50,14 @@ def unexplained(run: Run) -> str:
 
 @dataclass(frozen=True)
 class Explained:
-    """Images as a run's likelihood has them.
+    """Images, and the run whose likelihood of them is measured.
 
     Attributes:
         run: The run.
-        split: Where they are from.
-        rows: Which.
+        split: The split of the images.
+        rows: Which images of it.
         name: What the split is called.
-        seed: Of binarisation, dequantisation and draws.
+        seed: Seed of binarisation, dequantisation and samples.
         binarise: `none`, `threshold`, `fixed` (one draw an image, the same in every run) or `dynamic` (by the seed);
             as the run was trained when empty.
         pack: The data the split is of; the run's own when None.
@@ -88,13 +88,13 @@ class Explained:
 
     @property
     def density(self) -> Density:
-        """What the nats are of."""
+        """The density that the nats are of."""
         dequantise = bool(getattr(self.model.settings, "dequantise", False))
         return density_of(self.model.likelihood, binary=self.binarised != "none", dequantised=dequantise)
 
     @property
     def condition(self) -> Tensor | None:
-        """What a conditional model is told of them."""
+        """The conditions of the images, for a conditional model."""
         return told_of(self.run.model, self.split, self.rows, self.pack)
 
     def images(self) -> Tensor:
@@ -111,21 +111,21 @@ class Explained:
         return images
 
     def parts(self) -> Iterator[tuple[int, Explained]]:
-        """Yield the number of the first image and some at once: never all of them stand in memory."""
+        """Yield the images in parts, each with the number of its first image, so that they need not fit in memory."""
         for first in range(0, len(self.rows), TOGETHER):
             yield first, replace(self, rows=self.rows[first : first + TOGETHER])
 
     def conditions(self, **more: Any) -> dict[str, Any]:
-        """Return what a bound hangs on."""
-        told = {} if self.run.model.conditioning is None else {"given": "each image's own condition"}
+        """Return the conditions that a bound depends on."""
+        given = {} if self.run.model.conditioning is None else {"given": "each image's own condition"}
         pack = self.pack or self.run.pack
         about = {"data": pack.name, "data_hash": pack.hash[:8], "split": self.name, "n_real": len(self.rows)}
         about |= {"images": rows_hash(pack, self.name, self.rows)[:8], "seed": self.seed}
-        about |= {"checkpoint": self.run.images, "raw": self.run.raw, "binarise": self.binarised, **told}
+        about |= {"checkpoint": self.run.images, "raw": self.run.raw, "binarise": self.binarised, **given}
         return {**about, "of": self.density.words, "interval": "95 % over images", **more}
 
     def results(self, name: str, nats: Tensor, **more: Any) -> list[Result]:
-        """Return a number in nats, and in bits a dimension where these mean something."""
+        """Return a number in nats, and in bits per dimension where these are meaningful."""
         mean, low, high = mean_interval(nats)
         conditions = self.conditions(**more)
         name = name if self.density.proper else f"{name}, no density"
@@ -155,7 +155,7 @@ def elbo(explained: Explained, *, draws: int = 16) -> list[Result]:
 
 
 def iwae(explained: Explained, *, k: int = 5000) -> list[Result]:
-    """Measure the importance-weighted bound of k draws, and how many of them count."""
+    """Measure the importance-weighted bound with k samples, and the effective number of samples."""
     bounds = [
         importance_bound(p.model, p.images(), k, condition=p.condition, seed=p.seed, start=start)
         for start, p in explained.parts()
@@ -167,17 +167,17 @@ def iwae(explained: Explained, *, k: int = 5000) -> list[Result]:
 
 
 def annealed(explained: Explained, *, settings: Annealing | None = None) -> list[Result]:
-    """Measure the annealed bound, and on as many images simulated from the model the gap to the one from above."""
+    """Measure the annealed lower bound, and on as many simulated images the gap to the upper bound."""
     s, model, seed = settings or Annealing(), explained.model, explained.seed
-    told = explained.condition
+    condition = explained.condition
     about = {"temperatures": s.temperatures, "chains": s.chains, "leapfrog": s.leapfrog}
     images = explained.images()
     dim = model.latent_dim
-    lower = annealed_bounds(model.raw, model.likelihood, images, dim, settings=s, condition=told, seed=seed)
+    lower = annealed_bounds(model.raw, model.likelihood, images, dim, settings=s, condition=condition, seed=seed)
     codes = seeded_noise(len(images), dim, stream(seed, "simulate")).to(images)
-    made = simulate(model.raw, model.likelihood, codes, condition=told, seed=seed)
+    made = simulate(model.raw, model.likelihood, codes, condition=condition, seed=seed)
     both = annealed_bounds(
-        model.raw, model.likelihood, made.images, dim, settings=s, posterior_draws=codes, condition=told, seed=seed
+        model.raw, model.likelihood, made.images, dim, settings=s, posterior_draws=codes, condition=condition, seed=seed
     )
     assert both.upper is not None
     found = explained.results(f"AIS-{s.temperatures}", lower.lower, accepted=lower.accepted, **about)

@@ -37,10 +37,10 @@ Images = str | Pack | np.ndarray
 
 
 def metrics_of(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the metrics that are asked for, by themselves (`pr`) or by one of their numbers (`precision`).
+    """Return the metrics of some names; a name may be a metric (`pr`) or one of its numbers (`precision`).
 
     Raises:
-        SettingError: There is no such metric.
+        SettingError: If there is no such metric.
     """
     for name in names:
         if name not in METRICS and name not in numbers():
@@ -83,10 +83,10 @@ def evaluated(
 
 
 def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the metrics to measure, and the usual ones that cannot be measured with the reason.
+    """Return the metrics to measure, and for each usual one that cannot be measured the reason.
 
     Raises:
-        SettingError: One that was asked for cannot be measured.
+        SettingError: If a metric that was asked for cannot be measured.
     """
     if metrics:
         for name in metrics:
@@ -100,7 +100,7 @@ def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict
 
 
 def _real_side(run: Run | None, real: Images | None, split: str, size: str | None, n: int | None) -> Side:
-    """Return the images that the others are held against."""
+    """Return the real images."""
     most = USUAL_N if n is None else n
     if run is None or real is not None:
         assert real is not None
@@ -113,7 +113,7 @@ def _real_side(run: Run | None, real: Images | None, split: str, size: str | Non
 
 
 def _side(pack: Pack, split: str, n: int | None, argument: str) -> Side:
-    """Return images of a pack: of the split named, else of the test split where there is one, else of any."""
+    """Return images of a pack: of the named split, else of the test split where there is one, else of any."""
     require(not split or split in pack.splits, argument, split, f"{pack.name} has {', '.join(pack.splits)}")
     order = [split] if split else [name for name in ("test", "train", *pack.splits) if name in pack.splits]
     found = pack.split(order[0])
@@ -142,17 +142,17 @@ def _check_shapes(run: Run | None, real: Side, fake: Side | None) -> None:
 
 
 def _check_can_keep(file: Path) -> None:
-    """Refuse a file that results could not be merged into, before there are any."""
+    """Refuse a file that results cannot be written to, before any work is done."""
     read(file)
     if not os.access(file.parent, os.W_OK):
         raise RunError("run", str(file.parent), f"{file.name} cannot be written there", "copy the run elsewhere")
 
 
 def keep(file: Path, results: Sequence[Result]) -> Path:
-    """Merge results into a file of them; one of the same name and conditions is replaced.
+    """Add results to a file; a result replaces an earlier one of the same name and conditions.
 
     Raises:
-        RunError: The file holds something else.
+        RunError: If the file holds something else.
     """
     with locked(file):  # two evaluations of a run at once keep both
         kept = {_identity(entry): entry for entry in read(file)}
@@ -162,10 +162,10 @@ def keep(file: Path, results: Sequence[Result]) -> Path:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    """Return the results in a file, none where there is no file.
+    """Return the results in a file; nothing where there is no file.
 
     Raises:
-        RunError: It holds something else.
+        RunError: If it holds something else.
     """
     if not file.is_file():
         return []

@@ -1,4 +1,4 @@
-"""Metrics that ask the model itself: likelihood, reconstructions, novelty, smoothness, disentanglement."""
+"""Metrics of the model itself: likelihood, reconstructions, novelty, smoothness, disentanglement."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _rebuilds_nothing(evidence: Evidence) -> str:
 
 def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callable[[Evidence], list[Result]]:
     """Return a metric of pairs of held-out images and their reconstructions, from the means of their codes."""
-    # Equal to the last of 8 bits is an infinite ratio, which no mean outlives: such a pair errs by its rounding alone.
+    # Images equal in all 8 bits would have an infinite ratio, so their error counts as that of rounding alone.
     top = -10 * math.log10((1 / 255) ** 2 / 12) if measure is psnr else math.inf
 
     def metric(evidence: Evidence) -> list[Result]:
@@ -73,8 +73,9 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
         for first in range(0, len(side.rows), 1024):
             rows = side.rows[first : first + 1024]
             images = as_seen(run, np.asarray(side.split.images[rows]), rows)
-            told = told_of(run.model, side.split, rows, side.pack)
-            parts.append(measure(real=images, fake=decode(run.model, codes_of(run, images, told), told)).clip(max=top))
+            condition = told_of(run.model, side.split, rows, side.pack)
+            rebuilt = decode(run.model, codes_of(run, images, condition), condition)
+            parts.append(measure(real=images, fake=rebuilt).clip(max=top))
         side_of = ssim_window(*run.model.shape[:2])
         more: dict[str, Any] = {"window": f"{side_of} x {side_of} Gaussian, sigma 1.5"} if measure is ssim else {}
         more |= {"at_most": round(top, 2)} if measure is psnr else {}
@@ -89,7 +90,7 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
 
 
 def sharp(evidence: Evidence) -> list[Result]:
-    """Measure the sharpness of the fakes over that of the real images."""
+    """Measure the sharpness of the fakes, divided by that of the real images."""
     fake, real = (sharpness(images) for images in (evidence.fake_images, evidence.real_images))
     own = float(real.mean())
     about: dict[str, Any] = {"of_real": own, "measure": "variance of the Laplacian"}
@@ -101,9 +102,9 @@ def _too_small(evidence: Evidence) -> str:
 
 
 def new(evidence: Evidence) -> list[Result]:
-    """Measure how far fakes are from the nearest training image, beside images that training did not see."""
+    """Measure how far fakes are from the nearest training image, compared with images that training did not see."""
     side, run = evidence.real, evidence.run
-    known_to = side.pack if run is None else run.pack  # whatever is real here, a run can have copied its own data only
+    known_to = side.pack if run is None else run.pack  # a run can have copied only its own data
     (train, trained), _ = held_out(known_to, 0.0 if run is None else run.configuration.data.valid)
     inside = np.setdiff1d(trained, side.rows) if side.split is train else trained
     known = shrunk(train.images, inside)
@@ -131,18 +132,18 @@ def _nothing_unseen(evidence: Evidence) -> str:
 
 
 def smooth(evidence: Evidence) -> list[Result]:
-    """Measure how pictures change along arcs between draws from the prior."""
+    """Measure how pictures change along arcs between samples of the prior."""
     run = evidence.run
     assert run is not None
     model, prior = run.model, prior_for(run, evidence.prior)
     assert isinstance(model, Decodes)
     ends = [seeded_noise(ARCS, model.latent_dim, stream(evidence.seed, "arc", end)) for end in ("start", "end")]
     uniform = torch.rand(ARCS, generator=torch.Generator().manual_seed(stream(evidence.seed, "arc", "place")))
-    told = condition_for(model, ARCS)
+    condition = condition_for(model, ARCS)
 
     def pictures(noise: Tensor) -> Tensor:
         codes = prior.from_noise(noise).to(model.device, model.dtype)
-        given = None if told is None else told.to(model.device, model.dtype)
+        given = None if condition is None else condition.to(model.device, model.dtype)
         parts = [
             model.decode(codes[i : i + 50], None if given is None else given[i : i + 50]) for i in range(0, ARCS, 50)
         ]
@@ -165,12 +166,12 @@ def _draws_nothing(evidence: Evidence) -> str:
 
 
 def coded(run: Run, *, n: int | None = CODED, seed: int = 0) -> Coded:
-    """Encode images of the training split, the first that has all factors, once.
+    """Encode images of the training split, whose factors are known.
 
     Args:
         run: A loaded run whose model encodes and whose data have factors.
         n: Images, chosen by the seed; all when None.
-        seed: Which.
+        seed: Which images.
     """
     train = run.pack.split("train")
     rows = choose_rows(np.arange(len(train)), n, seed, "factors")
@@ -190,7 +191,7 @@ def _no_factors(evidence: Evidence) -> str:
 
 
 def disentangled(evidence: Evidence) -> list[Result]:
-    """Measure every metric of disentanglement, all from the same codes."""
+    """Measure every metric of disentanglement from the same codes."""
     assert evidence.run is not None
     codes, seed = coded(evidence.run, n=CODED, seed=evidence.seed), evidence.seed
     about = {
@@ -213,9 +214,9 @@ def disentangled(evidence: Evidence) -> list[Result]:
         found.append(Result(name, value, conditions=about | more, better="higher"))
 
     for name, accuracy in (("beta-VAE metric", beta_vae_metric), ("FactorVAE metric", factor_vae_metric)):
-        told = accuracy(codes, seed=seed)
-        more = {"chance": told.chance, "above_chance": told.above_chance, "votes": "10,000 + 5,000 of 64 images"}
-        add(name, told.value, **more)
+        votes = accuracy(codes, seed=seed)
+        more = {"chance": votes.chance, "above_chance": votes.above_chance, "votes": "10,000 + 5,000 of 64 images"}
+        add(name, votes.value, **more)
     add("MIG, binned means", mig_binned(codes), bins=20)
     if codes.log_variances is not None:
         add("MIG, posteriors", mig_posterior(codes, seed=seed), draws=2000)

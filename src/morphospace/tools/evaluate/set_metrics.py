@@ -1,4 +1,4 @@
-"""Metrics of two sets of images: what is asked of `evaluation.distances`, with intervals and conditions."""
+"""Metrics of two sets of images: distances between them, with intervals and conditions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STACKED = "stacked-mnist"
 
 
 def frechet(evidence: Evidence) -> list[Result]:
-    """Measure the Frechet distance; it is called FID in the features that FID is defined in only."""
+    """Measure the Frechet distance. It is called FID only with the features that define FID."""
     fake = evidence.fake_features.features
     value = frechet_distance(real=evidence.real_statistics, fake=fake)
     widths, how = _widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
@@ -43,25 +43,25 @@ def frechet(evidence: Evidence) -> list[Result]:
 
 
 def kernel(evidence: Evidence) -> list[Result]:
-    """Measure the kernel distance, its interval from subsets."""
+    """Measure the kernel distance, with an interval from subsets."""
     real, fake = evidence.real_features.features, evidence.fake_features.features
     value, fewest = kernel_distance(real=real, fake=fake), min(len(real), len(fake))
     size = min(SUBSET, fewest // 2)
     if size < 2:
         return [_within(evidence, "KID", value, None, "none: too few images")]
     subsets = kernel_distance_subsets(real=real, fake=fake, subsets=SUBSETS, size=size, seed=evidence.seed)
-    # The spread of subsets is that of smaller sets, and of sets that overlap: the delete-d jackknife.
+    # Subsets are smaller than the sets and overlap, which the delete-d jackknife accounts for.
     width = student(SUBSETS - 1) * float(subsets.std()) * (size / (fewest - size)) ** 0.5
     how = f"95 %, {SUBSETS} subsets of {size:,}"
     return [_within(evidence, "KID", value, width, how)]
 
 
 def inception(evidence: Evidence) -> list[Result]:
-    """Measure the Inception Score of the fakes, that of the real images beside it."""
-    told, of_real = evidence.fake_features.probabilities, evidence.real_features.probabilities
-    assert told is not None and of_real is not None
-    splits = min(SPLITS, len(told), len(of_real))
-    score = inception_score(told, splits=splits, seed=evidence.seed)
+    """Measure the Inception Score of the fakes, and that of the real images."""
+    of_fake, of_real = evidence.fake_features.probabilities, evidence.real_features.probabilities
+    assert of_fake is not None and of_real is not None
+    splits = min(SPLITS, len(of_fake), len(of_real))
+    score = inception_score(of_fake, splits=splits, seed=evidence.seed)
     width = student(splits - 1) * score.deviation / splits**0.5 if splits > 1 else None
     how = f"95 % of the mean of {splits} shuffled splits" if splits > 1 else "none: one image"
     real = inception_score(of_real, splits=splits, seed=evidence.seed).mean
@@ -106,7 +106,7 @@ def _neighbours(
 def _widths(
     evidence: Evidence, fewest: int, resamples: int, measure: Callable[[Tensor, Tensor], tuple[float, ...]]
 ) -> tuple[tuple[float | None, ...], str]:
-    """Return half the widths of 95 % intervals, and how they were found; a half must hold `fewest` images."""
+    """Return half the widths of 95 % intervals, and how they were computed; a half sample needs `fewest` images."""
     real, fake = evidence.real_features.features, evidence.fake_features.features
     if min(len(real), len(fake)) // 2 < fewest:
         return (None, None), "none: too few images"
@@ -126,7 +126,7 @@ def _within(
     most: float | None = None,
     **more: float,
 ) -> Result:
-    """Return a result with the interval of half a width to each side, within what the number can be."""
+    """Return a result with an interval of half a width to each side, cut to the range of the number."""
     low = high = None
     if width is not None:
         low, high = value - width, value + width
@@ -161,7 +161,7 @@ def _no_modes(evidence: Evidence) -> str:
 
 
 def modes(evidence: Evidence) -> list[Result]:
-    """Count the classes that fakes show, and measure how far their shares are from the data's."""
+    """Count the classes that the fakes show, and measure how far their shares are from those of the data."""
     pack = evidence.real.pack
     labels = _first(pack).labels
     assert labels is not None
@@ -193,7 +193,7 @@ def _seen(judge: Extractor, images: np.ndarray, stacked: bool) -> Tensor:
 
 
 def _digits(pack: Pack) -> Pack:
-    """Return the red channel of Stacked MNIST as data of its own: the digits themselves, with their labels."""
+    """Return the red channel of Stacked MNIST as a pack: single digits with their labels."""
     splits: dict[str, Any] = {}
     for name, split in pack.splits.items():
         assert split.labels is not None
