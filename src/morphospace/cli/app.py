@@ -33,7 +33,6 @@ VERBS = {
     "train": ("training:train", "Train a model, or continue the run in --out."),
     "sweep": ("sweep:sweep", "Train every combination of a grid of settings, and compare the runs."),
     "resume": ("training:resume", "Continue a run from its last checkpoint, with its own settings."),
-    "score": ("projecting:score", "Give each image an anomaly score, higher for stranger, in a table."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
     "runs": ("lists:runs", "List the runs below a folder."),
     "models": ("lists:models", "List the models."),
@@ -41,6 +40,7 @@ VERBS = {
 }
 # Verbs read off the tools: where each tool's function is, and its line in the help.
 TOOLS = {
+    "score": ("score:score", "Give each image an anomaly score, higher for stranger, in a table."),
     "train-encoder": ("project:train_encoder", "Train an encoder for a run that has none, a GAN for instance."),
     "project": ("project:project", "Find the latent codes of pictures, and show each beside its decoded code."),
     "map": ("map:map_codes", "Map the codes of many images in two dimensions, as a PNG."),

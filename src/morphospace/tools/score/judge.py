@@ -1,11 +1,9 @@
-"""How strange a run finds the images of a set: scores, the strangest of them, and how well they tell."""
+"""The work of `score`: read the images of a source, and judge them a batch at a time."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,7 +16,6 @@ from morphospace.data.prepare import prepare, takes
 from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.evaluation.anomaly import (
-    Auroc,
     auroc,
     bounded,
     complexity,
@@ -28,15 +25,12 @@ from morphospace.evaluation.anomaly import (
     negative_bounds,
     reconstruction_errors,
 )
-from morphospace.files import atomic
 from morphospace.latent.components import Moments
 from morphospace.models.contract import Scores
 from morphospace.runs.codes import AT_ONCE, choose_rows, each_code, encoder_of, judged_rows
-from morphospace.runs.run import Run, loaded
+from morphospace.runs.run import Run
+from morphospace.tools.score import DRAWS, By, Scored
 
-By = Literal["elbo", "iwae", "reconstruction", "critic", "latent"]
-BYS: tuple[By, ...] = ("elbo", "iwae", "reconstruction", "critic", "latent")
-DRAWS = {"elbo": 8, "iwae": 64}
 CODES_FITTED = 10_000
 
 Judge = Callable[[Batch, int, Tensor | None], Tensor]
@@ -52,84 +46,19 @@ class Source:
     words: str
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A score for each image, higher for stranger.
-
-    Attributes:
-        scores: (N,), float64.
-        rows: (N,), the image's row in its split.
-        labels: (N,), -1 where the images have none.
-        strange: (N,) bool, which images are known to be strange; None where nobody said.
-        own: How many of the last images are the run's own held-out ones, beside which the others were put.
-        by: Of what the score is made.
-        unit: Its unit in words.
-        auroc: How well it tells the strange ones; None where nobody said which they are.
-        sources: Which images were scored, in words.
-        pictures: The images' arrays, uint8 (., H, W, C), and the rows taken: one pair for each source.
-    """
-
-    scores: np.ndarray
-    rows: np.ndarray
-    labels: np.ndarray
-    strange: np.ndarray | None
-    own: int
-    by: str
-    unit: str
-    auroc: Auroc | None
-    sources: tuple[str, ...]
-    pictures: tuple[np.ndarray, ...]
-
-    def strangest(self, n: int, *, least: bool = False) -> np.ndarray:
-        """Return the n images of the highest scores, the strangest first, or of the lowest; uint8 (n, H, W, C)."""
-        order = np.argsort(self.scores, kind="stable")
-        chosen = order[:n] if least else order[::-1][:n]
-        first = len(self.scores) - self.own
-        return np.concatenate([self.pictures[int(i >= first)][self.rows[[i]]] for i in chosen])
-
-
-def score(
-    run: Run | str | Path,
+def scored(
+    run: Run,
     source: str | Pack,
     *,
-    by: By = "elbo",
-    strange: Sequence[int | str] = (),
-    against_own: bool = False,
-    correct: Literal["none", "complexity"] = "none",
-    draws: int | None = None,
-    n: int | None = None,
-    seed: int = 0,
+    by: By,
+    strange: Sequence[int | str],
+    against_own: bool,
+    correct: str,
+    draws: int | None,
+    n: int | None,
+    seed: int,
 ) -> Scored:
-    """Score the images of a source one by one; memory is flat in their number but for the scores themselves.
-
-    Args:
-        run: A loaded run or its folder.
-        source: A source, `fashion-mnist` or `folder:photos` for instance, or a pack; cropped, resized and coloured as
-            the run's own data were. Its test split where it has one (the held-out images of the run's own data), else
-            all of it.
-        by: `elbo` and `iwae`, minus a bound on log p(x); `reconstruction`, the squared error; `critic`, minus the
-            critic's judgement; `latent`, the Mahalanobis distance of the code's mean from the training codes.
-        strange: Labels, by number or name, of the images that are strange; adds the area under the ROC curve. Those of
-            a folder are its subfolders. What a conditional model is told goes by name, not by number.
-        against_own: All of the source is strange, and the run's own held-out images are put beside it as usual ones.
-        correct: By `complexity` the length of the image as a PNG is taken off a bound (Serra et al. 2020).
-        draws: Codes drawn for each image in a bound; 8 for elbo and 64 for iwae when None.
-        n: The first so many images of each source; all when None.
-        seed: Of the draws and of the bootstrap.
-
-    Raises:
-        SettingError: The run cannot score so, or the labels are not there.
-        DataError: No such source.
-    """
-    run = loaded(run)
-    require(by in BYS, "by", by, f"must be one of {', '.join(BYS)}")
-    require(correct in ("none", "complexity"), "correct", correct, "must be none or complexity")
-    bound = by in DRAWS
-    require(correct == "none" or bound, "correct", correct, f"is of nats, which {by} is not", "take --by elbo or iwae")
-    require(draws is None or bound, "draws", draws, f"nothing is drawn by {by}", "leave it out")
-    require(draws is None or 1 <= draws <= 100_000, "draws", draws, "must be from 1 to 100000")
-    require(n is None or n >= 1, "n", n, "must be at least 1")
-    require(not (strange and against_own), "strange", list(strange), "does not go with against-own", "take one of them")
+    """Score the images of a source; `score` says how."""
     unit = _unit(run, by, correct)  # refuses what the model cannot do, before any image is read
     sources = [_source(run, source, n, bool(strange)), *([_own(run, n)] if against_own else [])]
     wanted = _labels(sources[0], strange)
@@ -137,35 +66,23 @@ def score(
     parts = [_scores(run, one, judge, correct) for one in sources]
     own = len(parts[1]) if against_own else 0
     labels = np.concatenate([_label_column(one) for one in sources])
-    told = None
+    known: np.ndarray | None = None
     if against_own:
-        told = np.arange(len(labels)) < len(parts[0])
+        known = np.arange(len(labels)) < len(parts[0])
     elif strange:
-        told = np.isin(labels, wanted)
+        known = np.isin(labels, wanted)
     scores = np.concatenate(parts)
-    area = None if told is None else auroc(scores[~told], scores[told], seed=seed)
+    area = None if known is None else auroc(scores[~known], scores[known], seed=seed)
     rows = np.concatenate([one.rows for one in sources])
     words, pictures = tuple(one.words for one in sources), tuple(one.split.images for one in sources)
-    return Scored(scores, rows, labels, told, own, by, unit, area, words, pictures)
-
-
-def write_scores(path: Path, scored: Scored) -> None:
-    """Write index, label and score of each image as CSV, whole or not at all; with which are strange where known."""
-    columns = ["index", "label", "score", *(["strange"] if scored.strange is not None else [])]
-    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        for i, value in enumerate(scored.scores):
-            label = "" if scored.labels[i] < 0 else int(scored.labels[i])
-            last = [] if scored.strange is None else [int(scored.strange[i])]
-            writer.writerow([int(scored.rows[i]), label, f"{value:.8g}", *last])
+    return Scored(scores, rows, labels, known, own, by, unit, area, words, pictures)
 
 
 def _unit(run: Run, by: By, correct: str) -> str:
     """Return the unit of a score in words.
 
     Raises:
-        SettingError: The model cannot score so.
+        SettingError: If the model cannot score by it.
     """
     model, name = run.model, run.configuration.model.name
     if by in DRAWS:
@@ -243,7 +160,7 @@ def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
     """Return the numbers of the labels that mean something strange.
 
     Raises:
-        SettingError: The images have no labels, or not these.
+        SettingError: If the images have no labels, or not these.
     """
     if not strange:
         return []
