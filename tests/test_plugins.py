@@ -282,3 +282,21 @@ def test_own_networks_train_and_results_show_themselves(tmp_path: Path) -> None:
     assert repr(run) == f"vae of digits, 8x8x1, {run.images:,} images seen: {tmp_path / 'run'}"
     assert (tmp_path / "own-networks.png").is_file()
     assert ms.reconstruct(run, 3)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_setting_named_like_one_of_the_data_is_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "clashing.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from morphospace.zoo.registry import ModelSettings, member\n\n\n"
+        "@member('clash', 'clashing:Clash', 'Nobody 2027')\n"
+        "@dataclass(frozen=True, kw_only=True)\n"
+        "class ClashSettings(ModelSettings):\n"
+        '    """A model that wants a size of its own.\n\n    Attributes:\n        size: Taken.\n    """\n\n'
+        "    size: int = 1\n"
+    )
+    said = subprocess.run(
+        [sys.executable, "-m", "morphospace.cli", "train", "clash", "--plugin", "clashing", "--help"],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert said.returncode == 2 and "'size' is a data or training setting" in said.stderr
+    assert "Traceback" not in said.stderr

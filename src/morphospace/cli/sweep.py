@@ -13,8 +13,8 @@ from morphospace.cli.flags import SECTIONS, Json, flags_of, with_flags
 from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken
 from morphospace.cli.training import model_of
+from morphospace.runs.configuration import settings_classes
 from morphospace.tools.tool import Asked, read_names
-from morphospace.zoo.settings import settings_class
 
 if TYPE_CHECKING:
     from morphospace.tools.sweep.grid import Combination
@@ -27,7 +27,7 @@ def sweep_command(tokens: Sequence[str]) -> tuple[Callable[..., Answer], str]:
     flags = [flag for group, cls in SECTIONS.items() for flag in flags_of(cls, group)]
     if name is None:
         return with_flags(sweep, flags), "Each model has flags of its own: `morpho sweep vae --help`."
-    cls = settings_class(name)
+    cls: Any = settings_classes(name)["model"]
     line = inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
     return with_flags(sweep, [*flags_of(cls, "Model"), *flags]), f"{name}: {line} ({cls.paper})"
 

@@ -16,7 +16,7 @@ from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.errors import SettingError, require
 from morphospace.ranges import marks_of
 from morphospace.roles import AgainstCollapse, changeable
-from morphospace.runs.configuration import Configuration, fields_of, recipe_named, resolve
+from morphospace.runs.configuration import Configuration, fields_of, recipe_named, resolve, settings_classes
 from morphospace.zoo.settings import ZOO, settings_class
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def train_command(tokens: Sequence[str]) -> tuple[Callable[..., Answer], str]:
     name = model_of(tokens)
     flags = [flag for group, cls in SECTIONS.items() for flag in flags_of(cls, group)]
     if name is not None:
-        cls = settings_class(name)
+        cls: Any = settings_classes(name)["model"]
         line = inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
         return with_flags(train, [*flags_of(cls, "Model"), *flags]), f"{name}: {line} ({cls.paper})"
     listed = "\n\n".join(f"{key}: {inspect.cleandoc(cls.__doc__ or '').splitlines()[0]}" for key, cls in ZOO.items())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Union
 
 from morphospace.data.settings import DataSettings
-from morphospace.errors import SettingError, nearest
+from morphospace.errors import SettingError, nearest, require
 from morphospace.roles import Role, fields_with
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ModelSettings, settings_class
@@ -160,8 +160,17 @@ def resolve(
 
 
 def settings_classes(model: str) -> dict[str, type]:
-    """Return the settings class of each section of a configuration, for a zoo member."""
-    return {"model": settings_class(model), "data": DataSettings, "training": TrainingSettings}
+    """Return the settings class of each section of a configuration, for a zoo member.
+
+    Raises:
+        SettingError: If a setting of the model has the name of a data or training setting.
+    """
+    own: type = settings_class(model)
+    shared: tuple[type, ...] = (DataSettings, TrainingSettings)
+    for name in fields_of(own):
+        free = not any(name in fields_of(cls) for cls in shared)
+        require(free, "model", model, f"its setting {name!r} is a data or training setting too", "choose another name")
+    return {"model": own, "data": DataSettings, "training": TrainingSettings}
 
 
 @cache
