@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.errors import SettingError, require
+from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Between, Seed, check_ranges
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PriorName, check_condition, tool
 
@@ -24,7 +25,7 @@ MOST = 65_536
 
 
 @dataclass(frozen=True)
-class Reconstructions:
+class Reconstructions(Pictured):
     """Images and their reconstructions.
 
     Attributes:
@@ -84,7 +85,7 @@ class SampleGrid:
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(Pictured):
     """Samples as a picture shows them.
 
     Attributes:

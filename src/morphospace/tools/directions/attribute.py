@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import SettingError, require
 from morphospace.latent.formula import Part, parse_formula
+from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Seed, check_ranges
 from morphospace.tools.tool import PNG, Answer, Asked, File, Names, PointName, Written, read_names, tool
 
@@ -28,7 +29,7 @@ STRENGTH_RULE = f"must be FIRST:LAST:COUNT, COUNT from 1 to 200, for instance {S
 
 
 @dataclass(frozen=True)
-class AttributeWalk:
+class AttributeWalk(Pictured):
     """Images moved along a direction.
 
     Attributes:
@@ -66,7 +67,7 @@ class AttributeWalk:
 
 
 @dataclass(frozen=True)
-class Combined:
+class Combined(Pictured):
     """The value of a formula.
 
     Attributes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import require
+from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, PointName, check_condition, tool
 
@@ -21,7 +22,7 @@ Space = Literal["auto", "codes", "activations", "weights"]
 
 
 @dataclass(frozen=True)
-class ComponentPlane:
+class ComponentPlane(Pictured):
     """Components, and the images on the plane of the two leading ones.
 
     Attributes:

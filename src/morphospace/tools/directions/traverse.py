@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
 from morphospace.tools.directions.components import Space
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PointName, Table, check_condition, tool
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Traversal:
+class Traversal(Pictured):
     """Traversals along several directions from one code, those that change the image most.
 
     Attributes:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import MissingExtra, require
+from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Seed, check_ranges
 from morphospace.tools.tool import PNG, Answer, Asked, tool
 
@@ -78,7 +79,7 @@ def latent_map(
 
 
 @dataclass(frozen=True)
-class Maps:
+class Maps(Pictured):
     """Maps of several runs, side by side.
 
     Attributes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import require
 from morphospace.files import write_text
+from morphospace.pictures import Pictured
 from morphospace.ranges import Between, Seed, check_ranges
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, Table, check_condition, tool
 
@@ -26,7 +27,7 @@ Keep = Literal["prior", "sphere", "free"]
 
 
 @dataclass(frozen=True)
-class Projections:
+class Projections(Pictured):
     """Pictures, and the nearest that a run's model can do.
 
     Attributes:

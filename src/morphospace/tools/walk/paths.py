@@ -17,6 +17,7 @@ from torch import Tensor
 from morphospace.errors import DataError, RunError, require
 from morphospace.files import write_text
 from morphospace.models.contract import Decodes, Model
+from morphospace.pictures import Pictured
 from morphospace.pictures.films import Film, save_film
 from morphospace.pictures.sheet import grid, grid_with_row_labels, save_picture
 from morphospace.runs.codes import chunks, condition_for
@@ -39,7 +40,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Walk:
+class Walk(Pictured):
     """A path and its decoded images.
 
     Attributes:
@@ -80,7 +81,7 @@ class Walk:
 
 
 @dataclass(frozen=True)
-class Walks:
+class Walks(Pictured):
     """Paths between the same ends.
 
     Attributes:
