@@ -9,7 +9,7 @@ import torch
 from morphospace.errors import RunError
 from morphospace.pictures.plots import variance_plot
 from morphospace.pictures.sheet import annotated_grid
-from morphospace.runs.vectors import load_vectors, save_vectors
+from morphospace.runs.checkpoints import load_vectors, save_vectors
 
 
 def dark_boxes(picture: np.ndarray, height: int, width: int) -> int:

@@ -77,7 +77,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, tmp_path: Path
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = save_checkpoint(tmp_path, state(10), best=False, keep=1)
 
-    def full(tensors: object, path: Path) -> None:
+    def full(tensors: object, path: Path, metadata: object = None) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

@@ -18,8 +18,7 @@ from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.errors import DataError, RunError, SettingError
 from morphospace.evaluation.anomaly import complexity, negative_bounds
 from morphospace.models.conditioning import Conditioning
-from morphospace.runs.codes import each_code
-from morphospace.runs.posteriors import posteriors
+from morphospace.runs.codes import each_code, posteriors
 from morphospace.tools.score import write_scores
 from tests.conftest import draw_blobs
 

@@ -33,8 +33,8 @@ KILLED_WHILE_WRITING = """
 import os, signal, sys
 import morphospace.runs.checkpoints as checkpoints
 real = checkpoints.save_file
-def dies(tensors, path):
-    real(tensors, path)
+def dies(tensors, path, metadata=None):
+    real(tensors, path, metadata)
     if os.path.isdir(sys.argv[2] + "/checkpoints/000000001280") and path.name.startswith("optimizer"):
         with open(path, "r+b") as file:
             file.truncate(100)

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from morphospace.errors import RunError
-from morphospace.files import sync_folder, write_text, writing
+from morphospace.files import atomic, sync_folder, write_text, writing
 from morphospace.training.events import State
 
 
@@ -57,11 +57,11 @@ def save_checkpoint(folder: Path, state: State, *, best: bool, keep: int) -> Pat
     return final
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors, which knows one layout only."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str] | None = None) -> None:
+    """Write named tensors, and what is known of them, as safetensors, which knows one layout only."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        save_file(plain, path)
+        save_file(plain, path, metadata=about)
     except SafetensorError as error:
         raise OSError(str(error)) from error  # its own wrapping of, say, a full disk
 
@@ -147,3 +147,38 @@ def load_checkpoint(path: Path) -> State:
             )
         tensors[name.removesuffix(".safetensors")] = load_tensors(file)
     return State(tensors, numbers)
+
+
+def save_vectors(path: Path, kind: str, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write named tensors and what is known of them, whole or not at all.
+
+    Args:
+        path: A .safetensors.
+        kind: What they are: `components` or `direction`.
+        tensors: By name.
+        facts: What JSON can say.
+    """
+    with atomic(path) as partial:
+        save_tensors(partial, tensors, {"kind": kind, "facts": json.dumps(dict(facts))})
+
+
+def load_vectors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_vectors` wrote: tensors and facts.
+
+    Raises:
+        RunError: It is missing, or something else.
+    """
+    if not path.is_file():
+        raise RunError("path", str(path), "no such file", "save one with `--save`")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        if about.get("kind") != kind:
+            raise RunError("path", str(path), f"holds {about.get('kind', 'other tensors')}, not {kind}", "take another")
+        facts: dict[str, Any] = json.loads(about["facts"])
+    except (SafetensorError, ValueError, KeyError) as error:
+        if isinstance(error, RunError):
+            raise
+        raise RunError("path", str(path), f"not a whole safetensors file of ours ({error})", "save it again") from error
+    return tensors, facts

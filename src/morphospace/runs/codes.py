@@ -1,8 +1,9 @@
-"""Codes of images, by whatever encoder a run has."""
+"""The way to encode and decode images of a run, to sample codes, and to choose rows and conditions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from morphospace.data.pack import Pack, Split
 from morphospace.errors import NoEncoder, SettingError, require
 from morphospace.files import atomic
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
+from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
 from morphospace.randomness import stream
 from morphospace.runs.checkpoints import load_tensors, save_tensors
@@ -65,7 +67,6 @@ def as_seen(run: Run, images: np.ndarray, rows: np.ndarray | None = None) -> np.
     return binarised(images, run.configuration.data.binarise, np.arange(len(images)) if rows is None else rows)
 
 
-@torch.no_grad()
 def codes_of(
     run: Run,
     images: np.ndarray,
@@ -90,15 +91,70 @@ def codes_of(
     Returns:
         float32 codes (N, D) on the CPU.
     """
-    encoder, model = encoder_of(run), run.model
-    noise = seeded_noise(len(images), model.latent_dim, stream(seed, "posterior"), start=start) if drawn else None
+    dim = run.model.latent_dim
+    noise = seeded_noise(len(images), dim, stream(seed, "posterior"), start=start) if drawn else None
+    return _encoded(run, encoder_of(run), images, condition, rows, noise)
+
+
+def _encoded(
+    run: Run,
+    encoder: Encodes,
+    images: np.ndarray,
+    condition: Tensor | None,
+    rows: np.ndarray | None,
+    noise: Tensor | None,
+) -> Tensor:
+    """Return the codes of images: the means of their posteriors, or samples of them by noise (N, D)."""
     found, first = [], 0
-    for part, *told in chunks(torch.from_numpy(as_seen(run, np.array(images), rows)), condition):
-        posterior = encoder.encode(model.from_uint8(part), *(c.to(model.device, model.dtype) for c in told))
-        own = None if noise is None else noise[first : first + len(part)].to(posterior.mean)
+    for posterior in _each_posterior(run, encoder, images, condition, rows):
+        own = None if noise is None else noise[first : first + len(posterior.mean)].to(posterior.mean)
         found.append((posterior.mean if own is None else posterior.sample(own)).cpu())
-        first += len(part)
+        first += len(posterior.mean)
     return torch.cat(found).float()
+
+
+@torch.no_grad()
+def _each_posterior(
+    run: Run, encoder: Encodes, images: np.ndarray, condition: Tensor | None, rows: np.ndarray | None
+) -> Iterator[DiagonalGaussian | Point]:
+    """Encode uint8 images (N, H, W, C) in chunks, binarised as the model was trained on them."""
+    model = run.model
+    for part, *conditions in chunks(torch.from_numpy(as_seen(run, np.array(images), rows)), condition):
+        yield encoder.encode(model.from_uint8(part), *(c.to(model.device, model.dtype) for c in conditions))
+
+
+@dataclass(frozen=True)
+class Posteriors:
+    """Posteriors of some images.
+
+    Attributes:
+        means: (N, D), float32 on the CPU.
+        log_variances: (N, D); None where the encoder gives points.
+    """
+
+    means: Tensor
+    log_variances: Tensor | None
+
+
+def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
+    """Encode some rows of a split by the model's own encoder.
+
+    Raises:
+        NoEncoder: If the model itself has no encoder.
+    """
+    model = run.model
+    if not isinstance(model, Encodes):
+        name = run.configuration.model.name
+        raise NoEncoder("run", str(run.path), f"{name} has no encoder of its own, so its images have no posteriors")
+    means: list[Tensor] = []
+    variances: list[Tensor] = []
+    for first in range(0, len(rows), AT_ONCE):
+        part = rows[first : first + AT_ONCE]
+        for posterior in _each_posterior(run, model, split.images[part], told_of(model, split, part), part):
+            means.append(posterior.mean.float().cpu())
+            if isinstance(posterior, DiagonalGaussian):
+                variances.append(posterior.log_variance.float().cpu())
+    return Posteriors(torch.cat(means), torch.cat(variances) if variances else None)
 
 
 def each_code(
@@ -219,7 +275,6 @@ def prior_for(run: Run, kind: str) -> Prior:
     return prior
 
 
-@torch.no_grad()
 def codes_to_fit(run: Run) -> Tensor:
     """Return codes (N, D) of training images, drawn where the encoder gives a distribution.
 
@@ -237,14 +292,8 @@ def codes_to_fit(run: Run) -> Tensor:
             "prior", rule=f"{name} has no encoder to fit a prior to the codes of", way_out="use 'model' or 'normal'"
         )
     chosen = choose_rows(trained, FITTED_ON, 0, "prior")
-    images = torch.from_numpy(as_seen(run, np.array(split.images[chosen]), chosen))
-    noise = torch.randn(len(images), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
-    codes = []
-    for start in range(0, len(images), AT_ONCE):
-        rows = slice(start, min(start + AT_ONCE, len(images)))
-        posterior = model.encode(model.from_uint8(images[rows]), told_of(model, split, chosen[rows]))
-        codes.append(posterior.sample(noise[rows].to(posterior.mean)).cpu().float())
-    return torch.cat(codes)
+    noise = torch.randn(len(chosen), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
+    return _encoded(run, model, split.images[chosen], told_of(model, split, chosen), chosen, noise)
 
 
 def choose_rows(rows: np.ndarray, n: int | None, seed: int, name: str) -> np.ndarray:

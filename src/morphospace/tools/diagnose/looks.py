@@ -35,8 +35,7 @@ from morphospace.evaluation.roughness import roughness_of
 from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
-from morphospace.runs.codes import choose_rows, judged_rows, prior_for
-from morphospace.runs.posteriors import posteriors
+from morphospace.runs.codes import choose_rows, judged_rows, posteriors, prior_for
 from morphospace.runs.run import Run
 from morphospace.tools.diagnose import Diagnosis
 from morphospace.tools.evaluate.extractors import extractor_for

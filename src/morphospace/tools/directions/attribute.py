@@ -357,7 +357,7 @@ def attribute_or_formula(
 
 def save_direction(path: str | Path, found: Direction) -> None:
     """Write a direction to a .safetensors file, for the explorer or another program."""
-    from morphospace.runs.vectors import save_vectors
+    from morphospace.runs.checkpoints import save_vectors
 
     facts = {key: value for key, value in asdict(found).items() if key != "vector"}
     save_vectors(Path(path), "direction", {"vector": found.vector}, facts)
@@ -370,7 +370,7 @@ def load_direction(path: str | Path) -> Direction:
         RunError: If the file holds something else.
     """
     from morphospace.latent.directions import Direction, Held
-    from morphospace.runs.vectors import load_vectors
+    from morphospace.runs.checkpoints import load_vectors
 
     tensors, facts = load_vectors(Path(path), "direction")
     held = facts.pop("held")

@@ -226,7 +226,7 @@ def pca(
 
 def save_components(path: str | Path, found: Components) -> None:
     """Write components to a .safetensors file, for the explorer or another program."""
-    from morphospace.runs.vectors import save_vectors
+    from morphospace.runs.checkpoints import save_vectors
 
     tensors = {name: getattr(found, name) for name in ("mean", "directions", "variance", "spread")}
     save_vectors(Path(path), "components", tensors, {"total": found.total, "space": found.space})
@@ -239,7 +239,7 @@ def load_components(path: str | Path) -> Components:
         RunError: If the file holds something else.
     """
     from morphospace.latent.components import Components
-    from morphospace.runs.vectors import load_vectors
+    from morphospace.runs.checkpoints import load_vectors
 
     tensors, facts = load_vectors(Path(path), "components")
     return Components(**tensors, total=facts["total"], space=facts["space"])

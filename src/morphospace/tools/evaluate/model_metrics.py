@@ -23,8 +23,17 @@ from morphospace.evaluation.smoothness import smoothness
 from morphospace.evaluation.votes import beta_vae_metric, factor_vae_metric
 from morphospace.models.contract import Decodes, Encodes, seeded_noise
 from morphospace.randomness import stream
-from morphospace.runs.codes import as_seen, choose_rows, codes_of, condition_for, decode, encoder_of, prior_for, told_of
-from morphospace.runs.posteriors import posteriors
+from morphospace.runs.codes import (
+    as_seen,
+    choose_rows,
+    codes_of,
+    condition_for,
+    decode,
+    encoder_of,
+    posteriors,
+    prior_for,
+    told_of,
+)
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.evidence import Evidence
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae, unexplained
