@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from morphospace.pictures import Pictured
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -35,7 +37,7 @@ FAINT = {"codes": 0.35, "pca": 0.25}  # of the decoded plane: of all that varies
 
 
 @dataclass(frozen=True)
-class LatentMap:
+class LatentMap(Pictured):
     """A set's codes in two dimensions.
 
     Attributes:
@@ -70,6 +72,10 @@ class LatentMap:
     def shown(self) -> list[int]:
         """The numbers of the classes that are there, in order."""
         return [] if self.classes is None else np.unique(self.classes).tolist()
+
+    def picture(self) -> Image.Image:
+        """Return the map as a picture: points by class over thumbnails."""
+        return draw_maps([self])
 
 
 def draw_maps(maps: Sequence[LatentMap], show: str = "both") -> Image.Image:

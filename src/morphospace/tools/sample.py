@@ -70,7 +70,7 @@ class Reconstructions(Pictured):
 
 
 @dataclass(frozen=True)
-class SampleGrid:
+class SampleGrid(Pictured):
     """Samples of a conditional model, a condition a row and a code a column.
 
     Attributes:
@@ -82,6 +82,12 @@ class SampleGrid:
     images: np.ndarray
     rows: tuple[str, ...]
     columns: int
+
+    def picture(self) -> Image.Image:
+        """Return a row of samples for each condition."""
+        from morphospace.pictures.sheet import grid
+
+        return grid(self.images, self.columns)
 
 
 @dataclass(frozen=True)

@@ -22,18 +22,18 @@ class Metric:
     """Something that can be measured.
 
     Attributes:
-        about: What it is, in a few words, for the help.
+        about: What it is, in a few words, for the line that says what is being measured.
         measure: Evidence to results.
         refusal: Why it cannot be measured here and the way out; empty where it can.
         usual: Whether it is measured when none is named, where it can be.
-        better: Its first numbers in order, by their short names, and which way is better; empty where neither is.
-            A result that follows them says it itself.
+        better: Short names of its numbers, in the order in which `measure` returns them, and which way is better; empty
+            where neither is. Results beyond these set `Result.better` themselves.
     """
 
     about: str
     measure: Measure
     refusal: Refusal = lambda evidence: ""
-    usual: bool = True
+    usual: bool = False
     better: Mapping[str, Better] = field(default_factory=dict)
 
 

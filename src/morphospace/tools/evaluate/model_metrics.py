@@ -237,19 +237,19 @@ def disentangled(evidence: Evidence) -> list[Result]:
 
 
 MODEL_METRICS: Mapping[str, Metric] = {
-    "elbo": Metric("ELBO and its terms", lambda e: elbo(_explained(e)), _unexplained, better={"elbo": "higher"}),
+    "elbo": Metric(
+        "ELBO and its terms", lambda e: elbo(_explained(e)), _unexplained, better={"elbo": "higher"}, usual=True
+    ),
     "iwae": Metric(
         "importance-weighted bound, k = 5,000",
         lambda e: iwae(_explained(e)),
         _unexplained,
-        usual=False,
         better={"iwae": "higher"},
     ),
     "ais": Metric(
         f"annealed bound of {ANNEALED} images, and its gap on simulated ones",
         lambda e: annealed(_explained(e, ANNEALED)),
         _unexplained,
-        usual=False,
         better={"ais": "higher"},
     ),
     "mse": Metric(
@@ -257,28 +257,41 @@ MODEL_METRICS: Mapping[str, Metric] = {
         _rebuilt(mean_squared_error, "MSE", ""),
         _rebuilds_nothing,
         better={"mse": "lower"},
+        usual=True,
     ),
     "psnr": Metric(
-        "signal to noise of reconstructions", _rebuilt(psnr, "PSNR", "dB"), _rebuilds_nothing, better={"psnr": "higher"}
+        "signal to noise of reconstructions",
+        _rebuilt(psnr, "PSNR", "dB"),
+        _rebuilds_nothing,
+        better={"psnr": "higher"},
+        usual=True,
     ),
     "ssim": Metric(
         "structural similarity of reconstructions",
         _rebuilt(ssim, "SSIM", ""),
         _rebuilds_nothing,
         better={"ssim": "higher"},
+        usual=True,
     ),
-    "sharpness": Metric("sharpness beside real images", sharp, _too_small, better={"sharpness": ""}),
+    "sharpness": Metric("sharpness beside real images", sharp, _too_small, better={"sharpness": ""}, usual=True),
     "novelty": Metric(
-        "distance to the nearest training image", new, _nothing_unseen, better={"novelty": "", "copies": "lower"}
+        "distance to the nearest training image",
+        new,
+        _nothing_unseen,
+        better={"novelty": "", "copies": "lower"},
+        usual=True,
     ),
     "smoothness": Metric(
-        "path length, detour and jump", smooth, _draws_nothing, better={"path-length": "", "detour": "", "jump": ""}
+        "path length, detour and jump",
+        smooth,
+        _draws_nothing,
+        better={"path-length": "", "detour": "", "jump": ""},
+        usual=True,
     ),
     "disentanglement": Metric(
         "beta-VAE and FactorVAE metric, MIG, SAP, DCI",
         disentangled,
         _no_factors,
-        usual=False,
         better={"beta-vae": "higher", "factor-vae": "higher", "mig": "higher"},
     ),
 }

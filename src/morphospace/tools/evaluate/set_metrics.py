@@ -208,18 +208,27 @@ def _first(pack: Pack) -> Split:
 
 
 SET_METRICS: Mapping[str, Metric] = {
-    "fd": Metric("Frechet distance", frechet, _too_few(2), better={"fd": "lower"}),
-    "kid": Metric("kernel distance", kernel, _too_few(2), better={"kid": "lower"}),
-    "is": Metric("Inception Score", inception, _unclassified, better={"is": "higher"}),
+    "fd": Metric("Frechet distance", frechet, _too_few(2), better={"fd": "lower"}, usual=True),
+    "kid": Metric("kernel distance", kernel, _too_few(2), better={"kid": "lower"}, usual=True),
+    "is": Metric("Inception Score", inception, _unclassified, better={"is": "higher"}, usual=True),
     "pr": Metric(
-        "precision and recall, k = 3", manifolds, _too_few(4), better={"precision": "higher", "recall": "higher"}
+        "precision and recall, k = 3",
+        manifolds,
+        _too_few(4),
+        better={"precision": "higher", "recall": "higher"},
+        usual=True,
     ),
-    "dc": Metric("density and coverage, k = 5", balls, _too_few(6), better={"density": "higher", "coverage": "higher"}),
+    "dc": Metric(
+        "density and coverage, k = 5",
+        balls,
+        _too_few(6),
+        better={"density": "higher", "coverage": "higher"},
+        usual=True,
+    ),
     "modes": Metric(
         "classes that samples show, and how evenly",
         modes,
         _no_modes,
-        usual=False,
         better={"modes": "higher", "modes-kl": "lower"},
     ),
 }
