@@ -156,7 +156,7 @@ def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
         space = session.runs.space("r0")
         known = space.gathered()
         monkeypatch.setattr("morphospace.studio.space.placed", on_a_circle)
-        monkeypatch.setattr("morphospace.studio.space.check_by", lambda by: None)
+        monkeypatch.setattr("morphospace.studio.space.check_map", lambda by: None)
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         visit = Visitor(context.new_page(), address)
         visit.go("map", "vae", by="umap")
