@@ -11,13 +11,13 @@ from scipy import special, stats
 from torch import Tensor
 
 from morphospace.errors import SettingError
+from morphospace.evaluation.intervals import mean_interval
 from morphospace.evaluation.likelihood import (
     RunningLogSumExp,
     density_of,
     evidence_bound,
     importance_bound,
     log_likelihood,
-    mean_interval,
 )
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.likelihoods import Bernoulli, Gaussian, Likelihood, likelihood_for

@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 def sweep_command(tokens: Sequence[str]) -> tuple[Callable[..., Answer], str]:
     """Return the command that has the flags of the model at hand, and what to say of it."""
-    name = model_of(tokens)
+    name, outputs = model_of(tokens), inspect.cleandoc(sweep.__doc__ or "").partition("\n\n")[2].replace("\n", " ")
     flags = [flag for group, cls in SECTIONS.items() for flag in flags_of(cls, group)]
     if name is None:
-        return with_flags(sweep, flags), "Each model has flags of its own: `morpho sweep vae --help`."
+        return with_flags(sweep, flags), f"{outputs}\n\nEach model has flags of its own: `morpho sweep vae --help`."
     cls: Any = settings_classes(name)["model"]
     line = inspect.cleandoc(cls.__doc__ or "").splitlines()[0]
-    return with_flags(sweep, [*flags_of(cls, "Model"), *flags]), f"{name}: {line} ({cls.paper})"
+    return with_flags(sweep, [*flags_of(cls, "Model"), *flags]), f"{outputs}\n\n{name}: {line} ({cls.paper})"
 
 
 def sweep(
-    model: Annotated[str | None, Parameter(help="The model; may be left to --recipe.")] = None,
+    model: Annotated[str | None, Parameter(help="The model; optional if --recipe sets it.")] = None,
     /,
     *,
     grid: Annotated[
@@ -47,18 +47,18 @@ def sweep(
     ],
     out: Annotated[str, Parameter(help="Folder of the runs; runs already there are continued or kept.")],
     seeds: Annotated[int, Parameter(help="Seeds for each combination, counted up from --seed.")] = 1,
-    recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags go over it.")] = None,
+    recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags override it.")] = None,
     start_from: Annotated[
         str | None, Parameter(name="--from", help="A finished run; every run starts from its weights.")
     ] = None,
     compare: Annotated[
         str,
         Parameter(
-            help="Which metrics the page at the end compares, as fd,pr,mse of `morpho evaluate`; the usual ones for "
-            "each run if empty, or none."
+            help="Metrics of compare.html, as fd,pr,mse of `morpho evaluate`, or none; if empty, those that apply "
+            "to each run."
         ),
     ] = "none",
-    compare_n: Annotated[int | None, Parameter(help="How many samples they are measured on, as in evaluate.")] = None,
+    compare_n: Annotated[int | None, Parameter(help="Number of samples for these metrics, as in evaluate.")] = None,
     dry_run: Annotated[
         bool, Parameter(help="List the runs; leave nothing behind.", negative=(), show_default=False)
     ] = False,
@@ -66,7 +66,11 @@ def sweep(
     talk: Spoken,
     **settings: Any,
 ) -> Answer:
-    """Train every combination of a grid of settings, and compare the runs."""
+    """Train every combination of a grid of settings, and compare the runs.
+
+    The sweep's own table, sweep.md, shows the last numbers of each run and, with several seeds, mean and standard
+    deviation over the seeds. Confidence intervals, over samples or over training seeds, are in compare.html.
+    """
     from morphospace.cli.preview import checked_start
     from morphospace.tools.sweep.grid import combinations, parse_grid
 

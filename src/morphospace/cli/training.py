@@ -65,13 +65,15 @@ def train_command(tokens: Sequence[str]) -> tuple[Callable[..., Answer], str]:
 
 
 def train(
-    model: Annotated[str | None, Parameter(help="The model; may be left to --recipe.")] = None,
+    model: Annotated[str | None, Parameter(help="The model; optional if --recipe sets it.")] = None,
     /,
     *,
-    out: Annotated[str | None, Parameter(help="The run's folder; a run found there goes on.", group=FIRST)] = None,
-    recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags win.")] = None,
+    out: Annotated[
+        str | None, Parameter(help="The run's folder; an existing run there is continued.", group=FIRST)
+    ] = None,
+    recipe: Annotated[str | None, Parameter(help="Name of a recipe, or a TOML file; flags override it.")] = None,
     start_from: Annotated[
-        str | None, Parameter(name="--from", help="A run whose weights to begin with (fine-tuning).")
+        str | None, Parameter(name="--from", help="A run whose weights to start from (fine-tuning).")
     ] = None,
     dry_run: Annotated[
         bool,
@@ -81,7 +83,7 @@ def train(
     talk: Spoken,
     **settings: Any,
 ) -> Answer:
-    """Train a model, or go on with the run that --out holds."""
+    """Train a model, or continue the run in --out."""
     given = given_of(settings)
     configuration = resolve(model, recipe, given)
     if out is None and not dry_run:
@@ -111,7 +113,7 @@ def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
                 f"holds a run of another configuration ({'; '.join(differences)})",
                 "choose another path",
             )
-        lines.append(f"goes on with the run in {path}")
+        lines.append(f"continues the run in {path}")
     told = [f"# {line}" for line in lines]
     return Answer(configuration.to_dict(), [*told, "", configuration.to_toml().rstrip()])
 
@@ -147,7 +149,7 @@ def resume(
     talk: Spoken,
     **settings: Any,
 ) -> Answer:
-    """Go on with a run from its last checkpoint, with the settings it has."""
+    """Continue a run from its last checkpoint, with its own settings."""
     import morphospace as ms
     from morphospace.cli.preview import opening
     from morphospace.cli.progress import Watch
@@ -189,7 +191,7 @@ def _ended_early(run: Run, watch: Watch) -> list[str]:
 
 
 def _best(best: Mapping[str, Any]) -> list[str]:
-    """Return how the best checkpoint scored: on the images it was chosen by, and on those that had no say."""
+    """Return how the best checkpoint scored: on the images that chose it, and on images that did not."""
     chosen = "the last" if best["by"] == "last" else f"by {best['by']}"
     lines = [f"{'best':16}image {best['checkpoint']:,}, {chosen}"]
     for name, report in best["report"].items():

@@ -23,7 +23,7 @@ class DataSettings:
         root: Folder that holds the source's files; MORPHOSPACE_DATA when not given.
         size: Height and width in pixels, as `64` or `64x48`; the source's own size when not given.
         channels: 1 for grey, 3 for colour; the source's own when not given.
-        crop: How an image meets `size`: `center` (short edge to size, then the middle), `stretch` (ignore the
+        crop: How an image is fitted to `size`: `center` (short edge to size, then the centre), `stretch` (ignore the
             aspect ratio) or `pad` (whole image on black).
         classes: Take the subfolders of `folder:PATH` as class labels; of `wds:SHARDS`, each sample's text.
         valid: Share of the training split held out for validation where the source has no validation split

@@ -1,13 +1,16 @@
-"""Intervals of few numbers: a share of right and wrong answers, a mean over runs or people."""
+"""Intervals: of a share of right and wrong answers, of a mean over runs or people, and of a mean over images."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from morphospace.errors import require
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NORMAL_95 = statistics.NormalDist().inv_cdf(0.975)
 
@@ -40,7 +43,7 @@ def wilson(count: int, of: int) -> tuple[float, float]:
 
 
 def student(freedom: int) -> float:
-    """Return the 97.5 % point of Student's t with so many degrees of freedom, by bisection of its finite series.
+    """Return the 97.5 % point of Student's t with `freedom` degrees of freedom, by bisection of its finite series.
 
     With theta = atan(t / sqrt(v)), P(|T| < t) = sin(theta) (1 + 1/2 cos^2 + 1*3/(2*4) cos^4 + ...) for even v, and
     2/pi (theta + sin(theta) (cos + 2/3 cos^3 + 2*4/(3*5) cos^5 + ...)) for odd v, up to the power v - 2.
@@ -87,9 +90,10 @@ class Mean(NamedTuple):
 
 
 def mean_over(values: Sequence[float]) -> Mean:
-    """Return the mean of independent numbers, with its 95 % interval by Student's t.
+    """Return the mean of a few independent numbers, with its 95 % interval by Student's t.
 
-    mean -+ t sd / sqrt(n), t of n - 1 degrees of freedom: honest for two or three, where 1.96 would be much too small.
+    mean +- t sd / sqrt(n), t of n - 1 degrees of freedom. For two or three numbers 1.96, which `mean_interval` uses for
+    many, would be much too small.
     """
     require(len(values) >= 1, "values", len(values), "must be at least one number")
     mean = statistics.fmean(values)
@@ -98,3 +102,16 @@ def mean_over(values: Sequence[float]) -> Mean:
     deviation = statistics.stdev(values)
     half = student(len(values) - 1) * deviation / math.sqrt(len(values))
     return Mean(mean, mean - half, mean + half, deviation)
+
+
+def mean_interval(values: Tensor) -> tuple[float, float | None, float | None]:
+    """Return a mean over many images and its 95 % interval, mean +- 1.96 sd / sqrt(N); None for a single value.
+
+    It uses the normal quantile: for few values, take `mean_over`, which uses Student's t.
+    """
+    values = values.double()
+    mean = float(values.mean())
+    if len(values) < 2:
+        return mean, None, None
+    half = 1.96 * float(values.std()) / math.sqrt(len(values))
+    return mean, mean - half, mean + half

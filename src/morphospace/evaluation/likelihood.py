@@ -306,16 +306,3 @@ def importance_bound(
         elbos.append(sums / k)
         effective.append((2 * total.value() - squares.value()).exp())
     return ImportanceBound(torch.cat(bounds), torch.cat(elbos), torch.cat(effective), k)
-
-
-def mean_interval(values: Tensor) -> tuple[float, float | None, float | None]:
-    """Return a mean over images and its 95 % interval, mean +- 1.96 sd / sqrt(N).
-
-    A single value has no interval.
-    """
-    values = values.double()
-    mean = float(values.mean())
-    if len(values) < 2:
-        return mean, None, None
-    half = 1.96 * float(values.std()) / math.sqrt(len(values))
-    return mean, mean - half, mean + half

@@ -97,7 +97,7 @@ class Samples(Pictured):
     Attributes:
         images: uint8 (N, H, W, C).
         masks: uint8 (N, H, W, 1); None for a model that decodes no masks.
-        columns: Images in a row; None for as square as it gets.
+        columns: Images in a row; None makes the grid as square as possible.
         about: The condition that was asked for, or those of the rows, in words.
     """
 
@@ -142,14 +142,14 @@ def draw_samples(
 ) -> Samples:
     """Sample images from a run into a PNG.
 
-    A conditional model that is asked for no condition decodes the same codes in every row, a class a row.
+    Without a condition, each row of a conditional model shows one class, with the same codes.
 
     Args:
         run: A loaded run or its folder.
-        n: How many images; 64 if left out. With a class a row, rounded up to whole rows.
+        n: Number of images; 64 if left out. If each row shows one class, rounded up to whole rows.
         seed: Which samples. Sample i of a seed is the same at any n.
         prior: The model's own prior, N(0, I), or one fitted to the codes of training images.
-        label: The class to sample, by number or name. A conditional model samples each if left out, a class a row.
+        label: The class to sample, by number or name. If left out, each row shows one class.
         attributes: The attributes to sample, as Smiling=1,Male=0; those not named are 0.
     """
     check_ranges(draw_samples, locals())
@@ -210,7 +210,7 @@ def sample(
 
     Args:
         run: A loaded run or its folder.
-        n: How many.
+        n: Number of samples.
         seed: Which.
         prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model, `gaussian` or `mixture` for
             one fitted to codes of training images.
@@ -236,7 +236,7 @@ def sample_grid(
 
     Args:
         run: A loaded run or its folder.
-        columns: How many codes. Column i depends on (seed, i) only.
+        columns: Number of codes. Column i depends on (seed, i) only.
         seed: Which codes.
         prior: As for `sample`.
 
@@ -266,12 +266,12 @@ def reconstruct(
 
     Args:
         run: A loaded run or its folder.
-        n: How many images: the first of the test split, else of the held-out ones.
+        n: Number of images: the first of the test split, else of the held-out ones.
         data: The pack to take them from, in place of the run's own.
 
     Raises:
         RunError: If the model has no encoder, and none was trained for it.
-        SettingError: If there are not so many images.
+        SettingError: If there are fewer images than that.
     """
     check_ranges(reconstruct, locals())
     import numpy as np

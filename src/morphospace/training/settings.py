@@ -27,9 +27,10 @@ class TrainingSettings:
         warmup_images: The learning rate rises linearly over this many images.
         ema_halflife_images: Half-life of the weights' moving average, 0 for none; the model's own choice when not
             given.
-        report_images: Images between two reports; when not given a hundredth of the run, in a long one an epoch.
-        checkpoint_images: Images between two checkpoints (with samples and validation); when not given a tenth of the
-            run, in a long one ten epochs.
+        report_images: Images between two reports; when not given, a hundredth of the run, or one epoch if that is
+            shorter.
+        checkpoint_images: Images between two checkpoints (with samples and validation); when not given, a tenth
+            of the run, or ten epochs if that is shorter.
         keep: How many of the latest checkpoints stay on disk, in addition to the best one.
         stop_on_collapse: End the run when a VAE's KL stays below this many nats: its codes then carry no information; 0
             for never.

@@ -62,11 +62,11 @@ def settings_class(name: str) -> type[ModelSettings]:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """What every model has: a latent space, and an optimizer for each player.
+    """What every model has: a latent space, and one or more optimizers.
 
     Attributes:
         latent_dim: Number of latent dimensions.
-        lr: Learning rate of every player's optimizer.
+        lr: Learning rate of each network's optimizer (a VAE has one, a GAN two).
         optimizer: Adam, Adam with decoupled weight decay, or RMSprop.
         betas: Adam's decay rates of the first and second moment; RMSprop takes only the second.
         weight_decay: Weight decay; decoupled in `adamw`, L2 in the others.

@@ -33,7 +33,8 @@ class AESettings(ModelSettings):
             (location and scale of every value predicted) and `categorical` (256 logits a value).
         variance: Of the `gaussian`: `fixed` at sigma squared, one number `learned` by gradient, or `calibrated`
             to the mean squared error, its optimum (Rybkin et al. 2021).
-        sigma: Standard deviation of a `fixed` Gaussian, and the first of a `learned` one, in units of the pixel range.
+        sigma: Standard deviation of a `fixed` Gaussian, and the initial value of a `learned` one, in units of the
+            pixel range.
         dequantise: Add uniform noise to each 8-bit value, within its level. The density then bounds the probability of
             the levels, and bits per dimension can be compared.
         signed: Scale pixels to [-1, 1] and end in tanh, rather than [0, 1] and sigmoid.
@@ -87,7 +88,7 @@ class VAESettings(AESettings):
         beta: Weight of the KL term; 1 is the ELBO.
         kl: The KL term in `closed` form, or `sampled`: log q(z | x) - log p(z) of each sampled code.
         draws: Number of codes sampled for each image; the bound is averaged over them.
-        kl_warmup_images: The KL weight rises linearly from 0 over the first so many images.
+        kl_warmup_images: The KL weight rises linearly from 0 over this many images.
         kl_reduction: `sum` over latent dimensions (nats), or `mean` over them as in some published recipes.
         free_bits: KL of each latent dimension, in nats, that costs nothing: a remedy for posterior collapse (Kingma et
             al. 2016); 0 for none.

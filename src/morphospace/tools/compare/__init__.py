@@ -84,14 +84,14 @@ def compare(
 ) -> Comparison:
     """Compare runs: settings, cost, curves, numbers with intervals, pictures from the same seeds and images.
 
-    Runs that differ only in their seed share a row. Each number has the interval that other samples of this very model
-    would give; where a row has several seeds, a second table has the interval that training again would give. If a
-    metric fails for one run, the table shows the reason in that cell and the other runs are still compared.
+    Runs that differ only in their seed share a row. If a row has several seeds, the table shows intervals over training
+    seeds; otherwise it shows intervals over samples of the same model. The files contain both tables. If a metric fails
+    for one run, the table shows the reason in that cell and the other runs are still compared.
 
     Args:
         runs: Folders of two or more runs; the folder of a sweep stands for all its runs.
-        metrics: Which metrics, as fd,pr,mse of `evaluate`; the usual ones for each run if left out, or none.
-        n: How many samples, and at most how many real images; 10,000 or as many as there are if left out.
+        metrics: Which metrics, as fd,pr,mse of `evaluate`, or none; if left out, those that apply to each run.
+        n: Number of samples, and largest number of real images; 10,000 or as many as there are if left out.
         seed: Which samples, both shown and measured.
         features: What distances are measured in, as for `evaluate`.
         device: Where to compute.

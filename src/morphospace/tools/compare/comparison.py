@@ -48,9 +48,9 @@ class Measure:
 
     Attributes:
         name: What it is, with its features.
-        unit: As of `Result`.
+        unit: See `Result.unit`.
         cells: One a row.
-        better: As of `Result`.
+        better: See `Result.better`.
         logged: Whether it comes from the run's own log, not from an evaluation.
     """
 
@@ -62,7 +62,7 @@ class Measure:
 
     @property
     def best(self) -> int | None:
-        """The row that is clearly better than every other: no other interval overlaps its own.
+        """The row that is clearly better than every other: its interval overlaps no other.
 
         None where any two numbers were measured under different conditions, or one has no interval.
         """

@@ -221,7 +221,7 @@ def alike(comparison: Comparison) -> str:
 
 
 def numbers(found: Table, title: str, comparison: Comparison) -> str:
-    """Return a table of measures, the best in bold where no other interval overlaps its own."""
+    """Return a table of measures, the best in bold if its interval overlaps no other."""
     if not found.measures:
         return ""
     own = {member.name: member for member in comparison.members}
@@ -231,7 +231,7 @@ def numbers(found: Table, title: str, comparison: Comparison) -> str:
     ]
     about = f"Below each number its interval: {SPREADS[found.spread]} ({found.spread} spread)"
     about += ", then the number of seeds, the lowest and the highest value" if found.spread == "training" else ""
-    about += ". Arrows point to the better side. Bold: better than all others, and no other interval overlaps its own."
+    about += ". Arrows point to the better side. Bold: better than all others, and its interval overlaps no other."
     logged = ", ".join(m.name for m in found.measures if m.logged) if found.spread == "sampling" else ""
     note = f"From the runs' own logs, without an interval: {html.escape(logged)}."
     known = [(m.name, conditions_of(m)) for m in found.measures]

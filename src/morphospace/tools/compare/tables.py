@@ -14,8 +14,8 @@ from morphospace.tools.compare.comparison import Cell, Measure, Table
 
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 SPREADS = {
-    "sampling": "95 % over other samples or images, for this very model",
-    "training": "95 % over training again with another seed, by Student's t",
+    "sampling": "95 % sampling interval: the same model, other samples or images",
+    "training": "95 % interval over training seeds, by Student's t",
 }
 MOST_DECIMALS = 8
 CSV_COLUMNS = ("run", "measure", "unit", "spread", "value", "low", "high", "n", "least", "most", "note", "conditions")
@@ -156,7 +156,7 @@ def escaped(text: str) -> str:
 
 
 def latex_text(comparison: Comparison) -> str:
-    """Return the tables for a document that uses booktabs; the best is bold if no other interval overlaps."""
+    """Return the tables for a document that uses booktabs; the best is bold if its interval overlaps no other."""
     return "\n".join(_tabular(table) for table in _tables(comparison) if table.measures)
 
 

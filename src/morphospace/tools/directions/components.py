@@ -28,13 +28,13 @@ class ComponentPlane(Pictured):
     Attributes:
         components: All of them.
         images: uint8 (G * G, H, W, C), row by row: the first component to the right, the second upwards.
-        strengths: Of columns from the left, and of rows from below, in `units`.
+        strengths: Coordinates of the columns, left to right, and of the rows, bottom to top, in `units`.
         units: `std` or `raw`.
-        dims: How many components explain `dims_for` of the variance; None if those kept do not.
+        dims: Number of components that explain `dims_for` of the variance; None if all those kept explain less.
         dims_for: The share asked for.
         active: Active latent dimensions (variance of the mean above 0.01); None where there is no encoder.
-        n: Codes that the components were found from; 0 for weights.
-        start: The middle of the plane, in words.
+        n: Number of codes used to find the components; 0 for weights.
+        start: The centre of the plane, in words.
         condition: The condition of a conditional model, in words; empty for the others.
     """
 
@@ -92,7 +92,7 @@ class ComponentPlane(Pictured):
         return Answer({**files, **facts, "explained": self.share}, lines)
 
     def _used(self) -> list[str]:
-        """Return in words how many dimensions a model uses."""
+        """Return in words how many components explain the variance, and how many units are active."""
         dim, share = len(self.components.mean), self.share
         used = f"{self.dims} of {dim} components hold {self.dims_for:.0%}"
         if self.dims is None:
@@ -116,7 +116,7 @@ def components(
 
     Args:
         run: A loaded run or its folder.
-        images: From how many: training images for codes, random codes for activations; without effect for weights.
+        images: Number of codes: of training images for codes, random ones for activations; without effect for weights.
         space: `codes`: principal components of the posterior means. `activations`: those of what the generator's
             first layer makes of codes, brought back to the code (GANSpace). `weights`: closed-form factorisation of
             that layer's weights (SeFa). `auto`: codes where there is an encoder, else activations.
@@ -147,7 +147,7 @@ def check_plane(
         SettingError: If a label and attributes are both given, or an image and `as_published`.
     """
     check_condition(label, attributes)
-    require(image is None or not as_published, "image", image, "does not go with as_published, whose middle is 0")
+    require(image is None or not as_published, "image", image, "does not go with as_published, whose centre is 0")
 
 
 @tool(
@@ -168,20 +168,20 @@ def pca(
     label: Label = None,
     attributes: Attributes = None,
 ) -> ComponentPlane:
-    """Decode the plane of the two leading components, and say how many of them a model uses.
+    """Decode the plane of the two leading components, and say how many components explain most of the variance.
 
     Args:
         run: A loaded run or its folder.
-        images: From how many training images the components are found; random codes if there is no encoder.
+        images: Number of training images used to find the components; of random codes if there is no encoder.
         grid: Images in a row and in a column.
-        range: How far the plane reaches from its middle, in standard deviations or raw units.
+        range: How far the plane reaches from its centre, in standard deviations or raw units.
         units: Standard deviations along each component, or the codes' own units.
-        as_published: Leave out the mean of the codes, and take raw units, as the original script did.
+        as_published: Centre the plane at 0, not at the mean code, and take raw units, as the original script did.
         dims_for: The share of the variance for which to count components.
-        space: What varies: codes of images; the generator's first activations, brought back to the code (GANSpace); or
-            the weights of its first layer, factorised (SeFa). `auto` takes codes if there is an encoder, else
-            activations.
-        image: The middle of the plane: the number of a held-out image, train:NUMBER, seed:NUMBER, or an image file. The
+        space: Where to find components: in the codes of images; in the generator's first activations, brought back to
+            the code (GANSpace); or in the weights of its first layer, factorised (SeFa). `auto` takes codes if there is
+            an encoder, else activations.
+        image: The centre of the plane: the number of a held-out image, train:NUMBER, seed:NUMBER, or an image file. The
             mean code if left out; seed:0 for activations and weights, because a GAN was not trained on codes like the
             mean of its prior.
         seed: Which of the images, or random codes, to take.

@@ -116,9 +116,9 @@ def evaluate(
         real: The real images: a source, folder:PATH or a pack, in Python also uint8 images (N, H, W, C); the run's own
             data if left out.
         fake: The images to compare with them, in place of a run's samples; resized to the size of the real ones.
-        metrics: Which metrics, as fd,kid,is,pr,dc, or single numbers of them, as recall; the usual ones for what there
-            is if left out.
-        n: How many fakes, and at most how many real images; 10,000 or as many as there are if left out.
+        metrics: Which metrics, as fd,kid,is,pr,dc, or single numbers of them, as recall; default: those
+            that apply.
+        n: Number of fakes, and largest number of real images; 10,000 or as many as there are if left out.
         seed: Which samples, and the seed of every resampling.
         features: What distances are measured in: classifier, autoencoder, pixels, inception or inception:PATH, in
             Python also a network of your own that maps float32 images (B, C, H, W) in [0, 1] to (B, D). If left out, a

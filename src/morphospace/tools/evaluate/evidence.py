@@ -34,7 +34,7 @@ class Side:
     Attributes:
         pack: The data.
         split: The images.
-        rows: Which of its images.
+        rows: Indices of the images within the split.
         name: What the split is called.
     """
 
@@ -66,11 +66,11 @@ class Evidence:
     """Everything that a metric can measure from.
 
     Attributes:
-        real: The real images.
-        fake: The fakes; None where the run samples them.
+        real: The reference images.
+        fake: The generated images; None where the run samples them.
         run: The run; None where both sets are given.
-        n: How many fakes.
-        seed: Which fakes, and the seed of every resampling.
+        n: Number of generated images.
+        seed: Which samples, and the seed of every resampling.
         features: Which features, as for `extractor_for`.
         resize: For the Inception network: `legacy` or `antialias`.
         prior: Which prior a run is sampled from, as for `sample`.
@@ -121,7 +121,7 @@ class Evidence:
             yield drawn(self.run, count, self.seed, conditions, prior=self.prior, start=first)
 
     def conditions_of_fakes(self, run: Run, first: int, count: int) -> Tensor | None:
-        """Return the conditions of some fakes: those of real images where they are known, else every one in turn."""
+        """Return conditions drawn in the real images' proportions, if they have labels; otherwise each in turn."""
         if not self.takes_real_conditions:
             return condition_for(run.model, count, start=first)
         split = self.real.split
@@ -161,7 +161,7 @@ class Evidence:
         return extracted(self.extractor, self.fakes())
 
     def conditions(self, **more: Any) -> dict[str, Any]:
-        """Return the conditions that a number of the two sets depends on."""
+        """Return the conditions that determine a number of the two sets."""
         pack, size = self.real.pack, "x".join(map(str, self.real.pack.shape))
         about: dict[str, Any] = {"data": pack.name, "size": size, "data_hash": pack.hash[:8], "split": self.real.name}
         about |= {"n_real": len(self.real.rows), "images": self.real.key[:8]}

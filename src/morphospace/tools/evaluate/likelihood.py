@@ -15,14 +15,8 @@ from morphospace.data.augment import binarised
 from morphospace.data.pack import Pack, Split, rows_hash
 from morphospace.errors import require
 from morphospace.evaluation.annealed import Annealing, annealed_bounds, simulate
-from morphospace.evaluation.likelihood import (
-    Density,
-    Explains,
-    density_of,
-    evidence_bound,
-    importance_bound,
-    mean_interval,
-)
+from morphospace.evaluation.intervals import mean_interval
+from morphospace.evaluation.likelihood import Density, Explains, density_of, evidence_bound, importance_bound
 from morphospace.evaluation.results import Result
 from morphospace.models.contract import Encodes, seeded_noise
 from morphospace.models.priors import Normal

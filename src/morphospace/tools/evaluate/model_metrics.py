@@ -14,8 +14,7 @@ from morphospace.data.batches import held_out
 from morphospace.errors import RunError
 from morphospace.evaluation.disentangle import dci, mig_binned, mig_posterior, sap
 from morphospace.evaluation.factors import Coded, states_of
-from morphospace.evaluation.intervals import wilson
-from morphospace.evaluation.likelihood import mean_interval
+from morphospace.evaluation.intervals import mean_interval, wilson
 from morphospace.evaluation.novelty import COPY, SEEN, median_ratio, nearest, shrunk
 from morphospace.evaluation.picture_quality import mean_squared_error, psnr, sharpness, ssim, ssim_window
 from morphospace.evaluation.results import Result

@@ -37,9 +37,9 @@ def frechet(evidence: Evidence) -> list[Result]:
     """Measure the Frechet distance. It is called FID only with the features that define FID."""
     fake = evidence.fake_features.features
     value = frechet_distance(real=evidence.real_statistics, fake=fake)
-    widths, how = _widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
+    half_widths, how = _half_widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
     name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
-    return [_within(evidence, name, value, widths[0], how, least=0)]
+    return [_within(evidence, name, value, half_widths[0], how, least=0)]
 
 
 def kernel(evidence: Evidence) -> list[Result]:
@@ -51,9 +51,9 @@ def kernel(evidence: Evidence) -> list[Result]:
         return [_within(evidence, "KID", value, None, "none: too few images")]
     subsets = kernel_distance_subsets(real=real, fake=fake, subsets=SUBSETS, size=size, seed=evidence.seed)
     # Subsets are smaller than the sets and overlap, which the delete-d jackknife accounts for.
-    width = student(SUBSETS - 1) * float(subsets.std()) * (size / (fewest - size)) ** 0.5
+    half_width = student(SUBSETS - 1) * float(subsets.std()) * (size / (fewest - size)) ** 0.5
     how = f"95 %, {SUBSETS} subsets of {size:,}"
-    return [_within(evidence, "KID", value, width, how)]
+    return [_within(evidence, "KID", value, half_width, how)]
 
 
 def inception(evidence: Evidence) -> list[Result]:
@@ -62,10 +62,10 @@ def inception(evidence: Evidence) -> list[Result]:
     assert of_fake is not None and of_real is not None
     splits = min(SPLITS, len(of_fake), len(of_real))
     score = inception_score(of_fake, splits=splits, seed=evidence.seed)
-    width = student(splits - 1) * score.deviation / splits**0.5 if splits > 1 else None
+    half_width = student(splits - 1) * score.deviation / splits**0.5 if splits > 1 else None
     how = f"95 % of the mean of {splits} shuffled splits" if splits > 1 else "none: one image"
     real = inception_score(of_real, splits=splits, seed=evidence.seed).mean
-    return [_within(evidence, "IS", score.mean, width, how, least=1, value_of_real=real)]
+    return [_within(evidence, "IS", score.mean, half_width, how, least=1, value_of_real=real)]
 
 
 def manifolds(evidence: Evidence) -> list[Result]:
@@ -96,40 +96,43 @@ def _neighbours(
     most: tuple[float | None, float | None],
 ) -> list[Result]:
     values = measure(evidence.real_features.features, evidence.fake_features.features)
-    widths, how = _widths(evidence, k + 1, RESAMPLES["neighbours"], measure)
+    half_widths, how = _half_widths(evidence, k + 1, RESAMPLES["neighbours"], measure)
     return [
-        _within(evidence, name, value, width, how, least=0, most=top, k=k)
-        for name, value, width, top in zip(names, values, widths, most)
+        _within(evidence, name, value, half_width, how, least=0, most=top, k=k)
+        for name, value, half_width, top in zip(names, values, half_widths, most)
     ]
 
 
-def _widths(
+def _half_widths(
     evidence: Evidence, fewest: int, resamples: int, measure: Callable[[Tensor, Tensor], tuple[float, ...]]
 ) -> tuple[tuple[float | None, ...], str]:
-    """Return half the widths of 95 % intervals, and how they were computed; a half sample needs `fewest` images."""
+    """Return half the widths of 95 % intervals, and how they were computed.
+
+    There is no interval if half a set has fewer than `fewest` images.
+    """
     real, fake = evidence.real_features.features, evidence.fake_features.features
     if min(len(real), len(fake)) // 2 < fewest:
         return (None, None), "none: too few images"
     errors = half_samples_error(measure, real=real, fake=fake, resamples=resamples, seed=evidence.seed)
-    widths = tuple(student(resamples - 1) * error for error in errors)  # few resamples: not 1.96
-    return widths, f"95 %, {resamples} half samples of both sets"
+    half_widths = tuple(student(resamples - 1) * error for error in errors)  # few resamples: not 1.96
+    return half_widths, f"95 %, {resamples} half samples of both sets"
 
 
 def _within(
     evidence: Evidence,
     name: str,
     value: float,
-    width: float | None,
+    half_width: float | None,
     how: str,
     *,
     least: float | None = None,
     most: float | None = None,
     **more: float,
 ) -> Result:
-    """Return a result with an interval of half a width to each side, cut to the range of the number."""
+    """Return a result with the interval value +- `half_width`, clipped to [least, most]."""
     low = high = None
-    if width is not None:
-        low, high = value - width, value + width
+    if half_width is not None:
+        low, high = value - half_width, value + half_width
         low, high = low if least is None else max(least, low), high if most is None else min(most, high)
     conditions = evidence.feature_conditions(interval=how, **more)
     return Result(f"{name}[{evidence.extractor.name}]", value, low, high, conditions=conditions)

@@ -64,7 +64,7 @@ def resume(
     hooks: Hooks | None = None,
     **changes: Any,
 ) -> Run:
-    """Go on with a run from its last checkpoint, with exactly the settings it has.
+    """Continue a run from its last checkpoint, with its own settings.
 
     Args:
         run: The run's folder.

@@ -153,8 +153,8 @@ def interpolate_or_study(
         study: Instead, compare how close the midpoints of the three paths are to the data.
         pairs: With --study, how many pairs of start and end for each seed.
         seeds: With --study, how many seeds.
-        ends: With --study, what the pairs are: codes of held-out images, or random codes. Images if the model has an
-            encoder.
+        ends: With --study, where the pairs come from: codes of held-out images, or random codes. Images if the model
+            has an encoder.
         features: With --study, the features to compare images in: classifier, autoencoder or pixels. A classifier if
             the data have labels, else an autoencoder.
         say: Takes one line at a time for the user.
