@@ -80,3 +80,22 @@ def check_parent(path: Path, name: str = "out") -> None:
         raise SettingError(
             name, str(path), f"{str(there)!r} cannot be written to ({why})", "choose another path"
         ) from error
+
+
+def check_folder(out: str, *, holds: str, what: str) -> Path:
+    """Return the path of a folder to make or to go on with.
+
+    Args:
+        out: The path.
+        holds: The file that says that the folder is ours already.
+        what: What it is to become, in words.
+
+    Raises:
+        RunError: It is something else already.
+        SettingError: It cannot be written.
+    """
+    path = Path(out)
+    if path.exists() and not (path / holds).is_file() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError("out", out, f"is there already and is not a {what}", "choose another path")
+    check_parent(path)
+    return path

@@ -19,7 +19,7 @@ from scipy import stats
 import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import DataError, SettingError
-from morphospace.runs.codes import drawn
+from morphospace.runs.codes import sampled
 from morphospace.tools.judge.blind_test import sealed
 from tests.conftest import draw_blobs
 from tests.studio.browser import CHROMIUM, QUIET, needed
@@ -71,9 +71,9 @@ def test_a_conditional_model_shows_classes_in_the_shares_of_the_real_ones(
 
     def seen(run: ms.Run, n: int, seed: int, told: torch.Tensor) -> np.ndarray:
         asked.append(told.argmax(1).numpy())
-        return drawn(run, n, seed, told)
+        return sampled(run, n, seed, told)
 
-    monkeypatch.setattr("morphospace.tools.judge.blind_test.drawn", seen)
+    monkeypatch.setattr("morphospace.tools.judge.blind_test.sampled", seen)
     vars(run)["pack"] = pack
     ms.judge(run, tmp_path / "page.html", trials=200, practice=0)
     assert len(asked[0]) == 100 and 0 < asked[0].sum() <= 15  # half of the held-out 200, of which about 10 are rare

@@ -162,8 +162,10 @@ def test_images_that_are_sorted_by_class_are_taken_from_all_of_them(
     run.__dict__["pack"] = pack  # of a run on a Python object it would have to be handed over again
     monkeypatch.setattr(sampling, "FITTED_ON", 100)
     seen: list[np.ndarray] = []
-    told = sampling.told_of
-    monkeypatch.setattr(sampling, "told_of", lambda model, split, rows: seen.append(rows) or told(model, split, rows))
+    told = sampling.conditions_of
+    monkeypatch.setattr(
+        sampling, "conditions_of", lambda model, split, rows: seen.append(rows) or told(model, split, rows)
+    )
     sampling.codes_to_fit(run)
     rows, (_, trained) = np.concatenate(seen), held_out(pack, run.configuration.data.valid)[0]
     assert 55 < (rows < 420).sum() < 85 and set(rows) <= set(trained)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from morphospace.cli.flags import Json, flags_of, with_flags
-from morphospace.cli.paths import check_folder, check_picture
 from morphospace.cli.talk import Answer, Spoken, Table, Talk
+from morphospace.cli.verbs import check_file
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
-from morphospace.runs.configuration import fields_of
+from morphospace.files import check_folder
+from morphospace.runs.configuration import build_section, fields_of
+from morphospace.tools.tool import PNG
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,10 +67,9 @@ def fetch(
 
 def _settings(data: str, given: dict[str, Any]) -> DataSettings:
     """Return data settings of flags, checked as a configuration's are."""
-    from morphospace.runs.configuration import resolve
-
     chosen = {name: value for name, value in given.items() if value is not None}
-    return resolve("vae", None, {"data": data, **chosen}).data
+    settings: DataSettings = build_section(DataSettings, {"data": data, **chosen}, "data")
+    return settings
 
 
 def pack(
@@ -93,11 +94,11 @@ def pack(
         watch.close()
     counts = {name: len(split) for name, split in made.splits.items()}
     height, width, channels = made.shape
-    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    sizes = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     data = {"pack": str(path), "name": made.name, "shape": list(made.shape), "splits": counts, "hash": made.hash}
     data["skipped"] = made.manifest.get("skipped", {}).get("count", 0)
     lines = [
-        f"{'pack':8}{path}: {made.name}, {height}x{width}x{channels}, {told}",
+        f"{'pack':8}{path}: {made.name}, {height}x{width}x{channels}, {sizes}",
         f"{'next':8}morpho train vae --data {path} --out RUN",
     ]
     return Answer(data, lines)
@@ -128,7 +129,7 @@ def show(
     """Draw images of a source or pack into a PNG, with what is known of each."""
     require(n is None or 1 <= n <= MOST_SHOWN, "n", n, f"must be from 1 to {MOST_SHOWN}")
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
-    path = check_picture(out)
+    path = check_file("out", out, PNG)
     chosen = _settings(source, settings)
     from morphospace.pictures.captions import draw_split
     from morphospace.pictures.sheet import save_picture
@@ -187,13 +188,13 @@ def check(
         mean, deviation = (", ".join(f"{value:.1f}" for value in values) for values in (split.mean, split.deviation))
         lines.append(f"{name:12}{split.count:,} images, mean {mean}, deviation {deviation} (of 255)")
         several = {"classes": split.classes, "attributes": split.attributes, "factors": split.factors}
-        told = [f"{len(table):,} {word}" for word, table in several.items() if table]
+        labelled = [f"{len(table):,} {word}" for word, table in several.items() if table]
         if split.classes:
-            told[0] += f" of {min(split.classes.values()):,} to {max(split.classes.values()):,} images"
+            labelled[0] += f" of {min(split.classes.values()):,} to {max(split.classes.values()):,} images"
         if split.masks:
-            told.append("masks " + ", ".join(f"{word} {share:.1%}" for word, share in split.masks.items()))
-        if told:
-            lines.append(f"{'':12}{'; '.join(told)}")
+            labelled.append("masks " + ", ".join(f"{word} {share:.1%}" for word, share in split.masks.items()))
+        if labelled:
+            lines.append(f"{'':12}{'; '.join(labelled)}")
     lines += [f"{'look at':12}{remark}" for remark in found.remarks] or [
         f"{'look at':12}nothing: no file lost, no double"
     ]

@@ -26,9 +26,9 @@ def demo(
     talk: Spoken,
 ) -> Answer:
     """Train three small models on embedded data and name the pictures they draw."""
-    from morphospace.cli.paths import check_folder
     from morphospace.cli.training import carried_out
     from morphospace.cli.verbs import command_for
+    from morphospace.files import check_folder
     from morphospace.runs.configuration import resolve
     from morphospace.tools.sample import draw_samples, reconstruct
 

@@ -84,14 +84,14 @@ def runs(
     """List the runs below a folder."""
     if not Path(folder).is_dir():
         raise RunError("folder", folder, "no such folder", "give one that holds runs")
-    told = [_about(path, _locked_inodes()) for path in find_runs(Path(folder))]
+    found = [_about(path, _locked_inodes()) for path in find_runs(Path(folder))]
     rows = [
         [str(run[key]) for key in ("name", "model", "data")]
         + [f"{run['images']:,}" if run["images"] is not None else "", run["state"], _loss_text(run["loss"])]
-        for run in told
+        for run in found
     ]
     headings = ("run", "model", "data", "images", "state", "loss")
-    return Answer({"runs": told}, table=Table(headings, rows, f"no runs below {folder}"))
+    return Answer({"runs": found}, table=Table(headings, rows, f"no runs below {folder}"))
 
 
 def _loss_text(losses: dict[str, float]) -> str:

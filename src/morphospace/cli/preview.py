@@ -39,7 +39,7 @@ def shape_of(data: DataSettings) -> Shape | None:
 
 
 def foretold(configuration: Configuration) -> Conditioning | None:
-    """Return what a conditional model will be told, as far as it is known before the data are read.
+    """Return the conditions of a conditional model, as far as they are known before the data are read.
 
     Raises:
         SettingError: A condition that is none, or that the pack given does not have.
@@ -60,13 +60,13 @@ def foretold(configuration: Configuration) -> Conditioning | None:
     return Conditioning.of(text, classes, [name.strip() for name in text.partition(":")[2].split(",")])
 
 
-def parameter_counts(model: ModelSettings, shape: Shape, told: Conditioning | None = None) -> dict[str, int]:
+def parameter_counts(model: ModelSettings, shape: Shape, conditioning: Conditioning | None = None) -> dict[str, int]:
     """Count a model's parameters, network by network, without making them.
 
     Args:
         model: The model's settings.
         shape: (H, W, C) of its images.
-        told: What a conditional model is told.
+        conditioning: The conditions of a conditional model.
 
     Raises:
         SettingError: The towers cannot make such images.
@@ -74,7 +74,7 @@ def parameter_counts(model: ModelSettings, shape: Shape, told: Conditioning | No
     import torch
 
     with torch.device("meta"):
-        networks = model.build(shape, None, told).networks
+        networks = model.build(shape, None, conditioning).networks
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in networks.named_children()}
     return {name: count for name, count in counts.items() if count}
 
@@ -94,23 +94,23 @@ def beta_line(model: ModelSettings, shape: Shape) -> str:
     return f"beta {model.beta:g} with {', '.join(why)} amounts to beta {nats:,.6g} in nats"
 
 
-def counted(model: ModelSettings, shape: Shape, told: Conditioning | None) -> str:
+def counted(model: ModelSettings, shape: Shape, conditioning: Conditioning | None) -> str:
     """Return a line with a model's parameters; how many a conditional one has is known with its data only."""
     condition = getattr(model, "condition", "")
-    if condition and told is None:
+    if condition and conditioning is None:
         return f"{model.name}: told {condition}"
-    counts = parameter_counts(model, shape, told)
+    counts = parameter_counts(model, shape, conditioning)
     each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     return f"{model.name}: {sum(counts.values()):,} parameters ({each})"
 
 
-def opening(configuration: Configuration, shape: Shape | None, told: Conditioning | None = None) -> list[str]:
+def opening(configuration: Configuration, shape: Shape | None, conditioning: Conditioning | None = None) -> list[str]:
     """Return the lines that a run begins with; few where it is not known yet what the model will be like.
 
     Args:
         configuration: All settings.
         shape: (H, W, C) of the images, if known.
-        told: What a conditional model is told, if known.
+        conditioning: The conditions of a conditional model, if known.
 
     Raises:
         SettingError: The towers cannot make such images, or there is no such device, precision or metric.
@@ -128,7 +128,7 @@ def opening(configuration: Configuration, shape: Shape | None, told: Conditionin
         return [f"{model.name} on {data}: {about}", *scored]
     height, width, channels = shape
     lines = [
-        counted(model, shape, told),
+        counted(model, shape, conditioning),
         f"{data} at {height}x{width}x{channels}: {about}",
     ]
     return [*lines, *filter(None, [beta_line(model, shape)]), *scored]

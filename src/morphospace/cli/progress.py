@@ -98,8 +98,8 @@ class Watch:
             parts = "".join(f"  {name} {value:.4g}" for name, value in event.terms.items())
             self.say(f"held out: loss {event.loss:.5g}{parts}")
         elif isinstance(event, Scored):
-            told = "".join(f"  {name} {_with_margin(score)}" for name, score in event.scores.items())
-            self.say(f"scored:{told}  in {event.seconds:.1f} s")
+            scores = "".join(f"  {name} {_with_margin(score)}" for name, score in event.scores.items())
+            self.say(f"scored:{scores}  in {event.seconds:.1f} s")
         elif isinstance(event, Checkpointed):
             self.saved = self.images
         elif isinstance(event, Finished):
@@ -127,16 +127,16 @@ class Watch:
         left = clock_time(max(0, total - done) / rate) if rate > 0 else "?"
         # Norms are for the log: looked at now and then only, they would come and go on the line.
         shown = {name: value for name, value in terms.items() if not name.endswith("/gradient_norm")}
-        told = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        losses = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
         if self.talk.on_terminal:
-            self._move_bar(kind, done, total, {"rate": f"{rate:,.0f}/s", "left": left, "told": told})
+            self._move_bar(kind, done, total, {"rate": f"{rate:,.0f}/s", "left": left, "losses": losses})
             return
         now, first = time.monotonic(), self._kind != kind
         if first or done >= total or now - self._said >= pause:
             self._said = now
             head = "" if kind == "training" else f"{kind} "
             line = f"  {head}{min(done, total):,}/{total:,} images  {min(100, 100 * done // total)}%  {rate:,.0f}/s"
-            self.say(f"{line}  {told}  left {left}" if told else f"{line}  left {left}")
+            self.say(f"{line}  {losses}  left {left}" if losses else f"{line}  left {left}")
         self._kind = kind
 
     def _move_bar(self, kind: str, done: int, total: int, fields: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ class Watch:
             TextColumn("{task.fields[rate]}"),
             TextColumn("left {task.fields[left]}"),
             # The terms take what width is left, in one line.
-            TextColumn("{task.fields[told]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=Console(file=self.talk.stream),
             transient=True,
             refresh_per_second=4,

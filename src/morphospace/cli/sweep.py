@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from morphospace.cli.flags import SECTIONS, Json, flags_of, with_flags
-from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken
 from morphospace.cli.training import model_of
+from morphospace.files import check_folder
 from morphospace.runs.configuration import settings_classes
 from morphospace.tools.tool import Asked, read_names
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from morphospace.cli.flags import FIRST, SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
-from morphospace.cli.paths import check_folder
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.errors import SettingError, require
+from morphospace.files import check_folder
 from morphospace.ranges import marks_of
 from morphospace.roles import AgainstCollapse, changeable
 from morphospace.runs.configuration import Configuration, fields_of, recipe_named, resolve, settings_classes
@@ -114,8 +114,8 @@ def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
                 "choose another path",
             )
         lines.append(f"continues the run in {path}")
-    told = [f"# {line}" for line in lines]
-    return Answer(configuration.to_dict(), [*told, "", configuration.to_toml().rstrip()])
+    comments = [f"# {line}" for line in lines]
+    return Answer(configuration.to_dict(), [*comments, "", configuration.to_toml().rstrip()])
 
 
 def carried_out(configuration: Configuration, path: Path, talk: Talk, start_from: str | None = None) -> Answer:
@@ -161,8 +161,8 @@ def resume(
     folder = RunFolder.open(Path(run))
     configuration = resolve(recipe=str(Path(run) / "run.toml"), overrides=given)
     custom = folder.facts.get("custom") or folder.facts.get("data_given")
-    told = Conditioning.of(configuration.condition, folder.facts["labels"], folder.facts["attributes"])
-    watch = Watch(talk, [] if custom else opening(configuration, folder.shape, told))
+    conditioning = Conditioning.of(configuration.condition, folder.facts["labels"], folder.facts["attributes"])
+    watch = Watch(talk, [] if custom else opening(configuration, folder.shape, conditioning))
     try:
         hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
         done = ms.resume(run, hooks=hooks, **given)

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from morphospace.cli.flags import Json
-from morphospace.cli.paths import check_parent
 from morphospace.cli.talk import Spoken, Talk
+from morphospace.files import check_parent
 from morphospace.ranges import Between, Range, Unknown, check_ranges, marks_of, types_of
 from morphospace.tools.tool import Answer, Asked, Declared, File, Written
 

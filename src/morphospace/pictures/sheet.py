@@ -230,19 +230,14 @@ def interleave_all(first: np.ndarray, second: np.ndarray, columns: int) -> np.nd
     return interleave(np.concatenate([first, white]), np.concatenate([second, white]), columns)
 
 
-def check_picture_path(path: Path) -> None:
-    """Refuse a path that no picture can be written to, before any work is done.
+def save_picture(path: Path, picture: Image.Image, parameters: Mapping[str, Any]) -> None:
+    """Write a PNG, whole or not at all, with what made it in its `morphospace` text chunk (JSON).
 
     Raises:
-        SettingError: If it is a folder, or not named .png.
+        SettingError: If the path is a folder, or not named .png.
     """
     if path.suffix.lower() != ".png" or path.is_dir():
         raise SettingError("out", str(path), "must be a file name that ends in .png")
-
-
-def save_picture(path: Path, picture: Image.Image, parameters: Mapping[str, Any]) -> None:
-    """Write a PNG, whole or not at all, with what made it in its `morphospace` text chunk (JSON)."""
-    check_picture_path(path)
     chunk = PngImagePlugin.PngInfo()
     chunk.add_text("Software", "morphospace")
     chunk.add_text("morphospace", json.dumps(dict(parameters), sort_keys=True))

@@ -150,7 +150,7 @@ def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
     variances: list[Tensor] = []
     for first in range(0, len(rows), AT_ONCE):
         part = rows[first : first + AT_ONCE]
-        for posterior in _each_posterior(run, model, split.images[part], told_of(model, split, part), part):
+        for posterior in _each_posterior(run, model, split.images[part], conditions_of(model, split, part), part):
             means.append(posterior.mean.float().cpu())
             if isinstance(posterior, DiagonalGaussian):
                 variances.append(posterior.log_variance.float().cpu())
@@ -169,20 +169,20 @@ def each_code(
     for start in range(0, len(rows), block):
         taken = rows[start : start + block]
         images = np.asarray(split.images[taken])
-        told = told_of(run.model, split, taken)
-        yield codes_of(run, images, told, rows=taken, drawn=drawn, seed=seed, start=start), taken
+        conditions = conditions_of(run.model, split, taken)
+        yield codes_of(run, images, conditions, rows=taken, drawn=drawn, seed=seed, start=start), taken
 
 
-def told_of(model: Model, split: Split, rows: slice | np.ndarray, pack: Pack | None = None) -> Tensor | None:
-    """Return what a conditional model is told of some rows of a split; None for the others.
+def conditions_of(model: Model, split: Split, rows: slice | np.ndarray, pack: Pack | None = None) -> Tensor | None:
+    """Return the conditions (N, K) of some rows of a split; None where the model takes none.
 
     The split is of the run's own data, or of a pack whose classes and attributes are taken by name.
     """
     if model.conditioning is None:
         return None
     known = model.conditioning if pack is None else model.conditioning.read_from(pack)
-    told = (None if c is None else torch.from_numpy(np.array(c[rows])) for c in (split.labels, split.attributes))
-    return known.vectors(*told).to(model.device, model.dtype)
+    values = (None if c is None else torch.from_numpy(np.array(c[rows])) for c in (split.labels, split.attributes))
+    return known.vectors(*values).to(model.device, model.dtype)
 
 
 def judged_rows(pack: Pack, fraction: float) -> tuple[Split, np.ndarray, str]:
@@ -216,8 +216,10 @@ def decode_masks(model: Model, z: Tensor) -> np.ndarray | None:
     return np.concatenate([mask.numpy() for mask in drawn])
 
 
-def drawn(run: Run, n: int, seed: int, condition: Tensor | None, *, prior: str = "model", start: int = 0) -> np.ndarray:
-    """Draw images of conditions (n, K), one each, as `sample` does."""
+def sampled(
+    run: Run, n: int, seed: int, condition: Tensor | None, *, prior: str = "model", start: int = 0
+) -> np.ndarray:
+    """Sample images under conditions (n, K), one each, as `sample` does."""
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
     return decode(run.model, prior_for(run, prior).from_noise(noise), condition)
 
@@ -293,7 +295,7 @@ def codes_to_fit(run: Run) -> Tensor:
         )
     chosen = choose_rows(trained, FITTED_ON, 0, "prior")
     noise = torch.randn(len(chosen), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
-    return _encoded(run, model, split.images[chosen], told_of(model, split, chosen), chosen, noise)
+    return _encoded(run, model, split.images[chosen], conditions_of(model, split, chosen), chosen, noise)
 
 
 def choose_rows(rows: np.ndarray, n: int | None, seed: int, name: str) -> np.ndarray:

@@ -155,7 +155,7 @@ def resolve(
         sections[homes[field]][field] = value
     if (overrides or {}).get("epochs") is not None and "images" not in (overrides or {}):
         sections["training"].pop("images", None)  # a length asked for wins over the recipe's other way to say it
-    built = {section: _build(cls, sections[section], section) for section, cls in classes.items()}
+    built = {section: build_section(cls, sections[section], section) for section, cls in classes.items()}
     return Configuration(**built)
 
 
@@ -194,7 +194,12 @@ def field_named(key: str, fields: Container[str]) -> str:
     return f"{key}_" if key not in fields and f"{key}_" in fields else key
 
 
-def _build(cls: type, values: Mapping[str, Any], section: str) -> Any:
+def build_section(cls: type, values: Mapping[str, Any], section: str) -> Any:
+    """Build the settings of one section of a configuration from plain or TOML values.
+
+    Raises:
+        SettingError: If a key is unknown, or a value is of another type or breaks its rule.
+    """
     hints, given = fields_of(cls), {}
     for key, value in values.items():
         field = field_named(key, hints)

@@ -78,8 +78,8 @@ class Decoder:
         model = self.run.model
         if not isinstance(model, Decodes):
             raise SettingError("run", str(self.run.path), f"{model.settings.name} decodes nothing", "take another run")
-        told = model.conditioning
-        example = (torch.zeros(1, model.latent_dim), *((told.spread(1),) if told else ()))
+        known = model.conditioning
+        example = (torch.zeros(1, model.latent_dim), *((known.spread(1),) if known else ()))
         with torch.no_grad(), counted(model.networks) as flop:
             model.decode(*(part.to(model.device, model.dtype) for part in example))
         self.flop = sum(flop)
@@ -103,11 +103,11 @@ class Decoder:
         shape = tuple(parts[0].shape)
         wanted = (shape[0] if shape else 0, model.latent_dim)
         require(shape == wanted, "codes", shape, f"must have the shape (B, {model.latent_dim})")
-        told = model.conditioning
-        if condition is not None or told is not None:
+        known = model.conditioning
+        if condition is not None or known is not None:
             given = None if condition is None else tuple(torch.as_tensor(condition).shape)
-            rule = f"must have the shape {(shape[0], told.size)}" if told else "the model takes no condition"
-            require(told is not None and given == (shape[0], told.size), "condition", given, rule)
+            rule = f"must have the shape {(shape[0], known.size)}" if known else "the model takes no condition"
+            require(known is not None and given == (shape[0], known.size), "condition", given, rule)
             parts.append(torch.as_tensor(condition))
         with threads(self.threads_for(len(parts[0]))):
             return model.to_uint8(model.decode(*(part.to(model.device, model.dtype) for part in parts))).numpy()

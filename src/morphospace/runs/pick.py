@@ -16,7 +16,7 @@ from morphospace.data.batches import held_out
 from morphospace.data.decode import Rule, decode
 from morphospace.errors import DataError, SettingError, require
 from morphospace.models.contract import seeded_noise
-from morphospace.runs.codes import as_seen, codes_of, condition_for, judged_rows, prior_for, told_of
+from morphospace.runs.codes import as_seen, codes_of, condition_for, conditions_of, judged_rows, prior_for
 from morphospace.runs.codes import decode as decode_codes
 from morphospace.runs.run import Run
 
@@ -105,7 +105,7 @@ def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) 
     index = int(number or kind)
     require(index < len(rows), "image", index, f"must be from 0 to {len(rows) - 1}, the images in the {label} split")
     taken = rows[[index]]
-    own = told_of(run.model, split, taken)
+    own = conditions_of(run.model, split, taken)
     condition = None if own is None else own[0].cpu().float()
     words = f"{label} image {index}"
     words += ", held out" if kind == "train" and index not in trained else ""

@@ -98,8 +98,8 @@ class Recorder:
         with self.engine.judging(), torch.random.fork_rng(devices=[]):
             if isinstance(self.model, Decodes) and self.model.prior is not None:
                 picture = self.samples()
-                told = self.model.conditioning
-                rows = {} if told is None else {"rows": [told.words(row) for row in told.spread()[:ROWS]]}
+                known = self.model.conditioning
+                rows = {} if known is None else {"rows": [known.words(row) for row in known.spread()[:ROWS]]}
                 save_picture(self.run.path / "samples" / name, picture, {**facts, "seed": 0, **rows})
             if isinstance(self.model, Decodes) and isinstance(self.model, Encodes):
                 picture = self.reconstructions()

@@ -124,8 +124,8 @@ def load(
     )
     if found is None:
         raise _missing(folder, checkpoint)
-    told = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
-    model = folder.configuration.model.build(folder.shape, parts, told)
+    conditioning = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
+    model = folder.configuration.model.build(folder.shape, parts, conditioning)
     state = load_checkpoint(found)
     _load_model(model, state, raw)
     to_device(model.networks, choose_device(device))

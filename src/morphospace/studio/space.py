@@ -29,7 +29,7 @@ from morphospace.studio.requests import Condition, Move
 from morphospace.tools.directions.components import components
 from morphospace.tools.directions.find_directions import directions
 from morphospace.tools.map import check_map
-from morphospace.tools.map.layout import framed, placed, plane, told_apart
+from morphospace.tools.map.layout import classes_of, framed, placed, plane
 
 MAPPED = 3000  # images whose codes are kept
 TRAINING_IMAGES = 10_000  # searched for the nearest one
@@ -204,7 +204,7 @@ class Space:
         by = "codes" if dim == 2 else by
         components = self.axes() if by == "pca" else None
         points = placed(known.codes, components, by, 0)
-        classes, names = told_apart(run.pack, known.split, known.rows, None)
+        classes, names = classes_of(run.pack, known.split, known.rows, None)
         corners = framed(points)
         grid = None if by == "umap" else plane(run, components, corners)
         return LatentMap(

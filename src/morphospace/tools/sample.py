@@ -222,11 +222,11 @@ def sample(
         uint8 (n, H, W, C).
     """
     check_ranges(sample, {"n": n})
-    from morphospace.runs.codes import condition_for, drawn
+    from morphospace.runs.codes import condition_for, sampled
     from morphospace.runs.run import loaded
 
     run = loaded(run)
-    return drawn(run, n, seed, condition_for(run.model, n, label, attributes, start), prior=prior, start=start)
+    return sampled(run, n, seed, condition_for(run.model, n, label, attributes, start), prior=prior, start=start)
 
 
 def sample_grid(
@@ -276,7 +276,7 @@ def reconstruct(
     check_ranges(reconstruct, locals())
     import numpy as np
 
-    from morphospace.runs.codes import as_seen, codes_of, decode, decode_masks, encoder_of, judged_rows, told_of
+    from morphospace.runs.codes import as_seen, codes_of, conditions_of, decode, decode_masks, encoder_of, judged_rows
     from morphospace.runs.run import loaded
 
     run = loaded(run)
@@ -286,7 +286,7 @@ def reconstruct(
         raise SettingError("n", n, f"must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])
     originals = as_seen(run, np.asarray(split.images[chosen]), chosen)
-    condition = told_of(run.model, split, chosen)
+    condition = conditions_of(run.model, split, chosen)
     codes = codes_of(run, originals, condition)
     rebuilt, masks = decode(run.model, codes, condition), decode_masks(run.model, codes)
     squares = ((originals.astype(np.float64) - rebuilt) / 255) ** 2

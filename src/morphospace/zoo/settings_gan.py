@@ -185,7 +185,7 @@ class CGANSettings(GANSettings):
     """Conditional GAN: asked for a class, or for attributes, it draws one of those.
 
     Attributes:
-        condition: What it is told of an image: `label`, or `attributes:Smiling,Male`.
+        condition: The condition of an image: `label`, or `attributes:Smiling,Male`.
         embedding: Length of the condition's embedding, which joins the code.
         conditioning: How the critic hears of the condition: its inner product with the features (`projection`), or a
             further plane of the image (`embedding`).

@@ -75,8 +75,8 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
 
 def _beta(run: Run) -> float | None:
     """Return what the KL weighs in nats, where the settings can say it."""
-    told = getattr(run.model.settings, "beta_in_nats", None)
-    return None if told is None else float(told(math.prod(run.model.shape)))
+    beta = getattr(run.model.settings, "beta_in_nats", None)
+    return None if beta is None else float(beta(math.prod(run.model.shape)))
 
 
 def guessing(model: Model) -> float:
@@ -157,8 +157,8 @@ def _samples(
 def _modes(run: Run, fakes: np.ndarray, real: np.ndarray) -> tuple[dict[str, Any], Finding | None]:
     """Count the classes that a classifier of the data sees in samples, real images seen by the same beside them."""
     judge = extractor_for("classifier", run.pack)
-    told = [extracted(judge, np.asarray(images)).probabilities for images in (fakes, real)]
-    made, wanted = (torch.bincount(p.argmax(1), minlength=p.shape[1]) for p in told if p is not None)
+    judged = [extracted(judge, np.asarray(images)).probabilities for images in (fakes, real)]
+    made, wanted = (torch.bincount(p.argmax(1), minlength=p.shape[1]) for p in judged if p is not None)
     names = run.pack.label_names or tuple(str(label) for label in range(len(wanted)))
     missing = missing_modes(made, wanted / wanted.sum(), names)
     found = missing.evidence["modes"] if missing else float((wanted > 0).sum())

@@ -19,7 +19,7 @@ from morphospace.evaluation.statistics import statistics_of
 from morphospace.files import atomic
 from morphospace.latent.components import Moments
 from morphospace.runs.checkpoints import load_tensors, save_tensors
-from morphospace.runs.codes import condition_for, drawn, told_of
+from morphospace.runs.codes import condition_for, conditions_of, sampled
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
 
@@ -118,7 +118,7 @@ class Evidence:
         for first in range(0, self.n, BLOCK):
             count = min(BLOCK, self.n - first)
             conditions = self.conditions_of_fakes(self.run, first, count)
-            yield drawn(self.run, count, self.seed, conditions, prior=self.prior, start=first)
+            yield sampled(self.run, count, self.seed, conditions, prior=self.prior, start=first)
 
     def conditions_of_fakes(self, run: Run, first: int, count: int) -> Tensor | None:
         """Return conditions drawn in the real images' proportions, if they have labels; otherwise each in turn."""
@@ -126,7 +126,7 @@ class Evidence:
             return condition_for(run.model, count, start=first)
         split = self.real.split
         rows = permutation(len(split), "asked for")[np.arange(first, first + count) % len(split)]
-        return told_of(run.model, split, rows)
+        return conditions_of(run.model, split, rows)
 
     @property
     def takes_real_conditions(self) -> bool:

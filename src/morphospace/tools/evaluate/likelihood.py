@@ -22,7 +22,7 @@ from morphospace.models.contract import Encodes, seeded_noise
 from morphospace.models.priors import Normal
 from morphospace.objectives.elbo import bits_per_dim, dequantised
 from morphospace.randomness import stream
-from morphospace.runs.codes import told_of
+from morphospace.runs.codes import conditions_of
 from morphospace.runs.run import Run
 
 TOGETHER = 1000
@@ -89,7 +89,7 @@ class Explained:
     @property
     def condition(self) -> Tensor | None:
         """The conditions of the images, for a conditional model."""
-        return told_of(self.run.model, self.split, self.rows, self.pack)
+        return conditions_of(self.run.model, self.split, self.rows, self.pack)
 
     def images(self) -> Tensor:
         """Return the images (N, C, H, W) in the model's range, binarised and dequantised."""

@@ -27,11 +27,11 @@ from morphospace.runs.codes import (
     choose_rows,
     codes_of,
     condition_for,
+    conditions_of,
     decode,
     encoder_of,
     posteriors,
     prior_for,
-    told_of,
 )
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.evidence import Evidence
@@ -81,7 +81,7 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
         for first in range(0, len(side.rows), 1024):
             rows = side.rows[first : first + 1024]
             images = as_seen(run, np.asarray(side.split.images[rows]), rows)
-            condition = told_of(run.model, side.split, rows, side.pack)
+            condition = conditions_of(run.model, side.split, rows, side.pack)
             rebuilt = decode(run.model, codes_of(run, images, condition), condition)
             parts.append(measure(real=images, fake=rebuilt).clip(max=top))
         side_of = ssim_window(*run.model.shape[:2])

@@ -16,7 +16,7 @@ from PIL import Image
 from morphospace.errors import require
 from morphospace.files import write_text
 from morphospace.randomness import stream
-from morphospace.runs.codes import drawn, judged_rows, told_of
+from morphospace.runs.codes import conditions_of, judged_rows, sampled
 from morphospace.runs.run import Run
 from morphospace.tools.judge.page import PAGE
 from morphospace.tools.sample import sample
@@ -67,9 +67,9 @@ def make_test(run: Run, trials: int, practice: int, seconds: float, seed: int) -
     real = np.asarray(split.images[order])[np.searchsorted(order, chosen)]
     # A conditional model gets the conditions of other real images: every class in turn would give its samples away.
     others = rng.permutation(len(rows))[:half]
-    conditions = told_of(run.model, split, rows[others])
+    conditions = conditions_of(run.model, split, rows[others])
     fakes = stream(seed, "judge", "samples")
-    fake = sample(run, half, fakes) if conditions is None else drawn(run, half, fakes, conditions)
+    fake = sample(run, half, fakes) if conditions is None else sampled(run, half, fakes, conditions)
     images, truth = _mixed(real, fake, practice, rng)
     return BlindTest(run.path.resolve().name, images, truth, practice, seconds), label
 

@@ -33,7 +33,7 @@ def laid_out(run: Run, images: int, by: str, attribute: str | None, seed: int, b
     require(len(rows) >= 3, "images", len(rows), f"a map needs at least 3, and the {label} split has no more")
     chosen = np.random.default_rng(stream(seed, "map")).permutation(len(rows))[:images]
     rows = np.sort(rows[chosen])
-    classes, names = told_apart(run.pack, split, rows, attribute)
+    classes, names = classes_of(run.pack, split, rows, attribute)
     codes = torch.cat([block for block, _ in each_code(run, split, rows)])
     components = None if dim == 2 or by == "umap" else Moments.of([codes], dim).components()
     points = placed(codes, components, by, seed)
@@ -55,7 +55,7 @@ def laid_out(run: Run, images: int, by: str, attribute: str | None, seed: int, b
     )
 
 
-def told_apart(
+def classes_of(
     pack: Pack, split: Split, rows: np.ndarray, attribute: str | None
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the class of each image, (N,), and the classes' names: by attribute, else by label; None where neither.

@@ -17,7 +17,7 @@ from morphospace.latent.project import project as search
 from morphospace.models.contract import Decodes, Encodes
 from morphospace.models.priors import Normal
 from morphospace.randomness import stream
-from morphospace.runs.codes import as_seen, codes_of, decode, told_of
+from morphospace.runs.codes import as_seen, codes_of, conditions_of, decode
 from morphospace.runs.encoder import check_place, encoder_file, keep_encoder, kept_encoder
 from morphospace.runs.pick import Shown, shown
 from morphospace.runs.run import Run
@@ -76,9 +76,9 @@ def _conditions(run: Run, given: Sequence[Shown]) -> Tensor | None:
     if run.model.conditioning is None:
         return None
     each = [one.condition for one in given if one.condition is not None]
-    untold = [one.words for one in given if one.condition is None]
+    unknown = [one.words for one in given if one.condition is None]
     name = run.configuration.model.name
-    require(not untold, "condition", None, f"{name} must be told what {', '.join(untold[:3])} shows", "give a label")
+    require(not unknown, "condition", None, f"{name} must be told what {', '.join(unknown[:3])} shows", "give a label")
     return torch.stack(each)
 
 
@@ -88,7 +88,7 @@ def trained(
     minutes: float | None,
     real: bool,
     seed: int,
-    told: Callable[[int, float], None],
+    report: Callable[[int, float], None],
     say: Callable[[str], None],
 ) -> TrainedEncoder:
     """Train an encoder for a run and keep it; `train_encoder` says how."""
@@ -105,7 +105,7 @@ def trained(
         encoder = GeneratorInverse(model.shape, model.latent_dim, conditions=size)
     to_device(encoder, model.device)
     ours = _real_images(run, seed) if real else None
-    fitted = train_inverse(model, encoder, images=images, minutes=minutes, real=ours, seed=seed, report=told)
+    fitted = train_inverse(model, encoder, images=images, minutes=minutes, real=ours, seed=seed, report=report)
     keep_encoder(run, encoder, fitted, {"seed": seed, "real": real})
     return TrainedEncoder(encoder_file(run), fitted.images, fitted.cosine, fitted.mse, fitted.spread)
 
@@ -113,12 +113,12 @@ def trained(
 def _real_images(run: Run, seed: int) -> RealImages:
     """Return what draws images that the run was trained on, in the generator's range, with their conditions."""
     (split, rows), _ = held_out(run.pack, run.configuration.data.valid)
-    told, model = run.model.conditioning, run.model
+    model, known = run.model, run.model.conditioning
     wanted = "needs labels or attributes that these data lack"
-    require(told is None or split.labels is not None or split.attributes is not None, "real", True, wanted)
+    require(known is None or split.labels is not None or split.attributes is not None, "real", True, wanted)
     orders: dict[int, np.ndarray] = {}
 
-    def drawn(step: int, count: int) -> tuple[Tensor, Tensor | None]:
+    def batch(step: int, count: int) -> tuple[Tensor, Tensor | None]:
         each = max(1, len(rows) // count)
         epoch, at = divmod(step, each)
         if epoch not in orders:
@@ -126,6 +126,6 @@ def _real_images(run: Run, seed: int) -> RealImages:
             orders[epoch] = permutation(len(rows), seed, "encoder", epoch)
         taken = np.sort(rows[orders[epoch][at * count : (at + 1) * count]])
         images = model.from_uint8(torch.from_numpy(as_seen(run, np.array(split.images[taken]), taken)))
-        return images, told_of(model, split, taken)
+        return images, conditions_of(model, split, taken)
 
-    return drawn
+    return batch

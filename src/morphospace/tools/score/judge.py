@@ -102,10 +102,10 @@ def _unit(run: Run, by: By, correct: str) -> str:
 def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Source:
     """Return the images of a source in the run's shape, with their classes where these are wanted.
 
-    A model that is told the class wants them too.
+    A model conditioned on the class wants them too.
     """
-    own, told = run.configuration.data, run.model.conditioning
-    classes = classes or (told is not None and told.kind == "label")
+    own, conditioning = run.configuration.data, run.model.conditioning
+    classes = classes or (conditioning is not None and conditioning.kind == "label")
     height, width, channels = run.model.shape
     if isinstance(source, Pack):
         pack = source
@@ -201,8 +201,8 @@ def _scores(run: Run, source: Source, judge: Judge, correct: str) -> np.ndarray:
     known = None if known is None else known.read_from(source.pack)
     done = 0
     for batch in batches.sequential():
-        told = None if known is None else known.from_batch(batch).to(run.model.dtype)
-        values = judge(batch, done, told).numpy()
+        condition = None if known is None else known.from_batch(batch).to(run.model.dtype)
+        values = judge(batch, done, condition).numpy()
         if correct == "complexity":
             values = values - complexity(_as_seen(run, batch))
         found[done : done + len(values)] = values
@@ -216,7 +216,7 @@ def _as_seen(run: Run, batch: Batch) -> np.ndarray:
 
 
 def _judge(run: Run, by: By, draws: int, seed: int) -> Judge:
-    """Return what scores a batch, given the number of its first image and what a conditional model is told."""
+    """Return what scores a batch, given the number of its first image and the conditions of its images."""
     model = run.model
 
     def images(batch: Batch) -> Tensor:
@@ -224,19 +224,19 @@ def _judge(run: Run, by: By, draws: int, seed: int) -> Judge:
 
     if by == "elbo" or by == "iwae":
         kind = by == "iwae"
-        return lambda batch, start, told: negative_bounds(
-            model, images(batch), told, draws=draws, importance=kind, seed=seed, start=start
+        return lambda batch, start, condition: negative_bounds(
+            model, images(batch), condition, draws=draws, importance=kind, seed=seed, start=start
         )
     if by == "critic":
-        return lambda batch, start, told: critic_scores(model, images(batch), told)
+        return lambda batch, start, condition: critic_scores(model, images(batch), condition)
     encoder = encoder_of(run)
     if by == "reconstruction":
-        return lambda batch, start, told: reconstruction_errors(model, encoder, images(batch), told)
+        return lambda batch, start, condition: reconstruction_errors(model, encoder, images(batch), condition)
     fitted = _training_codes(run)
 
     @torch.no_grad()
-    def distances(batch: Batch, start: int, told: Tensor | None) -> Tensor:
-        return mahalanobis(encoder.encode(images(batch), told).mean, fitted)
+    def distances(batch: Batch, start: int, condition: Tensor | None) -> Tensor:
+        return mahalanobis(encoder.encode(images(batch), condition).mean, fitted)
 
     return distances
 

@@ -123,7 +123,7 @@ class Job:
             if world.leads:
                 folder.write()  # a new length, say, must be known to the next who goes on
                 if last is None:
-                    folder.forget_after(-1)  # killed before its first checkpoint: what it told comes again
+                    folder.forget_after(-1)  # killed before its first checkpoint: its events come again
             with stops_on_signals(engine):
                 ended = engine.run()
             if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
@@ -186,7 +186,7 @@ class Job:
 
     def facts(self, pack: Pack) -> dict[str, Any]:
         """Return what run.toml holds beside the settings."""
-        told = self.conditioning(pack)
+        known = self.conditioning(pack)
         return {
             "data": pack.name,
             "data_hash": pack.hash,
@@ -194,12 +194,12 @@ class Job:
             "shape": list(pack.shape),
             "crop": pack.manifest.get("rule", {}).get("crop", self.configuration.data.crop),
             "custom": sorted(self.parts),
-            "labels": list(told.names if told is not None and told.kind == "label" else pack.label_names),
+            "labels": list(known.names if known is not None and known.kind == "label" else pack.label_names),
             "attributes": list(pack.attribute_names),
         }
 
     def conditioning(self, pack: Pack) -> Conditioning | None:
-        """Return what the model is to be told about its images."""
+        """Return the conditions of the model, as the data name them."""
         return Conditioning.for_pack(self.configuration.condition, pack)
 
     def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:

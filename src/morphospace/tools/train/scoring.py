@@ -270,8 +270,8 @@ class Scorer:
         seeds = ((self.by, s.seed + FRESH), (self.report, s.seed))
         by, report = (self.measured(self.evidence(run, side, seed)) for side, seed in seeds)
         keep(folder.path / FILE, list(report.values()))
-        told = {key: _as_dicts(found) for key, found in (("selection", by), ("report", report))}
-        write_text(folder.best, json.dumps({**about, **told}, indent=1) + "\n")
+        scores = {key: _as_dicts(found) for key, found in (("selection", by), ("report", report))}
+        write_text(folder.best, json.dumps({**about, **scores}, indent=1) + "\n")
         write_report(folder)
 
 

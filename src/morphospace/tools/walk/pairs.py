@@ -13,7 +13,16 @@ from morphospace.errors import require
 from morphospace.latent.paths import HOWS, linear
 from morphospace.models.contract import seeded_noise
 from morphospace.randomness import stream
-from morphospace.runs.codes import AT_ONCE, codes_of, condition_for, decode, encodes, judged_rows, prior_for, told_of
+from morphospace.runs.codes import (
+    AT_ONCE,
+    codes_of,
+    condition_for,
+    conditions_of,
+    decode,
+    encodes,
+    judged_rows,
+    prior_for,
+)
 from morphospace.runs.run import Run
 from morphospace.tools.tool import PointName
 from morphospace.tools.walk.paths import point_of
@@ -79,7 +88,7 @@ def draw_pairs(
         require(1 <= count <= len(rows) // 2, "pairs", count, most)
         numbers = np.random.default_rng(stream(seed, "pairs")).permutation(len(rows))[: 2 * count]
         taken = rows[numbers]
-        own = told_of(model, split, taken)  # an image is encoded under its own condition, whatever is decoded
+        own = conditions_of(model, split, taken)  # an image is encoded under its own condition, whatever is decoded
         conditions = own if label is None and attributes is None else conditions
         pictures = np.stack([np.asarray(split.images[row]) for row in taken])
         codes, words = codes_of(run, pictures, own, rows=taken), [f"{name} image {number}" for number in numbers]
