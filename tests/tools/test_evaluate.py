@@ -68,13 +68,13 @@ def test_a_conditional_model_is_asked_for_what_real_images_show(
     runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = runs["cgan"], []
-    plain = evidence.drawn
+    plain = evidence.sampled
 
     def drawn(run: ms.Run, n: int, seed: int, condition: Tensor, **more: Any) -> np.ndarray:
         asked.append(condition.argmax(1))
         return plain(run, n, seed, condition, **more)
 
-    monkeypatch.setattr(evidence, "drawn", drawn)
+    monkeypatch.setattr(evidence, "sampled", drawn)
     split = run.pack.split("test")
     (result,) = ms.evaluate(run, metrics=("fd",), n=len(split), features="pixels").results
     assert result.name == "FD[pixels]" and result.conditions["condition"] == "those of real images"
