@@ -36,9 +36,8 @@ def model_of(tokens: Sequence[str]) -> str | None:
     """
     if tokens and not tokens[0].startswith("-"):
         return settings_class(tokens[0]).name
-    free = switches()
     for before, token in itertools.pairwise(tokens):
-        if token in ZOO and (not before.startswith("-") or "=" in before or before in free):
+        if token in ZOO and (not before.startswith("-") or "=" in before or before in switches()):
             return token
     for before, token in zip(["", *tokens], tokens):
         flag, equals, value = token.partition("=")
