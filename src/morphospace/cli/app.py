@@ -80,7 +80,7 @@ PURPOSES = {
 }
 _GROUP = {purpose: Group(purpose, sort_key=i) for i, purpose in enumerate(PURPOSES)}
 GROUPS = {verb: _GROUP[purpose] for purpose, verbs in PURPOSES.items() for verb in verbs}
-# Verbs that have the flags of the model at hand: where they are made, and their usage line (the parser makes it slowly).
+# Verbs that have the flags of the model at hand: where they are made, and the usage line, slow to compute.
 OF_A_MODEL = {
     "train": ("training:train_command", "[MODEL] [OPTIONS]"),
     "sweep": ("sweep:sweep_command", "[MODEL] --grid SETTING=VALUE,... --out FOLDER [OPTIONS]"),
