@@ -41,7 +41,8 @@ def _usual_scale(height: int, width: int) -> int:
     return max(1, round(CELL / max(height, width)))
 
 
-def _flat(image: np.ndarray) -> Image.Image:
+def as_picture(image: np.ndarray) -> Image.Image:
+    """Return an image (H, W, C) with 1 or 3 channels as Pillow has it."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
@@ -68,7 +69,7 @@ def grid(
     for i, image in enumerate(enlarged):
         top, left = PAD + i // columns * tall, PAD + i % columns * wide + (across - width) // 2
         sheet[top : top + height, left : left + width] = image
-    picture = _flat(sheet)
+    picture = as_picture(sheet)
     for i, caption in enumerate(captions or ()):
         _write(picture, caption, PAD + i % columns * wide, PAD + i // columns * tall + height, across)
     return picture
@@ -189,7 +190,7 @@ def annotated_grid(
             place = (left - EDGE, top + i * row + (height - tall) / 2 + j * LINE)
             pen.text(place, line, "black" if j == 0 else GREY, font(), anchor="ra")
     for i, image in enumerate(big):
-        sheet.paste(_flat(image), (left + i % columns * column + (column - width) // 2, top + i // columns * row))
+        sheet.paste(as_picture(image), (left + i % columns * column + (column - width) // 2, top + i // columns * row))
     middle = min(middle, right - EDGE - _text_width(across) / 2)
     pen.text((middle, sheet.height - LINE - 2), across, "black", font(), anchor="ma")
     _write_upwards(sheet, up, top + count_rows * row // 2)

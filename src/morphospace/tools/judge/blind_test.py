@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
 import numpy as np
-from PIL import Image
 
 from morphospace.errors import require
 from morphospace.files import write_text
+from morphospace.pictures.pages import png_data, render
+from morphospace.pictures.sheet import as_picture
 from morphospace.randomness import stream
 from morphospace.runs.codes import conditions_of, judged_rows, sampled
 from morphospace.runs.run import Run
-from morphospace.tools.judge.page import PAGE
 from morphospace.tools.sample import sample
 
 PAUSE = 350  # milliseconds between two images
@@ -94,27 +90,20 @@ def save_test(test: BlindTest, file: Path) -> None:
         "seconds": test.seconds,
         "practice": test.practice,
         "pause": PAUSE,
-        "images": [_png(image) for image in test.images],
+        "images": [png_data(as_picture(image), optimize=True) for image in test.images],
         "sealed": sealed(test.real, test.hash),
     }
     trials, limit = len(test.images) - test.practice, f"{test.seconds:g}"
     seconds = f"{limit} second{'' if limit == '1' else 's'}"
-    words = {
-        "test": json.dumps(data).replace("<", "\\u003c"),  # no name may open or end a script
-        "trials": str(trials),
-        "limit": f"Each stays for {seconds}; the answer may take longer." if test.seconds else "Take all your time.",
-        "practice": f"The first {test.practice} are for practice and do not count." if test.practice else "",
-        "rendering": "pixelated" if max(test.images.shape[1:3]) < LARGE else "auto",
-    }
-    write_text(file, Template(PAGE).substitute(words))
-
-
-def _png(image: np.ndarray) -> str:
-    """Return an image as base64 of a PNG; real and generated images are encoded in the same way."""
-    plain = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image)
-    with io.BytesIO() as buffer:
-        plain.save(buffer, format="PNG", optimize=True)
-        return base64.b64encode(buffer.getvalue()).decode()
+    page = render(
+        "tools/judge/page.html",
+        test=data,
+        trials=trials,
+        limit=f"Each stays for {seconds}; the answer may take longer." if test.seconds else "Take all your time.",
+        practice=f"The first {test.practice} are for practice and do not count." if test.practice else "",
+        rendering="pixelated" if max(test.images.shape[1:3]) < LARGE else "auto",
+    )
+    write_text(file, page)
 
 
 def sealed(real: np.ndarray, key: str) -> list[int]:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from morphospace.evaluation.intervals import mean_over
 from morphospace.evaluation.roughness import roughness_of
 from morphospace.files import write_text
-from morphospace.pictures.sheet import PAD, save_picture
+from morphospace.pictures.sheet import PAD, as_picture, save_picture
 from morphospace.runs.folder import last_of, last_values
 
 CELL = 56  # pixels of an image's longer side, about
@@ -197,5 +197,4 @@ def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None,
 
 def _cell(image: np.ndarray, width: int, height: int) -> Image.Image:
     """Return an image (H, W, C) at the size of a cell, enlarged by repeating pixels."""
-    plain = Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).convert("RGB")
-    return plain.resize((width, height), Image.Resampling.NEAREST)
+    return as_picture(image).convert("RGB").resize((width, height), Image.Resampling.NEAREST)

@@ -1,0 +1,40 @@
+"""Pages and texts made from templates: files of the package that say what stands where."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from PIL import Image
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("morphospace", ""),
+        autoescape=lambda name: bool(name) and name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["with"] = lambda value, form: format(value, form)  # `{{ 12345 | with(",") }}`
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template of this package, such as `tools/compare/page.html`; in HTML, all values are escaped."""
+    return _environment().get_template(template).render(values)
+
+
+def png_data(image: Image.Image, **how: Any) -> str:
+    """Return a picture as base64 of a PNG, to be written into a page; `how` as in Pillow's `save`."""
+    with io.BytesIO() as buffer:
+        image.save(buffer, format="PNG", **how)
+        return base64.b64encode(buffer.getvalue()).decode()
