@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,14 @@ def test_importing_it_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_installed_package_has_every_file() -> None:
+    project = ROOT.parents[1] / "pyproject.toml"
+    patterns = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]["morphospace"]
+    brought = {file for pattern in patterns for file in ROOT.glob(pattern)} | set(FILES)
+    there = {file for file in ROOT.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    assert there - brought == set()
 
 
 def test_every_public_name_is_there() -> None:

@@ -12,7 +12,7 @@ import pytest
 import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import RunError, SettingError
-from morphospace.tools.card.text import CardFacts, card_text
+from morphospace.tools.card.facts import card_text
 from tests.conftest import draw_blobs
 
 SMALL = {"images": 64, "batch_size": 32, "widths": (8,), "tower": "mlp", "device": "cpu", "report_images": 10**6}
@@ -57,9 +57,12 @@ def test_the_code_on_the_card_runs(run: ms.Run, monkeypatch: pytest.MonkeyPatch)
 def test_an_evaluation_is_told(run: ms.Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.path, tmp_path / "mine")
     row = {"name": "FD[pixels]", "value": 12.345678, "low": 12.0, "high": 13.0, "unit": "", "conditions": {"n": 100}}
-    (copy / "evaluation.json").write_text(json.dumps({"results": [row]}))
+    (copy / "evaluation.json").write_text(json.dumps({"results": [row, {**row, "name": "KID"}]}))
     text = ms.card(copy)
-    assert "| FD[pixels] | 12.35 (12 to 13) | n 100 |" in text and "Not evaluated" not in text
+    assert (
+        "| FD[pixels] | 12.35 (12 to 13) | n 100 |\n| KID | 12.35 (12 to 13) | n 100 |\n\n" in text
+        and "Not evaluated" not in text
+    )
     (copy / "evaluation.json").write_text("{}")
     with pytest.raises(RunError, match=r"evaluation\.json cannot be read"):
         ms.card(copy)
@@ -90,15 +93,15 @@ def test_a_conditional_run_on_ones_own_arrays(tmp_path: Path) -> None:
     assert "label='a|b'" in text and "not known to the library" in text
 
 
-def facts(**more: object) -> CardFacts:
+def facts(**more: object) -> dict[str, object]:
     values: dict[str, object] = {
         "name": "r", "model": "vae", "about": "VAE.", "paper": "K 2014", "shape": (8, 8, 3), "latent_dim": 2,
         "condition": (), "can": (), "parameters": {"decoder": 10}, "data": "celeba", "data_about": "faces",
         "data_hash": "0", "licence": "non-commercial research only", "source": "", "settings": {},
-        "images_trained": 10, "images_taken": 5, "epochs": 1.0, "seconds": 9000.0, "metrics": {}, "results": [],
-        "versions": {}, "created": "2026-01-01T00:00:00",
+        "images_trained": 10, "images_taken": 5, "epochs": 1.0, "seconds": 9000.0, "history": {},
+        "held_out": False, "results": [], "versions": {}, "created": "2026-01-01T00:00:00",
     }  # fmt: skip
-    return CardFacts(**{**values, **more})  # type: ignore[arg-type]
+    return {**values, **more}
 
 
 def test_terms_of_the_data_are_a_warning_where_they_restrict() -> None:

@@ -18,13 +18,14 @@ def _environment() -> Environment:
 
     made = Environment(
         loader=PackageLoader("morphospace", ""),
-        autoescape=lambda name: bool(name) and name.endswith(".html"),
+        autoescape=lambda name: (name or "").endswith(".html"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     made.filters["with"] = lambda value, form: format(value, form)  # `{{ 12345 | with(",") }}`
+    made.filters["duration"] = duration
     return made
 
 
@@ -38,3 +39,14 @@ def png_data(image: Image.Image, **how: Any) -> str:
     with io.BytesIO() as buffer:
         image.save(buffer, format="PNG", **how)
         return base64.b64encode(buffer.getvalue()).decode()
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration(46), duration(600), duration(9000)
+    ('46 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -47,8 +47,7 @@ def card(run: Run | str | Path, out: str | Path | None = None) -> Card:
     """
     path = None if out is None else MARKDOWN.path("out", out)
     from morphospace.runs.run import loaded
-    from morphospace.tools.card.facts import facts_of
-    from morphospace.tools.card.text import card_text
+    from morphospace.tools.card.facts import card_text, facts_of
 
     text = Card(card_text(facts_of(loaded(run))))
     if path is not None:

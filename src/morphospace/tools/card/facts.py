@@ -1,9 +1,10 @@
-"""What a model card says of a run, gathered from its files."""
+"""The model card of a run: what it says is gathered from the run's files, and `card.md` says what stands where."""
 
 from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +12,68 @@ from morphospace.data.sources import SOURCES
 from morphospace.errors import RunError
 from morphospace.evaluation.results import Result
 from morphospace.models.contract import Encodes, Scores
+from morphospace.pictures.pages import render
 from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import last_values
 from morphospace.runs.run import Run
-from morphospace.tools.card.text import CardFacts
 
 EVALUATION = "evaluation.json"
+# A likelihood's number compares only with others of the same kind; these say of each word in the history what it is.
+MEANINGS = {
+    "loss": "what was minimised, nats an image unless the settings say otherwise",
+    "reconstruction": "-log p(x given z), nats an image",
+    "kl": "KL(q(z given x) from the prior), nats an image",
+    "mse": "mean squared error a pixel, in the model's range",
+    "bits_per_dim": "bits a value of the image",
+}
 
 
-def facts_of(run: Run) -> CardFacts:
-    """Gather what a card says."""
+def card_text(facts: Mapping[str, Any]) -> str:
+    """Return the card, with the header that Hugging Face reads. JSON strings are YAML strings: no name can break it."""
+    functions = {"cell": cell, "json": json.dumps, "repr": repr, "meanings": MEANINGS}
+    return render("tools/card/card.md", **facts, **functions)
+
+
+def cell(text: str) -> str:
+    """Return text that breaks no table and no line."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """Gather what a card says, by the names that the template has for it."""
     model, settings, facts = run.model, run.configuration.model, run.folder.facts
-    history = last_values(run.folder.read_metrics())
+    last = last_values(run.folder.read_metrics())
+    logged = {name: v for name, v in last.items() if "/" in name and isinstance(v, int | float)}
+    valid = {name: v for name, v in logged.items() if name.startswith("valid/")}
     known = SOURCES.get(run.configuration.data.data.partition(":")[0])
     info = None if known is None or facts.get("data_given") else known.info
-    can = [word for word, what in (("encode", Encodes), ("score", Scores)) if isinstance(model, what)]
-    return CardFacts(
-        name=run.path.resolve().name,
-        model=settings.name,
-        about=inspect.cleandoc(type(settings).__doc__ or "").splitlines()[0],
-        paper=settings.paper,
-        shape=run.folder.shape,
-        latent_dim=model.latent_dim,
-        condition=model.conditioning.names if model.conditioning else (),
-        can=tuple(can),
-        parameters={name: sum(p.numel() for p in net.parameters()) for name, net in model.networks.items()},
-        data=run.data_name,
-        data_about=info.description if info else "",
-        data_hash=str(facts["data_hash"]),
-        licence=info.licence if info else "",
-        source=info.where if info and info.where.startswith("http") else "",
-        settings=changed(run),
-        images_trained=int(history.get("images", run.images)),
-        images_taken=run.images,
-        epochs=float(history.get("epoch", 0.0)),
-        seconds=float(history.get("seconds", 0.0)),
-        metrics={name: v for name, v in history.items() if "/" in name and isinstance(v, int | float)},
-        results=evaluated(run.path / EVALUATION),
-        versions=dict(facts.get("versions", {})),
-        created=str(facts.get("created", "")),
-    )
+    return {
+        "name": run.path.resolve().name,
+        "model": settings.name,
+        "about": inspect.cleandoc(type(settings).__doc__ or "").splitlines()[0],
+        "paper": settings.paper,
+        "shape": run.folder.shape,
+        "latent_dim": model.latent_dim,
+        "condition": model.conditioning.names if model.conditioning else (),
+        "can": [word for word, what in (("encode", Encodes), ("score", Scores)) if isinstance(model, what)],
+        "parameters": {name: sum(p.numel() for p in net.parameters()) for name, net in model.networks.items()},
+        "data": run.data_name,
+        "data_about": info.description if info else "",
+        "data_hash": str(facts["data_hash"]),
+        "licence": info.licence if info else "",
+        "source": info.where if info and info.where.startswith("http") else "",
+        "settings": changed(run),
+        "images_trained": int(last.get("images", run.images)),
+        "images_taken": run.images,
+        "epochs": float(last.get("epoch", 0.0)),
+        "seconds": float(last.get("seconds", 0.0)),
+        "history": valid or logged,
+        "held_out": bool(valid),
+        "results": evaluated(run.path / EVALUATION),
+        "versions": dict(facts.get("versions", {})),
+        "created": str(facts.get("created", "")),
+    }
 
 
 def changed(run: Run) -> dict[str, Any]:

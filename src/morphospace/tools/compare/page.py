@@ -7,7 +7,6 @@ from PIL import Image
 from morphospace.pictures.maps import draw_maps
 from morphospace.pictures.pages import png_data, render
 from morphospace.pictures.sheet import grid
-from morphospace.tools.card.text import duration
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Cell, Member
 from morphospace.tools.compare.curves import COLOURS, dash_of, draw_panel, panels
@@ -39,7 +38,6 @@ def page_of(comparison: Comparison) -> str:
         conditions_of=conditions_of,
         dash_of=dash_of,
         draw_panel=draw_panel,
-        duration=duration,
         mapped=_mapped,
         png_data=png_data,
         strip=lambda images: images if isinstance(images, str) else grid(images, len(images)),
