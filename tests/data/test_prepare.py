@@ -89,7 +89,7 @@ def test_bytes_do_not_depend_on_workers(tree: Tree, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_workers_keep_order_however_they_start(start: str) -> None:
-    from morphospace.data.decode import Rule
+    from morphospace.data.rule import Rule
 
     blobs = [encoded(np.full((8, 8, 1), i, np.uint8)) for i in range(150)]
     parts = [chunk.images for _, chunk in decode_all(blobs, Rule(8, 8, 1), workers=2, start=start)]

@@ -187,6 +187,7 @@ def check(
     for name, split in found.splits.items():
         mean, deviation = (", ".join(f"{value:.1f}" for value in values) for values in (split.mean, split.deviation))
         lines.append(f"{name:12}{split.count:,} images, mean {mean}, deviation {deviation} (of 255)")
+        lines.append(f"{'':12}{split.levels} of 256 levels used, {split.ends[0]} to {split.ends[1]}")
         several = {"classes": split.classes, "attributes": split.attributes, "factors": split.factors}
         labelled = [f"{len(table):,} {word}" for word, table in several.items() if table]
         if split.classes:

@@ -14,6 +14,7 @@ from morphospace.data.pack import Pack, Split, open_pack
 
 _BYTES = 32 << 20
 _SHOWN = 20
+_NARROW = 64  # levels: images that use fewer are hardly seen, and hardly learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,9 @@ class SplitCheckup:
         count: Images.
         mean: Mean of each channel, 0..255.
         deviation: Standard deviation of each channel over all pixels, 0..255.
+        levels: How many of the 256 levels some value has.
+        ends: The lowest and the highest level.
+        most: Between which levels all but a thousandth of the values lie, half of that thousandth on each side.
         constant: Images of one colour throughout.
         classes: Images of each class, by name.
         attributes: Share of images that have each attribute.
@@ -35,6 +39,9 @@ class SplitCheckup:
     count: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    levels: int
+    ends: tuple[int, int]
+    most: tuple[int, int]
     constant: int
     classes: Mapping[str, int]
     attributes: Mapping[str, float]
@@ -56,6 +63,8 @@ class Checkup:
         duplicates: Images that are pixel for pixel another's; of k equal ones k - 1 count.
         leaked: Images that are pixel for pixel one of another split, by "test in train" and so on.
         duplicate_rows: The first pairs of equal images, each as ((split, row), (split, row)).
+        values: What packing met in the files: images that are `transparent`, `deep` (16 bits), `floats` or of
+            `few_colours` and were resized by averaging; the `low`est and `high`est value of more than 8 bits.
         remarks: One line for each thing to look into; empty when there is none.
     """
 
@@ -67,6 +76,7 @@ class Checkup:
     duplicates: int
     leaked: Mapping[str, int]
     duplicate_rows: tuple[tuple[tuple[str, int], tuple[str, int]], ...]
+    values: Mapping[str, Any]
     remarks: tuple[str, ...]
 
 
@@ -83,6 +93,7 @@ def check_pack(pack: Pack) -> Checkup:
     duplicates, leaked, splits = 0, dict[str, int](), dict[str, SplitCheckup]()
     for name, split in pack.splits.items():
         sums, squares, constant = np.zeros(pack.shape[2], np.int64), np.zeros(pack.shape[2], np.int64), 0
+        histogram = np.zeros(256, np.int64)
         step = max(1, _BYTES // math.prod(pack.shape))
         for first in range(0, len(split), step):
             images = np.ascontiguousarray(split.images[first : first + step])
@@ -91,6 +102,7 @@ def check_pack(pack: Pack) -> Checkup:
             squares += np.square(flat, dtype=np.uint16).sum(axis=(0, 1), dtype=np.int64)
             constant += int((flat == flat[:, :1]).all(axis=(1, 2)).sum())
             for row, image in enumerate(images, start=first):
+                histogram += np.bincount(image.ravel(), minlength=256)
                 mark = hashlib.blake2b(image.data, digest_size=16).digest()
                 other = seen.setdefault(mark, (name, row))
                 if other == (name, row):
@@ -101,15 +113,16 @@ def check_pack(pack: Pack) -> Checkup:
                 if other[0] != name:
                     leaked[f"{name} in {other[0]}"] = leaked.get(f"{name} in {other[0]}", 0) + 1
         pixels = len(split) * pack.shape[0] * pack.shape[1]
-        splits[name] = _tables(pack, split, sums / pixels, squares / pixels, constant)
+        splits[name] = _tables(pack, split, sums / pixels, squares / pixels, histogram, constant)
     skipped: Mapping[str, Any] = pack.manifest.get("skipped", {"count": 0, "first": []})
-    made = Checkup(
-        pack.name, pack.shape, splits, skipped["count"], tuple(skipped["first"]), duplicates, leaked, tuple(pairs), ()
-    )
-    return replace(made, remarks=_remarks(made))
+    lost, values = tuple(skipped["first"]), pack.manifest.get("values", {})
+    made = Checkup(pack.name, pack.shape, splits, skipped["count"], lost, duplicates, leaked, tuple(pairs), values, ())
+    return replace(made, remarks=(*_remarks(made), *_value_remarks(made, pack)))
 
 
-def _tables(pack: Pack, split: Split, mean: np.ndarray, square: np.ndarray, constant: int) -> SplitCheckup:
+def _tables(
+    pack: Pack, split: Split, mean: np.ndarray, square: np.ndarray, histogram: np.ndarray, constant: int
+) -> SplitCheckup:
     classes: dict[str, int] = {}
     if split.labels is not None:
         names = pack.label_names or tuple(str(n) for n in range(int(split.labels.max()) + 1))
@@ -123,11 +136,17 @@ def _tables(pack: Pack, split: Split, mean: np.ndarray, square: np.ndarray, cons
     for i, name in enumerate(pack.factor_names if split.factors is not None else ()):
         column = np.asarray(split.factors)[:, i]
         factors[name] = (float(column.min()), float(column.max()), len(np.unique(column)))
+    used, below = np.flatnonzero(histogram), np.cumsum(histogram)
+    tail = below[-1] / 2000
+    most = (int(np.searchsorted(below, tail, "right")), int(np.searchsorted(below, below[-1] - tail)))
     deviation = np.sqrt(np.maximum(square - mean * mean, 0))
     return SplitCheckup(
         len(split),
         tuple(mean.tolist()),
         tuple(deviation.tolist()),
+        len(used),
+        (int(used[0]), int(used[-1])),
+        most,
         constant,
         classes,
         attributes,
@@ -175,3 +194,36 @@ def _remarks(made: Checkup) -> tuple[str, ...]:
         if same:
             lines.append(f"{name}: attributes that no image or every image has: {', '.join(same)}")
     return tuple(lines)
+
+
+def _value_remarks(made: Checkup, pack: Pack) -> list[str]:
+    """Return remarks on values: a narrow range, transparency, few colours that were averaged."""
+    lines = []
+    told = made.values
+    low, high = told.get("low"), told.get("high")
+    held = f", the files hold {low} to {high}" if low is not None else ""
+    for name, split in made.splits.items():
+        (lowest, highest), (first, last) = split.ends, split.most
+        if highest - lowest < _NARROW and split.levels > 1:
+            at = f"lowest {lowest}, " if lowest else ""
+            lines.append(f"{name}: {split.levels} of 256 levels used, {at}highest {highest}{held}; --range auto")
+        elif last - first < _NARROW and split.levels > 1:
+            most = "all but a thousandth of the values"
+            asked = f"--range {_value(pack, first, told)}:{_value(pack, last, told)}"
+            lines.append(f"{name}: {most} lie in {last - first + 1} of 256 levels, {first} to {last}; {asked}")
+    if told.get("transparent"):
+        where = pack.manifest.get("rule", {}).get("transparency", "on black")
+        other = "; --background white or #rrggbb for another colour" if where == "on black" else ""
+        lines.append(f"{told['transparent']:,} images have transparent pixels, which lie {where}{other}")
+    if told.get("few_colours", 0) * 2 >= sum(split.count for split in made.splits.values()):
+        images = f"{told['few_colours']:,} images have few colours"
+        lines.append(f"{images}, and resizing by averages made new ones; --resize nearest keeps them")
+    return lines
+
+
+def _value(pack: Pack, level: int, told: Mapping[str, Any]) -> str:
+    """Return which value of the files became a level."""
+    span = pack.manifest.get("rule", {}).get("range") or ((0, 1) if told.get("floats") else (0, 65535))
+    if "low" not in told and not pack.manifest.get("rule", {}).get("range"):
+        span = 0, 255
+    return f"{span[0] + level / 255 * (span[1] - span[0]):.6g}"

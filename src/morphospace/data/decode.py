@@ -3,33 +3,41 @@
 What happens to every image, in this order:
 
 1. refused: more than `Rule.max_pixels` pixels (read from the header, before anything is unpacked), cut-off
-   files, formats other than JPEG, PNG, BMP, GIF, WebP, TIFF and PPM, 32-bit integer and float pixels (no
-   agreed range);
+   files, formats other than JPEG, PNG, BMP, GIF, WebP, TIFF and PPM;
 2. the first frame of an animation; the EXIF orientation is applied;
-3. palettes, CMYK, YCbCr and bilevel become RGB or grey, 16-bit grey is divided by 257, and **what is
-   transparent is laid on black**, the same black that `pad` puts around an image;
-4. one antialiased bicubic resample in 8 bits straight from the crop box, so nothing is rounded twice.
+3. palettes, CMYK, YCbCr, bilevel, 16 bits and floats become 8 bits of RGB or grey (`values.py`), and what is
+   transparent is laid on `Rule.background`, the same colour that `pad` puts around an image;
+4. one antialiased resample in 8 bits straight from the crop box, so nothing is rounded twice. `nearest` picks pixels
+   instead; where the sides divide, it takes one of each block.
 
 JPEGs are decoded at a half, a quarter or an eighth where that still leaves at least twice the target on both
 sides: quicker for photographs, and the resample still has pixels to average.
+
+A large image goes through steps 2 to 4 in bands of rows, so that beside its own pixels only a few bands are in memory.
+The result is the same, byte for byte: the resample works along the rows first, each row for itself, and then along the
+columns (or along the columns first, as Pillow does).
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import io
+import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Union
+from typing import Any, BinaryIO, NamedTuple, Union
 
 import numpy as np
+import PIL
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
@@ -37,6 +45,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from morphospace.data.rule import MAX_PIXELS, Rule
+from morphospace.data.values import GREY, Colours, Met, has_alpha, kind_of, to_uint8_image
 from morphospace.errors import DataError, one_line
 
 Blob = Union[str, bytes, Callable[[], bytes]]  # noqa: UP007 - a Callable inside `|` is an error at run time on 3.11
@@ -54,72 +64,100 @@ _PLUGINS = (
     PpmImagePlugin.PpmImageFile,
 )
 FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
-RESAMPLE = Image.Resampling.BICUBIC
-RESAMPLE_NAME = "bicubic, antialiased, 8 bit"
-MAX_PIXELS = 64_000_000
-_GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"}
+BAND_PIXELS = 1 << 20
+_JPEG = ("JPEG", "MPO")
+_COPIED = ("WEBP",)  # Pillow holds several copies while it decodes one: at most half of `max_pixels`
 _ORIENTATION = 0x0112
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """How any image becomes `height` x `width` x `channels` pixels of uint8.
-
-    Attributes:
-        height: Rows in pixels.
-        width: Columns in pixels.
-        channels: 1 for grey (ITU-R 601 luma), 3 for RGB.
-        crop: `center`, `stretch` or `pad`, as in `DataSettings`.
-        max_pixels: Images with more pixels than this are refused as decompression bombs.
-    """
-
-    height: int
-    width: int
-    channels: int
-    crop: Literal["center", "stretch", "pad"] = "center"
-    max_pixels: int = MAX_PIXELS
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)."""
-        return self.height, self.width, self.channels
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PILLOW = int(PIL.__version__.partition(".")[0])
+_PILLOW_LIMIT = threading.Lock()
 
 
 class Chunk(NamedTuple):
-    """Some decoded images: the good ones (n, H, W, C), (position, reason) of each bad one, masks (n, H, W, M)."""
+    """Some decoded images.
+
+    Attributes:
+        images: The good ones, (n, H, W, C).
+        bad: Position and reason of each bad one.
+        masks: (n, H, W, M), where there are any.
+        met: What was met in the good ones.
+    """
 
     images: np.ndarray
     bad: list[tuple[int, str]]
     masks: np.ndarray | None = None
+    met: Met = Met()
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Size and colour from an image file's header; height and width are those after EXIF orientation."""
+    """Size and colour from an image file's header.
+
+    Attributes:
+        height: Height after EXIF orientation.
+        width: Width after EXIF orientation.
+        grey: Whether it has no colours.
+        plain: Whether it has 8 bits and nothing transparent, so that ranges and backgrounds do not matter.
+    """
 
     height: int
     width: int
     grey: bool
+    plain: bool = True
 
 
-def _open(blob: Blob, max_pixels: int) -> Image.Image:
-    data = Path(blob).read_bytes() if isinstance(blob, str) else blob if isinstance(blob, bytes) else blob()
-    if not data:
-        raise DataError(rule="empty file")
+@contextmanager
+def _open(blob: Blob, max_pixels: int) -> Iterator[Image.Image]:
+    """Give an image of which the header is read, and turn whatever Pillow raises into a DataError of one line."""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError:
-        raise DataError(rule=f"more than {max_pixels:,} pixels") from None
+        with _stream(blob) as stream:
+            if not stream.read(1):
+                raise DataError(rule="empty file")
+            stream.seek(0)
+            image = _identified(stream)
+            most = max_pixels // 2 if image.format in _COPIED else max_pixels
+            if image.width * image.height > most:
+                rule = f"{image.width}x{image.height} is more than {most:,} pixels"
+                raise DataError(rule=rule, way_out="raise --max-pixels if that is meant")
+            yield image
+    except (DataError, MemoryError):
+        raise
     except Image.UnidentifiedImageError:
         raise DataError(rule="not an image of a known format") from None
-    if image.width * image.height > max_pixels:
-        raise DataError(rule=f"{image.width}x{image.height} is more than {max_pixels:,} pixels")
-    return image
+    except Exception as error:  # plugins raise OSError, SyntaxError, struct.error and others on broken files
+        raise DataError(rule=one_line(error)) from None
 
 
-def _turned(image: Image.Image) -> bool:
-    """Whether the EXIF orientation swaps height and width."""
-    return image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+def _stream(blob: Blob) -> BinaryIO:
+    return Path(blob).open("rb") if isinstance(blob, str) else io.BytesIO(blob if isinstance(blob, bytes) else blob())
+
+
+def _identified(stream: BinaryIO) -> Image.Image:
+    """Open an image of any size: the limit is ours, and Pillow's own would not say how large the image is."""
+    try:
+        return Image.open(stream, formats=FORMATS)
+    except Image.DecompressionBombError:
+        stream.seek(0)
+        with _PILLOW_LIMIT:
+            usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                return Image.open(stream, formats=FORMATS)
+            finally:
+                Image.MAX_IMAGE_PIXELS = usual
+
+
+def _turn(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; from 5 on, height and width are swapped."""
+    found = image.getexif().get(_ORIENTATION)
+    return found if found in _UPRIGHT else 1
 
 
 def read_header(blob: Blob, max_pixels: int = MAX_PIXELS) -> Header:
@@ -128,77 +166,72 @@ def read_header(blob: Blob, max_pixels: int = MAX_PIXELS) -> Header:
     Raises:
         DataError: If `decode` would not take the file.
     """
-    with warnings.catch_warnings(), _one_line():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = _open(blob, max_pixels)
-        width, height = image.size[::-1] if _turned(image) else image.size
-        return Header(height, width, image.mode in _GREY)
+        with _open(blob, max_pixels) as image:
+            width, height = image.size[::-1] if _turn(image) >= 5 else image.size
+            return Header(height, width, image.mode in GREY, kind_of(image) == "8-bit" and not has_alpha(image))
 
 
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn whatever Pillow raises into a DataError of one line."""
-    try:
-        yield
-    except (DataError, MemoryError):
-        raise
-    except Exception as error:  # plugins raise OSError, SyntaxError, struct.error and others on broken files
-        raise DataError(rule=one_line(error)) from None
+class _Fit(NamedTuple):
+    """Which part of a `width` x `height` image is resized, and to which size; the rest of the target is background."""
+
+    box: tuple[float, float, float, float]
+    size: tuple[int, int]
 
 
-def to_uint8_image(image: Image.Image, channels: int | None = None) -> Image.Image:
-    """Bring any mode to `L` or `RGB`, transparency on black; the mode nearest to its own when `channels` is
-    None.
-
-    Raises:
-        DataError: If pixels are 32-bit integers or floats.
-    """
-    mode = image.mode
-    if channels is None:
-        channels = 1 if mode in _GREY else 3
-    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
-        levels = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
-    elif mode in ("I", "F"):
-        raise DataError(rule=f"pixels of mode {mode!r} have no agreed range; convert them to 8 or 16 bits")
-    elif mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image).convert("RGB")
-    if channels == 1:
-        return image if image.mode == "L" else (image if image.mode == "1" else image.convert("RGB")).convert("L")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _box(width: int, height: int, rule: Rule) -> tuple[float, float, float, float]:
-    """The part of a `width` x `height` image that `center` keeps: the largest of the target's aspect."""
-    scale = min(width / rule.width, height / rule.height)
+def _fit(width: int, height: int, rule: Rule) -> _Fit:
+    whole, target = (0, 0, width, height), (rule.width, rule.height)
+    if (width, height) == target or rule.crop == "stretch":
+        return _Fit(whole, target)
+    if rule.crop == "pad":
+        scale = min(rule.width / width, rule.height / height)
+        sides = (max(1, min(most, round(side * scale))) for most, side in zip(target, (width, height)))
+        return _Fit(whole, (next(sides), next(sides)))
+    scale = min(width / rule.width, height / rule.height)  # the largest part of the target's aspect, in the middle
     wide, high = rule.width * scale, rule.height * scale
     left, top = max(0.0, (width - wide) / 2), max(0.0, (height - high) / 2)  # rounding may fall below 0
-    return left, top, min(left + wide, width), min(top + high, height)
+    return _Fit((left, top, min(left + wide, width), min(top + high, height)), target)
 
 
-def _pad_size(width: int, height: int, rule: Rule) -> tuple[int, int]:
-    scale = min(rule.width / width, rule.height / height)
-    return max(1, min(rule.width, round(width * scale))), max(1, min(rule.height, round(height * scale)))
+def _filter(rule: Rule) -> Image.Resampling:
+    return Image.Resampling[rule.resize.upper()]
 
 
-def _resampled(image: Image.Image, rule: Rule, filter_: Image.Resampling) -> Image.Image:
+def _nearest(begin: float, end: float, count: int, length: int) -> np.ndarray:
+    """Return the pixels in whose middle `count` equal pieces of a side have theirs."""
+    middles = begin + (np.arange(count) + 0.5) * ((end - begin) / count)
+    return np.clip(middles.astype(np.int64), 0, length - 1)
+
+
+def _resized(image: Image.Image, fit: _Fit, rule: Rule) -> Image.Image:
+    if image.size == fit.size:
+        return image
+    if rule.resize != "nearest":
+        return image.resize(fit.size, _filter(rule), box=fit.box)
+    left, top, right, bottom = fit.box
+    rows = _nearest(top, bottom, fit.size[1], image.height)
+    columns = _nearest(left, right, fit.size[0], image.width)
+    return Image.fromarray(np.asarray(image)[rows][:, columns])
+
+
+def _padded(image: Image.Image, rule: Rule) -> Image.Image:
+    """Return an image in the middle of the target, with the background around it."""
     size = (rule.width, rule.height)
     if image.size == size:
         return image
-    if rule.crop == "center":
-        return image.resize(size, filter_, box=_box(*image.size, rule))
-    if rule.crop == "stretch":
-        return image.resize(size, filter_)
-    inner = image.resize(_pad_size(*image.size, rule), filter_)
-    whole = Image.new(image.mode, size, 0)
-    whole.paste(inner, ((size[0] - inner.width) // 2, (size[1] - inner.height) // 2))
+    colour = Image.new("RGB", size, rule.background)
+    whole = colour if image.mode == "RGB" else colour.convert(image.mode)
+    whole.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
     return whole
 
 
-def fit(image: Image.Image | np.ndarray, rule: Rule) -> np.ndarray:
-    """Resample an image, or its (H, W) or (H, W, C) uint8 pixels, to `rule`.
+def _resampled(image: Image.Image, rule: Rule) -> Image.Image:
+    return _padded(_resized(image, _fit(*image.size, rule), rule), rule)
+
+
+def fit(image: Image.Image | np.ndarray, rule: Rule, met: Met | None = None) -> np.ndarray:
+    """Resample an image, or its (H, W) or (H, W, C) uint8 pixels, to `rule`; `met` takes what is met.
 
     Returns:
         uint8 array of `rule.shape`.
@@ -207,22 +240,35 @@ def fit(image: Image.Image | np.ndarray, rule: Rule) -> np.ndarray:
         if image.shape == rule.shape:
             return image
         image = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image)
-    pixels = np.asarray(_resampled(to_uint8_image(image, rule.channels), rule, RESAMPLE))
-    return pixels.reshape(rule.shape)
+    levels = to_uint8_image(image, rule.channels)
+    if met is not None and _averages(levels.size, rule):
+        met.few_colours = Colours.of(levels).few
+    return np.asarray(_resampled(levels, rule)).reshape(rule.shape)
+
+
+def _averages(size: tuple[int, int], rule: Rule) -> bool:
+    return rule.resize != "nearest" and size != (rule.width, rule.height)
 
 
 def fit_mask(mask: np.ndarray, rule: Rule) -> np.ndarray:
     """Carry an (H, W, M) 0/1 mask through the same crop as its image, by nearest neighbour."""
-    nearest = Image.Resampling.NEAREST
-    layers = [np.asarray(_resampled(Image.fromarray(mask[..., m]), rule, nearest)) for m in range(mask.shape[-1])]
+    where = _fit(mask.shape[1], mask.shape[0], rule)
+    layers = []
+    for m in range(mask.shape[-1]):
+        layer = Image.fromarray(mask[..., m])
+        if layer.size != where.size:
+            layer = layer.resize(where.size, Image.Resampling.NEAREST, box=where.box)
+        whole = Image.new("L", (rule.width, rule.height), 0)
+        whole.paste(layer, ((rule.width - layer.width) // 2, (rule.height - layer.height) // 2))
+        layers.append(np.asarray(whole))
     return np.stack(layers, axis=-1)
 
 
 def _draft(image: Image.Image, rule: Rule) -> None:
     """Let a JPEG be decoded at a reduced scale where at least twice the target is left on both sides."""
-    if image.format not in ("JPEG", "MPO"):
+    if image.format not in _JPEG or rule.resize == "nearest":
         return
-    wide, high = (rule.height, rule.width) if _turned(image) else (rule.width, rule.height)
+    wide, high = (rule.height, rule.width) if _turn(image) >= 5 else (rule.width, rule.height)
     ratios = image.width / (2 * wide), image.height / (2 * high)
     # `pad` scales by the longer edge, so there the shorter edge may end well under the target.
     room = max(ratios) if rule.crop == "pad" else min(ratios)
@@ -240,30 +286,156 @@ def decode(blob: Blob, rule: Rule) -> np.ndarray:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and of large images; both are decided here
-        return _decode(blob, rule)
+        return _decode(blob, rule, Met())
 
 
-def _decode(blob: Blob, rule: Rule) -> np.ndarray:
-    with _one_line():
-        image = _open(blob, rule.max_pixels)
-        _draft(image, rule)
-        if _ORIENTATION in image.getexif():
-            upright = ImageOps.exif_transpose(image)
-            upright.format = image.format
-            image = upright
+class _Upright:
+    """A decoded image as the EXIF orientation says it is to be seen, read by bands of rows."""
+
+    def __init__(self, image: Image.Image) -> None:
+        self.turn, self.kind, self.exact = _turn(image), kind_of(image), image.format not in _JPEG
         image.load()
-        return fit(image, rule)
+        self.image = image
+        self.width, self.height = image.size[::-1] if self.turn >= 5 else image.size
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> Image.Image:
+        """Return what a box holds."""
+        wide, high = self.image.size
+        box = {
+            2: (wide - right, top, wide - left, bottom),
+            3: (wide - right, high - bottom, wide - left, high - top),
+            4: (left, high - bottom, right, high - top),
+            5: (top, left, bottom, right),
+            6: (top, high - right, bottom, high - left),
+            7: (wide - bottom, high - right, wide - top, high - left),
+            8: (wide - bottom, left, wide - top, right),
+        }.get(self.turn, (left, top, right, bottom))
+        part = self.image if box == (0, 0, wide, high) else self.image.crop(box)
+        return part.transpose(_UPRIGHT[self.turn]) if self.turn in _UPRIGHT else part
+
+    def bands(self, columns: bool = False) -> Iterator[tuple[int, Image.Image]]:
+        """Yield bands of rows, or of columns, each with the number of its first one."""
+        along, across = (self.height, self.width) if columns else (self.width, self.height)
+        step = max(1, BAND_PIXELS // along)
+        for first in range(0, across, step):
+            last = min(first + step, across)
+            yield first, self.part(*((first, 0, last, along) if columns else (0, first, along, last)))
+
+
+def _decode(blob: Blob, rule: Rule, met: Met) -> np.ndarray:
+    with _open(blob, rule.max_pixels) as image:
+        _draft(image, rule)
+        upright = _Upright(image)
+        large = upright.width * upright.height > BAND_PIXELS
+        made = _in_bands(upright, rule, met) if large else _at_once(upright, rule, met)
+        pixels = np.array(_padded(made, rule)).reshape(rule.shape)
+        del image, upright
+    if large:
+        give_back()
+    return pixels
+
+
+def _levels(upright: _Upright, rule: Rule, met: Met) -> Callable[[Image.Image], Image.Image]:
+    """Return what makes 8 bits of grey or RGB of a part of the image."""
+    met.deep, met.floats = int(upright.kind == "16-bit"), int(upright.kind == "float")
+    return functools.partial(
+        to_uint8_image, channels=rule.channels, kind=upright.kind, background=rule.background, span=rule.range, met=met
+    )
+
+
+def _at_once(upright: _Upright, rule: Rule, met: Met) -> Image.Image:
+    levels = _levels(upright, rule, met)(upright.part(0, 0, upright.width, upright.height))
+    if upright.exact and _averages(levels.size, rule):
+        met.few_colours = Colours.of(levels).few
+    return _resized(levels, _fit(*levels.size, rule), rule)
+
+
+def _in_bands(upright: _Upright, rule: Rule, met: Met) -> Image.Image:
+    """Resample a large image: along the rows band by band, then the narrow rest along the columns; or the other way."""
+    where, levels, colours = _fit(upright.width, upright.height, rule), _levels(upright, rule, met), Colours()
+    left, top, right, bottom = where.box
+    wide, high = where.size
+    if rule.resize == "nearest":
+        rows = _nearest(top, bottom, high, upright.height)
+        columns = _nearest(left, right, wide, upright.width)
+        parts = [
+            np.asarray(levels(band))[rows[(rows >= first) & (rows < first + band.height)] - first][:, columns]
+            for first, band in upright.bands()
+        ]
+        return Image.fromarray(np.concatenate(parts))
+    down = _columns_first(upright, where.size)
+    rest = Image.new("L" if rule.channels == 1 else "RGB", (upright.width, high) if down else (wide, upright.height))
+    for first, band in upright.bands(columns=down):
+        whole = levels(band)
+        colours.add(whole)
+        if down:
+            rest.paste(whole.resize((band.width, high), _filter(rule), box=(0, top, band.width, bottom)), (first, 0))
+        else:
+            rest.paste(whole.resize((wide, band.height), _filter(rule), box=(left, 0, right, band.height)), (0, first))
+    met.few_colours = colours.few if upright.exact and _averages((upright.width, upright.height), rule) else 0
+    return rest.resize((wide, high), _filter(rule), box=(left, 0, right, high) if down else (0, top, wide, bottom))
+
+
+def _columns_first(image: _Upright, size: tuple[int, int]) -> bool:
+    """Return whether Pillow resamples the columns before the rows: from 13 on, where they shrink by much more."""
+    shorter, narrower = image.height - size[1], image.width - size[0]
+    return _PILLOW >= 13 and shorter > 0 and shorter > 2 * narrower
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which the C library would keep for later."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc; others have none
+        if trim is not None:
+            trim(0)
+
+
+def measure(blob: Blob, rule: Rule) -> Met:
+    """Return the lowest and the highest value of an image, 8 bits included; transparency does not count.
+
+    Raises:
+        DataError: As for `decode`.
+    """
+    met = Met()
+    with warnings.catch_warnings(), _open(blob, rule.max_pixels) as image:
+        warnings.simplefilter("ignore")
+        upright = _Upright(image)
+        for _, band in upright.bands():
+            if upright.kind == "8-bit":
+                band = to_uint8_image(band) if band.mode not in ("RGBA", "LA") else band
+                extremes: Any = band.getextrema()
+                pairs = [extremes] if isinstance(extremes[0], int) else extremes[: 1 if band.mode == "LA" else 3]
+                met.seen(min(low for low, _ in pairs), max(high for _, high in pairs))
+            else:
+                to_uint8_image(band, kind=upright.kind, span=(0, 1), met=met)
+    return met
+
+
+def measure_chunk(blobs: Sequence[Blob], rule: Rule) -> Chunk:
+    """Measure many images; what a worker process runs. The chunk has no images."""
+    return _each(blobs, rule, lambda blob, met: met.add(measure(blob, rule)))
 
 
 def decode_chunk(blobs: Sequence[Blob], rule: Rule) -> Chunk:
     """Decode many images; what a worker process runs."""
-    good: list[np.ndarray] = []
-    bad: list[tuple[int, str]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for position, blob in enumerate(blobs):
-            try:
-                good.append(_decode(blob, rule))
-            except DataError as error:
-                bad.append((position, str(error)))
-    return Chunk(np.stack(good) if good else np.empty((0, *rule.shape), np.uint8), bad)
+        return _each(blobs, rule, lambda blob, met: _decode(blob, rule, met))
+
+
+def _each(blobs: Sequence[Blob], rule: Rule, read: Callable[[Blob, Met], np.ndarray | None]) -> Chunk:
+    """Read each image, and collect the pixels, the failures and what was met."""
+    good: list[np.ndarray] = []
+    bad: list[tuple[int, str]] = []
+    every = Met()
+    for position, blob in enumerate(blobs):
+        one = Met()
+        try:
+            pixels = read(blob, one)
+        except DataError as error:
+            bad.append((position, str(error)))
+            continue
+        every.add(one)
+        if pixels is not None:
+            good.append(pixels)
+    return Chunk(np.stack(good) if good else np.empty((0, *rule.shape), np.uint8), bad, None, every)

@@ -11,14 +11,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from morphospace.data.decode import Rule, fit, fit_mask
+from morphospace.data.decode import Blob, fit, fit_mask, measure_chunk
+from morphospace.data.rule import Rule
 from morphospace.data.sources.base import Contents, Part, Sample
+from morphospace.data.values import Met, kind_of_array, to_levels, to_uint8_rows
 from morphospace.data.workers import CHUNK_BYTES, chunk_images, decode_all, decode_stream
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError
 
 Progress = Callable[[int, int], None]
-_ROWS_AT_ONCE = 1024
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 1024, 32 << 20
 
 _NAME_KINDS = ("label_names", "attribute_names", "factor_names", "mask_names")
 
@@ -34,6 +36,7 @@ class Packer:
         self.total = sum(len(part) for part in contents.parts.values())
         self.done = 0
         self.skipped: list[dict[str, str]] = []
+        self.met = Met()
         self.words: dict[str, int] = {}  # of classes that samples name, in the order they came
         self.labels: dict[str, list[np.ndarray]] = {}
 
@@ -69,21 +72,37 @@ class Packer:
                 writer.append(split, kind, table[kept])
 
     def _resized(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
-        for first in range(0, len(part), _ROWS_AT_ONCE):
-            rows = part.images[first : first + _ROWS_AT_ONCE]
+        step = _rows_at_once(part)
+        for first in range(0, len(part), step):
+            rows = self._levels(part.images[first : first + step], part)
             same = rows.shape[1:] == self.rule.shape
-            writer.append(split, "images", rows if same else np.stack([fit(row, self.rule) for row in rows]))
+            writer.append(split, "images", rows if same else np.stack([self._fitted(row) for row in rows]))
             if part.masks is not None:
-                masks = part.masks[first : first + _ROWS_AT_ONCE]
+                masks = part.masks[first : first + step]
                 whole = masks.shape[1:3] == self.rule.shape[:2]
                 writer.append(split, "masks", masks if whole else np.stack([fit_mask(m, self.rule) for m in masks]))
             self._count(len(rows))
         return np.arange(len(part))
 
+    def _levels(self, rows: np.ndarray, part: Part) -> np.ndarray:
+        rule, met = self.rule, self.met
+        try:
+            return to_uint8_rows(rows, rule.channels, background=rule.background, span=rule.range, met=met)
+        except DataError as error:
+            raise _of_array(error, part, self.contents) from None
+
+    def _fitted(self, row: np.ndarray) -> np.ndarray:
+        one = Met()
+        pixels = fit(row, self.rule, one)
+        self.met.add(one)
+        return pixels
+
     def _decoded(self, writer: PackWriter, split: str, part: Part) -> np.ndarray:
         assert part.files is not None
         first, lost, before = 0, [], len(self.skipped)
-        for count, (images, bad, masks) in decode_all(part.files, self.rule, workers=self.workers, decode=part.chunk):
+        decoded = decode_all(part.files, self.rule, workers=self.workers, decode=part.chunk)
+        for count, (images, bad, masks, met) in decoded:
+            self.met.add(met)
             for position, reason in bad:
                 row = first + position
                 self._skip(part.names[row] if part.names else str(part.files[row]), reason)
@@ -104,7 +123,8 @@ class Packer:
         before, written = len(self.skipped), 0
         sent: deque[list[Sample]] = deque()
         chunks = self._chunks(part.samples, sent)
-        for count, (images, bad, _) in decode_stream(chunks, self.rule, workers=self.workers, decode=part.chunk):
+        for count, (images, bad, _, met) in decode_stream(chunks, self.rule, workers=self.workers, decode=part.chunk):
+            self.met.add(met)
             samples = sent.popleft()
             for position, reason in bad:
                 self._skip(samples[position].name, reason)
@@ -164,3 +184,55 @@ class Packer:
         if self.strict:
             raise DataError(name, rule=reason, way_out="leave strict off to skip and count such files")
         self.skipped.append({"file": name, "reason": reason})
+
+
+def _rows_at_once(part: Part) -> int:
+    """How many images of an array make a step; fewer where each is large."""
+    each = getattr(part.images, "row_bytes", 1)
+    return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(1, each)))
+
+
+def _of_array(error: DataError, part: Part, contents: Contents) -> DataError:
+    place = getattr(part.images, "called", contents.name)
+    return DataError(place, rule=error.rule, way_out=error.way_out)
+
+
+def measure(contents: Contents, rule: Rule, workers: int | None) -> Met:
+    """Return the lowest and the highest value of all images of a source; those that cannot be read do not count."""
+    met = Met()
+    for part in contents.parts.values():
+        if part.samples is not None:
+            blobs = (sample.image for sample in part.samples if not sample.wrong)
+            for _, chunk in decode_stream(_batched(blobs), rule, workers=workers, decode=measure_chunk):
+                met.add(chunk.met)
+        elif part.files is not None:
+            for _, chunk in decode_all(part.files, rule, workers=workers, decode=measure_chunk):
+                met.add(chunk.met)
+        else:
+            step = _rows_at_once(part)
+            for first in range(0, len(part), step):
+                rows = part.images[first : first + step]
+                colours = rows[..., :-1] if rows.shape[-1] in (2, 4) else rows
+                kind = kind_of_array(rows)
+                if kind == "8-bit":
+                    met.seen(int(colours.min()), int(colours.max()))
+                    continue
+                try:
+                    to_levels(colours, kind, (0, 1), met)
+                except DataError as error:
+                    raise _of_array(error, part, contents) from None
+    return met
+
+
+def _batched(blobs: Iterable[bytes]) -> Iterator[list[Blob]]:
+    """A few images at a time."""
+    held: list[Blob] = []
+    size = 0
+    for blob in blobs:
+        held.append(blob)
+        size += len(blob)
+        if len(held) == 64 or size >= CHUNK_BYTES:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held

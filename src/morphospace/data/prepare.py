@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.data.cache import cache_folder, locked, make_folder
-from morphospace.data.decode import RESAMPLE_NAME, Rule
 from morphospace.data.pack import FORMAT, Pack, open_pack
-from morphospace.data.packing import Packer, Progress
+from morphospace.data.packing import Packer, Progress, measure
+from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
-from morphospace.data.sizes import parse_background, parse_size
+from morphospace.data.sizes import parse_background, parse_range, parse_size, written_colour, written_range
 from morphospace.data.sources import SOURCES, Source, SourceInfo, open_source
+from morphospace.data.sources.base import Contents
+from morphospace.data.values import Met
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError, nearest
 from morphospace.plugins import BRING_IT
@@ -38,6 +40,7 @@ def _source(settings: DataSettings, say: Say) -> Source:
 
 def _check_settings(settings: DataSettings) -> tuple[int, int] | None:
     parse_background(settings.background)
+    parse_range(settings.range)
     return parse_size(settings.size)
 
 
@@ -98,23 +101,37 @@ def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | 
     if settings.channels not in (None, channels):
         rule = f"the pack {path} has {channels}"
         raise SettingError("channels", settings.channels, rule, "leave it out or pack again")
-    crop = pack.manifest.get("rule", {}).get("crop", settings.crop)
-    if settings.crop not in (DataSettings.crop, crop):
-        raise SettingError("crop", settings.crop, f"the pack {path} was made by {crop!r}", "leave it out or pack again")
     check_made(settings, pack)
     return pack
 
 
 def check_made(settings: DataSettings, pack: Pack) -> None:
-    """Refuse settings that apply only while packing, for images that are packed already.
+    """Refuse settings that apply only while packing, for images that are packed already otherwise.
 
     Raises:
         SettingError: If such a setting is given.
     """
-    for name in ("classes", "parts", "background"):
+    made = pack.manifest.get("rule", {})
+    for name in ("classes", "parts", "background", "crop", "resize", "range"):
         value = getattr(settings, name)
-        if value != getattr(DataSettings, name) and not (name == "classes" and pack.split("train").labels is not None):
-            raise SettingError(name, value, f"{pack.name} is packed already, without it", "leave it out or pack again")
+        if value == getattr(DataSettings, name) or (name == "classes" and pack.split("train").labels is not None):
+            continue
+        there = made.get(name)
+        if there is not None and _alike(name, value, there):
+            continue
+        how = "already, without it" if there is None else f"already, with {name} {_written(name, there)}"
+        raise SettingError(name, value, f"{pack.name} is packed {how}", "leave it out or pack again")
+
+
+def _alike(name: str, value: str, there: Any) -> bool:
+    """Return whether a setting says what a manifest does."""
+    if name == "background":
+        return parse_background(value) == parse_background(there)
+    return value == "auto" or parse_range(value) == tuple(there) if name == "range" else value == there
+
+
+def _written(name: str, there: Any) -> str:
+    return written_range(there) if name == "range" else str(there)
 
 
 def check_given(settings: DataSettings, pack: Pack) -> None:
@@ -133,7 +150,7 @@ def check_given(settings: DataSettings, pack: Pack) -> None:
 
 
 def takes(data: str, name: str) -> bool:
-    """Return whether a source uses a setting: `classes`, `parts` or `background`."""
+    """Return whether a source uses a setting: `classes`, `parts`, `background` or `range`."""
     kind = SOURCES.get(data.partition(":")[0])
     return kind is not None and name in kind.takes
 
@@ -148,7 +165,7 @@ def check_taken(settings: DataSettings) -> None:
     kind = SOURCES[name]
     if colon and not (kind.needs_path or kind.variants):
         raise SettingError("data", settings.data, f"{name} takes nothing after its name, and here is {more!r}")
-    for each in ("classes", "parts", "background"):
+    for each in ("classes", "parts", "background", "range"):
         value = getattr(settings, each)
         if value != getattr(DataSettings, each) and each not in kind.takes:
             others = ", ".join(other for other, source in SOURCES.items() if each in source.takes)
@@ -162,6 +179,8 @@ def _key(settings: DataSettings, source: Source, size: tuple[int, int] | None) -
     what = [FORMAT, name, identity, size, settings.channels, settings.crop, settings.classes]
     if settings.parts or settings.background is not None:  # so that packs made without them keep their key
         what += [list(settings.parts), parse_background(settings.background)]
+    usual = {name: getattr(DataSettings, name) for name in ("resize", "range", "max_pixels")}
+    what += [[name, getattr(settings, name)] for name in usual if getattr(settings, name) != usual[name]]
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=6).hexdigest()
 
 
@@ -217,7 +236,7 @@ def _pack(
     for note in contents.notes:
         say(note)
     height, width = parse_size(size or contents.shape[:2]) or (0, 0)
-    rule = Rule(height, width, settings.channels or contents.shape[2], settings.crop)
+    rule = _rule((height, width, settings.channels or contents.shape[2]), settings, contents, workers, say)
     packer = Packer(contents, rule, workers, progress, settings.strict)
     try:
         with PackWriter(target) as writer:
@@ -228,22 +247,25 @@ def _pack(
                 "source": source.info.name,
                 "key": key,
                 "rule": {
-                    "crop": rule.crop,
+                    **rule.ways(),
                     "size": [height, width],
                     "channels": rule.channels,
-                    "resample": RESAMPLE_NAME,
-                    "transparency": "on black",
+                    "resample": "nearest" if rule.resize == "nearest" else f"{rule.resize}, antialiased, 8 bit",
+                    "transparency": "on " + ("black" if not any(rule.background) else written_colour(rule.background)),
                     "max_pixels": rule.max_pixels,
                 },
+                "values": packer.met.said(),
                 "inputs": inputs,
                 "skipped": {"count": len(packer.skipped), "first": packer.skipped[:_SHOWN]},
-                "notes": list(contents.notes),
+                "notes": [*contents.notes, *_value_notes(packer.met, rule)],
             }
             writer.finish(name=contents.name, shape=rule.shape, names=packer.names(), about=about)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         wrong = f"could not be written ({reason})"
         raise DataError(target, rule=wrong, way_out="make room, or pass out= elsewhere") from None
+    for note in _value_notes(packer.met, rule):
+        say(note)
     if packer.skipped:
         first = packer.skipped[0]
         say(f"skipped {len(packer.skipped):,} unreadable files, the first {first['file']}: {first['reason']}")
@@ -251,6 +273,35 @@ def _pack(
     count = sum(len(split) for split in pack.splits.values())
     say(f"packed {count:,} images in {seconds:.1f} s ({count / seconds:,.0f}/s) to {target}")
     return pack
+
+
+def _rule(
+    shape: tuple[int, int, int], settings: DataSettings, contents: Contents, workers: int | None, say: Say
+) -> Rule:
+    """Return how the images are read; a range of `auto` takes a look at all of them first.
+
+    Raises:
+        SettingError: If all values are one and the same, so that they have no range.
+    """
+    background, span = parse_background(settings.background), parse_range(settings.range)
+    rule = Rule(*shape, settings.crop, settings.max_pixels, background or Rule.background, settings.resize)
+    if span == "auto":
+        met = measure(contents, rule, workers)
+        if met.low > met.high:
+            return rule  # none can be read, which packing will say
+        if met.low == met.high:
+            raise SettingError("range", "auto", f"all values are {met.low:g}", "check the images, or give LOW:HIGH")
+        span = met.low, met.high
+        say(f"range of all values: {written_range(span)}")
+    return replace(rule, range=span)
+
+
+def _value_notes(met: Met, rule: Rule) -> list[str]:
+    """Return what was assumed of values of more than 8 bits."""
+    if rule.range is not None or met.low > met.high:
+        return []
+    assumed = "floats were read as 0 (black) to 1 (white)" if met.floats else "16-bit values were read as 0 to 65535"
+    return [f"{assumed}; these run from {met.low:g} to {met.high:g}; --range auto or LOW:HIGH reads them otherwise"]
 
 
 def data_list(root: str | Path | None = None) -> list[SourceInfo]:

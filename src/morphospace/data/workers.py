@@ -17,7 +17,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from morphospace.data.decode import Chunk, Rule, decode_chunk
+from morphospace.data.decode import Chunk, decode_chunk
+from morphospace.data.rule import Rule
 from morphospace.errors import DataError, SettingError
 
 CHUNK_BYTES = 8 << 20  # of a chunk, before and after decoding

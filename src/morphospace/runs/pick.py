@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from morphospace.data.batches import held_out
-from morphospace.data.decode import Rule, decode
+from morphospace.data.decode import decode
 from morphospace.errors import DataError, SettingError, require
 from morphospace.models.contract import seeded_noise
 from morphospace.runs.codes import as_seen, codes_of, condition_for, conditions_of, judged_rows, prior_for
@@ -156,10 +156,8 @@ def picture_for(run: Run, path: str | Path) -> np.ndarray:
         raise SettingError(
             "image", str(path), "no such file", "give a picture, the number of an image, train:NUMBER or seed:NUMBER"
         )
-    height, width, channels = run.model.shape
-    rule = Rule(height, width, channels, run.crop)
     try:
-        return decode(str(path), rule)
+        return decode(str(path), run.rule)
     except DataError as error:
         raise DataError("image", str(path), error, "give a JPEG, PNG or WebP") from None
 

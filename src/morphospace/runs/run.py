@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import prepare
+from morphospace.data.prepare import prepare, takes
+from morphospace.data.rule import Rule, rule_of
+from morphospace.data.settings import DataSettings
+from morphospace.data.sizes import written_colour, written_range
+from morphospace.data.sources import SOURCES
 from morphospace.errors import RunError
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
@@ -62,10 +66,27 @@ class Run:
         return self.folder.configuration
 
     @property
-    def crop(self) -> Literal["center", "stretch", "pad"]:
-        """How a picture meets the run's shape, as its own data did; a pack's own way where it was trained on one."""
-        crop: Literal["center", "stretch", "pad"] = self.folder.facts.get("crop", self.configuration.data.crop)
-        return crop
+    def rule(self) -> Rule:
+        """How a picture becomes an image of the run, as its own data did; a pack's own way where it was trained on one.
+
+        Raises:
+            DataError: If run.toml holds something else.
+        """
+        facts, own = self.folder.facts, self.configuration.data
+        return rule_of(self.folder.shape, {"crop": own.crop, **facts, **facts.get("rule", {})}, own.max_pixels)
+
+    def settings_for(self, source: str) -> DataSettings:
+        """Return the settings that read another source as the run's own data were read, as far as it takes them."""
+        rule, own = self.rule, self.configuration.data
+        more: dict[str, Any] = {}
+        if takes(source, "background") and rule.background != Rule.background:
+            more["background"] = written_colour(rule.background)
+        if takes(source, "range") and rule.range is not None:
+            more["range"] = written_range(rule.range)
+        if source.partition(":")[0] in SOURCES:  # a pack keeps what it was made with
+            more |= {"crop": rule.crop, "resize": rule.resize, "max_pixels": own.max_pixels}
+        channels: Literal[1, 3] = 1 if rule.channels == 1 else 3
+        return DataSettings(data=source, root=own.root, size=f"{rule.height}x{rule.width}", channels=channels, **more)
 
     @property
     def data_name(self) -> str:

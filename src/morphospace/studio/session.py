@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from morphospace.data.decode import Rule, decode, read_header
+from morphospace.data.decode import decode, read_header
+from morphospace.data.rule import Rule
 from morphospace.errors import DataError, MorphospaceError, SettingError
 from morphospace.latent.paths import along
 from morphospace.runs.codes import as_seen, codes_of
@@ -37,6 +38,8 @@ PICTURES = 16
 PICTURE_BYTES = 16 << 20
 PICTURE_PIXELS = 64_000_000
 PICTURE_SIDE = 1024  # a picture that was sent is kept no larger than this
+AS_SENT_PIXELS = 16_000_000  # but as it was sent up to here, if a run's range or background may matter to it
+KEPT_BYTES = 64 << 20
 QUICK_FLOP = 40e9  # about a fifth of a second
 
 
@@ -141,15 +144,21 @@ class Session:
         except DataError as error:
             raise no_picture(error) from None
         # Its header was read first: a decompression bomb is refused before it is unpacked.
+        if not header.plain and header.height * header.width <= AS_SENT_PIXELS:
+            decode_picture(data, Rule(1, 1, 3, range=(0, 1)))  # refuses what is not whole
+            return self._keep(data)
         scale = min(1.0, PICTURE_SIDE / max(header.height, header.width))
         size = (max(1, round(header.height * scale)), max(1, round(header.width * scale)))
         pixels = decode_picture(data, Rule(*size, 3, "stretch", PICTURE_PIXELS))
         kept = io.BytesIO()
         Image.fromarray(pixels).save(kept, format="PNG", compress_level=1)
+        return self._keep(kept.getvalue())
+
+    def _keep(self, data: bytes) -> str:
         with self._lock:
             name = f"p{next(self._numbers)}"
-            self._pictures[name] = kept.getvalue()
-            while len(self._pictures) > PICTURES:
+            self._pictures[name] = data
+            while len(self._pictures) > PICTURES or sum(map(len, self._pictures.values())) > KEPT_BYTES:
                 self._pictures.popitem(last=False)
         return name
 
@@ -198,7 +207,7 @@ class Session:
             data = self._pictures.get(name)
         if data is None:
             raise SettingError("picture", name, "was not sent, or is forgotten by now", "send it again")
-        image = decode_picture(data, Rule(*space.model.shape, space.run.crop))
+        image = decode_picture(data, space.run.rule)
         return as_seen(space.run, image[None])[0]
 
     def project(self, request: ask.Project) -> Reply:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from morphospace.data.batches import held_out
-from morphospace.data.decode import Rule, fit
+from morphospace.data.decode import fit
 from morphospace.data.pack import Split
+from morphospace.data.rule import Rule
 from morphospace.errors import MorphospaceError, SettingError, require
 from morphospace.latent.components import Components, Moments
 from morphospace.latent.directions import Direction

@@ -11,6 +11,7 @@ import numpy as np
 
 from morphospace.data.pack import KINDS
 from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo
+from morphospace.data.values import GIVE_RANGE, kind_of_array
 from morphospace.errors import DataError, one_line
 
 _IMAGES = ("images", "imgs", "x", "data", "arr_0")
@@ -138,33 +139,33 @@ class ArrayFile:
 
 
 class _Pictures:
-    """Slices of an array of any accepted form, as uint8 (n, H, W, C)."""
+    """Slices of an array of any accepted form, as (n, H, W, C) of its own type."""
 
-    def __init__(self, array: StreamedArray) -> None:
-        shape, kind = array.shape, array.dtype.kind
-        self.array, self.first = array, False
-        if len(shape) == 4 and shape[-1] not in (1, 3) and shape[1] in (1, 3):
-            self.first = True
-            shape = (shape[0], shape[2], shape[3], shape[1])
+    def __init__(self, array: StreamedArray, ranged: bool) -> None:
+        shape = array.shape
+        self.array, self.first, self.called = array, False, array.called
+        if len(shape) == 4:
+            last, first = shape[-1], shape[1]
+            self.first = last not in (1, 3) and (first in (1, 3) or (last not in (2, 4) and first in (2, 4)))
+            shape = (shape[0], shape[2], shape[3], shape[1]) if self.first else shape
         elif len(shape) == 3:
             shape = (*shape, 1)
-        if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape:
-            raise array.error(f"has shape {array.shape}", "must be (N, H, W[, 1 or 3]) or (N, 1 or 3, H, W)")
-        if array.dtype != np.uint8 and kind not in "bf":
-            raise array.error(f"is {array.dtype}", "must be uint8, bool, or floats within [0, 1]")
-        self.shape = (int(shape[1]), int(shape[2]), int(shape[3]))
+        if len(shape) != 4 or shape[-1] not in (1, 2, 3, 4) or 0 in shape:
+            raise array.error(f"has shape {array.shape}", "must be (N, H, W[, 1 to 4]) or (N, 1 to 4, H, W)")
+        if array.dtype.kind not in "biuf":
+            raise array.error(f"is {array.dtype}", "must be whole numbers, bool, or floats")
+        if kind_of_array(array) == "whole" and not ranged:
+            raise array.error(f"is {array.dtype}, which has no range of its own", GIVE_RANGE)
+        self.own = (int(shape[1]), int(shape[2]), int(shape[3]))
+        self.shape = (*self.own[:2], 3 if shape[3] > 2 else 1)
+        self.row_bytes = int(np.prod(self.own, dtype=np.int64)) * array.dtype.itemsize
 
     def __len__(self) -> int:
         return len(self.array)
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         values = self.array[rows]
-        values = values.transpose(0, 2, 3, 1) if self.first else values.reshape(-1, *self.shape)
-        if values.dtype == np.uint8:
-            return np.ascontiguousarray(values)
-        if values.dtype.kind == "f" and not (values.min() >= 0 and values.max() <= 1):  # also refuses NaN
-            raise self.array.error("has values outside [0, 1]", "scale floats to it, or save uint8 of 0..255")
-        return np.rint(values * np.float32(255)).astype(np.uint8)
+        return values.transpose(0, 2, 3, 1) if self.first else values.reshape(-1, *self.own)
 
 
 class Npz(PathSource):
@@ -181,6 +182,7 @@ class Npz(PathSource):
         shape=None,
         where="your own file",
     )
+    takes = ("background", "range")
 
     def _base(self) -> Path:
         path, kind = super()._base(), self.info.name
@@ -217,7 +219,7 @@ class Npz(PathSource):
         name = named(_IMAGES)
         if name is None:
             return None
-        images = _Pictures(held[name])
+        images = _Pictures(held[name], self.settings.range is not None)
         tables: dict[str, Any] = {}
         for kind in ("labels", "attributes", "factors", "masks"):
             found = named(_LABELS if kind == "labels" else (kind,))

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from morphospace.data.decode import Blob, Chunk, Header, Rule, decode_chunk, read_header
+from morphospace.data.decode import Blob, Chunk, Header, decode_chunk, read_header
+from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError, SettingError
 
@@ -78,8 +79,8 @@ class Part:
     """One split of a source: images, files *or* samples, and aligned with them their annotations.
 
     Attributes:
-        images: uint8 (N, H, W, C), or anything indexed by a slice that gives such rows; resized where it must
-            be.
+        images: (N, H, W, C), or anything indexed by a slice that gives such rows; resized where it must be. uint8, or
+            of another type for `to_uint8_rows`; with `row_bytes`, the memory of one of them, if they may be large.
         files: Paths, bytes, or picklable callables giving bytes, to be decoded. Those that fail are left out
             together with their row of everything below.
         samples: Encoded images with their tables, in one pass, of which only a few are held at once.
@@ -147,7 +148,7 @@ class Source(ABC):
     variants: ClassVar[bool] = False
     """Whether `data` may say more than the name, as in `toyfaces:200`."""
     takes: ClassVar[tuple[str, ...]] = ()
-    """Which of the settings `classes`, `parts` and `background` mean something here."""
+    """Which of the settings `classes`, `parts`, `background` and `range` mean something here."""
 
     def __init__(self, settings: DataSettings, root: Path | None, cache: Path, say: Say) -> None:
         self.settings, self.root, self.cache, self.say = settings, root, cache, say
@@ -275,13 +276,22 @@ def damaged(place: object, rule: str) -> DataError:
     return DataError(place, rule=rule, way_out="fetch it again")
 
 
-def readable_headers(blobs: Iterable[tuple[str, Blob]]) -> Iterator[tuple[str, Header]]:
-    """The headers of named images; skips those that cannot be read, which decoding will count or stop at."""
+def readable_headers(
+    blobs: Iterable[tuple[str, Blob]], max_pixels: int, bad: list[str] | None = None
+) -> Iterator[tuple[str, Header]]:
+    """The headers of named images; skips those that cannot be read, which decoding will count or stop at.
+
+    Args:
+        blobs: Name and content of each.
+        max_pixels: Images of more pixels cannot be read.
+        bad: Takes name and reason of the first that cannot be read.
+    """
     for name, blob in blobs:
         try:
-            yield name, read_header(blob)
-        except DataError:
-            continue
+            yield name, read_header(blob, max_pixels)
+        except DataError as error:
+            if bad is not None and not bad:
+                bad.append(f"{name}: {error}")
 
 
 def own_shape(
@@ -306,12 +316,13 @@ def own_shape(
     """
     if settings.size is not None and settings.channels is not None:
         return (0, 0, settings.channels)
-    grey, sizes = True, dict[tuple[int, int], str]()  # with the first file of each
-    for name, header in readable_headers(blobs):
+    grey, sizes, bad = True, dict[tuple[int, int], str](), list[str]()  # with the first file of each
+    for name, header in readable_headers(blobs, settings.max_pixels, bad):
         grey = grey and header.grey
         sizes.setdefault((header.height, header.width), name)
     if not sizes:
-        raise DataError(place, rule=f"none of its {images} can be read", way_out=way_out)
+        why = f" (the first, {bad[0]})" if bad else ""
+        raise DataError(place, rule=f"none of its {images} can be read{why}", way_out=way_out)
     if settings.size is None and len(sizes) > 1:
         (one, first), (other, second) = list(sizes.items())[:2]
         differ = f"({first} is {one[0]}x{one[1]}, {second} is {other[0]}x{other[1]})"

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from morphospace.data.decode import Chunk, Rule, decode, fit, read_header
+from morphospace.data.decode import Chunk, decode, fit, read_header
+from morphospace.data.rule import Rule
 from morphospace.data.sizes import parse_background
 from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, fingerprint
 from morphospace.data.sources.celeba import read_attributes
@@ -89,7 +90,7 @@ def _union(regions: Mapping[int, np.ndarray], parts: Sequence[int]) -> np.ndarra
 
 
 def _prepared(face: Face, rule: Rule, wish: _Wish) -> tuple[np.ndarray, np.ndarray]:
-    pixels = decode(face.image, Rule(_SIDE, _SIDE, 3))
+    pixels = decode(face.image, Rule(_SIDE, _SIDE, 3, max_pixels=rule.max_pixels))
     regions = _regions(face, sorted({part for layer in (*wish.layers, wish.kept) for part in layer}))
     if wish.background is not None:
         kept = _union(regions, wish.kept)

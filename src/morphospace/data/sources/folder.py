@@ -22,7 +22,7 @@ _NAMED = frozenset(f"{name}/" for name in SPLITS)
 class ImageTree(PathSource):
     """A tree of image files, in a folder or an archive: `_names` lists them, `_blob` gives one of them."""
 
-    takes = ("classes",)
+    takes = ("classes", "background", "range")
 
     @abstractmethod
     def _names(self) -> list[str]:

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from morphospace.data.decode import Blob, Chunk, Rule, decode_chunk
+from morphospace.data.decode import Blob, Chunk, decode_chunk
+from morphospace.data.rule import Rule
 from morphospace.data.sources.base import (
     SPLITS,
     Contents,
@@ -200,7 +201,8 @@ def _grouped(stream: Any, called: str) -> Iterator[tuple[str, dict[str, bytes | 
 
 def _decode(blobs: Sequence[Blob], rule: Rule, *, one_size: tuple[int, int] | None, grey: bool) -> Chunk:
     """Decode; where the user gave no size, all must be of the first one's, and without `channels` all as grey."""
-    for _, header in readable_headers(("", blob) for blob in blobs) if one_size is not None or grey else ():
+    named = (("", blob) for blob in blobs) if one_size is not None or grey else ()
+    for _, header in readable_headers(named, rule.max_pixels):
         size = header.height, header.width
         if grey and not header.grey:
             wrong = "the first images are grey and others are not"
@@ -227,7 +229,7 @@ class Wds(PathSource):
         shape=None,
         where="your own files, or any server",
     )
-    takes = ("classes",)
+    takes = ("classes", "background", "range")
     form = ("shards", "PATH-{000..012}.tar")
 
     def _found(self) -> list[Path | str]:
@@ -285,9 +287,10 @@ class Wds(PathSource):
 
     def _shape(self, first: Sequence[Sample]) -> tuple[tuple[int, int, int], tuple[int, int] | None]:
         """The images' own shape, from the first headers, and the size that all must have if the user gave none."""
-        headers = [header for _, header in readable_headers((sample.name, sample.image) for sample in first)]
+        named, bad = ((sample.name, sample.image) for sample in first), list[str]()
+        headers = [header for _, header in readable_headers(named, self.settings.max_pixels, bad)]
         if not headers:
-            rule = f"none of its first {len(first):,} images can be read"
+            rule = f"none of its first {len(first):,} images can be read (the first, {bad[0]})"
             raise DataError(self.settings.data, rule=rule, way_out="check them")
         shape = (headers[0].height, headers[0].width, 1 if all(h.grey for h in headers) else 3)
         return shape, shape[:2] if self.settings.size is None else None

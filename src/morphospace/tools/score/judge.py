@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor
 from morphospace.data.batches import Batch, Batches, held_out
 from morphospace.data.pack import Pack, Split, digest
 from morphospace.data.prepare import prepare, takes
-from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.evaluation.anomaly import (
     auroc,
@@ -106,7 +104,6 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
     """
     own, conditioning = run.configuration.data, run.model.conditioning
     classes = classes or (conditioning is not None and conditioning.kind == "label")
-    height, width, channels = run.model.shape
     if isinstance(source, Pack):
         pack = source
         rule = f"has images of shape {pack.shape}, this run's are {run.model.shape}"
@@ -116,12 +113,7 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
         if classes and takes(source, "classes") and pack.split("train").labels is None:
             pack = prepare(replace(own, classes=True))
     else:
-        classes = classes and takes(source, "classes")
-        colours: Literal[1, 3] = 1 if channels == 1 else 3
-        size = f"{height}x{width}"
-        pack = prepare(
-            DataSettings(data=source, root=own.root, size=size, channels=colours, crop=run.crop, classes=classes)
-        )
+        pack = prepare(replace(run.settings_for(source), classes=classes and takes(source, "classes")))
     kind = own.data.partition(":")[0]
     alike = isinstance(source, str) and source.partition(":")[0] == kind  # the run's own under another name, perhaps
     if pack.hash == run.folder.facts.get("data_hash") or (alike and _same_images(run, pack)):

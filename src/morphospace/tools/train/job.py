@@ -17,6 +17,7 @@ from morphospace.data.batches import Batches, held_out
 from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import check_given, prepare
+from morphospace.data.rule import Rule
 from morphospace.errors import RunError, SettingError, require
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
@@ -187,12 +188,17 @@ class Job:
     def facts(self, pack: Pack) -> dict[str, Any]:
         """Return what run.toml holds beside the settings."""
         known = self.conditioning(pack)
+        rule = pack.manifest.get("rule", {})
+        usual = Rule(*pack.shape).ways()
+        keys = ("background", "resize", "range")
+        unusual = {key: rule[key] for key in keys if key in rule and rule[key] != usual.get(key)}
         return {
             "data": pack.name,
             "data_hash": pack.hash,
             "data_given": self.given is not None,
             "shape": list(pack.shape),
-            "crop": pack.manifest.get("rule", {}).get("crop", self.configuration.data.crop),
+            "crop": rule.get("crop", self.configuration.data.crop),
+            **({"rule": unusual} if unusual else {}),
             "custom": sorted(self.parts),
             "labels": list(known.names if known is not None and known.kind == "label" else pack.label_names),
             "attributes": list(pack.attribute_names),
