@@ -167,7 +167,7 @@ def test_a_slow_answer_never_overtakes_a_newer_quick_one(
 ) -> None:
     address, session = live
     gate, real = threading.Event(), session.answer
-    monkeypatch.setattr(session, "quick", lambda request: request.seeds != (1,))
+    monkeypatch.setattr(session, "lane", lambda request: "slow" if request.seeds == (1,) else "decode")
     monkeypatch.setattr(
         session, "answer", lambda request: real(request) if request.seeds != (1,) or gate.wait(30) else 0
     )
@@ -189,6 +189,34 @@ def test_a_question_that_takes_too_long_is_told_so(live: tuple[str, Session], mo
         gate.set()
         monkeypatch.undo()
         assert "error" not in told(socket, kind="decode", run="r1", seeds=[1], id=2)
+
+
+def test_fast_questions_wait_for_no_slow_ones(live: tuple[str, Session], monkeypatch: pytest.MonkeyPatch) -> None:
+    address, session = live
+    gate, begun, real = threading.Event(), threading.Semaphore(0), session.answer
+
+    def answer(request: ask.Request) -> Reply:
+        if isinstance(request, ask.Diagnosis):
+            begun.release()
+            assert gate.wait(30)
+            return Reply({})
+        return real(request)
+
+    monkeypatch.setattr(session, "answer", answer)
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(dial(address)) for _ in range(servers.THREADS["slow"])]
+        for socket in sockets:
+            socket.send(json.dumps({"kind": "diagnosis", "run": "r0", "id": 1}))
+        for _ in sockets:
+            assert begun.acquire(timeout=30)
+        late = stack.enter_context(dial(address))
+        late.send(json.dumps({"kind": "diagnosis", "run": "r0", "id": 1}))
+        for kind in ("runs", "describe", "card", "training", "decode"):
+            for socket in (sockets[0], late):  # one that waits for a slow answer, and one that waits in line
+                facts = told(socket, kind=kind, id=2, run="r1", **({"seeds": [1]} if kind == "decode" else {}))
+                assert facts["id"] == 2 and "error" not in facts
+        gate.set()
+        assert [unpacked(socket.recv(30))[0]["id"] for socket in (*sockets, late)] == [1] * 5  # type: ignore[arg-type]
 
 
 def test_the_fifty_first_is_told_to_wait_and_comes_in_when_one_leaves(live: tuple[str, Session]) -> None:

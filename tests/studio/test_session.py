@@ -314,7 +314,7 @@ def test_whatever_is_asked_there_is_an_answer_that_json_can_hold(session: Sessio
         request = ask.parse({**message, "refine": 2} if message["kind"] == "project" else message)
     except ValueError:
         return
-    session.quick(request)
+    session.lane(request)
     reply = session.answer(request)
     assert reply.facts.get("reason") != "internal", reply.facts
     assert packed(1, "x", reply)
@@ -330,31 +330,42 @@ def test_what_nobody_thought_of_is_an_answer_too(session: Session, monkeypatch: 
     assert reply.facts["reason"] == "internal" and "secret" not in str(reply.facts)
 
 
-def test_quick_is_what_needs_nothing_made_first(tiny: dict[str, Path]) -> None:
+def test_a_question_that_needs_nothing_made_first_has_a_lane_of_its_own(tiny: dict[str, Path]) -> None:
     from morphospace.studio.loaded_runs import LoadedRuns
 
     session = Session(LoadedRuns(list(tiny.values())))
 
-    def quick(**message: Any) -> bool:
-        return session.quick(ask.parse(message))
+    def lane(**message: Any) -> str:
+        return session.lane(ask.parse(message))
 
     draw: dict[str, Any] = {"kind": "decode", "run": "r0"}
-    assert not quick(**draw, seeds=[1]) and not quick(**draw, run_="", points=[[0, 0]])  # not loaded
+    assert lane(kind="runs") == lane(kind="training", run="r0") == lane(kind="snapshot", run="r0", images=1) == "facts"
+    assert lane(**draw, seeds=[1]) == lane(kind="describe", run="r0") == lane(kind="card", run="none") == "loading"
+    assert lane(**draw, points=[[0, 0]]) == lane(kind="encode", run="r0", image=1) == "slow"
     session.answer(ask.parse({**draw, "seeds": [1]}))
-    assert quick(**draw, seeds=[1]) and not quick(**draw, points=[[0, 0]])
+    assert lane(**draw, seeds=[1]) == "decode" and lane(**draw, points=[[0, 0]]) == "slow"
+    assert lane(kind="describe", run="r0") == "loading"  # whose images are not opened yet
+    near: dict[str, Any] = {"kind": "neighbours", "run": "r0", "code": [0.0] * 8}
+    assert lane(kind="map", run="r0") == lane(**near) == "slow"
     session.answer(ask.parse({"kind": "map", "run": "r0"}))
-    assert quick(**draw, points=[[0, 0]])
+    assert lane(kind="map", run="r0") == lane(**near) == lane(kind="describe", run="r0") == "facts"
+    assert lane(kind="map", run="r0", by="umap") == lane(**near, among="train") == "slow"
+    assert lane(**draw, points=[[0, 0]]) == "decode"
     move = [["component", 0, 1], ["dim", 0, 1]]
-    assert not quick(**draw, moves=move)
+    assert lane(**draw, moves=move) == "slow"
     for by in ("component", "dim"):
         session.answer(ask.parse({"kind": "sliders", "run": "r0", "by": by}))
-    assert quick(**draw, moves=move) and quick(kind="encode", run="r0", image=1)
+        assert lane(kind="sliders", run="r0", by=by) == "facts"
+    assert lane(kind="sliders", run="r0", by="direction") == "slow"
+    assert lane(**draw, moves=move) == lane(kind="encode", run="r0", image=1) == "decode"
+    assert lane(kind="compare", runs=["r0"], seed=1) == "decode"
+    assert lane(kind="compare", runs=["r0", "r1"], seed=1) == "slow"
     session.runs.space("r0").decoder.flop = 10**10
-    assert quick(**draw, seeds=[1]) and not quick(**draw, seeds=[1] * 9)
-    assert not quick(kind="walk", run="r0", ends=[[0.0] * 8] * 2, hows=["linear"])
-    for kind in ("runs", "map", "project", "diagnosis", "card", "film"):
-        fields = {"run": "r0", "picture": "p1", "ends": [[0.0] * 8] * 2, "hows": ["slerp"]}
-        assert not quick(kind=kind, **fields)
+    assert lane(**draw, seeds=[1]) == "decode" and lane(**draw, seeds=[1] * 9) == "slow"
+    ends = [[0.0] * 8] * 2
+    assert lane(kind="walk", run="r0", ends=ends, hows=["linear"]) == "slow"
+    for kind in ("project", "diagnosis", "film"):
+        assert lane(kind=kind, run="r0", picture="p1", ends=ends, hows=["slerp"]) == "slow"
 
 
 def test_two_images_held_out_make_no_map_and_break_nothing(tmp_path: Path) -> None:

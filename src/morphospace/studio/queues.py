@@ -7,13 +7,13 @@ import itertools
 import json
 import struct
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from morphospace.errors import SettingError
 from morphospace.studio import requests as ask
-from morphospace.studio.session import Reply, Session, refusal
+from morphospace.studio.session import Lane, Reply, Session, refusal
 
 MOST_WAITING = 64
 MOST_CHANNELS = 64
@@ -64,19 +64,19 @@ class Question:
 class Client:
     """A page that is connected.
 
-    Each page has at most one quick and one slow question being answered; the others wait in order, and of those on one
+    Each page has at most one question of each lane being answered; the others wait in order, and of those on one
     channel only the newest. So a page that asks too much delays another by no more than one question.
 
     Args:
-        session: Answers the questions.
-        quick: Runs those that take milliseconds.
-        slow: Runs the others.
+        session: Answers the questions, and says which lane each belongs to.
+        lanes: What answers the questions of each lane.
         send: Sends an answer to the page.
     """
 
-    def __init__(self, session: Session, quick: Executor, slow: Executor, send: Send) -> None:
+    def __init__(self, session: Session, lanes: Mapping[Lane, Executor], send: Send) -> None:
         self.session, self.send = session, send
-        self.queues = {True: Queue(self, quick, FAST_SECONDS), False: Queue(self, slow, SLOW_SECONDS)}
+        seconds = {"decode": FAST_SECONDS, "facts": FAST_SECONDS, "loading": SLOW_SECONDS, "slow": SLOW_SECONDS}
+        self.queues = {lane: Queue(self, workers, seconds[lane]) for lane, workers in lanes.items()}
         self._orders = itertools.count()
         self._answered: OrderedDict[str, int] = OrderedDict()
 
@@ -97,14 +97,14 @@ class Client:
         channel = message.get("channel")
         channel = channel[:80] if isinstance(channel, str) else None
         question = Question(next(self._orders), number, kind, channel, request)
-        await self.queues[self.session.quick(request)].put(question)
+        await self.queues[self.session.lane(request)].put(question)
 
     async def reply(self, number: object, kind: str, reply: Reply) -> None:
         """Send an answer that takes no computing."""
         await self.send(packed(number, kind, reply))
 
     async def answered(self, question: Question, frame: bytes) -> None:
-        """Send an answer, unless a newer question of its channel, in the other queue, has been answered before."""
+        """Send an answer, unless a newer question of its channel, in another queue, has been answered before."""
         if question.channel is not None:
             if self._answered.get(question.channel, -1) > question.order:
                 return await self.reply(question.number, question.kind, Reply({"dropped": True}))
@@ -122,7 +122,7 @@ class Client:
 
 
 class Queue:
-    """The quick questions of a page, or the slow ones.
+    """The questions of a page that belong to one lane.
 
     Args:
         client: The page.

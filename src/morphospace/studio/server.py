@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 import uvicorn
@@ -23,17 +24,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from morphospace.errors import MorphospaceError
+from morphospace.studio.connections import MOST_WAITING, Connection, Places, aborter, address_of
 from morphospace.studio.queues import Client
 from morphospace.studio.security import HEADERS, Gate
-from morphospace.studio.session import PICTURE_BYTES, Session
+from morphospace.studio.session import PICTURE_BYTES, Lane, Session
 from morphospace.studio.training_events import Broadcast, FolderWatcher
 
 MOST_CLIENTS = 50
 MOST_UPLOADS = 8
+MOST_REFUSED = 50  # pages that are told that the studio is full, and have not left yet
+REFUSED_SECONDS = 2.0  # in which they have to leave
 SEND_SECONDS = 20.0  # a page that takes no answer for so long is disconnected
-UPLOAD_SECONDS = 60.0
+UPLOAD_SECONDS, PART_SECONDS = 60.0, 10.0  # for a whole picture, and for its next bytes
 TRY_AGAIN_LATER = 1013
 WORKERS = "studio-worker"
+# One thread decodes: two that use the same cores would each be slower.
+THREADS: dict[Lane, int] = {"decode": 1, "facts": 2, "loading": 2, "slow": 4}
 
 
 class Guard:
@@ -80,24 +86,30 @@ class Studio:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        # One thread decodes: two that use the same cores would each be slower.
-        self.quick, self.slow, self.pictures = pool("quick", 1), pool("slow", 4), pool("pictures", 1)
+        self.lanes = {lane: pool(lane, count) for lane, count in THREADS.items()}
+        self.unpacking = pool("pictures", 1)
         self.broadcast = Broadcast(lambda: FolderWatcher(session.runs))
-        self.clients = self.streams = self.uploads = 0
+        self.pages, self.streams, self.uploads = Places(MOST_CLIENTS), Places(MOST_CLIENTS), Places(MOST_UPLOADS)
+        self.refused = Places(MOST_REFUSED, oldest_leaves=True)
 
     async def socket(self, websocket: WebSocket) -> None:
         """Serve a page until it leaves."""
         await websocket.accept()
-        if self.clients >= MOST_CLIENTS:
-            return await websocket.close(TRY_AGAIN_LATER, "the studio is full; try again later")
-        self.clients += 1
+        address, abort = address_of(websocket.scope), aborter(websocket.scope)
+        if (place := self.pages.take(address, abort)) is None:
+            leaving = self.refused.take(address, abort)
+            await websocket.close(TRY_AGAIN_LATER, "the studio is full; try again later")
+            loop = asyncio.get_running_loop()
+            loop.call_later(REFUSED_SECONDS, self.refused.free, leaving)
+            loop.call_later(REFUSED_SECONDS, abort)
+            return
         sending = asyncio.Lock()
 
         async def send(frame: bytes) -> None:
             async with sending, asyncio.timeout(SEND_SECONDS):
                 await websocket.send_bytes(frame)
 
-        client = Client(self.session, self.quick, self.slow, send)
+        client = Client(self.session, self.lanes, send)
         try:
             async with asyncio.TaskGroup() as group:
                 answering = group.create_task(client.run())
@@ -106,51 +118,63 @@ class Studio:
         except* (TimeoutError, WebSocketDisconnect, OSError, RuntimeError):
             pass  # the page has left, or takes no answers any more
         finally:
-            self.clients -= 1
+            self.pages.free(place)
         with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
             await websocket.close()
 
     async def picture(self, request: Request) -> Response:
         """Receive a picture that a page sends; it stays in memory and is never written to disk."""
-        if self.uploads >= MOST_UPLOADS:
+        place = self.uploads.take(address_of(request.scope), aborter(request.scope))
+        if place is None:
             return JSONResponse({"error": "busy: others are sending pictures; send it again"}, 503)
-        self.uploads += 1
         try:
             async with asyncio.timeout(UPLOAD_SECONDS):
                 data = await body_of(request)
             if data is None:
                 return JSONResponse({"error": f"picture: more than {PICTURE_BYTES >> 20} MB; send a smaller one"}, 413)
             loop = asyncio.get_running_loop()
-            name = await loop.run_in_executor(self.pictures, self.session.take_picture, data)
+            name = await loop.run_in_executor(self.unpacking, self.session.take_picture, data)
         except MorphospaceError as error:
             return JSONResponse({"error": str(error)}, 400)
         except TimeoutError:
-            return JSONResponse({"error": f"picture: did not arrive within {UPLOAD_SECONDS:g} s; send it again"}, 408)
+            return JSONResponse({"error": "picture: did not arrive in time; send it again"}, 408)
         except ClientDisconnect:
             return Response(status_code=400)
         finally:
-            self.uploads -= 1
+            self.uploads.free(place)
         return JSONResponse({"picture": name})
 
     async def events(self, request: Request) -> Response:
         """Stream new lines of curves, sample grids and checkpoints of the runs, as server-sent events."""
-        if self.streams >= MOST_CLIENTS:
+        place = self.streams.take(address_of(request.scope), aborter(request.scope))
+        if place is None:
             return PlainTextResponse("the studio is full; try again later\n", 503, {"retry-after": "30"})
-
-        async def stream() -> AsyncIterator[str]:
-            self.streams += 1
-            try:
-                async for text in self.broadcast.read():
-                    yield text
-            finally:
-                self.streams -= 1
-
-        return StreamingResponse(stream(), media_type="text/event-stream")
+        return EventStream(self.broadcast.read(), lambda: self.streams.free(place))
 
     def close(self) -> None:
         """Start no further work."""
-        for workers in (self.quick, self.slow, self.pictures):
+        for workers in (*self.lanes.values(), self.unpacking):
             workers.shutdown(wait=False, cancel_futures=True)
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events until the page leaves.
+
+    Args:
+        events: The events.
+        end: Called in the end, also if the page leaves before the first event.
+    """
+
+    def __init__(self, events: AsyncIterator[str], end: Callable[[], None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self.end = end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.end()
 
 
 def pool(name: str, count: int) -> ThreadPoolExecutor:
@@ -174,15 +198,23 @@ def at_work(seconds: float) -> bool:
 
 
 async def body_of(request: Request) -> bytes | None:
-    """Return a request's body; None as soon as it is too large."""
+    """Return a request's body; None as soon as it is too large.
+
+    Raises:
+        TimeoutError: If no part of it arrives for `PART_SECONDS`.
+    """
     if int(request.headers.get("content-length", "0")) > PICTURE_BYTES:
         return None
     data = bytearray()
-    async for part in request.stream():
+    parts = request.stream()
+    while True:
+        async with asyncio.timeout(PART_SECONDS):
+            part = await anext(parts, None)
+        if part is None:
+            return bytes(data)
         data += part
         if len(data) > PICTURE_BYTES:
             return None
-    return bytes(data)
 
 
 async def listen(websocket: WebSocket, client: Client) -> None:
@@ -216,6 +248,7 @@ def configured(app: ASGIApp) -> uvicorn.Config:
     """Return the configuration that serves an application."""
     return uvicorn.Config(
         app,
+        http=cast("type[asyncio.Protocol]", partial(Connection, waiting=Places(MOST_WAITING, oldest_leaves=True))),
         log_level="error",
         access_log=False,
         lifespan="on",

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +41,10 @@ PICTURE_SIDE = 1024  # a picture that was sent is kept no larger than this
 AS_SENT_PIXELS = 16_000_000  # but as it was sent up to here, if a run's range or background may matter to it
 KEPT_BYTES = 64 << 20
 QUICK_FLOP = 40e9  # about a fifth of a second
+MADE_FOR = {"direction": "directions", "component": "axes", "dim": "spread"}  # what each kind of slider needs
+Lane = Literal["decode", "facts", "loading", "slow"]
+"""Questions of one lane never wait for those of another. `decode` takes milliseconds of the network, `facts` reads
+files or what was made before, `loading` needs a run that is not loaded yet, `slow` encodes in bulk or searches."""
 
 
 @dataclass(frozen=True)
@@ -117,18 +121,20 @@ class Session:
             LOG.exception("%s was not answered", type(request).__name__)
             return refusal(f"{type(error).__name__}: could not answer that; the studio's log says more", "internal")
 
-    def quick(self, request: ask.Request) -> bool:
-        """Return whether an answer takes milliseconds: nothing to load, to encode in bulk or to search.
-
-        Slow questions are answered by other threads, so that a slider never waits for one.
-        """
-        if isinstance(request, ask.Snapshot):
-            return True
-        if not isinstance(request, (ask.Decode, ask.Encode, ask.Walk, ask.Compare)) or isinstance(request, ask.Film):
-            return False
-        keys = request.runs if isinstance(request, ask.Compare) else (request.run,)
+    def lane(self, request: ask.Request) -> Lane:
+        """Return the lane that answers a question."""
+        if isinstance(request, (ask.Runs, ask.Training, ask.Snapshot)):
+            return "facts"
+        keys = request.runs if isinstance(request, ask.Compare) else (request.run,)  # type: ignore[attr-defined]
         spaces = [self.runs.ready(key) for key in keys]
-        return all(space is not None and quick_in(space, request) for space in spaces)
+        kind = type(request)
+        if kind in (ask.Describe, ask.Card):
+            return "facts" if spaces[0] and "pack" in vars(spaces[0].run) else "loading"
+        if isinstance(request, ask.Decode) and spaces[0] is None and not (request.points or request.moves):
+            return "loading"
+        if not all(space and made_before(space, request) for space in spaces):
+            return "slow"
+        return "decode" if kind in (ask.Decode, ask.Encode, ask.Walk, ask.Compare) else "facts"
 
     def take_picture(self, data: bytes) -> str:
         """Keep a picture that was sent, in memory, and return its name; the oldest are forgotten.
@@ -372,19 +378,26 @@ def squared_error(first: np.ndarray, second: np.ndarray) -> float:
     return float(((first.astype(np.float64) - second) ** 2).mean() / 255**2)
 
 
-def quick_in(space: Space, request: ask.Decode | ask.Encode | ask.Walk | ask.Compare) -> bool:
-    """Return whether a loaded run answers a request at once."""
+def made_before(space: Space, request: ask.Request) -> bool:
+    """Return whether a loaded run answers a request in milliseconds: nothing to encode in bulk or to search."""
     if isinstance(request, (ask.Encode, ask.Compare)):
         return request.image == "" or "pack" in vars(space.run)
-    if isinstance(request, ask.Walk):
+    if isinstance(request, ask.Map):
+        return space.kept("codes", f"chart {request.by}")
+    if isinstance(request, ask.Neighbours):
+        return request.among != "train" and space.kept("codes", "chart pca")
+    if isinstance(request, ask.Sliders):
+        return space.kept(MADE_FOR[request.by] if request.by != "dim" else "ranked")
+    if type(request) is ask.Walk:
         count = len(request.hows) * (len(request.ends) - 1) * request.steps
-    else:
+    elif isinstance(request, ask.Decode):
         count = sum(len(codes or ()) for codes in (request.codes, request.seeds, request.points)) + 1
         # The page asks for the sliders before it moves any; until then nobody knows what there is.
-        needed = {"direction": "directions", "component": "axes", "dim": "spread"}
-        keys = [needed[move.kind] for move in request.moves or ()]
+        keys = [MADE_FOR[move.kind] for move in request.moves or ()]
         keys += ["codes", "axes"] if request.points else []
         keys += ["start"] if request.moves is not None and request.base is None else []
         if not space.kept(*keys):
             return False
+    else:
+        return False
     return count * space.decoder.flop <= QUICK_FLOP

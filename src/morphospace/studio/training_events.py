@@ -16,6 +16,7 @@ from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.run_facts import as_json, sample_moments
 
 EVERY = 1.0  # seconds between two looks at the folders
+SILENT_SECONDS = 15.0  # without an event, a stream sends an empty comment: so one whose page is gone ends
 MOST_UNREAD = 1000  # events that wait for a page that does not read them; it misses those that come then
 READ_BYTES = 1 << 20  # of one run's curves at a look
 
@@ -127,7 +128,12 @@ class Broadcast:
                 self._looking = asyncio.create_task(self._look())
             yield "retry: 2000\n\n"
             while True:
-                yield await unread.get()
+                try:
+                    async with asyncio.timeout(SILENT_SECONDS):
+                        text = await unread.get()
+                except TimeoutError:
+                    text = ":\n\n"
+                yield text
         finally:
             self._readers.discard(unread)
             if not self._readers and self._looking is not None:
