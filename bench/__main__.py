@@ -22,7 +22,7 @@ COMMANDS: dict[str, str] = {
     "distances": "bench.distances",
     "evaluation": "bench.evaluation",
     "studio": "bench.studio",
-    "studio-server": "bench.studio_server",
+    "server": "bench.server",
     "gradio": "bench.gradio",
     "tables": "bench.tables",
     "sizes": "bench.sizes",
