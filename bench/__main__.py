@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "gradio": "bench.gradio",
     "tables": "bench.tables",
     "sizes": "bench.sizes",
+    "kills": "bench.kills",
 }
 
 

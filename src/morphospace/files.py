@@ -1,14 +1,26 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and JSON that every reader takes."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from morphospace.errors import RunError, SettingError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+PARTIAL = re.compile(r"\..*\.partial-\d+(\.\w+)?")  # the name of a file that `atomic` writes to, before its renaming
+_swept: set[Path] = set()  # folders that this process has swept: one of a thousand files is not read a thousand times
 
 
 def sync_folder(path: Path) -> None:
@@ -36,24 +48,102 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, synced and renamed to it when the block ends well, removed otherwise."""
+    """Yield a temporary path beside `path`, synced and renamed to it when the block ends well, removed otherwise.
+
+    A killed process leaves its temporary file. The next process that writes to the folder removes it.
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.parent.resolve() not in _swept:
+            _swept.add(path.parent.resolve())
+            sweep(path.parent)
         # The suffix stays, because writers choose the format by it.
         partial = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
-        try:
-            yield partial
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with _held(partial):
+            try:
+                yield partial
+                with partial.open("rb+") as file:
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _held(partial: Path) -> Iterator[None]:
+    """Create a temporary file and hold its lock, which goes with the process, also by kill -9."""
+    if fcntl is None:
+        yield
+        return
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with contextlib.suppress(OSError):  # a file system without locks: nobody can take the file for stale there
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # waits for another thread that writes the same file
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), partial.stat()):
+                break
+        os.close(descriptor)  # it was swept, or renamed, before it was locked
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of killed processes from a folder; those of a living process are locked."""
+    for partial in _partials(folder):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(partial, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def vacant(folder: Path) -> bool:
+    """Return whether a path is free for a new folder: nothing is there, or what a kill left of the same attempt."""
+    if not folder.is_dir():
+        return not os.path.lexists(folder)
+    return set(folder.iterdir()) == set(_partials(folder))
+
+
+def _partials(folder: Path) -> list[Path]:
+    if fcntl is None or not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if PARTIAL.fullmatch(path.name)]
+    return [path for path in found if path.is_file() and not path.is_symlink()]
 
 
 def write_text(path: Path, text: str) -> None:
     """Write text to a file that appears whole or not at all."""
     with atomic(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def json_text(value: Any, **how: Any) -> str:
+    """Return a value as JSON text; `how` goes to `json.dumps`.
+
+    >>> json_text({"mse": math.nan, "n": 3})
+    '{"mse": null, "n": 3}'
+    """
+    return json.dumps(as_json(value), allow_nan=False, **how)
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON can hold it: arrays as lists, and None for a number that is not finite."""
+    if isinstance(value, dict):
+        return {str(name): as_json(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(one) for one in value]
+    if hasattr(value, "tolist"):  # of numpy
+        return as_json(value.tolist())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_read(value: Any) -> Any:
+    """Return JSON as read, with NaN in place of None: what `as_json` made of a number that was not finite."""
+    return math.nan if value is None else value
 
 
 def check_parent(path: Path, name: str = "out") -> None:
@@ -95,7 +185,7 @@ def check_folder(out: str, *, holds: str, what: str) -> Path:
         SettingError: It cannot be written.
     """
     path = Path(out)
-    if path.exists() and not (path / holds).is_file() and (not path.is_dir() or any(path.iterdir())):
+    if not (path / holds).is_file() and not vacant(path):
         raise RunError("out", out, f"is there already and is not a {what}", "choose another path")
     check_parent(path)
     return path

@@ -77,11 +77,11 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(damage: str, tmp_path: Path
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = save_checkpoint(tmp_path, state(10), best=False, keep=1)
 
-    def full(tensors: object, path: Path, metadata: object = None) -> None:
+    def full(path: Path, tensors: object) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(checkpoints, "save_tensors", full)
     with pytest.raises(RunError, match="No space left on device"):
         save_checkpoint(tmp_path, state(20), best=False, keep=1)
     assert pointed(tmp_path, "last") == kept

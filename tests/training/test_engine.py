@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from morphospace.data.batches import Batches
 from morphospace.data.pack import Split
 from morphospace.errors import SettingError, TrainingError
+from morphospace.files import json_text
 from morphospace.objectives.phase import Phase, Round
 from morphospace.objectives.terms import Terms
 from morphospace.training.engine import Engine
@@ -181,6 +183,131 @@ def test_a_loss_that_is_not_finite_stops_before_the_step(reads: bool, kind: str)
         and math.isnan(report.terms["one/bad"])
         and report.terms["one/good"] == pytest.approx(0.9, abs=0.1)
     )
+
+
+def root_of_zero(point: Point, at: int) -> Callable[..., Terms]:
+    """A loss whose value is finite at every step, and whose gradient is NaN at one."""
+
+    def loss(batch, turn) -> Terms:
+        bad = (0 * point.value).sqrt() if turn.clock.step == at else 0.0
+        return Terms().add("x", (point.value + bad) * torch.ones(4))
+
+    return loss
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+@pytest.mark.parametrize(("reads", "simultaneous"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize(("bad", "at"), [("one", 2), ("two", 2), ("two", 4)])
+def test_a_gradient_that_is_not_finite_stops_before_the_step(
+    bad: str, at: int, reads: bool, simultaneous: bool, clip: float, kind: str
+) -> None:
+    def rounds(t: Toy) -> list[Round]:
+        phases = [
+            Phase(name, (t.players[name],), root_of_zero(t.players[name], at if name == bad else -1))
+            for name in ("one", "two")
+        ]
+        return [tuple(phases)] if simultaneous else phases
+
+    toy = Toy({"one": Point(), "two": Point()}, rounds)
+    toy.settings.optimizer, toy.settings.betas = kind, (0.5, 0.9)
+    made = engine(toy, total=20, clip=clip, report_images=20, checkpoint_images=20)  # at 4, the step is the last one
+    made.guard.reads = reads
+    events: list[Event] = []
+    made.listeners = [events.append]
+    with pytest.raises(TrainingError, match=f"{bad}/gradient_norm is nan at step"):
+        made.run()
+    (report,) = events
+    assert isinstance(report, Reported) and math.isnan(report.terms[f"{bad}/gradient_norm"])
+    assert math.isfinite(report.terms[f"{bad}/loss"])
+    assert math.isfinite(value(toy.players[bad])) and value(toy.players[bad]) < 1.0  # earlier steps were taken
+    assert all(t.isfinite().all() for t in made.state().tensors["optimizer"].values())
+    assert made.norms == {}  # a report begins anew
+
+
+def test_a_gradient_whose_square_overflows_stops_too() -> None:
+    """Adam would keep its infinite square, and the parameter would never move again."""
+
+    def rounds(t: Toy) -> list[Round]:
+        return [Phase("one", (t.players["a"],), pull(t.players["a"], 1e25))]
+
+    with pytest.raises(TrainingError, match=r"one/gradient_norm is .*e\+24 at step 0"):
+        engine(Toy({"a": Point(1e-20)}, rounds)).run()
+    engine(Toy({"a": Point(1e-20)}, rounds), clip=1.0).run()  # clipped, it has the length asked for
+
+
+@pytest.mark.parametrize("where", ["model", "ema", "optimizer", "statistics"])
+def test_a_value_that_is_not_finite_is_never_saved(where: str) -> None:
+    """Whatever put it there; a mask of the user's own may hold infinity."""
+    network = nn.Sequential(nn.BatchNorm1d(1), Point())
+    network.register_buffer("mask", torch.tensor([0.0, -math.inf]))
+
+    def rounds(t: Toy) -> list[Round]:
+        return [Phase("one", (network,), pull(network[1]))]
+
+    toy = Toy({"a": network}, rounds, averaged=("a",))
+    split = Split(images=draw_blobs(16, (8, 8, 1)))
+    data = Batches(split, batch_size=4, seed=0, signed=False)
+    made = Engine(toy, data, TrainingSettings(batch_size=4), total_images=8, ema_halflife_images=8)
+    saved: list[Event] = []
+    made.listeners = [lambda event: saved.append(event) if isinstance(event, Checkpointed) else None]
+    made.run()
+    assert len(saved) == 2
+    made.total_images = 12
+    step = made.step
+
+    def spoils() -> None:
+        step()
+        optimizer = made.optimizers["one"].state[network[1].value]
+        assert made.ema is not None
+        held = {"model": network[1].value, "ema": made.ema.shadow["a"][1].value, "optimizer": optimizer["exp_avg_sq"]}
+        held["statistics"] = network[0].running_var
+        with torch.no_grad():
+            held[where].fill_(math.nan if where == "ema" else math.inf)
+
+    made.step = spoils
+    with pytest.raises(TrainingError, match=r"(model|ema|optimizer)/.* is not finite after step 3"):
+        made.run()
+    assert len(saved) == 2
+
+
+def test_a_report_between_two_checkpoints_is_the_same_after_a_resume() -> None:
+    """A checkpoint keeps what the next report is the mean of, and a signal's own report takes nothing from it."""
+
+    def rounds(t: Toy) -> list[Round]:
+        return [Phase("one", (t.players["a"],), pull(t.players["a"]))]
+
+    def trained(stop_at: int | None) -> tuple[list[Reported], Engine]:
+        made = engine(Toy({"a": Point()}, rounds), total=48, report_images=24, checkpoint_images=16)
+        reports: list[Reported] = []
+
+        def listen(event: Event) -> None:
+            if isinstance(event, Reported):
+                reports.append(event)
+
+        made.listeners = [listen]
+        if stop_at is not None:
+            step = made.step
+
+            def stops() -> None:
+                step()
+                made.stop = "SIGTERM" if made.steps == stop_at else ""
+
+            made.step = stops
+            made.run()
+        return reports, made
+
+    straight, whole = trained(None)
+    whole.run()
+    for stop_at in (1, 3, 4, 7, 11):
+        first, stopped = trained(stop_at)
+        assert [report.due for report in first] == [True] * (stop_at // 6) + [False]
+        state = stopped.state(due=False)
+        again, resumed = trained(None)
+        resumed.load_state(State(state.tensors, json.loads(json_text(state.numbers))))
+        resumed.run()
+        both = [report.terms for report in [*first, *again] if report.due]
+        assert both == [report.terms for report in straight]
 
 
 def test_a_state_from_before_there_were_metrics_keeps_its_best_loss() -> None:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from bench.kills import differences, files_of
+from safetensors.torch import load_file
+
+import morphospace as ms
+from morphospace.errors import RunError, SettingError, TrainingError
+from morphospace.runs.folder import RunFolder
+from morphospace.tools.train.train import Hooks
+from morphospace.training.events import Checkpointed, Event, Listener, Progressed, Reported
 
 # 200 steps of 16 images on 8x8 digits, a checkpoint every 40 steps.
 STEPS = 200
@@ -28,18 +42,6 @@ def listen(event):
 ms.train(model, data="digits", out=out, images=200 * 16, batch_size=16, checkpoint_images=40 * 16, report_images=5 * 16,
          widths=(8,), latent_dim=4, precision=precision, ema_halflife_images=100, device="cpu", keep=9,
          hooks=Hooks(listeners=[listen]))
-"""
-KILLED_WHILE_WRITING = """
-import os, signal, sys
-import morphospace.runs.checkpoints as checkpoints
-real = checkpoints.save_file
-def dies(tensors, path, metadata=None):
-    real(tensors, path, metadata)
-    if os.path.isdir(sys.argv[2] + "/checkpoints/000000001280") and path.name.startswith("optimizer"):
-        with open(path, "r+b") as file:
-            file.truncate(100)
-        os.kill(os.getpid(), signal.SIGKILL)
-checkpoints.save_file = dies
 """
 
 
@@ -84,49 +86,201 @@ def test_killed_and_run_again_ends_with_the_same_weights(model: str, precision: 
     assert weights(out) == weights(tmp_path / "straight")
 
 
-def test_killed_while_a_checkpoint_is_written(tmp_path: Path) -> None:
-    run(SCRIPT, "vae", tmp_path / "straight", "fp32", 0)
-    out = tmp_path / "killed"
-    done = subprocess.run(command(KILLED_WHILE_WRITING + SCRIPT, "vae", out, "fp32", 0), timeout=120)
-    assert done.returncode == -signal.SIGKILL
-    assert list((out / "checkpoints").glob(".partial-*")), "the kill did not fall into the writing"
-    output = run(SCRIPT, "vae", out, "fp32", 0)
-    assert resumed_step(output) == 1280 // 16
-    assert weights(out) == weights(tmp_path / "straight")
-    assert not list((out / "checkpoints").glob(".partial-*"))
+# -- within one process ----------------------------------------------------------------------------------------
+
+QUICK: dict[str, Any] = {
+    "data": "digits",
+    "images": 320,
+    "batch_size": 32,
+    "report_images": 96,  # reports and checkpoints out of step
+    "checkpoint_images": 128,
+    "keep": 2,
+    "tower": "mlp",
+    "widths": (8,),
+    "latent_dim": 2,
+    "device": "cpu",
+    "precision": "fp32",
+}
 
 
-def test_lines_of_a_run_killed_before_its_first_checkpoint_are_written_once(tmp_path: Path) -> None:
-    import json
+def train(out: Path, *listeners: Listener, say: Callable[[str], None] | None = None, **more: Any) -> ms.Run:
+    return ms.train("vae", out=out, hooks=Hooks(listeners=listeners, say=say), **{**QUICK, **more})
 
-    import morphospace as ms
-    from morphospace.tools.train.train import Hooks
-    from morphospace.training.events import Event, Reported
 
+def signals_at(*moments: int) -> Listener:
+    """Send SIGTERM after so many images, once each."""
+    left = set(moments)
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Progressed) and event.clock.images in left:
+            left.discard(event.clock.images)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return listen
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed, as in the figures of docs/reliability.md."""
+    out = tmp_path_factory.mktemp("straight") / "r"
+    train(out)
+    return out
+
+
+def test_lines_of_a_run_killed_before_its_first_checkpoint_are_written_once(straight: Path, tmp_path: Path) -> None:
     def killed(event: Event) -> None:
-        if isinstance(event, Reported) and event.clock.images >= 128:
+        if isinstance(event, Reported):
             raise RuntimeError
 
-    how = {"data": "digits", "images": 256, "batch_size": 32, "report_images": 32, "checkpoint_images": 10**6}
-    how |= {"tower": "mlp", "widths": (8,), "latent_dim": 2, "device": "cpu"}
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            ms.train("vae", out=tmp_path / "r", hooks=Hooks(listeners=[killed]), **how)
-    ms.train("vae", out=tmp_path / "r", **how)
-    lines = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
-    assert [line["images"] for line in lines if "vae/loss" in line] == list(range(32, 257, 32))
+            train(tmp_path / "r", killed)
+    train(tmp_path / "r")
+    assert not differences(files_of(straight), files_of(tmp_path / "r"))
 
 
-def test_metric_lines_of_repeated_steps_are_written_once(tmp_path: Path) -> None:
-    import json
+def test_a_run_that_signals_interrupted_ends_with_the_same_files(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same log, pictures and checkpoints too: what was recorded at a signal goes when the run continues."""
+    monkeypatch.setattr("morphospace.training.engine.PROGRESS_SECONDS", -1.0)
+    out, signalled = tmp_path / "r", signals_at(32, 224)
+    train(out, signalled)
+    assert (out / "samples" / f"{64:012d}.png").is_file()  # to look at meanwhile
+    assert [line["due"] for line in RunFolder.open(out).read_metrics()] == [False, False]
+    train(out, signalled)
+    kept = [path.name for path in sorted((out / "checkpoints").iterdir())]
+    assert kept == [f"{images:012d}" for images in (128, 256)] + ["best", "last"]  # one was due at the signal's step
+    train(out, signalled)
+    assert not differences(files_of(straight), files_of(out))
 
-    run(SCRIPT, "vae", tmp_path / "straight", "fp32", 0)
-    out = tmp_path / "killed"
-    subprocess.run(command(KILLED_WHILE_WRITING + SCRIPT, "vae", out, "fp32", 0), timeout=120)
-    run(SCRIPT, "vae", out, "fp32", 0)
 
-    def terms(path: Path) -> list[tuple[int, float]]:
-        lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-        return [(line["step"], line.get("vae/loss", line.get("valid/loss"))) for line in lines]
+def test_pictures_that_a_kill_left_undrawn_are_drawn_on_resume(straight: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    shutil.copytree(straight, out)
+    for folder in ("samples", "reconstructions"):
+        (out / folder / f"{320:012d}.png").unlink()
+    train(out)
+    assert not differences(files_of(straight), files_of(out))
 
-    assert terms(out) == terms(tmp_path / "straight")
+
+def test_folders_that_are_removed_while_it_trains_are_made_again(straight: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    out = tmp_path / "r"
+
+    def removes(event: Event) -> None:
+        if isinstance(event, Checkpointed) and event.clock.images == 128:
+            for folder in ("tensorboard", "samples", "reconstructions"):
+                shutil.rmtree(out / folder)
+
+    train(out, removes, say=said.append)
+    for folder in ("tensorboard", "samples", "reconstructions"):
+        assert list((out / folder).iterdir())
+        assert len([line for line in said if str(out / folder) in line and "removed" in line]) == 1
+    assert weights_of(out) == weights_of(straight)
+
+
+def weights_of(out: Path) -> dict[str, str]:
+    return {name: value for name, value in files_of(out / "checkpoints").items() if name.endswith(".safetensors")}
+
+
+def test_a_resume_under_other_conditions_says_so_or_is_refused(straight: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    out = tmp_path / "r"
+    shutil.copytree(straight, out)
+    train(out, say=said.append, exact=True, images=352)  # as before: nothing to say, nothing to refuse
+    assert not any("byte for byte" in line for line in said)
+    state = out / "checkpoints" / f"{352:012d}" / "state.json"
+    saved = json.loads(state.read_text())
+    others = {"threads": 64, "world": 2, "precision": "bf16", "device": "a GPU", "torch": "1.0", "instructions": "AVX2"}
+    state.write_text(json.dumps({**saved, **others}))
+    before = files_of(out)
+    with pytest.raises(SettingError, match=r"exact = True: .*threads 1, was 64.*byte for byte") as refused:
+        train(out, exact=True, images=384)
+    words = str(refused.value)
+    assert all(f"{name} " in words for name in ("processes", "precision", "device", "torch", "CPU instructions"))
+    assert files_of(out) == before
+    train(out, say=said.append, images=384)
+    assert len([line for line in said if "processes 1, was 2" in line and "byte for byte" in line]) == 1
+
+
+@pytest.mark.parametrize("lost", ["missing", "dangling", "nonsense", "broken"])
+def test_without_last_the_newest_whole_checkpoint_is_taken(lost: str, straight: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    out, images = tmp_path / "r", 320
+    shutil.copytree(straight, out)
+    last, newest = out / "checkpoints" / "last", out / "checkpoints" / f"{320:012d}"
+    if lost == "missing":
+        last.unlink()
+    elif lost == "broken":
+        images = 256
+        with (newest / "optimizer.safetensors").open("rb+") as file:
+            file.truncate(100)
+    else:
+        last.write_text("000000000999" if lost == "dangling" else "../../x")
+    if lost != "broken":
+        assert ms.load(out, checkpoint="last").images == 320
+    train(out, say=said.append)
+    (line,) = [line for line in said if "continues from image" in line]
+    assert f"from image {images}" in line and ("last" in line or lost == "broken")
+    assert not differences(files_of(straight), files_of(out))
+
+
+def test_where_no_checkpoint_is_whole_there_is_a_way_out(straight: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    shutil.copytree(straight, out)
+    for path in (out / "checkpoints").glob("*/state.json"):
+        path.unlink()
+    with pytest.raises(RunError, match=r"none is whole .* delete .* to train from the start"):
+        train(out)
+    shutil.rmtree(out / "checkpoints")
+    train(out)
+    assert not differences(files_of(straight), files_of(out))
+
+
+def test_a_run_that_was_killed_while_it_was_born_goes_on(straight: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    out.mkdir()
+    (out / ".run.partial-12.toml").write_text("[mod")
+    train(out)
+    assert not differences(files_of(straight), files_of(out))
+
+
+def test_what_a_kill_left_in_the_run_is_swept(straight: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r"
+    shutil.copytree(straight, out)
+    for place in (".curves.partial-12.png", "samples/.x.partial-12.png", "checkpoints/.last.partial-12"):
+        (out / place).touch()
+    (out / "checkpoints" / ".partial-12").mkdir()
+    (out / "checkpoints" / f"{128:012d}").mkdir()  # being removed when it was killed
+    train(out)
+    assert not differences(files_of(straight), files_of(out))
+
+
+class Spoiled(torch.nn.Module):
+    """A decoder whose gradient is NaN from its fifth call in training on; its images stay finite."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.calls = torch.nn.Linear(2, 64), 0
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        self.calls += self.training
+        images = self.layer(z).sigmoid().reshape(-1, 1, 8, 8)
+        return images + (0 * images).sqrt() if self.calls >= 5 else images
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_gradient_that_is_not_finite_is_neither_saved_nor_logged_as_a_number(clip: float, tmp_path: Path) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    with pytest.raises(TrainingError, match="vae/gradient_norm is nan"):
+        train(tmp_path / "r", parts={"decoder": Spoiled()}, clip=clip, checkpoint_images=64)
+    run = RunFolder.open(tmp_path / "r")
+    for file in run.checkpoints.glob("*/*.safetensors"):
+        assert all(tensor.isfinite().all() for tensor in load_file(file).values())
+    assert (run.checkpoints / "last").read_text() == f"{128:012d}"
+    lines = [json.loads(line, parse_constant=refuse) for line in run.metrics.read_text().splitlines()]
+    assert lines[-1]["vae/gradient_norm"] is None
+    assert math.isnan(run.read_metrics()[-1]["vae/gradient_norm"])

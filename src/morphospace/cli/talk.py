@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 
+from morphospace.files import json_text
 from morphospace.tools.tool import Answer as Answer
 from morphospace.tools.tool import Table as Table
 
@@ -49,7 +49,7 @@ class Talk:
         if self.quiet:
             return answer.code
         if self.as_json:
-            print(json.dumps(dict(answer.data)), flush=True)
+            print(json_text(dict(answer.data)), flush=True)
             return answer.code
         if answer.table is not None:
             self._show(answer.table)
@@ -61,7 +61,7 @@ class Talk:
         """Say why nothing came of it, in one line; returns the exit status."""
         line = " ".join(message.split())
         if self.as_json and not self.quiet:
-            print(json.dumps({"error": line}), flush=True)
+            print(json_text({"error": line}), flush=True)
         print(sayable(f"error: {line}", sys.stderr), file=sys.stderr, flush=True)
         return 2
 

@@ -7,7 +7,6 @@ memory. Their parameters stand as JSON in the comment of a GIF or MP4, and as th
 from __future__ import annotations
 
 import itertools
-import json
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from morphospace.errors import MissingExtra, RunError, SettingError, require
-from morphospace.files import atomic
+from morphospace.files import atomic, json_text
 
 FILMS = (".gif", ".webp", ".mp4")
 SLOWEST, FASTEST = 0.1, 240.0
@@ -132,7 +131,7 @@ def save_film(
     kind = path.suffix.lower()
     side = {".gif": GIF_SIDE, ".webp": WEBP_SIDE, ".mp4": MP4_SIDE}[kind]
     require(max(first.size) <= side, "frame", f"{first.width}x{first.height}", f"a {kind} holds at most {side} pixels")
-    facts = json.dumps({**parameters, "frames": count, "fps": rate}, sort_keys=True)
+    facts = json_text({**parameters, "frames": count, "fps": rate}, sort_keys=True)
     every = _counted(itertools.chain([first], stream), count)
     with atomic(path) as partial:
         if kind == ".gif":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from morphospace.errors import SettingError
-from morphospace.files import atomic
+from morphospace.files import atomic, json_text
 
 PAD = 2
 WIDEST = 104  # pixels that a caption may widen its cell to
@@ -241,6 +240,6 @@ def save_picture(path: Path, picture: Image.Image, parameters: Mapping[str, Any]
         raise SettingError("out", str(path), "must be a file name that ends in .png")
     chunk = PngImagePlugin.PngInfo()
     chunk.add_text("Software", "morphospace")
-    chunk.add_text("morphospace", json.dumps(dict(parameters), sort_keys=True))
+    chunk.add_text("morphospace", json_text(dict(parameters), sort_keys=True))
     with atomic(path) as partial:
         picture.save(partial, format="PNG", pnginfo=chunk)

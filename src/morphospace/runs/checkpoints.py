@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from morphospace.errors import RunError
-from morphospace.files import atomic, sync_folder, write_text, writing
+from morphospace.files import atomic, json_text, sync_folder, write_text, writing
 from morphospace.training.events import State
+from morphospace.training.selection import saved_selection
 
 
 def save_checkpoint(folder: Path, state: State, *, best: bool, keep: int) -> Path:
@@ -39,7 +40,7 @@ def save_checkpoint(folder: Path, state: State, *, best: bool, keep: int) -> Pat
                 save_tensors(partial / f"{name}.safetensors", tensors)
             sizes = {file.name: file.stat().st_size for file in sorted(partial.iterdir())}
             record = {**state.numbers, "files": sizes}
-            (partial / "state.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+            (partial / "state.json").write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
             for file in partial.iterdir():
                 with file.open("rb+") as opened:
                     os.fsync(opened.fileno())
@@ -60,33 +61,100 @@ def save_checkpoint(folder: Path, state: State, *, best: bool, keep: int) -> Pat
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str] | None = None) -> None:
     """Write named tensors, and what is known of them, as safetensors, which knows one layout only."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(plain, path, metadata=about)
-    except SafetensorError as error:
-        raise OSError(str(error)) from error  # its own wrapping of, say, a full disk
+    path.write_bytes(save(plain, about))  # save_file would leave a temporary file of its own after a kill
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove all but the latest `keep` checkpoints and the best one."""
-    best = folder / "best"
-    spared = {best.read_text(encoding="utf-8")} if best.is_file() else set()
-    whole = sorted(path for path in folder.iterdir() if path.is_dir() and path.name.isdigit())
-    for old in whole[:-keep]:
-        if old.name not in spared:
-            shutil.rmtree(old, ignore_errors=True)
+    """Remove all checkpoints but the latest `keep`, the best one and the last one.
+
+    One that a signal asked for counts only while it is the last: a run that was interrupted ends with the same
+    checkpoints as one that was not.
+    """
+    spared = {name for which in ("best", "last") if (name := read_name(folder, which))}
+    spared |= {path.name for path in [path for path in numbered(folder) if _due(path)][-keep:]}
+    for path in numbered(folder):
+        if path.name not in spared:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _due(path: Path) -> bool:
+    try:
+        return bool(json.loads((path / "state.json").read_text(encoding="utf-8")).get("due", True))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def numbered(folder: Path) -> list[Path]:
+    """Return the folders of all checkpoints, whole or not, oldest first."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and path.name.isdigit())
+
+
+def read_name(folder: Path, which: str) -> str:
+    """Return the name of the checkpoint that the file `last` or `best` holds; empty where there is no such file."""
+    file = folder / which
+    return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
 
 
 def clean(folder: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for partial in folder.glob(".*partial-*"):
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
+    """Remove the checkpoint that a killed process left half-written; call it while the run is locked."""
+    for partial in folder.glob(".partial-*"):
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def mend(folder: Path, state: State, keep: int) -> None:
+    """Finish what a kill broke off once `state` was saved: let `last` and `best` name what is there, and prune."""
+    last = f"{int(state.numbers['images']):012d}"  # type: ignore[call-overload]
+    if read_name(folder, "last") != last:
+        write_text(folder / "last", last)
+    best = saved_selection(state.numbers)["best"]
+    if best is not None and not _readable(folder, read_name(folder, "best")):
+        if _readable(folder, name := f"{int(best[1]):012d}"):
+            write_text(folder / "best", name)
         else:
-            partial.unlink(missing_ok=True)
+            (folder / "best").unlink(missing_ok=True)
+    prune(folder, keep)
+
+
+def _readable(folder: Path, name: str) -> bool:
+    return name.isdigit() and (folder / name / "state.json").is_file()
+
+
+def latest(folder: Path, say: Callable[[str], None]) -> State | None:
+    """Return the checkpoint to continue from: `last`, or the newest whole one if `last` is lost or broken.
+
+    Args:
+        folder: The run's `checkpoints`.
+        say: Takes a line that says why it is not `last`.
+
+    Returns:
+        None if there is no checkpoint yet.
+
+    Raises:
+        RunError: If there are checkpoints and none is whole.
+    """
+    last, there = read_name(folder, "last"), numbered(folder)
+    if not last and not there:
+        return None
+    named = [folder / last] if last.isdigit() else []
+    wrong = "" if named else f"{folder / 'last'} {'names no checkpoint' if last else 'is missing'}"
+    for path in [*named, *(path for path in reversed(there) if path not in named)]:
+        try:
+            state = load_checkpoint(path)
+        except RunError as error:
+            wrong = wrong or str(error)
+            continue
+        if wrong:
+            say(f"{wrong}; continues from image {int(path.name):,}")
+        return state
+    way_out = f"delete {str(folder)!r} to train from the start, or choose another path"
+    raise RunError("checkpoint", str(folder), f"none is whole ({wrong})", way_out)
 
 
 def pointed(folder: Path, which: str) -> Path | None:
     """Return the checkpoint that `which` means: `last`, `best`, or a number of images; None where there is none.
+
+    If the file `last` is lost, or names none that is there, the newest checkpoint is the last one.
 
     Raises:
         RunError: It is named but not there.
@@ -94,15 +162,15 @@ def pointed(folder: Path, which: str) -> Path | None:
     number = which.isascii() and which.isdigit()
     if not number and which not in ("last", "best"):
         raise RunError("checkpoint", which, "must be 'last', 'best' or a number of images")
-    if number:
-        named = f"{int(which):012d}"
-    elif not (folder / which).is_file():
+    named = f"{int(which):012d}" if number else read_name(folder, which)
+    if which == "last" and not _readable(folder, named):
+        named = max((path.name for path in numbered(folder) if _readable(folder, path.name)), default=named)
+    if not named:
         return None
-    else:
-        named = (folder / which).read_text(encoding="utf-8", errors="replace").strip()
-    if not named.isdigit() or not (folder / named / "state.json").is_file():
-        there = ", ".join(sorted(str(int(p.name)) for p in folder.glob("[0-9]*"))) or "none"
-        raise RunError("checkpoint", which, f"not in {folder} (there: {there})")
+    if not _readable(folder, named):
+        there = ", ".join(str(int(path.name)) for path in numbered(folder)) or "none"
+        way_out = f"delete {str(folder)!r} to train from the start" if which == "last" else "take another --checkpoint"
+        raise RunError("checkpoint", which, f"not in {folder} (there: {there})", way_out)
     return folder / named
 
 
@@ -159,7 +227,7 @@ def save_vectors(path: Path, kind: str, tensors: Mapping[str, Tensor], facts: Ma
         facts: What JSON can say.
     """
     with atomic(path) as partial:
-        save_tensors(partial, tensors, {"kind": kind, "facts": json.dumps(dict(facts))})
+        save_tensors(partial, tensors, {"kind": kind, "facts": json_text(dict(facts))})
 
 
 def load_vectors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

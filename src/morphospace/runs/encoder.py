@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from morphospace.errors import RunError
-from morphospace.files import atomic, write_text
+from morphospace.files import atomic, json_text, write_text
 from morphospace.latent.inverse import Fitted, GeneratorInverse
 from morphospace.runs.checkpoints import load_tensors, save_tensors
 from morphospace.runs.run import Run
@@ -84,4 +84,4 @@ def keep_encoder(run: Run, encoder: GeneratorInverse, fitted: Fitted, about: dic
         "mse": fitted.mse,
         **about,
     }
-    write_text(file, json.dumps(said, indent=1) + "\n")
+    write_text(file, json_text(said, indent=1) + "\n")

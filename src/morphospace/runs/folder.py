@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.errors import RunError, SettingError, require
-from morphospace.files import write_text, writing
+from morphospace.files import as_read, json_text, vacant, write_text, writing
 from morphospace.plugins import NotHere
 from morphospace.runs.configuration import Configuration, resolve, toml_of
 
@@ -43,7 +43,7 @@ class RunFolder:
         Raises:
             RunError: The folder holds something else, or cannot be written.
         """
-        if (path.is_dir() and any(path.iterdir())) or path.is_file():
+        if not vacant(path):
             raise RunError("out", str(path), "is there already and is not a run", "choose another path")
         facts = {
             **facts,
@@ -112,7 +112,7 @@ class RunFolder:
         return found if isinstance(found, dict) else None
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        """Return the lines of metrics.jsonl; a last line that a kill cut short is left out, and null is NaN."""
         lines: list[dict[str, Any]] = []
         if self.metrics.is_file():
             for text in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -122,13 +122,13 @@ class RunFolder:
                     break
                 if not isinstance(line, dict) or "step" not in line:
                     break
-                lines.append(line)
+                lines.append({name: as_read(value) for name, value in line.items()})
         return lines
 
-    def forget_after(self, step: int) -> None:
-        """Drop metric lines of steps that a resumed run will take again."""
-        kept = [line for line in self.read_metrics() if line["step"] <= step]
-        write_text(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+    def forget_after(self, step: int, *, signals: bool = True) -> None:
+        """Drop metric lines of steps that a resumed run will take again, and, with `signals`, those of a signal."""
+        kept = [line for line in self.read_metrics() if line["step"] <= step and (line.get("due", True) or not signals)]
+        write_text(self.metrics, "".join(json_text(line) + "\n" for line in kept))
 
     @contextmanager
     def locked(self) -> Iterator[None]:

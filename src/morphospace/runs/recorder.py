@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from morphospace.files import writing
+from morphospace.files import json_text, writing
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
 from morphospace.pictures.plots import draw_curves
 from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
@@ -41,17 +42,27 @@ class Recorder:
         model: The model in training.
         engine: Asked for its averaged weights when pictures are drawn.
         shown: Images to reconstruct.
+        say: Takes a line when something that the run wrote was removed while it trains.
     """
 
-    def __init__(self, run: RunFolder, model: Model, engine: Engine, shown: Batch) -> None:
-        self.run, self.model, self.engine, self.shown = run, model, engine, shown
+    def __init__(
+        self,
+        run: RunFolder,
+        model: Model,
+        engine: Engine,
+        shown: Batch,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.run, self.model, self.engine, self.shown, self.say = run, model, engine, shown, say
         self.board: SummaryWriter | None = None
+        self.made: set[Path] = set()  # what this process wrote to
+        self.missed: set[Path] = set()  # and what of it was removed meanwhile
         self.begun = time.monotonic()  # or when curves were last drawn
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
         if isinstance(event, Resumed):
-            self.run.forget_after(event.clock.step)
+            self.resume(event)
         elif isinstance(event, Reported):
             self.write(
                 event,
@@ -66,6 +77,8 @@ class Recorder:
             self.write(event, scores, {"scoring_seconds": round(event.seconds, 3)})
         elif isinstance(event, Checkpointed):
             keep = self.run.configuration.training.keep
+            for folder in (self.run.checkpoints, *(file.parent for file in self.pictures(event.clock.images))):
+                self.expect(folder)
             save_checkpoint(self.run.checkpoints, event.state, best=event.best, keep=keep)
             self.draw(event.clock.images)
             if time.monotonic() - self.begun > CURVES_SECONDS:
@@ -73,8 +86,27 @@ class Recorder:
         elif isinstance(event, Finished):
             self.draw_curves(event.clock.images)
             write_report(self.run)
-            if self.board:
-                self.board.close()
+            self.close_board()
+
+    def resume(self, event: Resumed) -> None:
+        """Forget what came after a checkpoint, or was recorded at a signal, and draw what a kill left undrawn."""
+        images, continues = event.clock.images, not self.engine.over
+        self.run.forget_after(event.clock.step, signals=continues)
+        drawn = self.pictures(images)
+        if not event.due and continues:
+            for picture in drawn:
+                picture.unlink(missing_ok=True)
+        elif not all(picture.is_file() for picture in drawn):
+            self.draw(images)
+
+    def expect(self, path: Path) -> bool:
+        """Return whether a folder or file is as this process left it; say once that it was removed if it is not."""
+        gone = path in self.made and not path.exists()
+        if gone and path not in self.missed:
+            self.missed.add(path)
+            self.say(f"{path} was removed while training; what comes from now on is written to a new one")
+        self.made.add(path)
+        return not gone
 
     def write(self, event: Event, terms: Mapping[str, float], more: Mapping[str, Any]) -> None:
         """Append a line to metrics.jsonl and the same numbers to TensorBoard's events."""
@@ -82,29 +114,49 @@ class Recorder:
         line = {"step": clock.step, "images": clock.images, "epoch": round(clock.epoch, 4)}
         if "seconds" not in more:
             more = {"seconds": round(self.engine.seconds, 3), **more}
+        self.expect(self.run.metrics)
         with writing(self.run.metrics), self.run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**line, **more, **terms}) + "\n")
-        if self.board is None:
-            from torch.utils.tensorboard import SummaryWriter
+            file.write(json_text({**line, **more, **terms, **({} if event.due else {"due": False})}) + "\n")
+        folder = self.run.path / "tensorboard"
+        if not self.expect(folder):
+            self.close_board()
+        try:
+            if self.board is None:
+                from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(self.run.path / "tensorboard"), purge_step=clock.images)
-        for name, value in terms.items():
-            self.board.add_scalar(name, value, clock.images)
+                self.board = SummaryWriter(str(folder), purge_step=clock.images)
+            for name, value in terms.items():
+                self.board.add_scalar(name, value, clock.images)
+        except OSError:  # its thread met the folder removed, or a full disk; the next report begins a new file
+            self.close_board()
+
+    def close_board(self) -> None:
+        """Close TensorBoard's file, whose folder may have been removed."""
+        board, self.board = self.board, None
+        with contextlib.suppress(OSError):
+            if board is not None:
+                board.close()
+
+    def pictures(self, images: int) -> list[Path]:
+        """Return the files that are drawn after so many images: samples, and reconstructions if the model encodes."""
+        decodes = isinstance(self.model, Decodes)
+        there = {
+            "samples": decodes and self.model.prior is not None,
+            "reconstructions": decodes and isinstance(self.model, Encodes),
+        }
+        return [self.run.path / folder / f"{images:012d}.png" for folder, drawn in there.items() if drawn]
 
     def draw(self, images: int) -> None:
         """Draw samples from fixed noise and reconstructions of fixed images."""
         facts = {"model": self.model.settings.name, "images": images}
-        name = f"{images:012d}.png"
         with self.engine.judging(), torch.random.fork_rng(devices=[]):
-            if isinstance(self.model, Decodes) and self.model.prior is not None:
-                picture = self.samples()
-                known = self.model.conditioning
-                rows = {} if known is None else {"rows": [known.words(row) for row in known.spread()[:ROWS]]}
-                save_picture(self.run.path / "samples" / name, picture, {**facts, "seed": 0, **rows})
-            if isinstance(self.model, Decodes) and isinstance(self.model, Encodes):
-                picture = self.reconstructions()
-                facts["rows"] = "original, reconstruction"
-                save_picture(self.run.path / "reconstructions" / name, picture, facts)
+            for file in self.pictures(images):
+                if file.parent.name == "samples":
+                    known = self.model.conditioning
+                    rows = {} if known is None else {"rows": [known.words(row) for row in known.spread()[:ROWS]]}
+                    save_picture(file, self.samples(), {**facts, "seed": 0, **rows})
+                else:
+                    save_picture(file, self.reconstructions(), {**facts, "rows": "original, reconstruction"})
 
     def draw_curves(self, images: int) -> None:
         """Draw the curves so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +21,15 @@ from morphospace.errors import RunError
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.models.priors import prior_of
-from morphospace.runs.checkpoints import load_checkpoint, load_tensors, pointed
+from morphospace.runs.checkpoints import load_checkpoint, load_tensors, pointed, read_name
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
 from morphospace.training.selection import LOSS
 from morphospace.training.weights import load_weights
+
+LOG = logging.getLogger("morphospace")
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,9 @@ def load(
     )
     if found is None:
         raise _missing(folder, checkpoint)
+    if checkpoint in ("", "last") and found.name not in (read_name(folder.checkpoints, w) for w in ("best", "last")):
+        where, taken = folder.checkpoints / "last", f"{int(found.name):,}"
+        LOG.warning("warning: %s does not name a checkpoint; takes the newest one, of image %s", where, taken)
     conditioning = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
     model = folder.configuration.model.build(folder.shape, parts, conditioning)
     state = load_checkpoint(found)

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from morphospace.errors import MorphospaceError, SettingError
+from morphospace.files import as_json
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import Run
 from morphospace.studio.loaded_runs import LoadedRuns
@@ -97,14 +98,3 @@ def finite(value: Any) -> float | None:
     """Return a number that JSON can hold, and None for anything else."""
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     return value if good else None
-
-
-def as_json(value: Any) -> Any:
-    """Return a value as JSON can hold it; a number that is not finite becomes None."""
-    if isinstance(value, dict):
-        return {str(name): as_json(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [as_json(one) for one in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return as_json(value.tolist())
-    return finite(value) if isinstance(value, float) else value

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.errors import RunError
+from morphospace.files import as_json, json_text
 from morphospace.runs.checkpoints import pointed
 from morphospace.studio.loaded_runs import LoadedRuns
-from morphospace.studio.run_facts import as_json, sample_moments
+from morphospace.studio.run_facts import sample_moments
 
 EVERY = 1.0  # seconds between two looks at the folders
 SILENT_SECONDS = 15.0  # without an event, a stream sends an empty comment: so one whose page is gone ends
@@ -144,7 +145,7 @@ class Broadcast:
         watcher = await asyncio.to_thread(self.watch)
         while True:
             for event in await asyncio.to_thread(watcher.latest):
-                text = f"data: {json.dumps(event)}\n\n"
+                text = f"data: {json_text(event)}\n\n"
                 for unread in self._readers:
                     with contextlib.suppress(asyncio.QueueFull):
                         unread.put_nowait(text)

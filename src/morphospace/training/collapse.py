@@ -21,7 +21,6 @@ class CollapseStop:
 
     It counts the reports that the settings schedule, not those at a signal, and every checkpoint saves the count: a
     resumed run ends where an uninterrupted one does, and one that ended by collapse ends at once when it is resumed.
-    (The first report after an interruption is the mean of what came after it.)
 
     Args:
         engine: The engine to stop.

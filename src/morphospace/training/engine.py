@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch, Batches
+from morphospace.files import as_read
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.phase import Phase, Trainable
 from morphospace.training.distributed import World
@@ -36,16 +37,17 @@ from morphospace.training.events import (
     listener_states,
     load_listener_states,
 )
-from morphospace.training.guard import Guard, not_finite
+from morphospace.training.guard import NORM, Guard, check_finite, not_finite
 from morphospace.training.optim import check_phases, learning_rate, optimizers_for, parameters_of
 from morphospace.training.precision import autocast
 from morphospace.training.selection import LOSS, Score, Selection, saved_selection
 from morphospace.training.settings import TrainingSettings
 from morphospace.training.turn import EngineTurn, Memo, Noise
-from morphospace.training.weights import load_tensors, tensors_of
+from morphospace.training.weights import Files, load_tensors, tensors_of
 
 PROGRESS_SECONDS = 1.0  # between two signs of life; a slow model may be minutes from its first report
 NORM_STEPS = 16  # between two looks at a gradient's norm, so that a small model does not pay for it
+NAMES = {"world": "processes", "instructions": "CPU instructions"}  # of conditions, where the key is not the word
 
 
 class Engine:
@@ -109,6 +111,7 @@ class Engine:
         self.steps, self.seconds = 0, 0.0
         self.last_report = (0, 0.0)  # images and seconds at the last report
         self.sums: dict[str, list[Tensor]] = {}  # every term since then, not yet read from the device
+        self.norms: dict[str, list[Tensor]] = {}  # and every gradient's norm, of which a report has a sixteenth
 
     # -- one step --------------------------------------------------------------------------------------------
 
@@ -157,11 +160,12 @@ class Engine:
             loss = terms.total()
             for name, mean in {**terms.means, "loss": loss.detach()}.items():
                 self.sums.setdefault(f"{phase.name}/{name}", []).append(mean)
-            if not self.guard.passes(loss, self.optimizers[phase.optimizer or phase.name]):
-                self.refuse()
             # Phases of a tuple may share a forward pass, whose graph only the last of them may free.
             retain = bool(self.memo) and phase is not phases[-1]
             (loss * phase.every).backward(inputs=self.learned[phase.name], retain_graph=retain)
+            size = self.take_gradients(phase)
+            if not (self.guard.passes(loss) and self.guard.passes(size)):
+                self.refuse()
             played.append((phase, turn))
         for phase, turn in played:
             self.update(phase)
@@ -169,16 +173,28 @@ class Engine:
                 with self.autocast():
                     phase.after(batch, turn)
 
+    def take_gradients(self, phase: Phase) -> Tensor:
+        """Average a phase's gradients over all processes and clip them.
+
+        Returns:
+            What is finite only if an optimizer can take them: their norm, squared unless they are clipped, because an
+            infinite square would stay in Adam's state.
+        """
+        learned, clip, key = self.learned[phase.name], self.settings.clip, f"{phase.name}{NORM}"
+        gradients = [p.grad for p in learned if p.grad is not None]
+        self.world.average(gradients)
+        norm = nn.utils.get_total_norm(gradients, foreach=True).detach()
+        if clip:
+            nn.utils.clip_grads_with_norm_(learned, clip, norm, foreach=True)
+        self.norms.setdefault(key, []).append(norm)
+        return norm if clip else norm.square()
+
     def update(self, phase: Phase) -> None:
         """Move what a phase learns by its gradients."""
         learned, s, clock = self.learned[phase.name], self.settings, self.clock
-        gradients = [p.grad for p in learned if p.grad is not None]
-        self.world.average(gradients)
         if s.clip or clock.step % NORM_STEPS == 0:
-            norm = nn.utils.get_total_norm(gradients, foreach=True)
-            if s.clip:
-                nn.utils.clip_grads_with_norm_(learned, s.clip, norm, foreach=True)
-            self.sums.setdefault(f"{phase.name}/gradient_norm", []).append(norm.detach())
+            key = f"{phase.name}{NORM}"
+            self.sums.setdefault(key, []).append(self.norms[key][-1])
         optimizer = self.optimizers[phase.optimizer or phase.name]
         rate = learning_rate(
             optimizer.defaults["lr"],
@@ -189,6 +205,8 @@ class Engine:
         )
         for group in optimizer.param_groups:
             group["lr"] = rate
+        if not self.guard.allows(optimizer):
+            self.refuse()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         # Fused optimizers do not bump tensor versions, so that autograd would take a stale graph for a fresh one.
@@ -260,23 +278,25 @@ class Engine:
         """Report the means since the last report.
 
         Raises:
-            TrainingError: If a loss among them was not finite.
+            TrainingError: If a loss or gradient among them was not finite.
         """
         if not self.guard.clean():
             self.refuse()
         self.emit_means(due=due)
 
     def refuse(self) -> NoReturn:
-        """Stop at a loss that is not finite, after a report that shows it to readers of the log."""
-        error = not_finite(self.sums, self.clock)
+        """Stop at a loss or gradient that is not finite, after a report that shows it to readers of the log."""
+        self.sums |= self.norms
+        error = not_finite(self.sums, self.clock, clipped=bool(self.settings.clip))
         self.emit_means()
         raise error
 
     def emit_means(self, *, due: bool = True) -> None:
-        """Emit the means of all terms since the last report, and begin anew."""
+        """Emit the means of all terms since the last report, and begin anew unless a signal asked for them."""
         terms = {name: float(torch.stack(values).float().mean()) for name, values in self.sums.items()}
-        self.sums = {}
-        event = Reported(self.clock, self.seconds, self.rate, terms, self.total_images, due)
+        if due:
+            self.sums, self.norms = {}, {}
+        event = Reported(self.clock, self.seconds, self.rate, terms, self.total_images, due=due)
         self.last_report = (self.clock.images, self.seconds)
         self.emit(event)
 
@@ -291,10 +311,11 @@ class Engine:
         """
         if not self.guard.clean():
             self.refuse()
+        check_finite(self.tensors(), set(self.names.values()), self.clock)
         best = False
         if self.world.leads:
             scores: dict[str, Score] = {}
-            if validated := self.validate():
+            if validated := self.validate(due=due):
                 self.emit(validated)
                 scores[LOSS] = Score(validated.loss)
             if scoring and self.scorer:
@@ -304,10 +325,10 @@ class Engine:
                 scores |= found
             best = self.selection.take(scores, self.clock.images, due=due)
             self.stop = self.stop or self.selection.reason
-        self.emit(Checkpointed(self.clock, self.state(), best))
+        self.emit(Checkpointed(self.clock, self.state(due=due), best, due=due))
         self.world.wait()
 
-    def validate(self) -> Validated | None:
+    def validate(self, *, due: bool = True) -> Validated | None:
         """Judge the held-out images by the phases that validate; None where there are no such images or phases."""
         phases = [phase for phase in self.phases if phase.validates]
         if not phases or self.valid is None:
@@ -327,7 +348,7 @@ class Engine:
                     for name, mean in terms.means.items():
                         key = f"{phase.name}/{name}"
                         sums[key] = sums.get(key, 0.0) + float(mean) * size
-        return Validated(self.clock, {name: total / count for name, total in sums.items()}, loss / count)
+        return Validated(self.clock, {name: total / count for name, total in sums.items()}, loss / count, due=due)
 
     @contextlib.contextmanager
     def judging(self, *, raw: bool = False) -> Iterator[None]:
@@ -342,23 +363,40 @@ class Engine:
 
     # -- state -----------------------------------------------------------------------------------------------
 
-    def state(self) -> State:
-        """Return all that exact resume needs; the tensors are the live ones, not copies."""
+    def tensors(self) -> Files:
+        """Return all tensors that change in training; they are the live ones, not copies."""
+        return tensors_of(self.model, self.ema, self.optimizers, self.names, self.world)
+
+    def conditions(self) -> dict[str, int | str]:
+        """Return what else the bytes of a training run depend on, beside its settings, seed and data."""
         cuda = self.device.type == "cuda"
+        return {
+            "world": self.world.size,
+            "device": torch.cuda.get_device_name(self.device) if cuda else self.device.type,
+            "threads": torch.get_num_threads(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "precision": self.precision,
+            "torch": torch.__version__,
+        }
+
+    def state(self, *, due: bool = True) -> State:
+        """Return all that exact resume needs; the tensors are the live ones, not copies.
+
+        Args:
+            due: Whether the moment follows from the settings, and not from a signal.
+        """
         numbers = {
             "step": self.steps,
             "images": self.clock.images,
             "epoch": self.clock.epoch,
             "seconds": self.seconds,
             "selection": self.selection.state(),
-            "world": self.world.size,
-            "device": torch.cuda.get_device_name(self.device) if cuda else self.device.type,
-            "threads": torch.get_num_threads(),
-            "precision": self.precision,
-            "torch": torch.__version__,
+            **self.conditions(),
             "listeners": listener_states(self.listeners),
+            "due": due,
+            "terms": {name: torch.stack(values).float().tolist() for name, values in self.sums.items()},
         }
-        return State(tensors_of(self.model, self.ema, self.optimizers, self.names, self.world), numbers)
+        return State(self.tensors(), numbers)
 
     def load_state(self, state: State) -> None:
         """Go back to a saved moment.
@@ -371,5 +409,24 @@ class Engine:
         self.steps, self.seconds = int(numbers["step"]), float(numbers["seconds"])
         self.selection.load_state(saved_selection(numbers))
         load_listener_states(self.listeners, numbers.get("listeners"))
+        terms: Mapping[str, list[float | None]] = numbers.get("terms", {})  # of a report that comes after this moment
+        self.sums = {
+            name: list(torch.tensor([as_read(value) for value in values], device=self.device))
+            for name, values in terms.items()
+        }
         self.stop = self.stop or self.selection.reason
-        self.emit(Resumed(self.clock))
+        self.emit(Resumed(self.clock, due=numbers.get("due", True)))
+
+    @property
+    def over(self) -> bool:
+        """Whether no step will be taken any more."""
+        return bool(self.stop) or self.clock.images >= self.total_images
+
+    def changed(self, state: State) -> list[str]:
+        """Return in words which conditions of a saved state differ from those here."""
+        saved: Mapping[str, Any] = state.numbers
+        return [
+            f"{NAMES.get(key, key)} {value}, was {saved[key]}"
+            for key, value in self.conditions().items()
+            if saved.get(key, value) != value
+        ]

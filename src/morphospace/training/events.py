@@ -27,9 +27,16 @@ class State:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened at a moment of training."""
+    """Something that happened at a moment of training.
+
+    Attributes:
+        clock: The moment.
+        due: Whether the moment follows from the settings, and not from a signal. What was recorded at a signal is
+            forgotten when the run continues, so that it ends as if it had never been interrupted.
+    """
 
     clock: Clock
+    due: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -59,14 +66,12 @@ class Reported(Event):
         rate: Images/s since the last report.
         terms: Mean of every term since the last report, named "phase/term".
         total_images: Length of the run.
-        due: Whether the moment follows from the settings, and not from a signal.
     """
 
     seconds: float
     rate: float
     terms: Mapping[str, float]
     total_images: int
-    due: bool = True
 
 
 @dataclass(frozen=True)

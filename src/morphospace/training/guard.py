@@ -1,58 +1,97 @@
-"""Stop training before a step whose loss is not finite."""
+"""Stop training before a step whose loss or gradient is not finite, and before such a value is saved."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from morphospace.errors import TrainingError
 from morphospace.objectives.clock import Clock
+from morphospace.training.ema import STATISTICS
+from morphospace.training.weights import Files
+
+WAY_OUT = "try a lower --lr, --clip 1 or --precision fp32"
+NORM = "/gradient_norm"  # ends the name of a phase's gradient norm, in the log too
 
 
 class Guard:
-    """Checks that losses are finite, on an accelerator without waiting for them.
+    """Checks that losses and gradient norms are finite, on an accelerator without waiting for them.
 
     Reading a number from an accelerator would make each step wait. So a flag stays on the device, fused optimizers skip
     every step once it is set, and the next report or checkpoint reads it. Optimizers that are not fused (RMSprop) have
-    no such flag: for them the number is read.
+    no such flag: for them it is read before each step.
 
     Args:
         device: Where losses are computed.
 
     Attributes:
-        reads: Whether every loss is read at once.
+        reads: Whether every number is read at once.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.reads = device.type == "cpu"
         self.flag = torch.zeros((), device=device)
 
-    def passes(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> bool:
-        """Return whether the optimizer may step on a loss, as far as is known without waiting."""
+    def passes(self, number: Tensor) -> bool:
+        """Return whether a loss or norm is finite, as far as is known without waiting."""
         if self.reads:
-            return math.isfinite(loss.item())
-        self.flag = torch.maximum(self.flag, (~torch.isfinite(loss)).float())
-        if optimizer.defaults.get("fused"):
-            optimizer.found_inf = self.flag  # type: ignore[attr-defined]
-            return True
-        return self.clean()
+            return math.isfinite(number.item())
+        self.flag = torch.maximum(self.flag, (~torch.isfinite(number)).float())
+        return True
+
+    def allows(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether an optimizer may be called; a fused one may, and does not step once the flag is set."""
+        if self.reads or not optimizer.defaults.get("fused"):
+            return self.clean()
+        optimizer.found_inf = self.flag  # type: ignore[attr-defined]
+        return True
 
     def clean(self) -> bool:
-        """Return whether every loss so far was finite."""
+        """Return whether every number so far was finite."""
         return self.reads or not self.flag
 
 
-def not_finite(sums: Mapping[str, Sequence[Tensor]], clock: Clock) -> TrainingError:
+def not_finite(sums: Mapping[str, Sequence[Tensor]], clock: Clock, *, clipped: bool) -> TrainingError:
     """Return the error that names the first term that was not finite; `sums` has each term's values, oldest first."""
-    bad = {name: (~torch.isfinite(torch.stack([*values]))).nonzero() for name, values in sums.items()}
-    # A phase's loss is named only if all its terms were finite.
-    first = sorted((int(at[0]), name.endswith("/loss"), name) for name, at in bad.items() if len(at))
-    index, _, name = first[0]
+    taken = {name: torch.stack([*values]) for name, values in sums.items()}
+    if not clipped:  # a norm whose square is infinite
+        taken |= {name: values.square() for name, values in taken.items() if name.endswith(NORM)}
+    bad = {name: (~torch.isfinite(values)).nonzero() for name, values in taken.items()}
+    # A phase's loss is named only if all its terms were finite, and its gradient only if the loss was.
+    first = sorted(
+        (int(at[0]), name.endswith(NORM), name.endswith("/loss"), name) for name, at in bad.items() if len(at)
+    )
+    index, *_, name = first[0]
     return TrainingError(
         f"{name} is {float(sums[name][index])} at step {clock.step} (image {clock.images})",
         rule="stopped before the update; the last checkpoint is intact",
-        way_out="try a lower --lr, --clip 1 or --precision fp32",
+        way_out=WAY_OUT,
     )
+
+
+def check_finite(files: Files, learned: Container[str], clock: Clock) -> None:
+    """Refuse to save a value that is not finite, whatever made it so.
+
+    Args:
+        files: The tensors of a checkpoint.
+        learned: Names of the model's parameters. Its other tensors may hold anything, such as a mask, but for the
+            statistics of batch norm.
+        clock: The moment.
+
+    Raises:
+        TrainingError: If there is such a value; names the tensor.
+    """
+    for file, tensors in files.items():
+        own = file in ("model", "ema")
+        for name, tensor in tensors.items():
+            if not tensor.is_floating_point() or (own and name not in learned and not name.endswith(STATISTICS)):
+                continue
+            if tensor.numel() and not math.isfinite(torch.linalg.vector_norm(tensor, math.inf)):
+                raise TrainingError(
+                    f"{file}/{name} is not finite after step {clock.step} (image {clock.images})",
+                    rule="not saved; the last checkpoint is intact",
+                    way_out=WAY_OUT,
+                )

@@ -44,6 +44,8 @@ class TrainingSettings:
         best: What the best checkpoint is chosen by: `loss` on held-out images, or a metric, which is then scored.
         patience: End the run after this many scorings in a row without an improvement of `best`; 0 for never.
         min_delta: Smallest improvement that counts; half the width of the metric's interval when not given.
+        exact: Continue a run only where its weights come out as those of an uninterrupted run, byte for byte: with the
+            same device, precision, number of threads and processes, and version of torch.
         resident: Keep the images on the device; decided from its free memory when not given.
     """
 
@@ -69,6 +71,7 @@ class TrainingSettings:
     best: Annotated[str, Role.SCORING] = LOSS
     patience: Annotated[int, Role.SCORING, AtLeast(0, way_out=OFF)] = 0
     min_delta: Annotated[float | None, Role.SCORING, AtLeast(0)] = None
+    exact: Annotated[bool, Role.PLACE] = False
     resident: Annotated[bool | None, Role.PLACE] = None
 
     def __post_init__(self) -> None:

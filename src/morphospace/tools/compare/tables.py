@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from typing import Any
 
+from morphospace import files
 from morphospace.tools import tool
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Cell, Measure, Table
@@ -104,7 +104,7 @@ def csv_text(comparison: Comparison) -> str:
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for entry in entries(comparison):
-        writer.writerow({**entry, "conditions": json.dumps(entry["conditions"], sort_keys=True)})
+        writer.writerow({**entry, "conditions": files.json_text(entry["conditions"], sort_keys=True)})
     return text.getvalue()
 
 
@@ -133,7 +133,7 @@ def json_data(comparison: Comparison) -> dict[str, Any]:
 
 def json_text(comparison: Comparison) -> str:
     """Return `json_data` as text."""
-    return json.dumps(json_data(comparison), indent=1) + "\n"
+    return files.json_text(json_data(comparison), indent=1) + "\n"
 
 
 # -- LaTeX ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import RunError, SettingError, nearest, require
 from morphospace.evaluation.results import Result
-from morphospace.files import write_text
+from morphospace.files import json_text, write_text
 from morphospace.plugins import BRING_IT
 from morphospace.runs.codes import judged_rows
 from morphospace.runs.run import Run, loaded
@@ -159,7 +159,7 @@ def keep(file: Path, results: Sequence[Result]) -> Path:
     with locked(file):  # two evaluations of a run at once keep both
         kept = {_identity(entry): entry for entry in read(file)}
         kept |= {_identity(entry): entry for entry in (result.as_dict() for result in results)}
-        write_text(file, json.dumps({"results": list(kept.values())}, indent=1) + "\n")
+        write_text(file, json_text({"results": list(kept.values())}, indent=1) + "\n")
     return file
 
 

@@ -7,7 +7,6 @@ metadata. It is compared with the network it was made of before it is written, a
 from __future__ import annotations
 
 import io
-import json
 import logging
 import warnings
 import zipfile
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.errors import RunError
+from morphospace.files import json_text
 from morphospace.models.contract import Decodes, Encodes, Model, seeded_noise
 from morphospace.models.distributions import DiagonalGaussian
 
@@ -255,7 +255,7 @@ def to_onnx(part: Part, half: bool, facts: Mapping[str, Any]) -> bytes:
     if half:
         halve(model)
     for key, value in facts.items():
-        model.metadata_props.add(key=key, value=value if isinstance(value, str) else json.dumps(value))
+        model.metadata_props.add(key=key, value=value if isinstance(value, str) else json_text(value))
     return model.SerializeToString()
 
 
@@ -310,7 +310,7 @@ def to_torchscript(part: Part, half: bool, facts: Mapping[str, Any]) -> bytes:
     with quietly(), torch.no_grad():
         # Our own comparison takes the place of trace's, which looks at the one batch that it traced.
         traced = torch.jit.trace(module, part.arguments(3), check_trace=False)
-        torch.jit.save(traced, buffer, _extra_files={"morphospace.json": json.dumps(dict(facts))})
+        torch.jit.save(traced, buffer, _extra_files={"morphospace.json": json_text(dict(facts))})
     return without_sources(buffer.getvalue())
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from morphospace import __version__
 from morphospace.errors import DataError, RunError, SettingError
-from morphospace.files import atomic
+from morphospace.files import atomic, json_text
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Encodes, Model
 from morphospace.runs.codes import encoder_of
@@ -120,7 +120,7 @@ def named_weights(run: Run, parts: list[Part], weights: str) -> bytes:
         "settings": run.configuration.to_dict()["model"],
         "attributes": list(run.folder.facts["attributes"]),
     }
-    return save(tensors, {name: v if isinstance(v, str) else json.dumps(v) for name, v in facts.items()})
+    return save(tensors, {name: v if isinstance(v, str) else json_text(v) for name, v in facts.items()})
 
 
 def networks_in(content: bytes, name: str) -> Networks:

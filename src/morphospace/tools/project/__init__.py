@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import require
-from morphospace.files import write_text
+from morphospace.files import json_text, write_text
 from morphospace.pictures import Pictured
 from morphospace.ranges import Between, Seed, check_ranges
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, Table, check_condition, tool
@@ -87,7 +86,7 @@ class Projections(Pictured):
         each = {"pictures": list(self.words), "mse": self.mse.tolist()}
         save_picture(path, self.picture(), {**facts, **each, "order": "original, projection"})
         if code is not None:
-            write_text(code, json.dumps({**facts, **self.to_json()}) + "\n")
+            write_text(code, json_text({**facts, **self.to_json()}) + "\n")
         rows = [[w, f"{m:.5f}", f"{p:.1f}"] for w, m, p in zip(self.words, self.mse, self.psnr)]
         where = "the original on the left" if len(rows) == 1 else "originals over projections"
         lines = [f"by {self.how}, {where}: {path}", *([f"codes: {code}"] if code else [])]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Annotated, Any
 from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
 from morphospace.errors import RunError, SettingError, TrainingError, require
-from morphospace.files import write_text
+from morphospace.files import json_text, vacant, write_text
 from morphospace.models.contract import Encodes
 from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.folder import RunFolder
@@ -156,9 +155,9 @@ def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) 
         RunError: If the folder holds something else.
     """
     file = path / "sweep.json"
-    if not file.is_file() and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+    if not file.is_file() and not vacant(path):
         raise RunError("out", str(path), "is there already and is not a sweep", "choose another path")
-    write_text(file, json.dumps({"model": model, "grid": dict(grid), "seeds": seeds}, indent=1) + "\n")
+    write_text(file, json_text({"model": model, "grid": dict(grid), "seeds": seeds}, indent=1) + "\n")
 
 
 def carried_out(run: Combination, path: Path, hooks: Hooks, *, data: Pack | None, **how: Any) -> tuple[Row, str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from morphospace.errors import RunError
+from morphospace.errors import RunError, require
 from morphospace.models.contract import Model
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import load
 from morphospace.training.engine import Engine
+from morphospace.training.events import State
 from morphospace.training.weights import load_weights
 
 
@@ -39,6 +41,19 @@ def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | No
         where = f"the run in {str(existing.path)!r} began {how}"
         raise RunError("from", str(start_from), where, "leave it out, or choose another path")
     return Path(before) if before else None
+
+
+def check_exact(engine: Engine, saved: State, say: Callable[[str], None]) -> None:
+    """Say what differs from the conditions of a checkpoint, if the weights to come will then differ in bytes.
+
+    Raises:
+        SettingError: If something differs, and the settings ask for the exact weights.
+    """
+    changed = ", ".join(engine.changed(saved))
+    rule = f"{changed}: the weights would not be those of an uninterrupted run, byte for byte"
+    require(not (changed and engine.settings.exact), "exact", True, rule, "continue as before, or without --exact")
+    if changed:
+        say(f"continues with {changed}: the weights will not be those of an uninterrupted run, byte for byte")
 
 
 def check_length(engine: Engine) -> None:

@@ -19,15 +19,16 @@ from morphospace.data.pack import Pack
 from morphospace.data.prepare import check_given, prepare
 from morphospace.data.rule import Rule
 from morphospace.errors import RunError, SettingError, require
+from morphospace.files import sweep
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.randomness import stream
-from morphospace.runs.checkpoints import clean, load_checkpoint, pointed
+from morphospace.runs.checkpoints import clean, latest, mend, pointed
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, load
-from morphospace.tools.train.begin import begun_from, check_length, take_weights
+from morphospace.tools.train.begin import begun_from, check_exact, check_length, take_weights
 from morphospace.tools.train.scoring import Scorer, planned
 from morphospace.training.collapse import CollapseStop
 from morphospace.training.distributed import World
@@ -111,19 +112,23 @@ class Job:
             if scorer is not None:
                 scorer.prepare()
             folder = existing or RunFolder.create(self.path, self.configuration, facts)
-            self.listen(engine, folder, scorer)
+            self.listen(engine, folder, scorer, say)
         world.wait()
         with folder.locked() if world.leads else contextlib.nullcontext():
             if world.leads:
-                for place in (folder.checkpoints, folder.path / "samples", folder.path / "reconstructions"):
-                    clean(place)
-            last = pointed(folder.checkpoints, "last")
-            if last is not None:
-                engine.load_state(load_checkpoint(last))
+                clean(folder.checkpoints)
+                for place in ("", "checkpoints", "samples", "reconstructions"):
+                    sweep(folder.path / place)
+            saved = latest(folder.checkpoints, say)
+            if saved is not None:
+                check_exact(engine, saved, say)
+                if world.leads:
+                    mend(folder.checkpoints, saved, s.keep)
+                engine.load_state(saved)
                 check_length(engine)
             if world.leads:
                 folder.write()  # a new length, say, must be known to the next who goes on
-                if last is None:
+                if saved is None:
                     folder.forget_after(-1)  # killed before its first checkpoint: its events come again
             with stops_on_signals(engine):
                 ended = engine.run()
@@ -131,11 +136,11 @@ class Job:
                 raise KeyboardInterrupt
         return load(self.path, parts=self.parts)
 
-    def listen(self, engine: Engine, folder: RunFolder, scorer: Scorer | None) -> None:
+    def listen(self, engine: Engine, folder: RunFolder, scorer: Scorer | None, say: Callable[[str], None]) -> None:
         """Let everyone listen who has to do with the run: its recorder first, so that others find what it saved."""
         s, judged = self.configuration.training, engine.valid or engine.data
         shown = judged.fixed(min(SHOWN, judged.images))
-        engine.listeners.append(Recorder(folder, engine.model, engine, shown))  # type: ignore[arg-type]
+        engine.listeners.append(Recorder(folder, engine.model, engine, shown, say))  # type: ignore[arg-type]
         if scorer is not None:
             scorer.folder, scorer.engine, engine.scorer = folder, engine, scorer.score
             engine.listeners.append(scorer)

@@ -8,7 +8,6 @@ images that was set aside where there is none. Both stand in the run's `best.jso
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from morphospace.data.batches import held_out
 from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, nearest, require
 from morphospace.evaluation.results import Result
-from morphospace.files import write_text
+from morphospace.files import json_text, write_text
 from morphospace.models.contract import Model
 from morphospace.runs.checkpoints import pointed
 from morphospace.runs.folder import RunFolder
@@ -271,7 +270,7 @@ class Scorer:
         by, report = (self.measured(self.evidence(run, side, seed)) for side, seed in seeds)
         keep(folder.path / FILE, list(report.values()))
         scores = {key: _as_dicts(found) for key, found in (("selection", by), ("report", report))}
-        write_text(folder.best, json.dumps({**about, **scores}, indent=1) + "\n")
+        write_text(folder.best, json_text({**about, **scores}, indent=1) + "\n")
         write_report(folder)
 
 

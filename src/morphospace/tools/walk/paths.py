@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from morphospace.errors import DataError, RunError, require
-from morphospace.files import write_text
+from morphospace.files import json_text, write_text
 from morphospace.models.contract import Decodes, Model
 from morphospace.pictures import Pictured
 from morphospace.pictures.films import Film, save_film
@@ -187,7 +187,7 @@ def save_walk(path: Path, run: Run, walk: Walk) -> None:
     """Write a path as JSON that `follow`, and other tools, read back: float32 codes to the last bit."""
     facts = {"run": str(run.path), "images": run.images, "how": walk.how, "ends": list(walk.ends)}
     kept = {name: walk.as_dict()[name] for name in ("codes", "conditions")}
-    write_text(path, json.dumps({"morphospace": "path", **facts, **kept}))
+    write_text(path, json_text({"morphospace": "path", **facts, **kept}))
 
 
 def follow(run: Run | str | Path, path: str | Path) -> Walk:
