@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import pickle
 from pathlib import Path
 
@@ -91,11 +92,16 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pyte
 
 def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     assert pointed(tmp_path, "last") is None
-    save_checkpoint(tmp_path, state(10), best=False, keep=1)
+    path = save_checkpoint(tmp_path, state(10), best=False, keep=1)
     with pytest.raises(RunError, match=r"checkpoint = '20'.*there: 10"):
         pointed(tmp_path, "20")
-    (tmp_path / "last").write_text("../../etc")
-    with pytest.raises(RunError, match="not in"):
+    for which in ("last", "best"):
+        (tmp_path / which).write_text("../../etc")
+    assert pointed(tmp_path, "last") == path  # the newest
+    with pytest.raises(RunError, match="not in .*take another --checkpoint"):
+        pointed(tmp_path, "best")
+    shutil.rmtree(path)
+    with pytest.raises(RunError, match="not in .*delete"):
         pointed(tmp_path, "last")
 
 
