@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,10 +98,10 @@ def test_a_checkpoint_that_is_not_there(tmp_path: Path) -> None:
     for which in ("last", "best"):
         (tmp_path / which).write_text("../../etc")
     assert pointed(tmp_path, "last") == path  # the newest
-    with pytest.raises(RunError, match="not in .*take another --checkpoint"):
+    with pytest.raises(RunError, match=r"not in .*take another --checkpoint"):
         pointed(tmp_path, "best")
     shutil.rmtree(path)
-    with pytest.raises(RunError, match="not in .*delete"):
+    with pytest.raises(RunError, match=r"not in .*delete"):
         pointed(tmp_path, "last")
 
 
