@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from morphospace.tools.compare import Comparison, compare, save_comparison
     from morphospace.tools.diagnose import Diagnosis, diagnose
     from morphospace.tools.directions.attribute import AttributeWalk, Combined, attribute, combine, direction
-    from morphospace.tools.directions.components import ComponentPlane, components, pca
+    from morphospace.tools.directions.pca import ComponentPlane, components, pca
     from morphospace.tools.directions.traverse import Traversal, traverse
     from morphospace.tools.evaluate import Evaluation, evaluate
     from morphospace.tools.export import Exported, Networks, export, load_exported
@@ -52,7 +52,7 @@ _PUBLIC = {
     "tools.score": "score Scored",
     "tools.walk.interpolate": "interpolate",
     "tools.walk.morph": "morph Morph",
-    "tools.directions.components": "components pca ComponentPlane",
+    "tools.directions.pca": "components pca ComponentPlane",
     "tools.directions.traverse": "traverse Traversal",
     "tools.directions.attribute": "attribute direction combine AttributeWalk Combined",
     "tools.diagnose": "diagnose Diagnosis",

@@ -97,7 +97,7 @@ class Registry(Mapping[str, T]):
         return self._modules[name] if name in self._modules else _package(self.installed[name])
 
     def load(self, names: Iterable[str]) -> None:
-        """Import the packages that bring any of the names; whoever asks for one that fails is told why then."""
+        """Import the packages that bring any of the names; a failure is reported when the name is asked for."""
         for name in names:
             with suppress(NotHere):
                 self.get(name)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from morphospace.cli.flags import split_lists
-from morphospace.cli.preview import foretold
+from morphospace.cli.preview import condition_of_data
 from morphospace.runs.configuration import resolve
 from tests.conftest import draw_blobs
 
@@ -110,12 +110,12 @@ def test_training_says_how_many_parameters(morpho: Morpho, made: dict[str, Path]
 
 
 def test_what_is_known_before_the_data_are_read() -> None:
-    told = foretold(resolve("cvae", None, {"data": "fashion-mnist"}))
+    told = condition_of_data(resolve("cvae", None, {"data": "fashion-mnist"}))
     assert told is not None and told.size == 10 and told.names[7] == "Sneaker"
-    told = foretold(resolve("cvae", None, {"data": "celeba", "condition": "attributes:Smiling,Male"}))
+    told = condition_of_data(resolve("cvae", None, {"data": "celeba", "condition": "attributes:Smiling,Male"}))
     assert told is not None and told.names == ("Smiling", "Male")
-    assert foretold(resolve("cvae", None, {"data": "celeba"})) is None
-    assert foretold(resolve("vae", None, {"data": "digits"})) is None
+    assert condition_of_data(resolve("cvae", None, {"data": "celeba"})) is None
+    assert condition_of_data(resolve("vae", None, {"data": "digits"})) is None
 
 
 # What is typed after the run's folder, of which run, and words that the one line must hold.

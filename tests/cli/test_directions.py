@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from morphospace.tools.directions.attribute import load_direction
-from morphospace.tools.directions.components import load_components
+from morphospace.tools.directions.pca import load_components
 
 from .conftest import Morpho
 

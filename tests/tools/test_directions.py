@@ -16,7 +16,7 @@ from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import RunError, SettingError
 from morphospace.runs.codes import codes_of, judged_rows
 from morphospace.tools.directions.attribute import load_direction, save_direction
-from morphospace.tools.directions.components import load_components, save_components
+from morphospace.tools.directions.pca import load_components, save_components
 
 SMALL = {"images": 64, "batch_size": 32, "widths": (8,), "latent_dim": 4, "device": "cpu"}
 

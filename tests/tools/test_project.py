@@ -78,7 +78,7 @@ def test_a_conditional_model_is_told_what_pictures_show(runs: dict[str, ms.Run],
     assert made.conditions is not None and made.conditions.argmax(1).tolist() == labels.tolist()
     photo = tmp_path / "photo.png"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(photo)
-    with pytest.raises(SettingError, match=r"cgan must be told what photo\.png shows; give a label"):
+    with pytest.raises(SettingError, match=r"cgan needs the condition of photo\.png; give a label"):
         ms.project(run, [photo], refine=5)
     told = ms.project(run, [photo], refine=5, condition=run.model.conditioning.label(3))
     assert told.conditions is not None and told.conditions.argmax().item() == 3
@@ -178,7 +178,7 @@ def test_a_broken_encoder_is_said_to_be_so(gan: ms.Run) -> None:
 def test_nothing_is_left_half_done(gan: ms.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     before = sorted(path.name for path in gan.checkpoint.iterdir())
     with pytest.raises(KeyboardInterrupt):
-        ms.train_encoder(gan, images=10**6, told=interrupt)
+        ms.train_encoder(gan, images=10**6, progress=interrupt)
     assert sorted(path.name for path in gan.checkpoint.iterdir()) == before
 
 

@@ -109,13 +109,13 @@ def test_the_table_in_full_and_to_read(tmp_path: Path) -> None:
     with made.open() as file:
         read = list(csv.DictReader(file))
     assert float(read[0]["held-out loss"]) == 1 / 3 and read[1]["run"] == "b" and read[2]["roughness vae"] == ""
-    headings, summary = table.over_seeds()
+    headings, summary = table.deviation_over_seeds()
     assert headings == ["widths", "seeds", "held-out loss", "roughness vae"]
     assert summary == [["8+16", "2", "0.66667 ± 0.47", "0.5 ± 0.35"], ["8", "1", "5", ""]]
     text = page.read_text()
     assert all(line.count("|") == 8 for line in text.splitlines()[:5])
     assert "Mean and standard deviation" in text and "Roughness is" in text
-    assert SweepTable(rows[2:]).over_seeds() == ([], [])
+    assert SweepTable(rows[2:]).deviation_over_seeds() == ([], [])
 
 
 def test_the_picture_has_a_row_a_run(tmp_path: Path) -> None:

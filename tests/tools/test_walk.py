@@ -98,7 +98,7 @@ def test_a_conditional_model_is_told_each_ends_own_class_mixed_between(runs: dic
     assert pairs[1].conditions[0].argmax(1).tolist() == [5, 5, 5]
     asked = ms.interpolate(runs["cgan"], "seed:1", "seed:2", steps=3, label=4)
     assert asked.conditions is not None and asked.conditions.argmax(1).tolist() == [4, 4, 4]
-    with pytest.raises(SettingError, match=r"label = None: cgan must be told what 'seed:1' is of"):
+    with pytest.raises(SettingError, match=r"label = None: cgan needs the condition of 'seed:1'"):
         ms.interpolate(runs["cgan"], "seed:1", "seed:2")
     with pytest.raises(MorphospaceError, match="takes no condition"):
         ms.interpolate(runs["vae"], 1, 2, label=4)

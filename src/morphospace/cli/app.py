@@ -61,7 +61,7 @@ TOOLS = {
         "Move images along the direction of an attribute, or do sums with codes.",
     ),
     "evaluate": ("evaluate:evaluate", "Measure how close samples, or any images, are to real ones."),
-    "pca": ("directions.components:pca", "Show the plane of the two leading components, and how much each explains."),
+    "pca": ("directions.pca:pca", "Show the plane of the two leading components, and how much each explains."),
     "traverse": (
         "directions.traverse:traverse",
         "Traverse each latent dimension or component, most influential first.",

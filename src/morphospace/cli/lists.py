@@ -26,7 +26,7 @@ def models(*, json: Json = False, talk: Spoken) -> Answer:
 
 
 def recipes(
-    name: Annotated[str | None, Parameter(help="One of them, to be told all of it.")] = None,
+    name: Annotated[str | None, Parameter(help="Name of one, to print all of it.")] = None,
     /,
     *,
     json: Json = False,

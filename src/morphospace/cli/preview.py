@@ -38,7 +38,7 @@ def shape_of(data: DataSettings) -> Shape | None:
     return (*(size or native[:2]), data.channels or native[2])
 
 
-def foretold(configuration: Configuration) -> Conditioning | None:
+def condition_of_data(configuration: Configuration) -> Conditioning | None:
     """Return the conditions of a conditional model, as far as they are known before the data are read.
 
     Raises:
@@ -98,7 +98,7 @@ def counted(model: ModelSettings, shape: Shape, conditioning: Conditioning | Non
     """Return a line with a model's parameters; how many a conditional one has is known with its data only."""
     condition = getattr(model, "condition", "")
     if condition and conditioning is None:
-        return f"{model.name}: told {condition}"
+        return f"{model.name}: conditional on {condition}"
     counts = parameter_counts(model, shape, conditioning)
     each = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     return f"{model.name}: {sum(counts.values()):,} parameters ({each})"

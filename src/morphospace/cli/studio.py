@@ -70,7 +70,7 @@ def studio(
         opening.start()
     with contextlib.suppress(KeyboardInterrupt):  # which uvicorn raises again once it has ended
         server.run(sockets=[bound])
-    if at_work(0.5):  # nobody is left to be told of it, and the interpreter would wait for it, for minutes maybe
+    if at_work(0.5):  # nobody reads the answer any more, and the interpreter would wait for it, for minutes maybe
         sys.stdout.flush()
         os._exit(0)
 

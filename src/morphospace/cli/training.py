@@ -99,11 +99,11 @@ def train(
 
 def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     """Check what can be checked without the data, and print every setting."""
-    from morphospace.cli.preview import foretold, opening, shape_of
+    from morphospace.cli.preview import condition_of_data, opening, shape_of
     from morphospace.errors import RunError
     from morphospace.runs.folder import RunFolder
 
-    lines = opening(configuration, shape_of(configuration.data), foretold(configuration))
+    lines = opening(configuration, shape_of(configuration.data), condition_of_data(configuration))
     if path is not None and (path / "run.toml").is_file():
         if differences := RunFolder.open(path).configuration.differences(configuration):
             raise RunError(
@@ -119,13 +119,13 @@ def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
 
 def carried_out(configuration: Configuration, path: Path, talk: Talk, start_from: str | None = None) -> Answer:
     """Train with all that is shown on the way."""
-    from morphospace.cli.preview import foretold, opening, shape_of
+    from morphospace.cli.preview import condition_of_data, opening, shape_of
     from morphospace.cli.progress import Watch
     from morphospace.models.conditioning import Conditioning
     from morphospace.tools.train.job import Hooks, Job
 
     # Refuses what it can before anything is packed.
-    watch = Watch(talk, opening(configuration, shape_of(configuration.data), foretold(configuration)))
+    watch = Watch(talk, opening(configuration, shape_of(configuration.data), condition_of_data(configuration)))
 
     def opened(pack: Pack) -> None:
         """Show the model's size, which for a folder of images, or for classes, is known once the data are open."""

@@ -27,8 +27,8 @@ from morphospace.runs.codes import choose_rows, condition_for, each_code, encode
 from morphospace.runs.decoder import Decoder
 from morphospace.runs.run import Run
 from morphospace.studio.requests import Condition, Move
-from morphospace.tools.directions.components import components
 from morphospace.tools.directions.find_directions import directions
+from morphospace.tools.directions.pca import components
 from morphospace.tools.map import check_map
 from morphospace.tools.map.layout import classes_of, framed, placed, plane
 

@@ -15,7 +15,7 @@ from morphospace.runs.folder import RunFolder, find_runs
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Member
 from morphospace.tools.compare.members import Looks, key_of, looks_of, member_of, run_of, settings_of
-from morphospace.tools.compare.numbers import Scores, over_seeds, scored, table_of
+from morphospace.tools.compare.numbers import Scores, interval_over_seeds, scored, table_of
 from morphospace.tools.evaluate.measure import metrics_of
 
 MOST, MOST_RUNS = 12, 120
@@ -145,7 +145,7 @@ def gather(
         scores.append(scored(run, metrics, n=n, seed=seed, features=features, device=device, say=say))
     sampling, left_out = table_of(members, scores)
     row_names = _row_names(names, rows)
-    training = over_seeds(sampling, rows, row_names)
+    training = interval_over_seeds(sampling, rows, row_names)
     warnings = (*_warnings(folders, members), *left_out)
     return Comparison(tuple(members), row_names, warnings, sampling, training, originals, seed)
 

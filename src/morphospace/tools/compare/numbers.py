@@ -123,7 +123,7 @@ def _logged(members: Sequence[Member]) -> list[Measure]:
     return found
 
 
-def over_seeds(sampling: Table, rows: Sequence[int], names: tuple[str, ...]) -> Table | None:
+def interval_over_seeds(sampling: Table, rows: Sequence[int], names: tuple[str, ...]) -> Table | None:
     """Return the mean, lowest and highest value of each row's runs, with the interval of training again.
 
     Args:

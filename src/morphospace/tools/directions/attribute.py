@@ -208,7 +208,7 @@ def attribute(
         decoded(run, walked(code.double(), found.vector, strengths).float(), condition)
         for code, condition, _, _ in starts
     ]
-    words = tuple(f"{place}, told {condition}" if condition else place for _, _, place, condition in starts)
+    words = tuple(f"{place}, condition {condition}" if condition else place for _, _, place, condition in starts)
     return AttributeWalk(found, tuple(strengths.tolist()), np.concatenate(moved), words)
 
 

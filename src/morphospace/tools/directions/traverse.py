@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
-from morphospace.tools.directions.components import Space
+from morphospace.tools.directions.pca import Space
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PointName, Table, check_condition, tool
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
@@ -25,18 +26,19 @@ class Metric:
         about: What it is, in a few words, for the line that says what is being measured.
         measure: Evidence to results.
         refusal: Why it cannot be measured here and the way out; empty where it can.
-        usual: Whether it is measured when none is named, where it can be.
         better: Short names of its numbers, in the order in which `measure` returns them, and which way is better; empty
             where neither is. Results beyond these set `Result.better` themselves.
+        usual: Whether it is measured when none is named, where it can be.
     """
 
     about: str
     measure: Measure
     refusal: Refusal = lambda evidence: ""
-    usual: bool = False
     better: Mapping[str, Better] = field(default_factory=dict)
+    usual: bool = False
 
 
+usual_metric = partial(Metric, usual=True)
 METRICS: Registry[Metric] = Registry("metric")
 
 
@@ -46,7 +48,7 @@ def metric(
     """Register the function that measures as the metric `name`; the other arguments are the fields of `Metric`."""
 
     def register(measure: Measure) -> Measure:
-        METRICS.register(name, Metric(about, measure, refusal, usual, better), measure.__module__)
+        METRICS.register(name, Metric(about, measure, refusal, better, usual), measure.__module__)
         return measure
 
     return register

@@ -17,7 +17,7 @@ from morphospace.evaluation.factors import Coded, states_of
 from morphospace.evaluation.intervals import mean_interval, wilson
 from morphospace.evaluation.novelty import COPY, SEEN, median_ratio, nearest, shrunk
 from morphospace.evaluation.picture_quality import mean_squared_error, psnr, sharpness, ssim, ssim_window
-from morphospace.evaluation.results import Result
+from morphospace.evaluation.results import Better, Result
 from morphospace.evaluation.smoothness import smoothness
 from morphospace.evaluation.votes import beta_vae_metric, factor_vae_metric
 from morphospace.models.contract import Decodes, Encodes, seeded_noise
@@ -36,7 +36,7 @@ from morphospace.runs.codes import (
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.evidence import Evidence
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae, unexplained
-from morphospace.tools.evaluate.metric import Metric
+from morphospace.tools.evaluate.metric import Metric, usual_metric
 
 ANNEALED, NEW, ARCS, CODED = 16, 500, 100, 10_000
 
@@ -235,62 +235,35 @@ def disentangled(evidence: Evidence) -> list[Result]:
     return found
 
 
+def _rebuilds(about: str, measure: Callable[..., np.ndarray], name: str, better: Better, unit: str = "") -> Metric:
+    return usual_metric(about, _rebuilt(measure, name, unit), _rebuilds_nothing, {name.lower(): better})
+
+
 MODEL_METRICS: Mapping[str, Metric] = {
-    "elbo": Metric(
-        "ELBO and its terms", lambda e: elbo(_explained(e)), _unexplained, better={"elbo": "higher"}, usual=True
-    ),
+    "elbo": usual_metric("ELBO and its terms", lambda e: elbo(_explained(e)), _unexplained, {"elbo": "higher"}),
     "iwae": Metric(
-        "importance-weighted bound, k = 5,000",
-        lambda e: iwae(_explained(e)),
-        _unexplained,
-        better={"iwae": "higher"},
+        "importance-weighted bound, k = 5,000", lambda e: iwae(_explained(e)), _unexplained, {"iwae": "higher"}
     ),
     "ais": Metric(
         f"annealed bound of {ANNEALED} images, and its gap on simulated ones",
         lambda e: annealed(_explained(e, ANNEALED)),
         _unexplained,
-        better={"ais": "higher"},
+        {"ais": "higher"},
     ),
-    "mse": Metric(
-        "mean squared error of reconstructions",
-        _rebuilt(mean_squared_error, "MSE", ""),
-        _rebuilds_nothing,
-        better={"mse": "lower"},
-        usual=True,
+    "mse": _rebuilds("mean squared error of reconstructions", mean_squared_error, "MSE", "lower"),
+    "psnr": _rebuilds("signal to noise of reconstructions", psnr, "PSNR", "higher", "dB"),
+    "ssim": _rebuilds("structural similarity of reconstructions", ssim, "SSIM", "higher"),
+    "sharpness": usual_metric("sharpness beside real images", sharp, _too_small, {"sharpness": ""}),
+    "novelty": usual_metric(
+        "distance to the nearest training image", new, _nothing_unseen, {"novelty": "", "copies": "lower"}
     ),
-    "psnr": Metric(
-        "signal to noise of reconstructions",
-        _rebuilt(psnr, "PSNR", "dB"),
-        _rebuilds_nothing,
-        better={"psnr": "higher"},
-        usual=True,
-    ),
-    "ssim": Metric(
-        "structural similarity of reconstructions",
-        _rebuilt(ssim, "SSIM", ""),
-        _rebuilds_nothing,
-        better={"ssim": "higher"},
-        usual=True,
-    ),
-    "sharpness": Metric("sharpness beside real images", sharp, _too_small, better={"sharpness": ""}, usual=True),
-    "novelty": Metric(
-        "distance to the nearest training image",
-        new,
-        _nothing_unseen,
-        better={"novelty": "", "copies": "lower"},
-        usual=True,
-    ),
-    "smoothness": Metric(
-        "path length, detour and jump",
-        smooth,
-        _draws_nothing,
-        better={"path-length": "", "detour": "", "jump": ""},
-        usual=True,
+    "smoothness": usual_metric(
+        "path length, detour and jump", smooth, _draws_nothing, {"path-length": "", "detour": "", "jump": ""}
     ),
     "disentanglement": Metric(
         "beta-VAE and FactorVAE metric, MIG, SAP, DCI",
         disentangled,
         _no_factors,
-        better={"beta-vae": "higher", "factor-vae": "higher", "mig": "higher"},
+        {"beta-vae": "higher", "factor-vae": "higher", "mig": "higher"},
     ),
 }

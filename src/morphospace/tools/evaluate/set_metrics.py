@@ -25,7 +25,7 @@ from morphospace.evaluation.modes import modes_of
 from morphospace.evaluation.results import Result
 from morphospace.tools.evaluate.evidence import Evidence
 from morphospace.tools.evaluate.extractors import extractor_for
-from morphospace.tools.evaluate.metric import Metric
+from morphospace.tools.evaluate.metric import Metric, usual_metric
 
 RESAMPLES = {"frechet": 20, "neighbours": 10}
 SUBSETS, SUBSET = 100, 1000
@@ -211,27 +211,14 @@ def _first(pack: Pack) -> Split:
 
 
 SET_METRICS: Mapping[str, Metric] = {
-    "fd": Metric("Frechet distance", frechet, _too_few(2), better={"fd": "lower"}, usual=True),
-    "kid": Metric("kernel distance", kernel, _too_few(2), better={"kid": "lower"}, usual=True),
-    "is": Metric("Inception Score", inception, _unclassified, better={"is": "higher"}, usual=True),
-    "pr": Metric(
-        "precision and recall, k = 3",
-        manifolds,
-        _too_few(4),
-        better={"precision": "higher", "recall": "higher"},
-        usual=True,
+    "fd": usual_metric("Frechet distance", frechet, _too_few(2), {"fd": "lower"}),
+    "kid": usual_metric("kernel distance", kernel, _too_few(2), {"kid": "lower"}),
+    "is": usual_metric("Inception Score", inception, _unclassified, {"is": "higher"}),
+    "pr": usual_metric(
+        "precision and recall, k = 3", manifolds, _too_few(4), {"precision": "higher", "recall": "higher"}
     ),
-    "dc": Metric(
-        "density and coverage, k = 5",
-        balls,
-        _too_few(6),
-        better={"density": "higher", "coverage": "higher"},
-        usual=True,
-    ),
+    "dc": usual_metric("density and coverage, k = 5", balls, _too_few(6), {"density": "higher", "coverage": "higher"}),
     "modes": Metric(
-        "classes that samples show, and how evenly",
-        modes,
-        _no_modes,
-        better={"modes": "higher", "modes-kl": "lower"},
+        "classes that samples show, and how evenly", modes, _no_modes, {"modes": "higher", "modes-kl": "lower"}
     ),
 }

@@ -189,7 +189,7 @@ class TrainedEncoder:
         return Answer(data, lines)
 
 
-@tool(hidden=("told",))
+@tool(hidden=("progress",))
 def train_encoder(
     run: Run | str | Path,
     *,
@@ -197,7 +197,7 @@ def train_encoder(
     minutes: float | None = None,
     real: bool = False,
     seed: Seed = 0,
-    told: Callable[[int, float], None] | None = None,
+    progress: Callable[[int, float], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> TrainedEncoder:
     """Train an encoder for a run that has none, a GAN for instance, and keep it with the run's checkpoint.
@@ -211,7 +211,7 @@ def train_encoder(
         minutes: Stop earlier when so many have passed.
         real: Train on the run's own images too, by how well they are rebuilt.
         seed: Of what is drawn.
-        told: Called now and then with the images seen and the loss.
+        progress: Called now and then with the images seen and the loss.
         say: Called with lines about the progress.
 
     Raises:
@@ -221,10 +221,10 @@ def train_encoder(
     from morphospace.runs.run import loaded
     from morphospace.tools.project.find import trained
 
-    def progress(seen: int, loss: float) -> None:
-        if told is not None:
-            told(seen, loss)
+    def report(seen: int, loss: float) -> None:
+        if progress is not None:
+            progress(seen, loss)
         if say is not None:
             say(f"  {seen:,}/{images:,} images  {min(1.0, seen / images):.0%}  loss {loss:.4g}")
 
-    return trained(loaded(run), images, minutes, real, seed, progress, say or (lambda line: None))
+    return trained(loaded(run), images, minutes, real, seed, report, say or (lambda line: None))

@@ -78,7 +78,7 @@ def _conditions(run: Run, given: Sequence[Shown]) -> Tensor | None:
     each = [one.condition for one in given if one.condition is not None]
     unknown = [one.words for one in given if one.condition is None]
     name = run.configuration.model.name
-    require(not unknown, "condition", None, f"{name} must be told what {', '.join(unknown[:3])} shows", "give a label")
+    require(not unknown, "condition", None, f"{name} needs the condition of {', '.join(unknown[:3])}", "give a label")
     return torch.stack(each)
 
 

@@ -82,7 +82,7 @@ class SweepTable:
         """Return the rows as text, numbers to five digits."""
         return [[_text(row.values().get(name)) for name in self.columns] for row in self.rows]
 
-    def over_seeds(self) -> tuple[list[str], list[list[str]]]:
+    def deviation_over_seeds(self) -> tuple[list[str], list[list[str]]]:
         """Return headings and rows of mean and standard deviation over seeds; nothing where there is only one seed."""
         groups: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
         for row in self.rows:
@@ -107,7 +107,7 @@ class SweepTable:
         writer.writerows({"run": row.name, **row.values()} for row in self.rows)
         write_text(folder / "sweep.csv", text.getvalue())
         parts = [_markdown(self.columns, self.cells())]
-        headings, rows = self.over_seeds()
+        headings, rows = self.deviation_over_seeds()
         if rows:
             parts.append("Mean and standard deviation over seeds:\n\n" + _markdown(headings, rows))
         parts.append(EXPLAINED)

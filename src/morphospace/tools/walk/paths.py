@@ -152,8 +152,8 @@ def point_of(
     known = run.model.conditioning
     if known is not None:
         way = "label" if known.kind == "label" else "attributes"
-        rule = f"{run.model.settings.name} must be told what {str(what)!r} is of; give {way}, or an image by its number"
-        require(pick.condition is not None, way, None, rule)
+        rule = f"{run.model.settings.name} needs the condition of {str(what)!r}"
+        require(pick.condition is not None, way, None, rule, f"give {way}, or an image by its number")
     return pick
 
 
