@@ -132,7 +132,7 @@ def test_an_installed_package_has_every_file() -> None:
     project = ROOT.parents[1] / "pyproject.toml"
     patterns = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]["morphospace"]
     brought = {file for pattern in patterns for file in ROOT.glob(pattern)} | set(FILES)
-    there = {file for file in ROOT.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    there = {file for file in ROOT.rglob("*") if file.is_file() and not {"__pycache__", ".mypy_cache"} & {*file.parts}}
     assert there - brought == set()
 
 

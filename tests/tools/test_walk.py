@@ -18,6 +18,7 @@ from morphospace.errors import DataError, MorphospaceError, RunError, SettingErr
 from morphospace.evaluation.features import Extractor
 from morphospace.latent.paths import along
 from morphospace.runs.codes import codes_of, decode
+from morphospace.runs.condition import Condition
 from morphospace.runs.pick import picked
 from morphospace.tools.walk.pairs import draw_pairs, frames_of
 from morphospace.tools.walk.paths import follow, pace, save_walk
@@ -93,7 +94,7 @@ def test_a_conditional_model_is_told_each_ends_own_class_mixed_between(runs: dic
     # Whatever is to be drawn, the encoder is told what an image shows.
     asked = ms.interpolate(runs["cvae"], first, second, steps=3, label=(labels[first] + 1) % 10)
     assert torch.equal(asked.codes, walk.codes) and not np.array_equal(asked.images, walk.images)
-    pairs = draw_pairs(runs["cvae"], 3, 0), draw_pairs(runs["cvae"], 3, 0, label=5)
+    pairs = draw_pairs(runs["cvae"], 3, 0), draw_pairs(runs["cvae"], 3, 0, asked=Condition(label=5))
     assert torch.equal(pairs[0].starts, pairs[1].starts) and pairs[1].conditions is not None
     assert pairs[1].conditions[0].argmax(1).tolist() == [5, 5, 5]
     asked = ms.interpolate(runs["cgan"], "seed:1", "seed:2", steps=3, label=4)

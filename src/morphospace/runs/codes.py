@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from morphospace.data.augment import binarised
 from morphospace.data.batches import held_out, permutation
 from morphospace.data.pack import Pack, Split
-from morphospace.errors import NoEncoder, SettingError, require
+from morphospace.errors import NoEncoder, SettingError
 from morphospace.files import atomic
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
 from morphospace.models.distributions import DiagonalGaussian, Point
@@ -222,34 +222,6 @@ def sampled(
     """Sample images under conditions (n, K), one each, as `sample` does."""
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
     return decode(run.model, prior_for(run, prior).from_noise(noise), condition)
-
-
-def condition_for(
-    model: Model,
-    n: int,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
-    start: int = 0,
-) -> Tensor | None:
-    """Return conditions (n, K) for n samples: what is asked for, or every class in turn; None where there are none.
-
-    Sample start + i is of the same class at any n.
-
-    Raises:
-        SettingError: The model is not conditional or not on this, or both are asked for.
-    """
-    if label is not None and attributes is not None:
-        raise SettingError("label", label, f"does not go with attributes = {attributes!r}", "ask for one of them")
-    if model.conditioning is None:
-        for name, asked in (("label", label), ("attributes", attributes)):
-            why = f"{model.settings.name} takes no condition; train a conditional model, cvae or cgan"
-            require(asked is None, name, asked, why)
-        return None
-    if label is not None:
-        return model.conditioning.label(label).expand(n, -1)
-    if attributes is not None:
-        return model.conditioning.attributes(attributes).expand(n, -1)
-    return model.conditioning.spread(start + n)[start:]
 
 
 def prior_for(run: Run, kind: str) -> Prior:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from morphospace.data.batches import held_out
 from morphospace.data.decode import decode
 from morphospace.errors import DataError, SettingError, require
 from morphospace.models.contract import seeded_noise
-from morphospace.runs.codes import as_seen, codes_of, condition_for, conditions_of, judged_rows, prior_for
+from morphospace.runs.codes import as_seen, codes_of, conditions_of, judged_rows, prior_for
 from morphospace.runs.codes import decode as decode_codes
+from morphospace.runs.condition import NO_CONDITION, Condition
 from morphospace.runs.run import Run
 
 
@@ -162,11 +162,9 @@ def picture_for(run: Run, path: str | Path) -> np.ndarray:
         raise DataError("image", str(path), error, "give a JPEG, PNG or WebP") from None
 
 
-def condition_with_words(
-    run: Run, label: int | str | None, attributes: Mapping[str, float] | None
-) -> tuple[Tensor | None, str]:
-    """Return the condition of a conditional model, (1, K) and in words; its first if neither is given."""
-    condition, known = condition_for(run.model, 1, label, attributes), run.model.conditioning
+def condition_with_words(run: Run, asked: Condition) -> tuple[Tensor | None, str]:
+    """Return the condition of a conditional model, (1, K) and in words; its first if none is asked for."""
+    condition, known = asked.rows(run.model), run.model.conditioning
     return condition, "" if known is None or condition is None else known.words(condition[0])
 
 
@@ -176,18 +174,14 @@ def decoded(run: Run, codes: Tensor, condition: Tensor | None) -> np.ndarray:
 
 
 def start_of(
-    run: Run,
-    image: int | str | Path,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
+    run: Run, image: int | str | Path, asked: Condition = NO_CONDITION
 ) -> tuple[Tensor, Tensor | None, str, str]:
     """Return a code that someone names: code (D,), condition (1, K), where the code comes from, the condition in words.
 
     The condition is the one asked for, else that of the image where it is known, else the model's first.
     """
-    asked = label is not None or attributes is not None
-    condition, words = condition_with_words(run, label, attributes)
-    pick = picked(run, image, condition=condition[0] if asked and condition is not None else None)
+    condition, words = condition_with_words(run, asked)
+    pick = picked(run, image, condition=asked.row(run.model))
     if pick.condition is not None and run.model.conditioning is not None:
         condition, words = pick.condition[None], run.model.conditioning.words(pick.condition)
     return pick.code, condition, pick.words, words

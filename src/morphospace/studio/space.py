@@ -22,8 +22,9 @@ from morphospace.latent.traverse import changes
 from morphospace.models.contract import seeded_noise
 from morphospace.pictures.maps import LatentMap
 from morphospace.randomness import stream
+from morphospace.runs import condition as conditions
 from morphospace.runs.checkpoints import pointed
-from morphospace.runs.codes import choose_rows, condition_for, each_code, encoder_of, judged_rows, prior_for
+from morphospace.runs.codes import choose_rows, each_code, encoder_of, judged_rows, prior_for
 from morphospace.runs.decoder import Decoder
 from morphospace.runs.run import Run
 from morphospace.studio.requests import Condition, Move
@@ -131,9 +132,8 @@ class Space:
         if known is None:
             require(asked is None, "condition", asked, f"{self.model.settings.name} takes none")
             return None
-        asked = asked or Condition()
-        attributes = None if asked.attributes is None else dict(asked.attributes)
-        one = condition_for(self.model, 1, asked.label, attributes)
+        attributes = None if asked is None or asked.attributes is None else dict(asked.attributes)
+        one = conditions.Condition(asked.label if asked else None, attributes).rows(self.model)
         return None if one is None else one.expand(count, -1)
 
     def words(self, condition: Tensor | None) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from morphospace.errors import SettingError, require
 from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Between, Seed, check_ranges
+from morphospace.runs.condition import Condition
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PriorName, check_condition, tool
 
 if TYPE_CHECKING:
@@ -153,13 +154,12 @@ def draw_samples(
         attributes: The attributes to sample, as Smiling=1,Male=0; those not named are 0.
     """
     check_ranges(draw_samples, locals())
-    check_condition(label, attributes)
-    from morphospace.runs.codes import condition_for
+    asked = Condition(label, attributes)
     from morphospace.runs.run import loaded
 
     run = loaded(run)
     known = run.model.conditioning
-    if known is not None and label is None and attributes is None:
+    if known is not None and not asked:
         rows = len(known.spread())
         columns = COLUMNS if n is None else math.ceil(n / rows)
         require(rows * columns <= MOST, "n", n, f"with {rows} whole rows makes more than {MOST} images")
@@ -167,7 +167,7 @@ def draw_samples(
         masks = sample_masks(run, len(made.images), seed, prior=prior)
         return Samples(made.images, masks, columns, {"rows": list(made.rows), "columns": columns})
     images = sample(run, n or SAMPLES, seed, prior=prior, label=label, attributes=attributes)
-    condition = condition_for(run.model, 1, label, attributes)
+    condition = asked.rows(run.model)
     about = {} if known is None or condition is None else {"condition": known.words(condition[0])}
     return Samples(images, sample_masks(run, len(images), seed, prior=prior), None, about)
 
@@ -222,11 +222,12 @@ def sample(
         uint8 (n, H, W, C).
     """
     check_ranges(sample, {"n": n})
-    from morphospace.runs.codes import condition_for, sampled
+    from morphospace.runs.codes import sampled
     from morphospace.runs.run import loaded
 
     run = loaded(run)
-    return sampled(run, n, seed, condition_for(run.model, n, label, attributes, start), prior=prior, start=start)
+    conditions = Condition(label, attributes).rows(run.model, n, start)
+    return sampled(run, n, seed, conditions, prior=prior, start=start)
 
 
 def sample_grid(

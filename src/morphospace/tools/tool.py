@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from morphospace.errors import SettingError, require
+from morphospace.errors import require
 from morphospace.plugins import Registry, built_in
+from morphospace.runs.condition import Condition
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
@@ -220,14 +221,9 @@ def read_attributes(text: str) -> dict[str, float]:
     return wanted
 
 
-def check_condition(label: object = None, attributes: object = None, **others: Any) -> None:
-    """Refuse a label and attributes at once.
-
-    Raises:
-        SettingError: If both are given.
-    """
-    if label is not None and attributes is not None:
-        raise SettingError("label", label, f"does not go with attributes = {attributes!r}", "ask for one of them")
+def check_condition(label: Any = None, attributes: Any = None, **others: Any) -> None:
+    """Refuse a label and attributes at once."""
+    Condition(label, attributes)
 
 
 PointName = int | str | Path  # of an image, a seed, a file: see `runs.pick.picked`

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from morphospace.errors import require
 from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
+from morphospace.runs.condition import Condition
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, PointName, check_condition, tool
 
 if TYPE_CHECKING:
@@ -129,12 +130,13 @@ def components(
         RunError: If codes are asked for and the model has no encoder.
     """
     check_ranges(components, locals())
+    asked = Condition(label, attributes)
     from morphospace.runs.pick import condition_with_words
     from morphospace.runs.run import loaded
     from morphospace.tools.directions.find_components import components_with_moments
 
     run = loaded(run)
-    condition, _ = condition_with_words(run, label, attributes)
+    condition, _ = condition_with_words(run, asked)
     return components_with_moments(run, images, space, seed, condition)[0]
 
 
@@ -190,6 +192,7 @@ def pca(
     """
     check_ranges(pca, locals())
     check_plane(label, attributes, image, as_published)
+    asked = Condition(label, attributes)
     import torch
 
     from morphospace.latent.components import active_units
@@ -199,7 +202,7 @@ def pca(
     from morphospace.tools.directions.find_components import components_with_moments
 
     run = loaded(run)
-    condition, words = condition_with_words(run, label, attributes)
+    condition, words = condition_with_words(run, asked)
     found, moments, n = components_with_moments(run, images, space, seed, condition)
     require(len(found) >= 2, "images", images, f"a plane needs two components, and there is {len(found)}")
     units = "raw" if as_published else units
@@ -209,7 +212,7 @@ def pca(
     if as_published:
         start, place = torch.zeros_like(found.mean), "0"
     elif image is not None or moments is None:
-        start, condition, place, words = start_of(run, "seed:0" if image is None else image, label, attributes)
+        start, condition, place, words = start_of(run, "seed:0" if image is None else image, asked)
     return ComponentPlane(
         components=found,
         images=decoded(run, plane(start.double(), steps[0], steps[1], strengths), condition),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
+from morphospace.runs.condition import Condition
 from morphospace.tools.directions.pca import Space
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PointName, Table, check_condition, tool
 
@@ -100,6 +101,7 @@ def traverse(
         attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
     """
     check_ranges(traverse, locals())
+    asked = Condition(label, attributes)
     import torch
 
     from morphospace.latent.traverse import changes, walked
@@ -110,7 +112,7 @@ def traverse(
     from morphospace.tools.directions.find_components import code_moments, components_with_moments
 
     run = loaded(run)
-    condition, words = condition_with_words(run, label, attributes)
+    condition, words = condition_with_words(run, asked)
     moments: Moments | None = None
     if by == "components":
         found, moments, _ = components_with_moments(run, images, space, seed, condition)
@@ -124,7 +126,7 @@ def traverse(
         moments = moments or code_moments(run, images, seed)
         start, place = moments.mean, "the mean of the codes"
     else:
-        start, condition, place, words = start_of(run, "seed:0" if image is None else image, label, attributes)
+        start, condition, place, words = start_of(run, "seed:0" if image is None else image, asked)
     start = start.double()
     strengths = torch.linspace(-range, range, steps, dtype=torch.float64)
     every = changes(lambda codes: decoded(run, codes, condition), start, directions, strengths)

@@ -19,7 +19,8 @@ from morphospace.evaluation.statistics import statistics_of
 from morphospace.files import atomic
 from morphospace.latent.components import Moments
 from morphospace.runs.checkpoints import load_tensors, save_tensors
-from morphospace.runs.codes import condition_for, conditions_of, sampled
+from morphospace.runs.codes import conditions_of, sampled
+from morphospace.runs.condition import NO_CONDITION
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
 
@@ -123,7 +124,7 @@ class Evidence:
     def conditions_of_fakes(self, run: Run, first: int, count: int) -> Tensor | None:
         """Return conditions drawn in the real images' proportions, if they have labels; otherwise each in turn."""
         if not self.takes_real_conditions:
-            return condition_for(run.model, count, start=first)
+            return NO_CONDITION.rows(run.model, count, first)
         split = self.real.split
         rows = permutation(len(split), "asked for")[np.arange(first, first + count) % len(split)]
         return conditions_of(run.model, split, rows)

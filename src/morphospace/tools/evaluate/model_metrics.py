@@ -26,13 +26,13 @@ from morphospace.runs.codes import (
     as_seen,
     choose_rows,
     codes_of,
-    condition_for,
     conditions_of,
     decode,
     encoder_of,
     posteriors,
     prior_for,
 )
+from morphospace.runs.condition import NO_CONDITION
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.evidence import Evidence
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae, unexplained
@@ -147,7 +147,7 @@ def smooth(evidence: Evidence) -> list[Result]:
     assert isinstance(model, Decodes)
     ends = [seeded_noise(ARCS, model.latent_dim, stream(evidence.seed, "arc", end)) for end in ("start", "end")]
     uniform = torch.rand(ARCS, generator=torch.Generator().manual_seed(stream(evidence.seed, "arc", "place")))
-    condition = condition_for(model, ARCS)
+    condition = NO_CONDITION.rows(model, ARCS)
 
     def pictures(noise: Tensor) -> Tensor:
         codes = prior.from_noise(noise).to(model.device, model.dtype)

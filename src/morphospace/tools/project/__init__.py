@@ -12,6 +12,7 @@ from morphospace.errors import require
 from morphospace.files import json_text, write_text
 from morphospace.pictures import Pictured
 from morphospace.ranges import Between, Seed, check_ranges
+from morphospace.runs.condition import Condition
 from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, Table, check_condition, tool
 
 if TYPE_CHECKING:
@@ -147,15 +148,12 @@ def project(
     """
     check_ranges(project, locals())
     check_project(pictures, label, attributes)
-    from morphospace.runs.codes import condition_for
     from morphospace.runs.run import loaded
     from morphospace.tools.project.find import found
 
     run = loaded(run)
-    if label is not None or attributes is not None:
-        asked = condition_for(run.model, 1, label, attributes)
-        condition = None if asked is None else asked[0]
-    return found(run, pictures, refine, starts, keep, condition, seed)
+    asked = Condition(label, attributes)
+    return found(run, pictures, refine, starts, keep, asked.row(run.model) if asked else condition, seed)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from morphospace.errors import SettingError, require
 from morphospace.files import check_parent
 from morphospace.ranges import AtLeast, Between, check_ranges
+from morphospace.runs.condition import Condition
 from morphospace.tools.tool import Attributes, File, Label, PointName, check_condition, tool
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def interpolate(
     from morphospace.tools.walk.paths import point_of, walk_along
 
     run = loaded(run)
-    first, last = (point_of(run, what, label, attributes) for what in (start, end))
+    asked = Condition(label, attributes)
+    first, last = (point_of(run, what, asked) for what in (start, end))
     codes = along(first.code, last.code, steps, how)
     conditions = None
     if first.condition is not None and last.condition is not None:

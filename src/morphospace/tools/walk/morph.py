@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.errors import SettingError, require
 from morphospace.ranges import Seed, check_ranges
+from morphospace.runs.condition import Condition
 from morphospace.tools.tool import (
     Answer,
     Asked,
@@ -190,7 +191,7 @@ def morph(
     check_film_path(path)
     check_ranges(morph, locals())
     rows, columns = check_pairs(pairs, starts, ends)
-    steps = frames_in(path, fps, seconds)
+    steps, asked = frames_in(path, fps, seconds), Condition(label, attributes)
     import torch
 
     from morphospace.pictures.sheet import grid
@@ -199,9 +200,9 @@ def morph(
 
     run = loaded(run)
     if starts:
-        chosen = pick_pairs(run, starts, ends, label, attributes)
+        chosen = pick_pairs(run, starts, ends, asked)
     else:
-        chosen = draw_pairs(run, rows * columns, seed, label=label, attributes=attributes)
+        chosen = draw_pairs(run, rows * columns, seed, asked=asked)
     t = torch.linspace(0, 1, steps, dtype=torch.float64)
     if there_and_back:
         t = torch.cat([t, t[1:-1].flip(0)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +16,13 @@ from morphospace.randomness import stream
 from morphospace.runs.codes import (
     AT_ONCE,
     codes_of,
-    condition_for,
     conditions_of,
     decode,
     encodes,
     judged_rows,
     prior_for,
 )
+from morphospace.runs.condition import NO_CONDITION, Condition
 from morphospace.runs.run import Run
 from morphospace.tools.tool import PointName
 from morphospace.tools.walk.paths import point_of
@@ -63,8 +63,7 @@ def draw_pairs(
     seed: int,
     *,
     images: bool | None = None,
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
+    asked: Condition = NO_CONDITION,
 ) -> Pairs:
     """Choose pairs by a seed.
 
@@ -74,14 +73,13 @@ def draw_pairs(
         seed: Which.
         images: Take codes of images that training did not see, no image twice, or random codes of the prior; images
             where there is an encoder when None.
-        label: The class of a conditional model; each image's own, or every class in turn, when not given.
-        attributes: The same for attributes.
+        asked: The condition of a conditional model; if there is none, each image's own, or every class in turn.
 
     Raises:
         SettingError: If there are not so many images.
     """
     model = run.model
-    conditions = condition_for(model, 2 * count, label, attributes)
+    conditions = asked.rows(model, 2 * count)
     if encodes(run) if images is None else images:
         split, rows, name = judged_rows(run.pack, run.configuration.data.valid)
         most = f"must be from 1 to {len(rows) // 2}, as the {name} split has {len(rows)} images"
@@ -89,7 +87,7 @@ def draw_pairs(
         numbers = np.random.default_rng(stream(seed, "pairs")).permutation(len(rows))[: 2 * count]
         taken = rows[numbers]
         own = conditions_of(model, split, taken)  # an image is encoded under its own condition, whatever is decoded
-        conditions = own if label is None and attributes is None else conditions
+        conditions = conditions if asked else own
         pictures = np.stack([np.asarray(split.images[row]) for row in taken])
         codes, words = codes_of(run, pictures, own, rows=taken), [f"{name} image {number}" for number in numbers]
     else:
@@ -100,15 +98,9 @@ def draw_pairs(
     return Pairs(codes[:count], codes[count:], tuple(zip(words[:count], words[count:])), halves)
 
 
-def pick_pairs(
-    run: Run,
-    starts: Sequence[PointName],
-    ends: Sequence[PointName],
-    label: int | str | None = None,
-    attributes: Mapping[str, float] | None = None,
-) -> Pairs:
+def pick_pairs(run: Run, starts: Sequence[PointName], ends: Sequence[PointName], asked: Condition) -> Pairs:
     """Return the pairs that someone names, each start and end as `interpolate` takes it."""
-    sides = [[point_of(run, what, label, attributes) for what in side] for side in (starts, ends)]
+    sides = [[point_of(run, what, asked) for what in side] for side in (starts, ends)]
     codes = [torch.stack([pick.code for pick in side]) for side in sides]
     known = [[pick.condition for pick in side if pick.condition is not None] for side in sides]
     words = tuple((first.words, last.words) for first, last in zip(*sides, strict=True))

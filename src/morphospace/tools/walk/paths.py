@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from morphospace.models.contract import Decodes, Model
 from morphospace.pictures import Pictured
 from morphospace.pictures.films import Film, save_film
 from morphospace.pictures.sheet import grid, grid_with_row_labels, save_picture
-from morphospace.runs.codes import chunks, condition_for
+from morphospace.runs.codes import chunks
+from morphospace.runs.condition import NO_CONDITION, Condition
 from morphospace.runs.pick import Pick, picked
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.tool import Answer, Asked, PointName, Table
@@ -136,19 +136,13 @@ class Walks(Pictured):
         return Table(("path", "change a step", "its spread", "norm / sqrt(z): start", "least", "most", "end"), rows)
 
 
-def point_of(
-    run: Run, what: PointName, label: int | str | None = None, attributes: Mapping[str, float] | None = None
-) -> Pick:
+def point_of(run: Run, what: PointName, asked: Condition = NO_CONDITION) -> Pick:
     """Return the code that someone names, with the condition of a conditional model.
 
     Raises:
         SettingError: If a conditional model is given a seed or a picture without label or attributes.
     """
-    asked = None
-    if label is not None or attributes is not None:
-        conditions = condition_for(run.model, 1, label, attributes)
-        asked = None if conditions is None else conditions[0]
-    pick = picked(run, what, condition=asked)
+    pick = picked(run, what, condition=asked.row(run.model))
     known = run.model.conditioning
     if known is not None:
         way = "label" if known.kind == "label" else "attributes"
