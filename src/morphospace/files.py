@@ -34,6 +34,12 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def absolute(path: str | Path) -> Path:
+    """Return a path that means the same from any working directory; links stay, unless `..` follows one."""
+    path = Path(path).expanduser()
+    return path.resolve() if ".." in path.parts else path.absolute()
+
+
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn the system's refusals while writing `path` (no permission, a full disk) into one clear line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,37 @@ def test_fetch_of_what_is_fetched_by_hand_says_how(morpho: Morpho, name: str, tm
     said = morpho("data", "fetch", name, "--root", tmp_path)
     assert said.code == 2 and said.err.count("\n") == 1
     assert "terms" in said.err and str(tmp_path) in said.err and "https://" in said.err
+
+
+def test_a_run_finds_its_images_again_and_prune_frees_what_none_uses(
+    morpho: Morpho, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORPHOSPACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    small = ["--size", "8", "--latent-dim", "2", "--batch-size", "4", "--widths", "4", "--valid", "0.2"]
+    assert morpho("train", "vae", "--data", "folder:photos", *small, "--epochs", "1", "--out", "run").code == 0
+    shutil.rmtree(tmp_path / "cache")
+    photos.rename(tmp_path / "renamed")
+    refused = morpho("reconstruct", "run", "--n", 2, "--out", "x.png")
+    assert refused.code == 2 and "--data" in refused.err and not Path("x.png").exists()
+    assert morpho("reconstruct", "run", "--n", 2, "--out", "x.png", "--data", "folder:renamed").code == 0
+    assert morpho("diagnose", "run", "--n", 16).code == 0  # it is remembered
+    assert morpho("resume", "run", "--epochs", "2", "--data", "folder:renamed").code == 0
+    assert morpho("data", "show", "folder:renamed", "--size", "8x9", "--out", "y.png").code == 0
+
+    shown = morpho("data", "prune", "--json").json
+    assert [(bool(one["runs"]), one["free"]) for one in shown["packs"]] in ([(0, 1), (1, 0)], [(1, 0), (0, 1)])
+    assert shown["freed_bytes"] == 0 < shown["unused_bytes"]
+    assert "morpho data prune --yes" in morpho("data", "prune").out
+    Path("run").rename("away")
+    assert morpho("data", "prune", "away", "--yes", "--json").json["freed_bytes"] == shown["unused_bytes"]
+    (left,) = morpho("data", "prune", "--json").json["packs"]
+    assert left["runs"] == [str(tmp_path / "away")]
+    assert morpho("pca", "away", "--images", 8, "--out", "p.png").code == 0
+    assert morpho("data", "prune", "nowhere").code == 2
+
+
+def test_images_of_a_run_need_a_run(morpho: Morpho) -> None:
+    said = morpho("evaluate", "--real", "digits", "--fake", "digits", "--data", "digits")
+    assert said.code == 2 and "data = 'digits'" in said.err
+    assert morpho("card", "run", "--data", "digits").code == 2  # it looks at no image

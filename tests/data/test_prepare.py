@@ -1,20 +1,26 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from morphospace.data import workers as workers_module
+from morphospace.data.decode import Chunk
 from morphospace.data.pack import open_pack
 from morphospace.data.prepare import data_list, fetch, parse_size, prepare
+from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
 from morphospace.data.workers import decode_all
 from morphospace.errors import DataError, MorphospaceError, SettingError
@@ -87,13 +93,59 @@ def test_bytes_do_not_depend_on_workers(tree: Tree, tmp_path: Path) -> None:
         assert len({(p.path / file).read_bytes() for p in made if p.path}) == 1
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_workers_keep_order_however_they_start(start: str) -> None:
-    from morphospace.data.rule import Rule
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_workers_keep_order_on_every_system(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "sys", SimpleNamespace(platform=platform))
+    images = picture_numbers(decode_all([one_grey(i) for i in range(300)], Rule(8, 8, 1), workers=2))
+    assert images == [i % 256 for i in range(300)]
 
-    blobs = [encoded(np.full((8, 8, 1), i, np.uint8)) for i in range(150)]
-    parts = [chunk.images for _, chunk in decode_all(blobs, Rule(8, 8, 1), workers=2, start=start)]
-    assert (np.concatenate(parts)[:, 0, 0, 0] == np.arange(150)).all()
+
+def one_grey(value: int) -> bytes:
+    return encoded(np.full((8, 8, 1), value % 256, np.uint8))
+
+
+def picture_numbers(chunks: Iterable[tuple[int, Chunk]]) -> list[int]:
+    return np.concatenate([chunk.images for _, chunk in chunks])[:, 0, 0, 0].tolist()
+
+
+UNGUARDED = """
+import multiprocessing, sys, types
+multiprocessing.set_start_method("spawn")
+import morphospace.data.workers as workers
+workers.sys = types.SimpleNamespace(platform="darwin")
+from morphospace.data.prepare import prepare
+from morphospace.data.settings import DataSettings
+print("begun")
+print(len(prepare(DataSettings(data=sys.argv[1]), workers=2).split("train")))
+"""
+
+
+@pytest.mark.parametrize("by", ["file", "stdin"])
+def test_where_processes_are_spawned_a_script_without_a_guard_runs_once(tree: Tree, tmp_path: Path, by: str) -> None:
+    base, script = tree(*(f"{i:03}" for i in range(260))), tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    name = str(script) if by == "file" else "-"
+    stdin = None if by == "file" else UNGUARDED
+    command = [sys.executable, name, f"folder:{base}"]
+    said = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60)
+    assert said.stdout == "begun\n260\n", said.stderr
+
+
+def decoded_in_a_daemon(count: int) -> list[int]:
+    return picture_numbers(decode_all([one_grey(i) for i in range(count)], Rule(8, 8, 1), workers=2))
+
+
+def test_a_daemon_decodes_though_it_may_start_no_process() -> None:
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply(decoded_in_a_daemon, (260,)) == [i % 256 for i in range(260)]
+
+
+def test_warnings_of_others_come_back_after_threads_ignored_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "sys", SimpleNamespace(platform="darwin"))
+    before = list(warnings.filters)
+    for _ in range(3):
+        picture_numbers(decode_all([one_grey(i) for i in range(600)], Rule(8, 8, 1), workers=4))
+        assert warnings.filters == before
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1.5, True])
@@ -262,7 +314,7 @@ def test_a_killed_run_leaves_nothing_a_later_one_uses(tree: Tree, tmp_path: Path
     assert sorted(f.name for f in out.parent.iterdir()) == ["p"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned and inherit no lock")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are threads")
 def test_a_killed_packings_workers_end_with_it_and_give_the_lock_back(tree: Tree, tmp_path: Path) -> None:
     base, out = tree(*(f"{i:03}" for i in range(300))), tmp_path / "out" / "p"
     child = subprocess.Popen([sys.executable, "-c", SCRIPT, base, out, "60", "2"], stdout=subprocess.PIPE)

@@ -92,6 +92,7 @@ DATA_VERBS = {
     "pack": ("data:pack", "Decode a source once into a pack."),
     "check": ("data:check", "Check a source or pack: counts, lost files, duplicates, statistics, classes."),
     "show": ("data:show", "Show images of a source or pack as a PNG."),
+    "prune": ("data:prune", "Show the packs in the cache and who uses them; delete those that no run uses."),
 }
 
 
@@ -104,7 +105,7 @@ def build(tokens: Sequence[str] = ()) -> App:
         "group_parameters": Group("Parameters", sort_key=5),
     }
     app = App(name="morpho", help=HELP, version=__version__, **common)
-    data = App(name="data", help="List, fetch, pack, check and show images.", group=GROUPS["data"], **common)
+    data = App(name="data", help="List, fetch, pack, check, show and prune images.", group=GROUPS["data"], **common)
     for parent, verbs in ((app, VERBS), (data, DATA_VERBS)):
         for name, (home, line) in verbs.items():
             if name in OF_A_MODEL and name in tokens[:1]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -18,6 +20,7 @@ from morphospace.tools.tool import PNG
 if TYPE_CHECKING:
     import numpy as np
 
+    from morphospace.data.kept import CachedPack
     from morphospace.data.pack import Pack
 
 
@@ -200,6 +203,67 @@ def check(
         f"{'look at':12}nothing: no file lost, no double"
     ]
     return Answer(dataclasses.asdict(found), lines)
+
+
+def prune(
+    runs: Annotated[
+        tuple[str, ...],
+        Parameter(help="Folders of runs that have moved since they were last used.", show_default=False),
+    ] = (),
+    /,
+    *,
+    yes: Annotated[
+        bool, Parameter(help="Delete them; without it they are only shown.", negative=(), show_default=False)
+    ] = False,
+    json: Json = False,
+    talk: Spoken,
+) -> Answer:
+    """Show the packs in the cache and who uses them; delete those that no run uses."""
+    for folder in runs:
+        require(Path(folder).is_dir(), "runs", folder, "is not a folder", "give a run, or a folder of runs")
+    from morphospace.data.kept import cached_packs, free_packs, packs_folder
+    from morphospace.runs.folder import find_runs
+
+    found = cached_packs(run for folder in runs for run in find_runs(Path(folder)))
+    free = [one for one in found if one.free]
+    size = sum(one.bytes for one in free)
+    freed = free_packs(free) if yes else 0
+    data = [
+        {
+            "pack": str(one.path),
+            "bytes": one.bytes,
+            "runs": [str(run) for run in one.runs],
+            "gone": [str(run) for run in one.gone],
+            "can_be_made_again": not one.given,
+            "free": one.free,
+        }
+        for one in found
+    ]
+    rows = [(one.path.name, _megabytes(one.bytes), _use(one)) for one in found]
+    lines = [f"{'cache':8}{packs_folder()}: {_megabytes(sum(one.bytes for one in found))} in {len(found):,} packs"]
+    if yes:
+        lines.append(f"{'deleted':8}{_megabytes(freed)}")
+    elif free:
+        again = " ".join(map(shlex.quote, ("morpho", "data", "prune", *runs, "--yes")))
+        lines += [f"{'unused':8}{_megabytes(size)} in {len(free):,} packs", f"{'next':8}{again}"]
+    about = {"cache": str(packs_folder()), "packs": data, "unused_bytes": size, "freed_bytes": freed}
+    return Answer(about, lines, Table(("pack", "size", "used by"), rows, empty="no pack yet"))
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _use(pack: CachedPack) -> str:
+    """Return in words who uses a pack."""
+    if pack.unfinished:
+        return "none: what a stopped process left"
+    made = "; its images came from Python and cannot be made again" if pack.given and pack.free else ""
+    shown = pack.runs or pack.gone
+    listed = f"{shown[0]}{f' and {len(shown) - 1} more' if len(shown) > 1 else ''}" if shown else ""
+    if pack.runs:
+        return listed
+    return f"{f'not found any more: {listed}' if listed else 'no run that is known'}{made}"
 
 
 _shaped = flags_of(DataSettings, "Data", only=set(fields_of(DataSettings)) - {"data", "valid"})

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from morphospace.cli.flags import FIRST, SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
 from morphospace.cli.talk import Answer, Spoken, Talk
+from morphospace.cli.verbs import Images
 from morphospace.errors import SettingError, require
 from morphospace.files import check_folder
 from morphospace.ranges import marks_of
@@ -144,6 +145,7 @@ def resume(
     run: Annotated[str, Parameter(help="The run's folder.")],
     /,
     *,
+    data: Images = None,
     json: Json = False,
     talk: Spoken,
     **settings: Any,
@@ -164,7 +166,7 @@ def resume(
     watch = Watch(talk, [] if custom else opening(configuration, folder.shape, conditioning))
     try:
         hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
-        done = ms.resume(run, hooks=hooks, **given)
+        done = ms.resume(run, data=data, hooks=hooks, **given)
     finally:
         watch.close()
     return _left(done, watch)

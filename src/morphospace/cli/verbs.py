@@ -18,6 +18,7 @@ from cyclopts import Parameter
 
 from morphospace.cli.flags import Json
 from morphospace.cli.talk import Spoken, Talk
+from morphospace.errors import require
 from morphospace.files import check_parent
 from morphospace.ranges import Between, Range, Unknown, check_ranges, marks_of, types_of
 from morphospace.tools.tool import Answer, Asked, Declared, File, Written
@@ -33,6 +34,10 @@ Checkpoint = Annotated[
     ),
 ]
 Raw = Annotated[bool, Parameter(help="Take the raw weights, not the averaged ones.", negative=(), show_default=False)]
+Images = Annotated[
+    str | None,
+    Parameter(help="Where the run's images are, if they are not found: a source, folder:PATH, or a pack's folder."),
+]
 ANY_SEED = Between(0, 2**63 - 1)  # goes without saying in a help
 
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
@@ -134,7 +139,8 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
     """Check everything that can be checked, load the run, call the tool, and let its result show itself."""
     declared: Declared = function.declared  # type: ignore[attr-defined]
     takes = inspect.signature(function).parameters
-    how = {name: given.pop(name) for name in ("checkpoint", "raw", "device") if name in given}
+    how: dict[str, Any] = {name: given.pop(name) for name in ("checkpoint", "raw", "device") if name in given}
+    images = given.pop("data", None) if _has_images(function) else None
     files = {name: given.pop(name) for name in declared.files}
     folder = given.pop("run", None) if declared.loads else None
     values = {name: _read(function, name, value) for name, value in given.items()}
@@ -148,6 +154,8 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
         import morphospace as ms
 
         how |= {} if declared.devices else {"device": "cpu"}
+        require(images is None or folder is not None or "runs" in takes, "data", images, "is of a run", "give the run")
+        how |= {} if images is None else {"data": images, "say": talk.say}
         run = None if folder is None else ms.load(folder, **how)
         if "runs" in takes:
             own["runs"] = [ms.load(one, **how) for one in values.pop("runs")]
@@ -158,6 +166,13 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
     asked = Asked(run, {**given, **files, "run": folder}, paths, bool(how.get("raw")))
     answer: Answer = function(**own, **values).show(asked)
     return answer
+
+
+def _has_images(function: Callable[..., Any]) -> bool:
+    """Return whether the verb takes the run's images by `--data`; a tool may have an argument of that name itself."""
+    declared: Declared = function.declared  # type: ignore[attr-defined]
+    free = "data" not in inspect.signature(function).parameters or "data" in declared.hidden
+    return declared.loads and declared.images and free
 
 
 def _read(function: Callable[..., Any], name: str, value: Any) -> Any:
@@ -182,6 +197,8 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
         default = None if optional else inspect.Parameter.empty
         first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_ONLY, default=default, annotation=hint)]
     last = [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)] if declared.loads else []
+    if _has_images(function):
+        last.append(_keyword("data", Images, None))
     if declared.devices and (declared.loads or "device" in takes):
         last.append(_keyword("device", Device, "auto"))
     return [

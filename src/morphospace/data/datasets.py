@@ -1,7 +1,9 @@
-"""Turn any map-style dataset of (image, label) into a pack in memory; by duck typing, without its library."""
+"""Turn any map-style dataset of images and labels into a pack in memory; by duck typing, without its library."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,33 +11,54 @@ from PIL import Image
 
 from morphospace.data.decode import to_uint8_image
 from morphospace.data.pack import Pack, Split, in_memory_pack
+from morphospace.data.sources.base import IMAGE_COLUMNS, LABEL_COLUMNS, SPLITS
 from morphospace.errors import DataError
 
+LOOKS = 8  # how many items are read twice, to see whether they stay the same
 
-def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
-    """Read a dataset with `len` and `[i]`, such as a torch or torchvision one, into a pack.
+
+def from_dataset(dataset: Any, name: str = "dataset", say: Callable[[str], None] = lambda line: None) -> Pack:
+    """Read a dataset with `len` and `[i]`, such as one of torch, torchvision or Hugging Face, into a pack.
 
     Args:
-        dataset: Gives an image or (image, label, ...). An image is a PIL image, a (C, H, W) tensor or an (H,
-            W) or (H, W, C) array; uint8, or floats within [0, 1]. A label is a whole number or None.
+        dataset: Gives an image, (image, label, ...), or a mapping with an image and maybe a label (`image`, `label`).
+            An image is a PIL image, a (C, H, W) tensor or an (H, W) or (H, W, C) array; uint8, or floats within [0, 1].
+            A label is a whole number or None. Arrays are datasets too: images, or (images, labels). A mapping of such
+            datasets by split, `{"train": ..., "test": ...}`, gives a pack with these splits.
         name: What to call the pack.
+        say: Takes a line for the user, for instance if items change at every look.
 
     Returns:
-        A pack with the split `train`; its label names are `dataset.classes` if it has them.
+        A pack with the split `train`; its label names are `dataset.classes` if it has them, or those of its features.
 
     Raises:
         DataError: If there is no image, if sizes differ, or if a value is out of range.
     """
+    if not isinstance(dataset, Mapping):
+        return _one_split(dataset, name, say)
+    splits = {SPLITS.get(str(key).lower(), ""): split for key, split in dataset.items()}
+    if "train" not in splits or "" in splits or len(splits) < len(dataset):
+        rule = f"has the keys {', '.join(map(str, dataset)) or 'none'}; they must be train, and maybe valid and test"
+        raise DataError(name, rule=rule, way_out="give one dataset, or a mapping of datasets by split")
+    packs = {split: _one_split(each, name, say) for split, each in splits.items()}
+    train = packs["train"]
+    whole = {split: pack.split("train") for split, pack in packs.items()}
+    if len({split.labels is None for split in whole.values()}) > 1:
+        whole = {key: replace(split, labels=None) for key, split in whole.items()}
+    names = train.label_names if whole["train"].labels is not None else ()
+    return in_memory_pack(name, label_names=names, **whole)  # type: ignore[arg-type]
+
+
+def _one_split(dataset: Any, name: str, say: Callable[[str], None]) -> Pack:
+    """Read one dataset as the split `train`."""
+    dataset = _paired(dataset)
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
         rule = "must be a dataset with len() and [i] and at least one image"
-        raise DataError(name, rule=rule, way_out="wrap it in such a class")
+        raise DataError(name, rule=rule, way_out="wrap it in such a class, or give list(dataset)")
     count, labels = len(dataset), []
     images: np.ndarray | None = None
     for row in range(count):
-        sample = dataset[row]
-        image, label = (
-            (sample[0], sample[1] if len(sample) > 1 else None) if isinstance(sample, (tuple, list)) else (sample, None)
-        )
+        image, label = _image_and_label(dataset[row], f"{name}[{row}]")
         pixels = _pixels(image, f"{name}[{row}]")
         if images is None:
             images = np.empty((count, *pixels.shape), np.uint8)
@@ -48,10 +71,55 @@ def from_dataset(dataset: Any, name: str = "dataset") -> Pack:
         images[row] = pixels
         labels.append(label)
     assert images is not None
+    again = np.unique(np.linspace(0, count - 1, LOOKS).astype(int)).tolist()
+    odd = [row for row in again if not _stays(dataset, row, images[row])]
+    if odd:
+        say(
+            f"{name}[{odd[0]}] is another image at each look: random changes in the dataset are made once, when it is "
+            "read, and every epoch sees the same; leave them out, and use flip, shift and brightness of this library"
+        )
     numbers = None if any(label is None for label in labels) else _labels(labels, name)
-    classes = getattr(dataset, "classes", None)
-    words = tuple(str(word) for word in classes) if numbers is not None and classes is not None else ()
-    return in_memory_pack(name, Split(images, labels=numbers), label_names=words)
+    classes = _classes(dataset) if numbers is not None else ()
+    return in_memory_pack(name, Split(images, labels=numbers), label_names=classes)
+
+
+def _paired(dataset: Any) -> Any:
+    """Return (images, labels), given as two arrays of one length, as a list of pairs."""
+    both = isinstance(dataset, tuple | list) and len(dataset) == 2 and all(hasattr(one, "shape") for one in dataset)
+    if both and len(dataset[0].shape) in (3, 4) and len(dataset[1].shape) in (1, 2):
+        images, labels = dataset
+        if len(images) != len(labels):
+            rule = f"has {len(images):,} images and {len(labels):,} labels"
+            raise DataError("data", rule=rule, way_out="give one label for each image")
+        return list(zip(images, labels))
+    return dataset
+
+
+def _image_and_label(item: Any, what: str) -> tuple[Any, Any]:
+    """Return the image of a dataset's item, and its label or None."""
+    if isinstance(item, Mapping):
+        image = next((key for key in IMAGE_COLUMNS if key in item), None)
+        if image is None:
+            rule = f"has {', '.join(map(str, item))}, and no image among them"
+            raise DataError(what, rule=rule, way_out=f"call the column of images {IMAGE_COLUMNS[0]!r}")
+        return item[image], next((item[key] for key in LABEL_COLUMNS if key in item), None)
+    if isinstance(item, tuple | list):
+        return item[0], item[1] if len(item) > 1 else None
+    return item, None
+
+
+def _stays(dataset: Any, row: int, before: np.ndarray) -> bool:
+    """Return whether a dataset gives the same image a second time."""
+    now = _pixels(_image_and_label(dataset[row], "")[0], "")
+    return bool(np.array_equal(now, before))
+
+
+def _classes(dataset: Any) -> tuple[str, ...]:
+    """Return the names of a dataset's classes: its `classes`, or those that its column of labels has."""
+    features = getattr(dataset, "features", None)
+    columns = [features[key] for key in LABEL_COLUMNS if key in features] if isinstance(features, Mapping) else []
+    words = getattr(dataset, "classes", None) or getattr(columns[0] if columns else None, "names", None)
+    return tuple(str(word) for word in words or ())
 
 
 def _labels(labels: list[Any], name: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.data.cache import cache_folder, locked, make_folder
+from morphospace.data.kept import packs_folder, users
 from morphospace.data.pack import FORMAT, Pack, open_pack
 from morphospace.data.packing import Packer, Progress, measure
 from morphospace.data.rule import Rule
@@ -22,9 +23,11 @@ from morphospace.data.sources.base import Contents
 from morphospace.data.values import Met
 from morphospace.data.writer import PackWriter
 from morphospace.errors import DataError, SettingError, nearest
+from morphospace.files import absolute
 from morphospace.plugins import BRING_IT
 
 Say = Callable[[str], None]
+CHANGED = "has changed since"
 _SHOWN = 20
 
 
@@ -72,7 +75,7 @@ def prepare(
     check_taken(settings)
     source = _source(settings, say)
     key = _key(settings, source, size)
-    target = Path(out) if out is not None else cache_folder() / "packs" / _folder_name(settings, source, size, key)
+    target = Path(out) if out is not None else packs_folder() / _folder_name(settings, source, size, key)
     make_folder(target.parent)
     with locked(target, lambda: say(f"waiting for another process that packs {target}")):
         inputs = source.inputs()
@@ -80,7 +83,46 @@ def prepare(
         if found is not None:
             say(f"reusing {target}")
             return found
-        return _pack(source, settings, size, target, key, inputs, workers, progress, say)
+        return _pack(source, settings, size, target, _used(target), key, inputs, workers, progress, say)
+
+
+def _used(target: Path) -> str:
+    """Return the hash of the pack in `target` if a run uses it, else nothing."""
+    try:
+        hash = open_pack(target).hash
+    except DataError:
+        return ""
+    return hash if users(hash) else ""
+
+
+def anchored(settings: DataSettings) -> DataSettings:
+    """Return settings that mean the same images from any working directory: their paths are absolute.
+
+    Raises:
+        SettingError: If `data` names no file where it must.
+    """
+    data, root = settings.data, settings.root
+    if data.partition(":")[0] in SOURCES:
+        data = _source(settings, lambda line: None).anchored()
+    elif Path(data).expanduser().exists():
+        data = str(absolute(data))
+    return replace(settings, data=data, root=None if root is None else str(absolute(root)))
+
+
+def changed_since(settings: DataSettings, pack: Pack) -> str:
+    """Return in words that the files of a source are not those that its pack was made of; empty if they are.
+
+    Args:
+        settings: The settings of the source.
+        pack: The pack.
+    """
+    if settings.data.partition(":")[0] not in SOURCES or "inputs" not in pack.manifest:
+        return ""
+    try:
+        same = _source(settings, lambda line: None).inputs() == pack.manifest["inputs"]
+    except (DataError, SettingError):
+        return "cannot be found any more"
+    return "" if same else CHANGED
 
 
 def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | None) -> Pack:
@@ -213,6 +255,9 @@ def _reusable(target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *
             raise DataError("out", str(target), f"holds another pack ({pack.name})", "give another folder or remove it")
         return None
     if pack.manifest.get("inputs") != inputs:
+        if not own and (using := users(pack.hash)):
+            rule = f"the files of {pack.name} changed, and the run {using[0]} uses the pack as it is"
+            raise DataError("out", str(target), rule, "give another folder")
         say(f"packing again: the files of {pack.name} changed")
         return None
     if strict and pack.manifest["skipped"]["count"]:
@@ -225,6 +270,7 @@ def _pack(
     settings: DataSettings,
     size: tuple[int, int] | None,
     target: Path,
+    used: str,
     key: str,
     inputs: Mapping[str, Any],
     workers: int | None,
@@ -239,7 +285,7 @@ def _pack(
     rule = _rule((height, width, settings.channels or contents.shape[2]), settings, contents, workers, say)
     packer = Packer(contents, rule, workers, progress, settings.strict)
     try:
-        with PackWriter(target) as writer:
+        with PackWriter(target, used=used) as writer:
             for split in contents.parts:
                 packer.add(writer, split)
             packer.finish(writer)

@@ -1,7 +1,10 @@
-"""Many encoded images -> uint8 pixels in their order, by as many processes as there are cores.
+"""Many encoded images -> uint8 pixels in their order, by as many workers as there are cores.
 
-The result is the same whatever the number of workers: a chunk is decoded by the same code, and chunks come
-back in order. Memory stays flat: only a few chunks are in flight at once.
+Workers are forked processes on Linux: these start in milliseconds, and never touch torch nor its threads. On other
+systems a new process would run the user's script once more, which needs a `__main__` guard, and fails for a notebook or
+standard input. There workers are threads; the decoders release Python's lock while they work. The result is the same
+whatever the workers: a chunk is decoded by the same code, and chunks come back in order. Memory stays flat: only a few
+chunks are in flight at once.
 """
 
 from __future__ import annotations
@@ -11,9 +14,10 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -32,7 +36,6 @@ def decode_all(
     rule: Rule,
     *,
     workers: int | None = None,
-    start: str | None = None,
     decode: Decode = decode_chunk,
 ) -> Iterator[tuple[int, Chunk]]:
     """Decode `blobs` chunk by chunk, in order.
@@ -40,9 +43,7 @@ def decode_all(
     Args:
         blobs: What to decode; only slices are taken of it, a few at a time.
         rule: The shape to reach.
-        workers: Processes; the number of cores when None, and 1 stays in this process.
-        start: How processes start (`fork`, `spawn`, `forkserver`). By default `fork` on Linux: workers never
-            touch torch nor its threads, start in milliseconds, and a user's script needs no `__main__` guard.
+        workers: Processes or threads; the number of cores when None, and 1 stays in this thread.
         decode: Decodes a chunk.
 
     Yields:
@@ -50,21 +51,21 @@ def decode_all(
 
     Raises:
         SettingError: If `workers` is less than 1.
-        DataError: If a worker process dies.
+        DataError: If a process dies.
     """
     workers = _workers(workers)
     size = chunk_images(rule)
     chunks = (blobs[first : first + size] for first in range(0, len(blobs), size))
-    if len(blobs) < _WORTH_A_POOL and start is None:
+    if len(blobs) < _WORTH_A_POOL:
         workers = 1
-    yield from _decoded(chunks, rule, workers, start, decode)
+    yield from _decoded(chunks, rule, workers, decode)
 
 
 def decode_stream(
     chunks: Iterable[Sequence[Any]], rule: Rule, *, workers: int | None = None, decode: Decode = decode_chunk
 ) -> Iterator[tuple[int, Chunk]]:
     """Decode chunks that come one after another, such as from a network; like `decode_all` otherwise."""
-    yield from _decoded(chunks, rule, _workers(workers), None, decode)
+    yield from _decoded(chunks, rule, _workers(workers), decode)
 
 
 def chunk_images(rule: Rule) -> int:
@@ -79,22 +80,28 @@ def _workers(workers: int | None) -> int:
     return workers
 
 
-def _decoded(
-    chunks: Iterable[Sequence[Any]], rule: Rule, workers: int, start: str | None, decode: Decode
-) -> Iterator[tuple[int, Chunk]]:
+def _decoded(chunks: Iterable[Sequence[Any]], rule: Rule, workers: int, decode: Decode) -> Iterator[tuple[int, Chunk]]:
     if workers == 1:
         for chunk in chunks:
             yield len(chunk), decode(chunk, rule)
         return
-    context = multiprocessing.get_context(start or ("fork" if sys.platform == "linux" else "spawn"))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_dies_with, initargs=(os.getpid(),)) as pool:
+    # A thread that ignores warnings does so for all threads, and may be the last to put back what others ignored.
+    with warnings.catch_warnings(), _pool(workers) as pool:
         try:
             yield from _in_order(pool, chunks, rule, decode, ahead=2 * workers)
         except BrokenProcessPool:
-            died = "a decoding process died (out of memory?)"
-            raise DataError("workers", workers, died, "try fewer, or workers=1") from None
+            died = "a process that decoded them was ended, perhaps for want of memory"
+            raise DataError("images", rule=died, way_out="close other programs and try again") from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(workers: int) -> Executor:
+    # A daemon, such as a worker of `multiprocessing.Pool`, may not start processes.
+    if sys.platform != "linux" or multiprocessing.current_process().daemon:
+        return ThreadPoolExecutor(workers)
+    fork = multiprocessing.get_context("fork")
+    return ProcessPoolExecutor(workers, mp_context=fork, initializer=_dies_with, initargs=(os.getpid(),))
 
 
 def _dies_with(parent: int) -> None:
@@ -102,15 +109,13 @@ def _dies_with(parent: int) -> None:
 
     It would wait for work for ever, and hold what a fork inherits: the lock of the pack that is being made.
     """
-    if sys.platform != "linux":
-        return  # spawned, so that it inherits nothing
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it had ended before
         os._exit(1)
 
 
 def _in_order(
-    pool: ProcessPoolExecutor, chunks: Iterable[Sequence[Any]], rule: Rule, decode: Decode, ahead: int
+    pool: Executor, chunks: Iterable[Sequence[Any]], rule: Rule, decode: Decode, ahead: int
 ) -> Iterator[tuple[int, Chunk]]:
     waiting: deque[tuple[int, Future[Chunk]]] = deque()
     for chunk in chunks:

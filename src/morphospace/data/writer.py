@@ -112,11 +112,13 @@ class PackWriter:
 
     Args:
         out: The pack's folder.
+        used: Hash of the pack in `out` if a run uses it: it then stays beside `out`, with its hash in its name, unless
+            the new one is the same.
         most_bytes: An array larger than this is split over several files; 2 GiB when None.
     """
 
-    def __init__(self, out: Path, most_bytes: int | None = None) -> None:
-        self.out = out
+    def __init__(self, out: Path, most_bytes: int | None = None, used: str = "") -> None:
+        self.out, self.used = out, used
         self.most_bytes = MOST_BYTES if most_bytes is None else most_bytes
         self.partial = out.with_name(f"{out.name}.partial-{os.getpid()}")
         self.files: dict[tuple[str, str], _ArrayFile] = {}
@@ -163,6 +165,9 @@ class PackWriter:
             old = self.out.with_name(f"{self.out.name}.old-{os.getpid()}")
             self.out.rename(old)
             self.partial.rename(self.out)
+            aside = self.out.with_name(f"{self.out.name}-{self.used[:12]}")
+            if self.used not in ("", manifest["hash"]) and not aside.exists():
+                old.rename(aside)
             shutil.rmtree(old, ignore_errors=True)
         else:
             self.partial.rename(self.out)

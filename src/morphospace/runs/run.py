@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,8 @@ from typing import Any, Literal
 from torch import nn
 
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import prepare, takes
-from morphospace.data.rule import Rule, rule_of
+from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
-from morphospace.data.sizes import written_colour, written_range
-from morphospace.data.sources import SOURCES
 from morphospace.errors import RunError
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
@@ -24,6 +21,7 @@ from morphospace.models.priors import prior_of
 from morphospace.runs.checkpoints import load_checkpoint, load_tensors, pointed, read_name
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.images import given_images, own_images, rule_for, settings_for
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
 from morphospace.training.selection import LOSS
@@ -75,21 +73,11 @@ class Run:
         Raises:
             DataError: If run.toml holds something else.
         """
-        facts, own = self.folder.facts, self.configuration.data
-        return rule_of(self.folder.shape, {"crop": own.crop, **facts, **facts.get("rule", {})}, own.max_pixels)
+        return rule_for(self.folder)
 
     def settings_for(self, source: str) -> DataSettings:
         """Return the settings that read another source as the run's own data were read, as far as it takes them."""
-        rule, own = self.rule, self.configuration.data
-        more: dict[str, Any] = {}
-        if takes(source, "background") and rule.background != Rule.background:
-            more["background"] = written_colour(rule.background)
-        if takes(source, "range") and rule.range is not None:
-            more["range"] = written_range(rule.range)
-        if source.partition(":")[0] in SOURCES:  # a pack keeps what it was made with
-            more |= {"crop": rule.crop, "resize": rule.resize, "max_pixels": own.max_pixels}
-        channels: Literal[1, 3] = 1 if rule.channels == 1 else 3
-        return DataSettings(data=source, root=own.root, size=f"{rule.height}x{rule.width}", channels=channels, **more)
+        return settings_for(self.folder, source)
 
     @property
     def data_name(self) -> str:
@@ -102,19 +90,17 @@ class Run:
 
     @cached_property
     def pack(self) -> Pack:
-        """The data it was trained on, found or prepared again.
+        """The images it was trained on, or those that `load` was given.
 
         Raises:
-            RunError: It is not the same data any more, or it was handed over as a Python object.
+            RunError: If they are nowhere any more, or have changed.
         """
-        facts = self.folder.facts
-        if facts.get("data_given"):
-            raise RunError("run", str(self.path), "trained on a Python dataset", "hand it over again as `data=`")
-        pack = prepare(self.configuration.data)
-        if pack.hash != facts["data_hash"]:
-            name = self.configuration.data.data
-            raise RunError("data", name, "is not what the run was trained on (its hash differs)", "restore the files")
-        return pack
+        return own_images(self.folder)
+
+    def with_images(self, pack: Pack) -> Run:
+        """Let the tools take images from a pack, not from where the run's own were found; return the run itself."""
+        vars(self)["pack"] = pack  # where `cached_property` keeps what it has found
+        return self
 
 
 def load(
@@ -124,6 +110,8 @@ def load(
     raw: bool = False,
     parts: Mapping[str, nn.Module] | None = None,
     device: str = "auto",
+    data: Any = None,
+    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Load a run's model, ready to use.
 
@@ -133,9 +121,13 @@ def load(
         raw: Take the raw weights instead of the averaged ones.
         parts: The caller's own networks, where the run was trained with any.
         device: Where to put it.
+        data: The run's images, where they are not found by themselves: a source such as `folder:PATH`, the path of a
+            pack, a `Pack`, or the dataset that it was trained on. Images of another hash are taken too, and it is said.
+        say: Takes a line for the user; a warning when None.
 
     Raises:
         RunError: No run, no checkpoint, or a broken one.
+        SettingError: If the images given are not of the run's shape.
     """
     folder = RunFolder.open(Path(run))
     missing = sorted(set(folder.facts["custom"]) - set(parts or {}))
@@ -151,6 +143,7 @@ def load(
     if checkpoint in ("", "last") and found.name not in (read_name(folder.checkpoints, w) for w in ("best", "last")):
         where, taken = folder.checkpoints / "last", f"{int(found.name):,}"
         LOG.warning("warning: %s does not name a checkpoint; takes the newest one, of image %s", where, taken)
+    pack = None if data is None else given_images(folder, data, say)
     conditioning = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
     model = folder.configuration.model.build(folder.shape, parts, conditioning)
     state = load_checkpoint(found)
@@ -159,7 +152,7 @@ def load(
     found_run = Run(folder, model.eval(), found, raw)
     if model.prior is None and found_run.prior_file().is_file():
         model.prior = prior_of("gaussian", load_tensors(found_run.prior_file()))
-    return found_run
+    return found_run if pack is None else found_run.with_images(pack)
 
 
 def _missing(folder: RunFolder, checkpoint: str) -> RunError:

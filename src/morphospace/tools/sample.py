@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-    from morphospace.data.pack import Pack
     from morphospace.runs.run import Run
 
 SAMPLES, COLUMNS = 64, 8
@@ -261,14 +260,14 @@ def sample_grid(
 
 @tool(files={"out": PNG}, hidden=("data",))
 def reconstruct(
-    run: Run | str | Path, n: Annotated[int, Between(1, MOST)] = 16, *, data: Pack | None = None
+    run: Run | str | Path, n: Annotated[int, Between(1, MOST)] = 16, *, data: Any = None
 ) -> Reconstructions:
     """Show held-out images above their reconstructions: encode them and decode the means of their codes.
 
     Args:
         run: A loaded run or its folder.
         n: Number of images: the first of the test split, else of the held-out ones.
-        data: The pack to take them from, in place of the run's own.
+        data: What to take them from in place of the run's own images: a pack, or what `load` takes.
 
     Raises:
         RunError: If the model has no encoder, and none was trained for it.
@@ -277,12 +276,15 @@ def reconstruct(
     check_ranges(reconstruct, locals())
     import numpy as np
 
+    from morphospace.data.pack import Pack
     from morphospace.runs.codes import as_seen, codes_of, conditions_of, decode, decode_masks, encoder_of, judged_rows
+    from morphospace.runs.images import given_images
     from morphospace.runs.run import loaded
 
     run = loaded(run)
     encoder_of(run)
-    split, rows, label = judged_rows(data or run.pack, run.configuration.data.valid)
+    pack = run.pack if data is None else data if isinstance(data, Pack) else given_images(run.folder, data)
+    split, rows, label = judged_rows(pack, run.configuration.data.valid)
     if not 1 <= n <= len(rows):
         raise SettingError("n", n, f"must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])

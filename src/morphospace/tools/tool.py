@@ -70,6 +70,7 @@ class Declared:
         loads: Whether the first argument is a run that the verb loads, with `--checkpoint`, `--raw` and `--device`;
             or several, if it is named `runs`.
         devices: Whether there is a `--device`; tools that write files for other machines compute on the CPU.
+        images: Whether the tool may look at the run's images, which `--data` then gives where they are not found.
         check: Takes all arguments by name before a run is loaded, and refuses those that do not go together.
         hidden: Arguments that only Python can give.
         defaults: Defaults of the verb where they differ from the function's.
@@ -80,6 +81,7 @@ class Declared:
     flags: Mapping[str, str] = field(default_factory=dict)
     loads: bool = True
     devices: bool = True
+    images: bool = True
     check: Callable[..., Any] | None = None
     hidden: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)

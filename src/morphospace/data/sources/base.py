@@ -16,10 +16,14 @@ from morphospace.data.decode import Blob, Chunk, Header, decode_chunk, read_head
 from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError, SettingError
+from morphospace.files import absolute
 
 Say = Callable[[str], None]
 SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 """Split by the word that folders, tables and shards name it with."""
+IMAGE_COLUMNS = ("image", "img", "images", "jpg", "png")
+LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")
+"""Names that a table's columns of images and of class numbers have, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,10 @@ class Source(ABC):
         """What besides the settings distinguishes two packs of this source, such as the folder."""
         return str(self.root.resolve()) if self.root else ""
 
+    def anchored(self) -> str:
+        """What to give as `data` from any other working directory."""
+        return self.settings.data
+
 
 class PathSource(Source):
     """A source that `data` names by a path, as in `folder:PATH`."""
@@ -223,6 +231,9 @@ class PathSource(Source):
     def _found(self) -> Any:
         """What there is to read; raises a DataError or SettingError if there is nothing."""
         return self._base()
+
+    def anchored(self) -> str:
+        return f"{self.settings.data.partition(':')[0]}:{absolute(self._text())}"
 
     def here(self) -> bool:
         try:

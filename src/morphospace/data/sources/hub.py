@@ -10,13 +10,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.sources.base import SPLITS, Contents, Part, SourceInfo, fingerprint, own_shape
+from morphospace.data.sources.base import (
+    IMAGE_COLUMNS,
+    LABEL_COLUMNS,
+    SPLITS,
+    Contents,
+    Part,
+    SourceInfo,
+    fingerprint,
+    own_shape,
+)
 from morphospace.data.sources.folder import Folder
 from morphospace.errors import DataError, MissingExtra, one_line
 
 _SPLITS = SPLITS | {"dev": "valid"}
 _FIRST = 256  # images whose headers say what shape all have
-_IMAGE, _LABEL = ("image", "img", "images", "jpg", "png"), ("label", "labels", "cls", "fine_label", "class")
 
 
 def _datasets() -> Any:
@@ -98,6 +106,9 @@ class Hub(Folder):
     def here(self) -> bool:
         return self._copy is not None
 
+    def anchored(self) -> str:
+        return super().anchored() if self._copy == Path(self._text()).expanduser() else self.settings.data
+
     def identity(self) -> str:
         return str(self._copy.resolve()) if self._copy else self._text()
 
@@ -142,11 +153,11 @@ class Hub(Folder):
             split = _SPLITS.get(name)
             if split is None or len(table) == 0:
                 continue
-            image = _column(self.settings.data, table, _IMAGE)
+            image = _column(self.settings.data, table, IMAGE_COLUMNS)
             if not isinstance(table.features[image], dict):  # a struct of bytes and path is what we want already
                 table = table.cast_column(image, datasets.Image(decode=False))
             rows = _Rows(table, image)
-            label = next((word for word in _LABEL if word in table.features), None)
+            label = next((word for word in LABEL_COLUMNS if word in table.features), None)
             labels = None
             if label is not None:
                 labels = np.asarray(table[label])

@@ -37,6 +37,7 @@ _TABLES = ("cls", "json", "txt")
 _MOST_TABLE_BYTES = 1 << 20
 _MOST_SHARDS = 100_000
 _FIRST = 256  # samples that tell what the others are like
+_ADDRESS = re.compile("https?://")
 _LABELS = ("label", "cls", "class")
 _PARTS = re.compile(r"((?:.*/)?[^/.][^/.]*)\.([^/]+)", re.S)  # a sample's name ends at its first dot
 
@@ -236,7 +237,7 @@ class Wds(PathSource):
         found: list[Path | str] = []
         for name in expand(self._text()):
             path = Path(name).expanduser()
-            if re.match("https?://", name):
+            if _ADDRESS.match(name):
                 found.append(name)
             elif path.is_dir():
                 found += sorted(p for p in path.iterdir() if p.name.endswith((".tar", ".tar.gz", ".tgz")))
@@ -249,6 +250,9 @@ class Wds(PathSource):
             what = f"there is no file {lost[0]}" if lost else "no shard is there"
             raise DataError("data", self.settings.data, what, "check the path, its braces and its stars")
         return found
+
+    def anchored(self) -> str:
+        return self.settings.data if _ADDRESS.match(self._text()) else super().anchored()
 
     def identity(self) -> str:
         return json.dumps([place if isinstance(place, str) else str(place.resolve()) for place in self._found()])

@@ -28,7 +28,7 @@ class Card(str):
         return self.partition("---\n")[2].partition("---\n")[2]
 
 
-@tool(files={"out": MARKDOWN}, devices=False)
+@tool(files={"out": MARKDOWN}, devices=False, images=False)
 def card(run: Run | str | Path, out: str | Path | None = None) -> Card:
     """Describe a run as a model card: data and their terms, settings, numbers, use and limits.
 

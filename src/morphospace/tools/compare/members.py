@@ -67,7 +67,7 @@ def run_of(folder: RunFolder, device: str, data: Pack | None) -> Run | str:
     except MorphospaceError as error:
         return because(error)
     if data is not None:
-        vars(run)["pack"] = data  # where `Run.pack` keeps what it has found
+        run.with_images(data)
     return run
 
 

@@ -93,7 +93,7 @@ def check_export(out: str | Path, format: str, **others: Any) -> None:
 FILE = File(tuple(SUFFIX.values()), "The file to write: .onnx, .pt or .safetensors.", required=True)
 
 
-@tool(files={"out": FILE}, devices=False, check=check_export)
+@tool(files={"out": FILE}, devices=False, images=False, check=check_export)
 def export(
     run: Run | str | Path,
     out: str | Path,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from morphospace.data.batches import Batch, Batches, held_out
 from morphospace.data.pack import Pack, Split, digest
-from morphospace.data.prepare import prepare, takes
+from morphospace.data.prepare import CHANGED, anchored, changed_since, prepare, takes
 from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.evaluation.anomaly import (
     auroc,
@@ -108,8 +108,10 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
         pack = source
         rule = f"has images of shape {pack.shape}, this run's are {run.model.shape}"
         require(pack.shape == run.model.shape, "source", pack.name, rule)
-    elif source == own.data:
+    elif not run.folder.facts["data_given"] and anchored(replace(own, data=source)) == anchored(own):
         pack = run.pack
+        if changed_since(own, pack) == CHANGED:
+            pack = prepare(own)
         if classes and takes(source, "classes") and pack.split("train").labels is None:
             pack = prepare(replace(own, classes=True))
     else:

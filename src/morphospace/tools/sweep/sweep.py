@@ -24,6 +24,7 @@ from morphospace.tools.sample import Reconstructions, reconstruct, sample
 from morphospace.tools.sweep.grid import Combination, Seeds, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
 from morphospace.tools.tool import Answer, Asked, Table
+from morphospace.tools.train.job import KEEP_GB
 from morphospace.tools.train.train import Hooks, train
 from morphospace.training.events import Event, Finished
 
@@ -80,6 +81,7 @@ def sweep(
     compare_n: Annotated[int, AtLeast(2)] | None = None,
     say: Callable[[str], None] = lambda line: None,
     each: Callable[[Combination, int, int], Hooks] | None = None,
+    keep_data: Annotated[float, AtLeast(0)] = KEEP_GB,
     **settings: Any,
 ) -> Sweep:
     """Train every combination of a grid as a run of its own, then write a table, a picture and a page of them all.
@@ -100,6 +102,7 @@ def sweep(
         compare_n: How many samples they are measured on, as for `evaluate`.
         say: Takes one line at a time for the user while the page is made.
         each: Called before each run with the run, its number from 1 and how many there are; returns its hooks.
+        keep_data: As for `train`.
         settings: The settings that all runs share.
 
     Raises:
@@ -120,7 +123,8 @@ def sweep(
     for number, run in enumerate(runs, 1):
         hooks = each(run, number, len(runs)) if each else Hooks()
         try:
-            row, stopped = carried_out(run, path / run.name, hooks, data=given, recipe=recipe, start_from=start_from)
+            how: dict[str, Any] = {"recipe": recipe, "start_from": start_from, "keep_data": keep_data}
+            row, stopped = carried_out(run, path / run.name, hooks, data=given, **how)
         except SettingError as error:
             if number == 1:  # probably a mistake that all runs share
                 raise

@@ -15,10 +15,11 @@ from torch import nn
 from morphospace.data.augment import Augment
 from morphospace.data.batches import Batches, held_out
 from morphospace.data.datasets import from_dataset
+from morphospace.data.kept import find_pack, keep_pack, note_use
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import check_given, prepare
+from morphospace.data.prepare import anchored, changed_since, check_given, prepare
 from morphospace.data.rule import Rule
-from morphospace.errors import RunError, SettingError, require
+from morphospace.errors import DataError, RunError, SettingError, require
 from morphospace.files import sweep
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
@@ -26,6 +27,7 @@ from morphospace.randomness import stream
 from morphospace.runs.checkpoints import clean, latest, mend, pointed
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.images import warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, load
 from morphospace.tools.train.begin import begun_from, check_exact, check_length, take_weights
@@ -39,6 +41,7 @@ from morphospace.training.selection import LOSS
 from morphospace.zoo.vae import Variational
 
 SHOWN = 32
+KEEP_GB = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,7 @@ class Job:
         given: Data handed over as a Python object, or None.
         parts: The caller's own networks.
         hooks: Who listens.
+        keep_data: How many GB of images that Python handed over the cache keeps.
     """
 
     configuration: Configuration
@@ -75,6 +79,19 @@ class Job:
     given: Any
     parts: dict[str, nn.Module]
     hooks: Hooks
+    keep_data: float = KEEP_GB
+
+    def __post_init__(self) -> None:
+        """Make the run's data mean the same from any working directory; a pack with a folder is a pack by its path."""
+        data = self.configuration.data
+        if isinstance(self.given, Pack) and self.given.path is not None:
+            data = replace(data, data=str(self.given.path))
+        object.__setattr__(self, "configuration", replace(self.configuration, data=anchored(data)))
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether the images are a Python object that has no place of its own."""
+        return self.given is not None and getattr(self.given, "path", None) is None
 
     def run(self, start_from: Path | None) -> Run:
         """Train to the end and return the loaded run."""
@@ -84,7 +101,7 @@ class Job:
         world = World.join(device)
         # What cannot work is refused before the data is touched and before a folder exists.
         plan, existing = planned(s), self.existing()
-        pack = self.pack(world)
+        pack = self.pack(world, existing)
         self.hooks.opened(pack)
         if existing:
             self.check_same(existing, pack)
@@ -112,6 +129,7 @@ class Job:
             if scorer is not None:
                 scorer.prepare()
             folder = existing or RunFolder.create(self.path, self.configuration, facts)
+            self.keep(pack, folder)
             self.listen(engine, folder, scorer, say)
         world.wait()
         with folder.locked() if world.leads else contextlib.nullcontext():
@@ -134,7 +152,7 @@ class Job:
                 ended = engine.run()
             if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
                 raise KeyboardInterrupt
-        return load(self.path, parts=self.parts)
+        return load(self.path, parts=self.parts).with_images(pack)
 
     def listen(self, engine: Engine, folder: RunFolder, scorer: Scorer | None, say: Callable[[str], None]) -> None:
         """Let everyone listen who has to do with the run: its recorder first, so that others find what it saved."""
@@ -177,18 +195,54 @@ class Job:
             before = list(run.facts["custom"])
             raise RunError("parts", sorted(self.parts), f"{where} has {before}", "hand over the same")
 
-    def pack(self, world: World) -> Pack:
-        """Return the data as a pack; the leading process prepares it, the others then open it."""
+    def note(self, line: str) -> None:
+        """Say what the caller should know, as a warning if no other way was given."""
+        (self.hooks.say or warn)(line)
+
+    def pack(self, world: World, existing: RunFolder | None) -> Pack:
+        """Return the data as a pack; the leading process prepares it, the others then open it.
+
+        A run that goes on keeps the images it began with, though files of its source have changed since.
+        """
         if self.given is not None:
-            pack = self.given if isinstance(self.given, Pack) else from_dataset(self.given)
+            note = self.note if world.leads else lambda line: None
+            pack = self.given if isinstance(self.given, Pack) else from_dataset(self.given, say=note)
             check_given(self.configuration.data, pack)
             return pack
+        settings = self.configuration.data
+        if existing is not None and self.same_source(existing):
+            kept = find_pack(str(existing.facts["data_hash"]))
+            if kept is not None:
+                if world.leads and (changed := changed_since(settings, kept)):
+                    self.note(f"{settings.data} {changed}; the run goes on with the images it was trained on")
+                return kept
         if not world.leads:
             world.wait()
-            return prepare(self.configuration.data)
-        pack = prepare(self.configuration.data, say=self.hooks.say, progress=self.hooks.progress)
+            return prepare(settings)
+        pack = prepare(settings, say=self.hooks.say, progress=self.hooks.progress)
         world.wait()
         return pack
+
+    def same_source(self, run: RunFolder) -> bool:
+        """Return whether the settings name the source that a run was trained on."""
+        before, now = anchored(RunFolder.open(run.path).configuration.data), self.configuration.data
+        return not run.facts["data_given"] and (before.data, before.root) == (now.data, now.root)
+
+    def keep(self, pack: Pack, run: RunFolder) -> None:
+        """Let later processes find the run's images: note where they are, and keep those that are in memory only."""
+        if pack.path is None and find_pack(pack.hash) is None:
+            size = sum(array.nbytes for split in pack.splits.values() for array in split.arrays().values()) / 1e9
+            if size > self.keep_data:
+                rule = f"the images take {size:.3g} GB, more than keep_data = {self.keep_data:g}, and are not kept"
+                self.note(f"{rule}; later give them again, ms.load({str(run.path)!r}, data=...)")
+                return
+            try:
+                place = keep_pack(pack)
+            except DataError as error:
+                self.note(f"{error}: the images are not kept; later give them again, ms.load(run, data=...)")
+                return
+            (self.hooks.say or (lambda line: None))(f"kept the images ({size * 1e3:,.3g} MB) in {place}")
+        note_use(pack, run.path)
 
     def facts(self, pack: Pack) -> dict[str, Any]:
         """Return what run.toml holds beside the settings."""
@@ -200,7 +254,7 @@ class Job:
         return {
             "data": pack.name,
             "data_hash": pack.hash,
-            "data_given": self.given is not None,
+            "data_given": self.handed_over,
             "shape": list(pack.shape),
             "crop": rule.get("crop", self.configuration.data.crop),
             **({"rule": unusual} if unusual else {}),

@@ -198,7 +198,7 @@ class Scorer:
     def run_of(self, checkpoint: Path, *, raw: bool, model: Model | None = None) -> Run:
         """Return the model as it stands, or another one, as a run that the metrics can ask."""
         run = Run(self.folder, model or self.model, checkpoint, raw)
-        vars(run)["pack"] = self.pack  # at hand already, and a Python object cannot be found again
+        run.with_images(self.pack)
         return run
 
     def evidence(self, run: Run, side: Side, seed: int, say: Callable[[str], None] = lambda line: None) -> Evidence:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from morphospace.data.pack import Pack
-from morphospace.errors import RunError
+from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.images import given_images, own_images
 from morphospace.runs.run import Run
-from morphospace.tools.train.job import Hooks, Job
+from morphospace.tools.train.job import KEEP_GB, Hooks, Job
 
 
 def train(
@@ -25,19 +26,23 @@ def train(
     start_from: str | Path | None = None,
     parts: Mapping[str, nn.Module] | Sequence[str] | None = None,
     hooks: Hooks | None = None,
+    keep_data: Annotated[float, AtLeast(0)] = KEEP_GB,
     **settings: Any,
 ) -> Run:
     """Train a model, or go on with the run that `out` holds.
 
     Args:
         model: Zoo member (`"vae"`); may be left to the recipe.
-        data: Source name or pack path, an open `Pack`, or any map-style dataset of (image, label).
+        data: Source name or pack path, an open `Pack`, arrays, or any map-style dataset, such as one of torch or of
+            Hugging Face.
         out: The run's folder.
         recipe: Name of a recipe or path of a TOML file, under the settings given here.
         start_from: A finished run whose weights to begin with (fine-tuning).
         parts: Networks of your own by name (`encoder`, `decoder`; `generator`, `critic`), in place of ours. Or, as the
             data setting of that name, names of the parts of the images to keep and to take masks of.
         hooks: Listeners and the like.
+        keep_data: How many GB of images the cache keeps of a Python object, so that tools find them in later
+            processes; a larger one must be given to `load` again.
         settings: Any model, data or training setting by its plain name (`beta=4.0`, `epochs=5`, `size="64"`).
 
     Returns:
@@ -46,13 +51,14 @@ def train(
     Raises:
         MorphospaceError: A setting, the data or the folder is not as it must be; each error says what to do.
     """
+    check_ranges(train, locals())
     given = None if data is None or isinstance(data, str) else data
     if isinstance(data, str):
         settings["data"] = data
     networks = dict(parts) if isinstance(parts, Mapping) else {}
     if parts is not None and not isinstance(parts, Mapping):
         settings["parts"] = tuple(parts)
-    job = Job(resolve(model, recipe, settings), Path(out), given, networks, hooks or Hooks())
+    job = Job(resolve(model, recipe, settings), Path(out), given, networks, hooks or Hooks(), keep_data)
     return job.run(None if start_from is None else Path(start_from))
 
 
@@ -68,13 +74,18 @@ def resume(
 
     Args:
         run: The run's folder.
-        data: The dataset again, where the run was trained on a Python object.
+        data: Where its images are now, or the dataset again, if they are not found by themselves.
         parts: The caller's own networks again, where the run has any.
         hooks: Listeners and the like.
         changes: Settings that may change: how long (`epochs`, `images`), where (`device`), how often it reports.
     """
-    path = Path(run)
-    if RunFolder.open(path).facts["data_given"] and data is None:
-        raise RunError("run", str(path), "trained on a Python dataset", "hand it over again as `data=`")
+    path, hooks = Path(run), hooks or Hooks()
+    folder = RunFolder.open(path)
+    if data is None and folder.facts["data_given"]:
+        data = own_images(folder)
+    elif isinstance(data, str | Path) and folder.facts["data_given"]:
+        data = given_images(folder, data, hooks.say)
+    elif isinstance(data, str | Path):
+        changes, data = {**changes, "data": str(data)}, None
     configuration = resolve(recipe=str(path / "run.toml"), overrides=changes)
-    return Job(configuration, path, data, dict(parts or {}), hooks or Hooks()).run(None)
+    return Job(configuration, path, data, dict(parts or {}), hooks).run(None)
