@@ -71,6 +71,16 @@ def test_from_another_folder_and_after_files_were_added_a_run_has_its_own_images
     assert np.array_equal(rebuilt(run), before)
 
 
+def test_no_page_that_one_shows_to_others_names_a_folder(tmp_path: Path) -> None:
+    photos(tmp_path / "secret" / "photos")
+    ms.train("vae", data="folder:secret/photos", out="run", **SMALL)
+    report = Path("run/report.html").read_text()
+    assert "folder:photos" in report and "secret" not in report
+    ms.card("run", "card.md")
+    assert "secret" not in Path("card.md").read_text()
+    assert str(tmp_path / "secret" / "photos") in Path("run/run.toml").read_text()  # as the documentation says
+
+
 def test_images_that_are_nowhere_are_asked_for_and_taken(tmp_path: Path, cache: Path) -> None:
     photos(tmp_path / "photos")
     before = rebuilt(ms.train("vae", data="folder:photos", out="run", **SMALL))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import Any
 
 from morphospace.files import write_text
 from morphospace.pictures.pages import render
@@ -21,10 +22,21 @@ def write_report(run: RunFolder) -> Path:
         curves=_newest(run.path, "curves.png"),
         best=run.read_best(),
         numbers={name: f"{v:,.5g}" if isinstance(v, float) else f"{v:,}" for name, v in last.items()},
-        sections=run.configuration.to_dict(),
+        sections=_sections(run),
     )
     write_text(run.path / "report.html", page)
     return run.path / "report.html"
+
+
+def _sections(run: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return the run's settings without the folders of this machine: the page may be shown to others."""
+    sections = run.configuration.to_dict()
+    data = sections["data"]
+    data.pop("root", None)
+    kind, colon, place = data["data"].rpartition(":")
+    if Path(place).is_absolute():
+        data["data"] = f"{kind}{colon}{Path(place).name}"
+    return sections
 
 
 def _newest(folder: Path, pattern: str = "*.png") -> str:
