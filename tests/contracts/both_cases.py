@@ -31,6 +31,8 @@ BOTH: list[tuple[VAEGANSettings, str]] = [
         VAEGANSettings(**SMALL, reconstruction_space="features", adversarial_unit="image", lambda_=1.0),
         "vae-gan-features",
     ),
+    (VAEGANSettings(**SMALL, prior="mixture"), "vae-gan-mixture"),
+    (VAEGANSettings(**SMALL, prior="flow", reconstruction_space="features"), "vae-gan-features-flow"),
     (
         VAEGANSettings(**SMALL, reconstruction_space="features", mixing="mix", judged="samples"),
         "vae-gan-features-mix",

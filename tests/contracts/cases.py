@@ -88,7 +88,13 @@ CASES = [
         VAESettings(latent_dim=6, widths=(8,), likelihood="continuous-bernoulli", dequantise=True, free_bits=0.1),
         "vae-free-bits",
     ),
+    Case(VAESettings(latent_dim=6, widths=(8,), prior="flow", kl="path", init="glorot"), "vae-flow"),
+    Case(VAESettings(latent_dim=6, widths=(8,), norm="none", prior="vamp", prior_components=5, draws=2), "vae-vamp"),
+    Case(VAESettings(latent_dim=6, widths=(24,), tower="mlp", prior="mixture", prior_components=5), "vae-mixture"),
     Case(IWAESettings(latent_dim=6, widths=(24,), tower="mlp", samples=4, activation="tanh"), "iwae"),
+    Case(IWAESettings(latent_dim=6, widths=(8,), gradient="dreg", prior="flow", prior_layers=2), "iwae-flow"),
+    Case(CVAESettings(latent_dim=6, widths=(8,), prior="mixture", prior_components=5, kl="sampled"), "cvae-mixture"),
+    Case(MaskVAESettings(latent_dim=6, widths=(8,), prior="flow"), "mask-vae-flow"),
     Case(
         IWAESettings(
             latent_dim=6, widths=(8,), samples=3, gradient="dreg", likelihood="gaussian", signed=True, dequantise=True

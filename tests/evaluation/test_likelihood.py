@@ -19,6 +19,7 @@ from morphospace.evaluation.likelihood import (
     importance_bound,
     log_likelihood,
 )
+from morphospace.models import priors
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.likelihoods import Bernoulli, Gaussian, Likelihood, likelihood_for
 
@@ -37,6 +38,7 @@ class LinearGaussian:
 
     def __init__(self, variance: float = 1.0) -> None:
         self.likelihood, self.variance, self.largest = Normal(), variance, 0
+        self.prior = priors.Normal()
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian:
         mean = images.flatten(1) / 2

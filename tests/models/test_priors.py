@@ -9,7 +9,21 @@ from scipy import stats
 
 from morphospace.errors import SettingError
 from morphospace.models.contract import seeded_noise
-from morphospace.models.priors import FITTED, FittedGaussian, FittedMixture, fit_prior, prior_of
+from morphospace.models.distributions import DiagonalGaussian
+from morphospace.models.priors import (
+    FITTED,
+    FittedFlow,
+    FittedGaussian,
+    FittedMixture,
+    FlowPrior,
+    LearnedPrior,
+    MixturePrior,
+    Normal,
+    Prior,
+    VampPrior,
+    fit_prior,
+    prior_of,
+)
 
 
 def test_a_fitted_prior_has_the_mean_and_covariance_of_the_codes() -> None:
@@ -91,3 +105,107 @@ def test_few_and_dead_codes_make_a_mixture_too() -> None:
         assert torch.isfinite(samples).all()
     with pytest.raises(SettingError, match="at least 2"):
         fit_prior("mixture", torch.zeros(1, 3))
+
+
+def encoder(images: torch.Tensor) -> DiagonalGaussian:
+    """Encode (N, 1, 1, 4) images in two numbers."""
+    flat = images.flatten(1)
+    return DiagonalGaussian(3 * flat[:, :2] - 1, flat[:, 2:] - 2)
+
+
+def learned(kind: str) -> LearnedPrior:
+    """A learned prior of two dimensions whose weights are far from where they begin."""
+    torch.manual_seed(1)
+    prior: LearnedPrior
+    if kind == "mixture":
+        prior = MixturePrior(2, 5)
+    elif kind == "vamp":
+        prior = VampPrior(encoder, (1, 4, 1), 5, signed=False)
+    else:
+        prior = FlowPrior(2, 4, width=16)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return prior
+
+
+def every_prior() -> dict[str, Prior]:
+    codes = torch.cat([torch.randn(300, 2) * 0.5 - 1, torch.randn(300, 2) + 1])
+    made: dict[str, Prior] = {"normal": Normal()}
+    made |= {kind: learned(kind) for kind in ("mixture", "vamp", "flow")}
+    made |= {f"fitted {kind}": fit_prior(kind, codes) for kind in FITTED}
+    return made
+
+
+PRIORS = every_prior()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", PRIORS)
+def test_a_prior_is_normalised(kind: str) -> None:
+    axis = torch.linspace(-12, 12, 1201, dtype=torch.float64)
+    places = torch.cartesian_prod(axis, axis).float()
+    total = PRIORS[kind].log_prob(places).double().exp().sum() * (axis[1] - axis[0]) ** 2
+    assert float(total) == pytest.approx(1, abs=2e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", PRIORS)
+def test_samples_have_the_density(kind: str) -> None:
+    """E over samples of g / p is 1 for any density g inside p's support; and p's moments are those of its samples."""
+    prior, noise = PRIORS[kind], torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0))
+    samples = prior.from_noise(noise).double()
+    axis = torch.linspace(-12, 12, 601, dtype=torch.float64)
+    places = torch.cartesian_prod(axis, axis)
+    weights = prior.log_prob(places.float()).double().exp()[:, None] * (axis[1] - axis[0]) ** 2
+    mean = (weights * places).sum(0)
+    covariance = (weights * (places - mean)).T @ (places - mean)
+    spread = float(covariance.diagonal().sqrt().max())
+    assert torch.allclose(samples.mean(0), mean, atol=0.04 * spread)
+    assert torch.allclose(torch.cov(samples.T), covariance, atol=0.08 * spread**2)
+    grid = torch.histogramdd(samples, bins=[12, 12], range=[-4.0, 4.0, -4.0, 4.0]).hist / len(samples)
+    inside = (places.abs() < 4).all(1)
+    expected = torch.histogramdd(
+        places[inside], bins=[12, 12], range=[-4.0, 4.0, -4.0, 4.0], weight=weights[inside, 0]
+    ).hist
+    assert float((grid - expected).abs().sum()) < 0.12
+
+
+@pytest.mark.parametrize("kind", ["mixture", "vamp", "flow"])
+def test_a_learned_code_does_not_depend_on_the_batch(kind: str) -> None:
+    prior, noise = learned(kind), seeded_noise(600, 2, 0)
+    many = prior.from_noise(noise)
+    assert all(torch.equal(many[i], prior.from_noise(noise[i : i + 1])[0]) for i in (0, 3, 511, 512, 599))
+
+
+def test_a_new_flow_is_the_standard_normal() -> None:
+    z = torch.randn(50, 7)
+    flow = FlowPrior(7, 4)
+    assert torch.allclose(flow.log_prob(z), Normal().log_prob(z), atol=1e-5)
+    assert torch.allclose(flow.from_noise(z), z)
+
+
+def test_log_prob_is_exact_under_autocast() -> None:
+    z = 3 + torch.randn(50, 2)
+    for kind in ("mixture", "flow"):
+        prior = learned(kind)
+        exact = prior.log_prob(z)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(prior.log_prob(z), exact)
+
+
+def test_a_fitted_flow_beats_a_gaussian_on_a_ring() -> None:
+    angle, noise = torch.rand(4000, 1) * 6.2832, torch.randn(4000, 2)
+    ring = torch.cat([angle.cos(), angle.sin()], 1) * 3 + 0.3 * noise
+    flow, gaussian = FittedFlow.fit(ring[:3000]), FittedGaussian.fit(ring[:3000])
+    assert float(flow.log_prob(ring[3000:]).mean() - gaussian.log_prob(ring[3000:]).mean()) > 0.5
+    radius = flow.from_noise(torch.randn(2000, 2)).norm(dim=1)
+    assert float(((radius > 2) & (radius < 4)).float().mean()) > 0.8
+
+
+def test_a_vamp_prior_begins_at_images_and_keeps_no_second_encoder() -> None:
+    prior = VampPrior(encoder, (1, 4, 1), 3, signed=True)
+    images = torch.rand(3, 1, 1, 4) * 1.8 - 0.9
+    prior.start_from(images)
+    assert torch.allclose(prior.posterior().mean, encoder(images).mean, atol=1e-4)
+    assert list(prior.state_dict()) == ["logits"]

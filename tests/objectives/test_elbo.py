@@ -19,8 +19,8 @@ from morphospace.objectives.elbo import (
     dequantised,
     doubly_reparameterised,
     importance_bound,
+    normal_log_prob,
     permuted,
-    prior_log_prob,
     sampled_kl,
     stratified_log_weights,
     with_free_bits,
@@ -35,7 +35,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def test_prior_density_agrees_with_scipy() -> None:
     z = noise(5, 3)
-    assert prior_log_prob(z).numpy() == pytest.approx(stats.norm.logpdf(z.numpy()).sum(1))
+    assert normal_log_prob(z).numpy() == pytest.approx(stats.norm.logpdf(z.numpy()).sum(1))
 
 
 def test_sampled_kl_has_the_closed_form_as_its_mean() -> None:
@@ -57,7 +57,7 @@ def log_weights(samples: int, rows: int, *, variance: float = 1.0, seed: int = 0
     )
     z = q.sample(noise(rows * samples, 1, seed=seed))
     likelihood = -0.5 * ((1 - z[:, 0]) ** 2 + math.log(2 * math.pi))
-    return (likelihood + prior_log_prob(z) - q.log_prob(z)).view(rows, samples)
+    return (likelihood + normal_log_prob(z) - q.log_prob(z)).view(rows, samples)
 
 
 def test_the_bound_of_one_sample_is_the_elbo() -> None:
@@ -97,7 +97,7 @@ def gradients(doubly: bool, rows: int, samples: int) -> torch.Tensor:
     z = q.repeated(samples).sample(noise(rows * samples, 1, seed=int(doubly)))
     scored = (q.detached() if doubly else q).repeated(samples)
     likelihood = -0.5 * ((1 - z - shift.repeat_interleave(samples, 0))[:, 0] ** 2 + math.log(2 * math.pi))
-    weights = (likelihood + prior_log_prob(z) - scored.log_prob(z)).view(rows, samples)
+    weights = (likelihood + normal_log_prob(z) - scored.log_prob(z)).view(rows, samples)
     if doubly:
         doubly_reparameterised(z, weights)
     importance_bound(weights).sum().backward()
@@ -119,7 +119,7 @@ def test_at_the_exact_posterior_the_doubly_reparameterised_gradient_is_nothing()
     q = DiagonalGaussian(mean, torch.full((50, 1), math.log(0.5), dtype=torch.float64))
     z = q.repeated(4).sample(noise(200, 1))
     likelihood = -0.5 * ((1 - z[:, 0]) ** 2 + math.log(2 * math.pi))
-    weights = (likelihood + prior_log_prob(z) - q.detached().repeated(4).log_prob(z)).view(50, 4)
+    weights = (likelihood + normal_log_prob(z) - q.detached().repeated(4).log_prob(z)).view(50, 4)
     doubly_reparameterised(z, weights)
     importance_bound(weights).sum().backward()
     assert float(q.mean.grad.abs().max()) < 1e-12

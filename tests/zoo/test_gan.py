@@ -294,7 +294,7 @@ def test_remedies_inside_the_critic_do_not_go_with_the_callers_own() -> None:
 
 def test_rmsprop_by_hand_and_resumed() -> None:
     parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = make_optimizer([parameter], "rmsprop", 0.1, (0.9, 0.99), 0.0)
+    optimizer = make_optimizer([parameter], "rmsprop", 0.1, (0.9, 0.99), 1e-8, 0.0)
     square, value = torch.zeros(2), parameter.detach().clone()
 
     def step(optimizer: torch.optim.Optimizer, parameter: nn.Parameter, gradient: torch.Tensor) -> None:
@@ -308,7 +308,7 @@ def test_rmsprop_by_hand_and_resumed() -> None:
     assert torch.allclose(parameter.detach(), value, atol=1e-6)
 
     other = nn.Parameter(parameter.detach().clone())
-    again = make_optimizer([other], "rmsprop", 0.1, (0.9, 0.99), 0.0)
+    again = make_optimizer([other], "rmsprop", 0.1, (0.9, 0.99), 1e-8, 0.0)
     load_optimizer_state(again, {other: "p"}, optimizer_state(optimizer, {parameter: "p"}))
     for made, p in ((optimizer, parameter), (again, other)):
         step(made, p, torch.tensor([0.3, 0.7]))

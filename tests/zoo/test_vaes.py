@@ -17,8 +17,8 @@ from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import seeded_noise
+from morphospace.models.priors import normal_log_prob
 from morphospace.objectives.clock import Clock
-from morphospace.objectives.elbo import prior_log_prob
 from morphospace.zoo.settings import (
     BetaTCVAESettings,
     CVAESettings,
@@ -175,7 +175,7 @@ def test_iwae_weighs_by_the_definition() -> None:
         q = torch.distributions.Normal(mean, deviation)
         z = mean + deviation * noise[i]
         pixels = torch.distributions.Bernoulli(logits=model.decoder(z), validate_args=False)
-        log_weights = pixels.log_prob(batch.images[i]).flatten(1).sum(1) + prior_log_prob(z) - q.log_prob(z).sum(1)
+        log_weights = pixels.log_prob(batch.images[i]).flatten(1).sum(1) + normal_log_prob(z) - q.log_prob(z).sum(1)
         bounds.append(logsumexp(log_weights.detach().numpy()) - math.log(5))
     assert loss == pytest.approx(-np.mean(bounds), rel=1e-5)
 

@@ -25,7 +25,7 @@ from morphospace.models.likelihoods import (
     Gaussian,
     Likelihood,
 )
-from morphospace.objectives.elbo import prior_log_prob
+from morphospace.models.priors import Normal, Prior
 from morphospace.randomness import stream
 
 Decoder = Callable[[Tensor, Tensor | None], Tensor]
@@ -93,8 +93,15 @@ class _Chains:
     """
 
     def __init__(
-        self, images: Tensor, raw: Decoder, likelihood: Likelihood, condition: Tensor | None, s: Annealing
+        self,
+        images: Tensor,
+        raw: Decoder,
+        likelihood: Likelihood,
+        prior: Prior,
+        condition: Tensor | None,
+        s: Annealing,
     ) -> None:
+        self.prior = prior
         self.images, self.likelihood, self.settings, self._raw = images, likelihood, s, raw
         self.condition = None if condition is None else condition.repeat_interleave(s.chains, 0)
         self.accepted: list[float] = []
@@ -124,6 +131,15 @@ class _Chains:
             (gradient,) = torch.autograd.grad(value.sum(), z)
         return value.detach(), gradient
 
+    def pull(self, z: Tensor) -> Tensor:
+        """Return the gradient of log p(z) by z, (R, D)."""
+        if isinstance(self.prior, Normal):
+            return -z
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.prior.log_prob(z).sum(), z)
+        return gradient
+
     def move(self, z: Tensor, beta: float, steps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Take one Hamiltonian move that leaves p(z) p(x | z)^beta as it is.
 
@@ -137,14 +153,14 @@ class _Chains:
         """
         momentum, step = self.normal(z.shape[1]), steps[:, None]
         value, gradient = self.sloped(z)
-        energy = 0.5 * momentum.square().sum(1) - prior_log_prob(z) - beta * value
-        moved, pushed, seen = z, momentum + 0.5 * step * (beta * gradient - z), value
+        energy = 0.5 * momentum.square().sum(1) - self.prior.log_prob(z) - beta * value
+        moved, pushed, seen = z, momentum + 0.5 * step * (beta * gradient + self.pull(z)), value
         for i in range(self.settings.leapfrog):
             moved = moved + step * pushed
             seen, gradient = self.sloped(moved)
             half = 0.5 if i == self.settings.leapfrog - 1 else 1.0
-            pushed = pushed + half * step * (beta * gradient - moved)
-        after = 0.5 * pushed.square().sum(1) - prior_log_prob(moved) - beta * seen
+            pushed = pushed + half * step * (beta * gradient + self.pull(moved))
+        after = 0.5 * pushed.square().sum(1) - self.prior.log_prob(moved) - beta * seen
         chance = (energy - after).double().exp().clamp(max=1.0).nan_to_num(nan=0.0)
         taken = self.uniform() < chance
         self.accepted.append(float(chance.mean()))
@@ -159,7 +175,7 @@ def _forward(
     Step sizes that are not given are tuned on the way, which biases the weights: tune first, then go again.
     """
     s, many = chains.settings, len(chains.images)
-    z = chains.normal(dim)
+    z = chains.prior.from_noise(chains.normal(dim))
     value = chains.log_likelihood(z)
     weights = torch.zeros(len(z), dtype=torch.float64)
     size = torch.full((many,), 0.1).to(chains.images)
@@ -193,6 +209,7 @@ def annealed_bounds(
     images: Tensor,
     dim: int,
     *,
+    prior: Prior | None = None,
     settings: Annealing | None = None,
     posterior_draws: Tensor | None = None,
     condition: Tensor | None = None,
@@ -213,6 +230,7 @@ def annealed_bounds(
         likelihood: p(x | z) of its raw outputs, a density.
         images: (N, C, H, W), as the likelihood has them.
         dim: Latent dimension D.
+        prior: p(z); N(0, I) when None.
         settings: How long to anneal.
         posterior_draws: (N, D), the codes that the images were simulated with, for the upper bound.
         condition: (N, K), where the model is conditional.
@@ -230,7 +248,7 @@ def annealed_bounds(
         part = slice(first, min(first + together, len(images)))
         rows = range(start + part.start, start + part.stop)
         some = None if condition is None else condition[part]
-        chains = _Chains(images[part], raw, likelihood, some, s)
+        chains = _Chains(images[part], raw, likelihood, prior or Normal(), some, s)
         chains.seeded(seed, "tune", rows)
         _, steps = _forward(chains, dim, betas, None)
         chains.accepted.clear()

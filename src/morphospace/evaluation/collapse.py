@@ -12,6 +12,8 @@ from morphospace.evaluation.diagnose import Finding
 from morphospace.evaluation.factors import ACTIVE, alive
 from morphospace.evaluation.novelty import Novelty
 from morphospace.models.distributions import DiagonalGaussian
+from morphospace.models.priors import LearnedPrior
+from morphospace.objectives.elbo import half_closed_kl
 
 EMPTY = 0.5  # nats an image
 # Of the data's own spread. A decoder of means leaves out what its codes do not say, and still is no collapse.
@@ -57,7 +59,7 @@ class CodeFacts:
         units: Latent dimensions.
         active: How many of them are active.
         kl: KL(q(z | x) || N(0, I)) in nats an image; None for points.
-        kl_per_unit: Of each unit, (D,).
+        kl_per_unit: Of each unit, (D,); None where the prior is learned.
         centre: How far the codes' mean is from the prior's, in the prior's standard deviations, (D,).
         spread: Variance of codes drawn from the posteriors of all images, over the prior's, (D,): 1 where they agree.
         ks: Distance of each unit's distribution from the prior's, (D,).
@@ -77,7 +79,13 @@ class CodeFacts:
 
 
 def code_facts(
-    means: Tensor, log_variances: Tensor | None, prior: Tensor, noise: Tensor, *, most: int = 1000
+    means: Tensor,
+    log_variances: Tensor | None,
+    prior: Tensor,
+    noise: Tensor,
+    *,
+    learned: LearnedPrior | None = None,
+    most: int = 1000,
 ) -> CodeFacts:
     """Measure codes of images against the prior.
 
@@ -86,6 +94,7 @@ def code_facts(
         log_variances: (N, D); None where codes are points.
         prior: Draws from the prior, (M, D).
         noise: Standard normal, (N, D), to draw codes with.
+        learned: The prior itself where it is learned; the KL is then measured to it, and is of no single unit.
         most: Rows that the discrepancy is computed of.
     """
     means, prior = means.double(), prior.double()
@@ -96,10 +105,14 @@ def code_facts(
         posterior = DiagonalGaussian(means, log_variances.double())
         drawn, kl_per_unit = posterior.sample(noise.double()), posterior.kl_per_unit().mean(0)
         active = int((means.var(0) > ACTIVE).sum())
+    kl = None if kl_per_unit is None else float(kl_per_unit.sum())
+    if learned is not None and log_variances is not None:
+        with torch.no_grad():
+            kl, kl_per_unit = float(half_closed_kl(posterior, drawn, learned).mean()), None
     return CodeFacts(
         units=means.shape[1],
         active=active,
-        kl=None if kl_per_unit is None else float(kl_per_unit.sum()),
+        kl=kl,
         kl_per_unit=kl_per_unit,
         centre=(drawn.mean(0) - prior.mean(0)).abs() / prior.std(0).clamp(min=1e-12),
         spread=drawn.var(0) / prior.var(0).clamp(min=1e-24),

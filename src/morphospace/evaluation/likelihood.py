@@ -17,7 +17,7 @@ from torch.nn import functional
 from morphospace.errors import require
 from morphospace.models.distributions import DiagonalGaussian, Point, full
 from morphospace.models.likelihoods import Bernoulli, Likelihood
-from morphospace.objectives.elbo import prior_log_prob
+from morphospace.models.priors import Normal, Prior, normal_log_prob
 from morphospace.randomness import stream
 
 # Numbers decoded at once, of which a network's inner layers hold several times as many.
@@ -27,9 +27,10 @@ MOST_DRAWS = 1_000_000
 
 @runtime_checkable
 class Explains(Protocol):
-    """A model of p(x | z) with a proposal q(z | x), and N(0, I) as prior."""
+    """A model of p(x | z) with a proposal q(z | x) and a prior p(z)."""
 
     likelihood: Likelihood
+    prior: Prior | None
 
     def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor: ...
 
@@ -113,13 +114,11 @@ class EvidenceBound:
     Attributes:
         log_likelihood: E_q log p(x | z), (N,), float64.
         kl: KL(q(z | x) || p(z)), (N,), float64.
-        kl_per_unit: The KL of each latent dimension, the mean over images, (D,).
         draws: Codes drawn for each image.
     """
 
     log_likelihood: Tensor
     kl: Tensor
-    kl_per_unit: Tensor
     draws: int
 
     @property
@@ -168,10 +167,11 @@ def _noise(rows: range, draws: int, dim: int, seed: int, what: str) -> Tensor:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What comes of one call of the decoder: log p(x | z) and log p(z) - log q(z | x), (B, n) each."""
+    """What comes of one call of the decoder: log p(x | z), log p(z) and log q(z | x), (B, n) each."""
 
     log_likelihood: Tensor
-    log_ratio: Tensor
+    log_prior: Tensor
+    log_posterior: Tensor
 
 
 def _posterior(model: Explains, images: Tensor, condition: Tensor | None) -> DiagonalGaussian:
@@ -190,8 +190,10 @@ def _passed(model: Explains, block: _Block, posterior: DiagonalGaussian, noise: 
     flat = z.view(count * draws, dim)
     condition = None if block.condition is None else block.condition.repeat_interleave(draws, 0)
     raw = model.raw(flat.to(block.images.dtype), condition)
-    log_q = prior_log_prob(noise) - 0.5 * posterior.log_variance.sum(1, keepdim=True)
-    return _Pass(log_likelihood(model.likelihood, raw, block.images), prior_log_prob(z) - log_q)
+    assert model.prior is not None
+    log_posterior = normal_log_prob(noise) - 0.5 * posterior.log_variance.sum(1, keepdim=True)
+    log_prior = model.prior.log_prob(flat).view(count, draws)
+    return _Pass(log_likelihood(model.likelihood, raw, block.images), log_prior, log_posterior)
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,9 @@ def evidence_bound(
     start: int = 0,
     chunk: int | None = None,
 ) -> EvidenceBound:
-    """Return E_q log p(x | z) - KL(q(z | x) || p(z)), the KL in closed form, the rest the mean over draws.
+    """Return E_q log p(x | z) - KL(q(z | x) || p(z)), the mean over draws.
+
+    The KL to N(0, I) is in closed form, and of the KL to a learned prior the entropy.
 
     Args:
         model: Encoder, decoder and likelihood.
@@ -249,13 +253,17 @@ def evidence_bound(
     for block in _blocks(images, condition, draws, start, chunk):
         posterior = _posterior(model, block.images, block.condition)
         normal = _noise(block.rows, draws, posterior.mean.shape[1], seed, noise)
-        sums = torch.zeros(len(normal), dtype=torch.float64)
+        likely, expected = (torch.zeros(len(normal), dtype=torch.float64) for _ in range(2))
         for some in normal.split(block.at_once, 1):
-            sums += _passed(model, block, posterior, some).log_likelihood.double().sum(1).cpu()
-        log_likelihoods.append(sums / draws)
-        kls.append(posterior.kl_per_unit().double().cpu())
-    per_unit = torch.cat(kls)
-    return EvidenceBound(torch.cat(log_likelihoods), per_unit.sum(1), per_unit.mean(0), draws)
+            made = _passed(model, block, posterior, some)
+            likely += made.log_likelihood.double().sum(1).cpu()
+            expected += made.log_prior.double().sum(1).cpu()
+        log_likelihoods.append(likely / draws)
+        if isinstance(model.prior, Normal):
+            kls.append(posterior.kl_per_unit().double().sum(1).cpu())
+        else:
+            kls.append(-posterior.entropy().double().cpu() - expected / draws)
+    return EvidenceBound(torch.cat(log_likelihoods), torch.cat(kls), draws)
 
 
 @torch.no_grad()
@@ -298,7 +306,7 @@ def importance_bound(
         sums = torch.zeros(len(normal), dtype=torch.float64)
         for some in normal.split(block.at_once, 1):
             made = _passed(model, block, posterior, some)
-            log_weights = made.log_likelihood.double().cpu() + made.log_ratio.double().cpu()
+            log_weights = made.log_likelihood.double().cpu() + (made.log_prior - made.log_posterior).double().cpu()
             total.add(log_weights)
             squares.add(2 * log_weights)
             sums += log_weights.sum(1)

@@ -87,7 +87,7 @@ class Model:
     """
 
     replaceable: ClassVar[tuple[str, ...]] = ()
-    averaged: ClassVar[tuple[str, ...]] = ()
+    averaged: tuple[str, ...] = ()
     needs: ClassVar[tuple[str, ...]] = ()
     default_ema_halflife_images: ClassVar[int] = 0
 
@@ -115,6 +115,14 @@ class Model:
 
     def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
         """Fill `self.networks`, taking the caller's own from `parts`; their order decides the initial weights."""
+
+    def start_from(self, images: Tensor, masks: Tensor | None = None) -> None:
+        """Set what a new model begins with according to its data; most members begin as they are built.
+
+        Args:
+            images: Some training images, (N, C, H, W), in the model's range and as training shows them.
+            masks: The union of their masks, (N, 1, H, W) in [0, 1], where they have any.
+        """
 
     def part(
         self,

@@ -48,6 +48,10 @@ class DiagonalGaussian:
         squared = (z - self.mean) ** 2 * (-self.log_variance).exp()
         return -0.5 * (squared + self.log_variance + math.log(2 * math.pi)).sum(-1)
 
+    def entropy(self) -> Tensor:
+        """Return -E log q(z), (B,), in nats: sum_d (log_variance_d + log 2 pi e) / 2."""
+        return 0.5 * (self.log_variance + math.log(2 * math.pi * math.e)).sum(-1)
+
     def repeated(self, times: int) -> DiagonalGaussian:
         """Return each row `times` times in a row, (B * times, D), for as many draws of each code."""
         if times == 1:

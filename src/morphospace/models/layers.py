@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from morphospace.models.distributions import full
+from morphospace.models.towers import initialise
 
 
 class SpectralNorm(nn.Module):
@@ -88,25 +89,29 @@ class MinibatchDiscrimination(nn.Module):
 
 
 class ConditionalGenerator(nn.Module):
-    """Codes (B, D) and conditions (B, K) -> raw images; an embedding of the condition joins the code.
+    """Codes (B, D) and conditions (B, K) -> raw images.
 
-    Reference: Mirza & Osindero 2014.
+    An embedding of the condition joins the code (Mirza & Osindero 2014), or it scales and shifts the channels after
+    each batch norm of the body (`ConditionalNorm`).
 
     Args:
         body: The generator, of latent + embedded inputs.
         size: Length of a condition.
-        embedded: Length of its embedding, initially N(0, 0.1). With N(0, 1), the scale of the code, the generator
-            learns to use the condition alone, and all images of a class become the same (standard deviation within a
-            class, digits in [-1, 1]: .04 against .19).
+        embedded: Length of its embedding, 0 where the norms have the condition. It begins as N(0, 0.1). With N(0, 1),
+            the scale of the code, the generator learns to use the condition alone, and all images of a class become the
+            same (standard deviation within a class, digits in [-1, 1]: .04 against .19).
     """
 
     def __init__(self, body: nn.Module, size: int, embedded: int) -> None:
         super().__init__()
         self.body = body
-        self.embed = nn.Linear(size, embedded, bias=False)
-        nn.init.normal_(self.embed.weight, std=0.1)
+        self.embed = nn.Linear(size, embedded, bias=False) if embedded else None
+        if self.embed is not None:
+            nn.init.normal_(self.embed.weight, std=0.1)
 
     def forward(self, z: Tensor, condition: Tensor) -> Tensor:
+        if self.embed is None:
+            return self.body(z, condition)
         return self.body(torch.cat([z, self.embed(condition).to(z.dtype)], 1))
 
 
@@ -122,10 +127,17 @@ class Judge(nn.Module):
         minibatch: Kernels of minibatch discrimination, 0 for none.
         condition: Length of a condition, 0 for none.
         plane: (H, W) of the plane by `embedding`; None for `projection`.
+        init: Scheme of the initial weights, as for `initialise`; empty where the tower has its own.
     """
 
     def __init__(
-        self, tower: nn.Module, *, minibatch: int = 0, condition: int = 0, plane: tuple[int, int] | None = None
+        self,
+        tower: nn.Module,
+        *,
+        minibatch: int = 0,
+        condition: int = 0,
+        plane: tuple[int, int] | None = None,
+        init: str = "",
     ) -> None:
         super().__init__()
         head = tower.head
@@ -140,6 +152,21 @@ class Judge(nn.Module):
         if condition:
             width = self.channels if plane is None else math.prod(plane)
             self.embed = nn.Linear(condition, width, bias=False)
+        self.initialise(init)
+
+    @torch.no_grad()
+    def initialise(self, scheme: str) -> None:
+        """Set the initial weights of what stands around the tower, by the tower's own scheme.
+
+        A projection begins at the deviation of the head's weights: its product runs over the same features as the head
+        does, and with torch's own scale the class alone would decide what the critic says at first.
+        """
+        if scheme:
+            for module in (self.head, self.discriminate, self.embed):
+                if module is not None:
+                    initialise(module, scheme)
+        if self.embed is not None and self.plane is None:
+            nn.init.normal_(self.embed.weight, std=float(self.head.weight.std()))
 
     def features(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the tower's features of images (B, C, H, W), (B, F)."""

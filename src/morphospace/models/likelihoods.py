@@ -42,6 +42,22 @@ class Likelihood(nn.Module):
         """Return the mean image (B, C, H, W), in the range of the data."""
         raise NotImplementedError
 
+    def start(self, images: Tensor) -> Tensor:
+        """Return the raw output (K C, H, W) that fits images (N, C, H, W) best when it is the same for all of them.
+
+        Here the one whose mean is the images' mean, by bisection; a mean at the limit of the range is taken as a
+        thousandth from it.
+        """
+        low_end, width = (-1.0, 2.0) if self.signed else (0.0, 1.0)
+        wanted = images.double().mean(0).clamp(low_end + 0.001 * width, low_end + 0.999 * width)
+        # A continuous Bernoulli reaches a mean of .999 at a logit of 1000.
+        low, high = torch.full_like(wanted, -2000.0), torch.full_like(wanted, 2000.0)
+        for _ in range(60):
+            middle = (low + high) / 2
+            below = self.mean(middle) < wanted
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return ((low + high) / 2).float()
+
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
         """Return log p of every value of the images, (B, C, H, W), in nats."""
         raise NotImplementedError
@@ -187,6 +203,12 @@ class DiscretisedLogistic(Likelihood):
     over_levels = True
     finest = -7.0  # log scale: an eighth of a level, as published
 
+    def start(self, images: Tensor) -> Tensor:
+        """Return the location and log scale of a logistic with the images' mean and variance."""
+        centred = images.double() if self.signed else 2 * images.double() - 1
+        scale = centred.std(0, correction=0) * (math.sqrt(3) / math.pi)
+        return torch.cat([centred.mean(0), scale.clamp(min=math.exp(self.finest)).log()]).float()
+
     def parameters_of(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Return location and 1 / scale, in units of half the range."""
         location, log_scale = full(raw).chunk(2, 1)
@@ -225,6 +247,15 @@ class Categorical(Likelihood):
     outputs_per_value = LEVELS
     over_levels = True
     costly_mean = True
+
+    def start(self, images: Tensor) -> Tensor:
+        """Return the logarithm of each level's frequency, one image of evenly spread levels counted in."""
+        levels = level_of(images, self.signed).long().flatten(1)
+        counts = torch.full((levels.shape[1], LEVELS), 1 / LEVELS, dtype=torch.float64)
+        counts.scatter_add_(1, levels.T, torch.ones_like(levels.T, dtype=torch.float64))
+        frequencies = (counts / counts.sum(1, keepdim=True)).log().float()
+        # As `logits` reads them: the levels of one channel are C K channels in a row.
+        return frequencies.view(*images.shape[1:], LEVELS).permute(0, 3, 1, 2).flatten(0, 1)
 
     def logits(self, raw: Tensor) -> Tensor:
         """Return the logits (B, H, W, C, 256), which is the memory order of channels-last raw images."""

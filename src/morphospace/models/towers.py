@@ -29,6 +29,7 @@ class Look:
         slope: Negative slope of `leaky`.
         bias: Whether inner convolutions have biases.
         norm_first: Whether the layer next to the image is normalised (in an encoder).
+        condition: Length of the condition that scales and shifts the channels after each batch norm, 0 for none.
     """
 
     norm: str = "batch"
@@ -36,6 +37,7 @@ class Look:
     slope: float = 0.01
     bias: bool = True
     norm_first: bool = True
+    condition: int = 0
 
     def nonlinearity(self) -> nn.Module:
         """Return a new activation module."""
@@ -49,8 +51,31 @@ class Look:
 
     def after(self, channels: int, normalise: bool = True) -> list[nn.Module]:
         """Return the layers after a convolution to `channels`: norm and activation."""
-        norm = [nn.BatchNorm2d(channels)] if self.norm == "batch" and normalise else []
-        return [*norm, self.nonlinearity()]
+        if self.norm != "batch" or not normalise:
+            return [self.nonlinearity()]
+        norm = ConditionalNorm(channels, self.condition) if self.condition else nn.BatchNorm2d(channels)
+        return [norm, self.nonlinearity()]
+
+
+class ConditionalNorm(nn.Module):
+    """Batch norm whose scale and shift depend on a condition y (B, K): norm(x) (1 + G y) + S y.
+
+    Reference: de Vries et al. 2017; Miyato & Koyama 2018 use it in their generator.
+
+    Args:
+        channels: Channels of the maps.
+        size: Length K of a condition.
+    """
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.embed = nn.Linear(size, 2 * channels, bias=False)
+        nn.init.normal_(self.embed.weight, std=0.02)
+
+    def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.embed(condition.to(maps.dtype))[:, :, None, None].chunk(2, 1)
+        return torch.addcmul(shift, self.norm(maps), 1 + scale)
 
 
 def auto_widths(shape: Shape, first: int, most: int = 512) -> tuple[int, ...]:
@@ -109,6 +134,11 @@ class MLP(nn.Module):
         self.body = nn.Sequential(*layers)
         self.channels = inputs
         self.head = nn.Linear(inputs, outputs if isinstance(outputs, int) else math.prod(outputs), bias=head_bias)
+
+    @property
+    def output(self) -> nn.Linear:
+        """The layer that gives the output."""
+        return self.head
 
     def features(self, values: Tensor) -> Tensor:
         """Return the last hidden layer, (B, widths[-1])."""
@@ -196,22 +226,36 @@ class ConvDecoder(nn.Module):
             layers += [] if last else look.after(out)
         self.body = nn.Sequential(*layers)
 
-    def forward(self, z: Tensor) -> Tensor:
+    @property
+    def output(self) -> nn.Module:
+        """The layer that gives the output."""
+        return self.body[-1]
+
+    def forward(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         code = z[:, :, None, None] if isinstance(self.stem, nn.ConvTranspose2d) else z
         first = self.stem(code).view(-1, *self.base)
-        return self.body(first.contiguous(memory_format=torch.channels_last))
+        maps = first.contiguous(memory_format=torch.channels_last)
+        if condition is None:
+            return self.body(maps)
+        for layer in self.body:
+            maps = layer(maps, condition) if isinstance(layer, ConditionalNorm) else layer(maps)
+        return maps
 
 
 def initialise(network: nn.Module, scheme: str) -> nn.Module:
     """Set initial weights in place by one of the published schemes and return the network.
 
-    `dcgan`: N(0, 0.02) for every weight matrix and kernel, batch-norm scales N(1, 0.02), biases 0 (Radford 2016).
+    `glorot`: uniform with variance 2 / (fan-in + fan-out) for every weight matrix and kernel, biases 0 (Glorot & Bengio
+    2010). `dcgan`: N(0, 0.02) for every weight matrix and kernel, batch-norm scales N(1, 0.02), biases 0 (Radford
+    2016).
     `wide`: N(0, 1) and bias 0 for transposed convolutions only. `default`: as torch initialises them.
     """
     for module in network.modules():
         if scheme == "dcgan" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.02)
-        elif scheme == "dcgan" and isinstance(module, nn.BatchNorm2d):
+        elif scheme == "glorot" and isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+        elif scheme == "dcgan" and isinstance(module, nn.BatchNorm2d) and module.affine:
             nn.init.normal_(module.weight, 1.0, 0.02)
         elif scheme == "wide" and isinstance(module, nn.ConvTranspose2d):
             nn.init.normal_(module.weight, 0.0, 1.0)

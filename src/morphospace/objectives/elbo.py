@@ -11,18 +11,20 @@ from torch import Tensor
 from torch.nn import functional
 
 from morphospace.models.distributions import DiagonalGaussian
+from morphospace.models.priors import Normal, Prior, normal_log_prob
 
 N = TypeVar("N", Tensor, float)
+NORMAL = Normal()
 
 
-def prior_log_prob(z: Tensor) -> Tensor:
-    """Return log N(z; 0, I) of codes (..., D), summed over dimensions, (...)."""
-    return -0.5 * (z * z + math.log(2 * math.pi)).sum(-1)
+def sampled_kl(posterior: DiagonalGaussian, z: Tensor, prior: Prior = NORMAL) -> Tensor:
+    """Return log q(z | x) - log p(z), (B,), whose mean over samples z ~ q is KL(q || p)."""
+    return posterior.log_prob(z) - prior.log_prob(z)
 
 
-def sampled_kl(posterior: DiagonalGaussian, z: Tensor) -> Tensor:
-    """Return log q(z | x) - log p(z), (B,), whose mean over samples z ~ q is KL(q || N(0, I))."""
-    return posterior.log_prob(z) - prior_log_prob(z)
+def half_closed_kl(posterior: DiagonalGaussian, z: Tensor, prior: Prior) -> Tensor:
+    """Return -H(q(z | x)) - log p(z), (B,), whose mean over samples z ~ q is KL(q || p): the entropy is exact."""
+    return -posterior.entropy() - prior.log_prob(z)
 
 
 def with_free_bits(kl_per_unit: Tensor, free: float) -> Tensor:
@@ -117,7 +119,7 @@ def decomposed_kl(posterior: DiagonalGaussian, z: Tensor, dataset: int, *, strat
         constant = -math.log(max(dataset, 1) * batch)
     joint = torch.logsumexp(joint, 1) + constant
     marginal = torch.logsumexp(pairs, 1).sum(1) + units * constant
-    return KLParts(own - joint, joint - marginal, marginal - prior_log_prob(z))
+    return KLParts(own - joint, joint - marginal, marginal - normal_log_prob(z))
 
 
 def permuted(z: Tensor, uniform: Tensor) -> Tensor:

@@ -231,7 +231,7 @@ def prior_for(run: Run, kind: str) -> Prior:
         SettingError: No such kind, or a prior is to be fitted to the codes of a model without an encoder.
     """
     if kind not in ("model", "normal", *FITTED):
-        raise SettingError("prior", kind, "must be 'model', 'normal', 'gaussian' or 'mixture'")
+        raise SettingError("prior", kind, "must be 'model', 'normal', 'gaussian', 'mixture' or 'flow'")
     if kind == "normal":
         return Normal()
     if kind == "model" and run.model.prior is not None:

@@ -232,4 +232,4 @@ PointName = int | str | Path  # of an image, a seed, a file: see `runs.pick.pick
 Label = int | str | None
 Attributes = Annotated[Mapping[str, float] | None, Written(read_attributes)]
 Names = Annotated[Sequence[str], Written(read_names)]
-PriorName = Literal["model", "normal", "gaussian", "mixture"]
+PriorName = Literal["model", "normal", "gaussian", "mixture", "flow"]

@@ -58,22 +58,27 @@ def optimizers_for(phases: Sequence[Phase], learned: Learned, settings: Any) -> 
         why = f"the optimizer {name!r} has the rate {known:g} in another phase; phases that share one need one rate"
         require(rate == known, f"lr of phase {phase.name!r}", rate, why)
     return {
-        name: make_optimizer(list(group), s.optimizer, rates[name], s.betas, s.weight_decay)
+        name: make_optimizer(list(group), s.optimizer, rates[name], s.betas, s.eps, s.weight_decay)
         for name, group in groups.items()
     }
 
 
 def make_optimizer(
-    parameters: list[nn.Parameter], kind: str, lr: float, betas: tuple[float, float], weight_decay: float
+    parameters: list[nn.Parameter],
+    kind: str,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
 ) -> torch.optim.Optimizer:
     """Build Adam, AdamW or RMSprop (without momentum), fused where torch supports it."""
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     if kind == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=lr, alpha=betas[1], weight_decay=weight_decay, foreach=True)
+        return torch.optim.RMSprop(parameters, lr=lr, alpha=betas[1], eps=eps, weight_decay=weight_decay, foreach=True)
     if kind not in kinds:
         raise SettingError("optimizer", kind, f"must be one of {', '.join(kinds)}, rmsprop")
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return kinds[kind](parameters, lr=lr, betas=betas, weight_decay=weight_decay, fused=fused)
+    return kinds[kind](parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused)
 
 
 def learning_rate(base: float, clock: Clock, *, schedule: str, warmup_images: int, total_images: int) -> float:

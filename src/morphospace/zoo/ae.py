@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from morphospace.data.batches import Batch
 from morphospace.models.contract import Model
 from morphospace.models.distributions import DiagonalGaussian, Point
-from morphospace.models.likelihoods import likelihood_for
+from morphospace.models.likelihoods import Likelihood, likelihood_for
 from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, auto_widths, initialise
 from morphospace.objectives.elbo import bits_per_dim, dequantised
 from morphospace.objectives.phase import Phase, Round, Turn
@@ -20,6 +20,16 @@ from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import AESettings
 
 WATCHED_EVERY = 16
+
+
+@torch.no_grad()
+def set_output_bias(decoder: nn.Module, likelihood: Likelihood, images: Tensor) -> None:
+    """Set the last bias of a built-in decoder to the raw output that fits images (N, C, H, W) best."""
+    if isinstance(decoder, MLP):
+        decoder.output.bias.copy_(likelihood.start(images).flatten())
+    elif isinstance(decoder, ConvDecoder) and isinstance(decoder.output.bias, Tensor):
+        places = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1], 1, 1)
+        decoder.output.bias.copy_(likelihood.start(places).flatten())
 
 
 class AE(Model):
@@ -31,7 +41,7 @@ class AE(Model):
 
     settings: AESettings
     replaceable: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
-    averaged: ClassVar[tuple[str, ...]] = ("encoder", "decoder", "likelihood")
+    averaged: tuple[str, ...] = ("encoder", "decoder", "likelihood")
     code_outputs = 1  # encoder outputs for each latent dimension
 
     def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
@@ -51,6 +61,14 @@ class AE(Model):
         self.prior = None
         # Weight of one image's -log p in the loss, see `AESettings.reduction`.
         self.weight = 1 / math.prod(shape) if s.reduction == "mean" else 1.0
+
+    def start_from(self, images: Tensor, masks: Tensor | None = None) -> None:
+        """Begin where the decoder's last bias alone decodes what fits the training images (N, C, H, W) best.
+
+        A convolution has one bias a channel, for all places of the image.
+        """
+        if self.settings.output_bias == "data":
+            set_output_bias(self.decoder, self.likelihood, images)
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -26,8 +26,10 @@ def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioni
     """Build the generator without its final tanh; in `conv`: stem, batch norm, ReLU, then transposed convolutions."""
     s = settings
     widths = s.generator_widths or critic_widths(s, shape)[::-1]
-    embedded = getattr(s, "embedding", 0) if conditioning else 0
-    inputs, look = s.latent_dim + embedded, Look(activation="relu", bias=s.generator_bias)
+    by_norm = getattr(s, "generator_conditioning", "") == "norm"
+    embedded = getattr(s, "embedding", 0) if conditioning and not by_norm else 0
+    size = conditioning.size if conditioning and by_norm else 0
+    inputs, look = s.latent_dim + embedded, Look(activation="relu", bias=s.generator_bias, condition=size)
     body: nn.Module
     if s.tower == "residual":
         body = ResidualDecoder(inputs, widths, shape, s.blocks)
@@ -63,5 +65,6 @@ def make_critic(settings: GANSettings, shape: Shape, conditioning: Conditioning 
         tower = initialise(ConvEncoder(seen, widths, 1, look, head_bias=bias and not shifts), s.init)
     if s.minibatch_discrimination or conditioning:
         size = conditioning.size * s.packing if conditioning else 0
-        tower = Judge(tower, minibatch=s.minibatch_discrimination, condition=size, plane=plane)
+        init = "" if s.tower == "residual" else s.init
+        tower = Judge(tower, minibatch=s.minibatch_discrimination, condition=size, plane=plane, init=init)
     return limit_spectrum(tower) if s.spectral_norm else tower

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from morphospace.data.batches import Batch
-from morphospace.objectives.elbo import doubly_reparameterised, importance_bound, prior_log_prob
+from morphospace.objectives.elbo import doubly_reparameterised, importance_bound
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import IWAESettings
@@ -29,7 +29,8 @@ class IWAE(Variational):
         doubly = s.gradient == "dreg"
         # The score of q has mean zero and a variance; DReG leaves it out.
         scored = (posterior.detached() if doubly else posterior).repeated(s.samples)
-        log_weights = (log_likelihood + prior_log_prob(z) - scored.log_prob(z)).view(len(images), s.samples)
+        assert self.prior is not None
+        log_weights = (log_likelihood + self.prior.log_prob(z) - scored.log_prob(z)).view(len(images), s.samples)
         if doubly:
             doubly_reparameterised(z, log_weights)
         terms = Terms().add("bound", -importance_bound(log_weights))

@@ -13,6 +13,7 @@ from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.likelihoods import Bernoulli
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
+from morphospace.zoo.ae import set_output_bias
 from morphospace.zoo.settings_vae import MaskVAESettings
 from morphospace.zoo.vae import VAE
 
@@ -35,8 +36,14 @@ class MaskVAE(VAE):
         code = torch.zeros(2, self.latent_dim)
         self.mask_decoder = self.part(parts, "mask_decoder", code, (2, *raw), lambda: self.make_decoder(raw))
         self.networks["mask_decoder"] = self.mask_decoder
-        self.learns = (self.encoder, self.decoder, self.mask_decoder, self.likelihood)
+        self.learns = (*self.learns, self.mask_decoder)
         self.mask_likelihood = Bernoulli()
+
+    def start_from(self, images: Tensor, masks: Tensor | None = None) -> None:
+        """Begin where the decoders' last biases alone decode the mean image and the mean mask."""
+        super().start_from(images, masks)
+        if self.settings.output_bias == "data" and masks is not None:
+            set_output_bias(self.mask_decoder, self.mask_likelihood, masks)
 
     def decode_image(self, z: Tensor) -> Tensor:
         """Return the mean images (B, C, H, W) of codes (B, D), which were trained within the mask only."""

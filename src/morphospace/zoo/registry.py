@@ -69,9 +69,11 @@ class ModelSettings:
         lr: Learning rate of each network's optimizer (a VAE has one, a GAN two).
         optimizer: Adam, Adam with decoupled weight decay, or RMSprop.
         betas: Adam's decay rates of the first and second moment; RMSprop takes only the second.
+        eps: What Adam and RMSprop add to the root of the second moment, below which gradients count for less.
         weight_decay: Weight decay; decoupled in `adamw`, L2 in the others.
-        init: Initial weights: torch's own (`default`), N(0, 0.02) with batch-norm scales N(1, 0.02) (`dcgan`), or
-            N(0, 1) for transposed convolutions only (`wide`, as in a published face VAE).
+        init: Initial weights: torch's own (`default`), Glorot's uniform ones with biases 0 (`glorot`), N(0, 0.02) with
+            batch-norm scales N(1, 0.02) (`dcgan`), or N(0, 1) for transposed convolutions only (`wide`, as in a
+            published face VAE).
     """
 
     name: ClassVar[str]
@@ -82,8 +84,9 @@ class ModelSettings:
     lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-3
     optimizer: Annotated[Literal["adam", "adamw", "rmsprop"], Role.FIT] = "adam"
     betas: Annotated[tuple[Annotated[float, Below(0, 1)], Annotated[float, Below(0, 1)]], Role.FIT] = (0.9, 0.999)
+    eps: Annotated[float, Role.FIT, Above(0, 1)] = 1e-8
     weight_decay: Annotated[float, Role.FIT, Below(0, 10)] = 0.0
-    init: Annotated[Literal["default", "dcgan", "wide"], Role.FIT] = "default"
+    init: Annotated[Literal["default", "glorot", "dcgan", "wide"], Role.FIT] = "default"
 
     def __post_init__(self) -> None:
         check_ranges(type(self), vars(self))

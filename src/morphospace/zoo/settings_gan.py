@@ -18,8 +18,9 @@ class GANSettings(ModelSettings):
     """What every GAN has: two networks, the order of their updates, and remedies for instability and mode collapse.
 
     Attributes:
-        init: Initial weights: torch's own (`default`), N(0, 0.02) with batch-norm scales N(1, 0.02) (`dcgan`), or
-            N(0, 1) for transposed convolutions only (`wide`). Residual towers have their own.
+        init: Initial weights: torch's own (`default`), Glorot's uniform ones with biases 0 (`glorot`), N(0, 0.02) with
+            batch-norm scales N(1, 0.02) (`dcgan`), or N(0, 1) for transposed convolutions only (`wide`). Residual
+            towers have their own.
         tower: `conv` for the convolutions of DCGAN, `mlp` for fully connected layers, `residual` for R3GAN's blocks.
         widths: Channels (or units) of the critic's layers, image side first; the generator mirrors them. Chosen from
             the image's shape when empty.
@@ -56,7 +57,7 @@ class GANSettings(ModelSettings):
     latent_dim: int = 100
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
-    init: Literal["default", "dcgan", "wide"] = "dcgan"
+    init: Literal["default", "glorot", "dcgan", "wide"] = "dcgan"
     tower: Annotated[Literal["conv", "mlp", "residual"], Role.FIT] = "conv"
     widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
     generator_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
@@ -173,7 +174,7 @@ class SNGANSettings(GANSettings):
     """GAN with spectral norm on every layer of the critic and the hinge loss."""
 
     betas: tuple[float, float] = (0.0, 0.9)
-    init: Literal["default", "dcgan", "wide"] = "default"
+    init: Literal["default", "glorot", "dcgan", "wide"] = "default"
     slope: float = 0.1
     critic_norm: Literal["batch", "none"] = "none"
     spectral_norm: bool = True
@@ -187,12 +188,15 @@ class CGANSettings(GANSettings):
     Attributes:
         condition: The condition of an image: `label`, or `attributes:Smiling,Male`.
         embedding: Length of the condition's embedding, which joins the code.
+        generator_conditioning: How the generator is given the condition: an embedding joins its `code`, or the
+            condition scales and shifts the channels after each batch `norm` (convolutions only; de Vries et al. 2017).
         conditioning: How the critic hears of the condition: its inner product with the features (`projection`), or a
             further plane of the image (`embedding`).
     """
 
     condition: str = "label"
     embedding: Annotated[int, Between(1, 65_536)] = 100
+    generator_conditioning: Annotated[Literal["code", "norm"], Role.FIT] = "code"
     conditioning: Literal["projection", "embedding"] = "projection"
 
     def __post_init__(self) -> None:
@@ -201,6 +205,9 @@ class CGANSettings(GANSettings):
         require(bool(self.condition), "condition", self.condition, why)
         why = "the memory keeps images without their classes; leave it out of a conditional model"
         require(not self.replay, "replay", self.replay, why)
+        why = f"needs the batch norms of --tower conv, and tower is {self.tower!r}; take --generator-conditioning code"
+        by_norm = self.generator_conditioning == "norm"
+        require(not by_norm or self.tower == "conv", "generator_conditioning", self.generator_conditioning, why)
 
 
 @member("lsgan", "morphospace.zoo.gan:LSGAN", "Mao et al. 2017")

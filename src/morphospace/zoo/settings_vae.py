@@ -39,6 +39,8 @@ class AESettings(ModelSettings):
             the levels, and bits per dimension can be compared.
         signed: Scale pixels to [-1, 1] and end in tanh, rather than [0, 1] and sigmoid.
         reduction: `sum` over pixels (nats per image), or `mean` over pixels as in some published recipes.
+        output_bias: What the bias of the decoder's last layer begins at: where it alone decodes the mean training image
+            (`data`), or as `init` has it.
     """
 
     tower: Annotated[Literal["conv", "mlp"], Role.FIT] = "conv"
@@ -52,6 +54,7 @@ class AESettings(ModelSettings):
     dequantise: bool = False
     signed: bool = False
     reduction: Literal["sum", "mean"] = "sum"
+    output_bias: Annotated[Literal["data", "init"], Role.FIT] = "data"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,14 +82,48 @@ class AESettings(ModelSettings):
         return weight / 2 if self.likelihood == "squared-error" else weight
 
 
+@dataclass(frozen=True, kw_only=True)
+class PriorSettings(AESettings):
+    """What every VAE has whose prior may be learned.
+
+    Attributes:
+        prior: p(z): N(0, I) (`normal`), or learned together with the model: a `mixture` of Gaussians, the mean
+            posterior of learned pseudo-images (`vamp`; Tomczak & Welling 2018), or a `flow` of affine couplings (Dinh
+            et al. 2017).
+        prior_components: Gaussians of the mixture, or pseudo-images.
+        prior_layers: Couplings of the flow.
+    """
+
+    likelihood: Likelihoods = "bernoulli"
+    prior: Literal["normal", "mixture", "vamp", "flow"] = "normal"
+    prior_components: Annotated[int, Role.FIT, Between(1, 10_000)] = 200
+    prior_layers: Annotated[int, Role.FIT, Between(1, 64)] = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        mixes = self.prior in ("mixture", "vamp") or self.prior_components == 200
+        way_out = "add --prior mixture or --prior vamp"
+        require(mixes, "prior_components", self.prior_components, f"a {self.prior} prior has none", way_out)
+        flows = self.prior == "flow" or self.prior_layers == 4
+        require(flows, "prior_layers", self.prior_layers, f"a {self.prior} prior has none", "add --prior flow")
+        rule = "encodes its pseudo-images beside the images, and batch norm lets images mix"
+        mixed = self.prior == "vamp" and self.tower == "conv" and self.norm == "batch"
+        require(not mixed, "prior", self.prior, rule, "add --norm none, or take --prior flow")
+        rule = "has pseudo-images without a condition, and this model's encoder is given one"
+        conditional = self.prior == "vamp" and bool(getattr(self, "condition", ""))
+        require(not conditional, "prior", self.prior, rule, "take --prior flow or mixture")
+
+
 @member("vae", "morphospace.zoo.vae:VAE", "Kingma & Welling 2014; Higgins et al. 2017 (beta)")
 @dataclass(frozen=True, kw_only=True)
-class VAESettings(AESettings):
+class VAESettings(PriorSettings):
     """Variational autoencoder, trained on the evidence lower bound in nats per image.
 
     Attributes:
         beta: Weight of the KL term; 1 is the ELBO.
-        kl: The KL term in `closed` form, or `sampled`: log q(z | x) - log p(z) of each sampled code.
+        kl: The KL term in `closed` form (of a learned prior the entropy alone), `sampled`: log q(z | x) - log p(z) of
+            each sampled code, or `path`: the same without the gradient of log q by its own parameters, whose mean is 0
+            and whose noise does not vanish when q is right (Roeder et al. 2017, "Sticking the landing").
         draws: Number of codes sampled for each image; the bound is averaged over them.
         kl_warmup_images: The KL weight rises linearly from 0 over this many images.
         kl_reduction: `sum` over latent dimensions (nats), or `mean` over them as in some published recipes.
@@ -98,9 +135,8 @@ class VAESettings(AESettings):
         capacity_images: The capacity rises over this many images; with 0 it is reached at the start.
     """
 
-    likelihood: Likelihoods = "bernoulli"
     beta: Annotated[float, Below(0, 1e6), AgainstCollapse("a lower {flag}")] = 1.0
-    kl: Literal["closed", "sampled"] = "closed"
+    kl: Literal["closed", "sampled", "path"] = "closed"
     draws: Annotated[int, Between(1, 10_000)] = 1
     kl_warmup_images: Annotated[int, AtLeast(0), AgainstCollapse()] = 0
     kl_reduction: Literal["sum", "mean"] = "sum"
@@ -111,8 +147,8 @@ class VAESettings(AESettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        allowed = not self.free_bits or (self.kl == "closed" and not self.capacity)
-        rule, way_out = "needs the KL of each unit", "use --kl closed, and no --capacity"
+        allowed = not self.free_bits or (self.kl == "closed" and not self.capacity and self.prior == "normal")
+        rule, way_out = "needs the KL of each unit", "use --kl closed, --prior normal, and no --capacity"
         require(allowed, "free_bits", self.free_bits, rule, way_out)
         allowed = not self.capacity or (self.beta == 1 and not self.kl_warmup_images and self.kl_reduction == "sum")
         rule, way_out = "takes the place of the weighted KL", "leave out --beta, --kl-warmup-images and --kl-reduction"
@@ -131,7 +167,7 @@ class VAESettings(AESettings):
 
 @member("iwae", "morphospace.zoo.iwae:IWAE", "Burda et al. 2016; Tucker et al. 2019 (DReG)")
 @dataclass(frozen=True, kw_only=True)
-class IWAESettings(AESettings):
+class IWAESettings(PriorSettings):
     """Importance-weighted autoencoder: a tighter bound from several codes of each image.
 
     Attributes:
@@ -140,7 +176,6 @@ class IWAESettings(AESettings):
             the same mean and a smaller variance.
     """
 
-    likelihood: Likelihoods = "bernoulli"
     samples: Annotated[int, Between(1, 10_000)] = 5
     gradient: Literal["iwae", "dreg"] = "iwae"
 

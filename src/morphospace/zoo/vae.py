@@ -11,24 +11,45 @@ from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
 from morphospace.models.distributions import DiagonalGaussian
-from morphospace.models.priors import Normal
+from morphospace.models.priors import FlowPrior, LearnedPrior, MixturePrior, Normal, VampPrior
 from morphospace.objectives.clock import ramp
-from morphospace.objectives.elbo import capacity_gap, sampled_kl, with_free_bits
+from morphospace.objectives.elbo import capacity_gap, half_closed_kl, sampled_kl, with_free_bits
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.ae import AE
-from morphospace.zoo.settings_vae import VAESettings
+from morphospace.zoo.settings_vae import PriorSettings, VAESettings
 
 
 class Variational(AE):
-    """An autoencoder whose encoder gives a distribution, and whose codes have the prior N(0, I)."""
+    """An autoencoder whose encoder gives a distribution, and whose codes have a prior: N(0, I), or a learned one."""
 
     code_outputs = 2  # mean and log variance
 
     def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
-        """Build the networks of an autoencoder and set the prior."""
+        """Build the networks of an autoencoder, then the prior."""
         super().build_networks(parts)
-        self.prior = Normal()
+        self.prior = self.make_prior()
+        if isinstance(self.prior, LearnedPrior):
+            self.networks["prior"] = self.prior
+            self.learns = (*self.learns, self.prior)
+            self.averaged = (*self.averaged, "prior")
+
+    def make_prior(self) -> Normal | LearnedPrior:
+        """Build the prior that the settings name; a member without the setting has N(0, I)."""
+        s = self.settings
+        if not isinstance(s, PriorSettings) or s.prior == "normal":
+            return Normal()
+        if s.prior == "mixture":
+            return MixturePrior(s.latent_dim, s.prior_components)
+        if s.prior == "flow":
+            return FlowPrior(s.latent_dim, s.prior_layers)
+        return VampPrior(lambda images: self.encode(images), self.shape, s.prior_components, self.signed)
+
+    def start_from(self, images: Tensor, masks: Tensor | None = None) -> None:
+        """Begin as an autoencoder does, and let the prior begin at images too."""
+        super().start_from(images, masks)
+        if isinstance(self.prior, LearnedPrior):
+            self.prior.start_from(images)
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian:
         """Return q(z | x) of images (B, C, H, W)."""
@@ -41,7 +62,7 @@ class Variational(AE):
 
 
 class VAE(Variational):
-    """Minimises -E_q[log p(x | z)] + beta KL(q(z | x) || N(0, I)), the mean over `draws` codes of each image."""
+    """Minimises -E_q[log p(x | z)] + beta KL(q(z | x) || p(z)), the mean over `draws` codes of each image."""
 
     settings: VAESettings
 
@@ -62,20 +83,31 @@ class VAE(Variational):
     def add_kl(self, terms: Terms, posterior: DiagonalGaussian, z: Tensor, turn: Turn) -> Terms:
         """Add the KL as the settings have it: weighted, with free bits, or held at a capacity.
 
-        Validation weighs the KL as at the end of each schedule, so that its numbers compare over the run. It draws no
-        codes, so it takes the closed form whatever the settings.
+        Validation weighs the KL as at the end of each schedule, so that its numbers compare over the run. It takes the
+        closed form whatever the settings, and of a learned prior a sampled code.
         """
         s = self.settings
         if s.free_bits:
             per_unit = posterior.kl_per_unit()
             terms.note("kl", per_unit.sum(1))
             return terms.add("kl_above_free", with_free_bits(per_unit, s.free_bits), self.kl_weight(turn))
-        sampled = s.kl == "sampled" and turn.training
-        kl = sampled_kl(posterior.repeated(len(z) // len(posterior.mean)), z) if sampled else posterior.kl()
+        kl = self.kl(posterior, z, turn)
         if s.capacity:
             risen = ramp(turn.clock.images, s.capacity_images) if turn.training else 1.0
             return terms.note("kl", kl).add("capacity_gap", capacity_gap(kl, s.capacity * risen), s.capacity_weight)
         return terms.add("kl", kl, self.kl_weight(turn))
+
+    def kl(self, posterior: DiagonalGaussian, z: Tensor, turn: Turn) -> Tensor:
+        """Return the KL of each posterior to the prior, or an estimate of it from its sampled codes."""
+        s, learned = self.settings, isinstance(self.prior, LearnedPrior)
+        assert self.prior is not None
+        if s.kl != "closed" and turn.training:
+            scored = posterior.detached() if s.kl == "path" else posterior
+            return sampled_kl(scored.repeated(len(z) // len(posterior.mean)), z, self.prior)
+        if not learned:
+            return posterior.kl()
+        z = z if turn.training else self.sample_codes(posterior, turn)
+        return half_closed_kl(posterior.repeated(len(z) // len(posterior.mean)), z, self.prior)
 
     def kl_weight(self, turn: Turn) -> float:
         """Return the weight of a nat of KL at this moment."""

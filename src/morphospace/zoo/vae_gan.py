@@ -14,6 +14,7 @@ from morphospace.data.batches import Batch
 from morphospace.errors import require
 from morphospace.models.distributions import DiagonalGaussian, full, per_image
 from morphospace.models.layers import judge_with_features
+from morphospace.models.priors import LearnedPrior
 from morphospace.models.towers import MLP, ConvEncoder, Look, auto_widths, initialise
 from morphospace.objectives.adversarial import NONSATURATING
 from morphospace.objectives.penalties import zero_centred
@@ -126,6 +127,11 @@ class VAEGAN(VAE):
         images = self.seen(batch.images)
         return images.detach().requires_grad_() if self.settings.r1 else images
 
+    def prior_codes(self, turn: Turn, count: int) -> Tensor:
+        """Return codes (count, D) of the prior, which itself learns from the KL alone."""
+        assert self.prior is not None
+        return self.prior.from_noise(turn.normal(count, self.latent_dim))
+
     # -- what the turns of a step share ------------------------------------------------------------------------
 
     def rebuilt(self, batch: Batch, turn: Turn) -> Rebuilt:
@@ -140,7 +146,7 @@ class VAEGAN(VAE):
             draws = self.settings.draws
             posterior = self.encode(batch.images)
             z = self.sample_codes(posterior, turn, draws)
-            prior = turn.normal(len(batch.images), self.latent_dim) if self.shows_samples else z[:0]
+            prior = self.prior_codes(turn, len(batch.images)) if self.shows_samples else z[:0]
             raw = self.raw(torch.cat([z, prior]))
             terms = self.negative_bound(batch, posterior, z, raw[: len(z)], turn)
             image = self.likelihood.mean(raw[: len(z) : draws])
@@ -233,9 +239,10 @@ class VAEGAN(VAE):
         """Return two phases in turn where pixels are compared, three simultaneous ones where features are."""
         rate = self.settings.critic_lr
         if self.settings.reconstruction_space == "features":
+            learned = (self.prior,) if isinstance(self.prior, LearnedPrior) else ()
             return [
                 (
-                    Phase("encoder", (self.encoder,), self.encoder_loss, validates=True),
+                    Phase("encoder", (self.encoder, *learned), self.encoder_loss, validates=True),
                     Phase("decoder", (self.decoder,), self.decoder_loss),
                     Phase("critic", (self.critic,), self.simultaneous_critic_loss, lr=rate),
                 )

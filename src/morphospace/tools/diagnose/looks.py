@@ -33,6 +33,7 @@ from morphospace.evaluation.features import extracted
 from morphospace.evaluation.novelty import SEEN, nearest, novelty, shrunk
 from morphospace.evaluation.roughness import roughness_of
 from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
+from morphospace.models.priors import LearnedPrior
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
 from morphospace.runs.codes import choose_rows, judged_rows, posteriors, prior_for
@@ -95,8 +96,10 @@ def _codes(run: Run, seed: int) -> CodeFacts:
     chosen = choose_rows(rows, CODES, seed, "diagnose")
     found = posteriors(run, split, chosen)
     noise = seeded_noise(len(chosen), run.model.latent_dim, stream(seed, "diagnose codes"))
-    prior = prior_for(run, "model").from_noise(seeded_noise(len(chosen), run.model.latent_dim, seed))
-    return code_facts(found.means, found.log_variances, prior, noise)
+    prior = prior_for(run, "model")
+    codes = prior.from_noise(seeded_noise(len(chosen), run.model.latent_dim, seed))
+    learned = prior if isinstance(prior, LearnedPrior) else None
+    return code_facts(found.means, found.log_variances, codes, noise, learned=learned)
 
 
 def _measured(facts: CodeFacts) -> dict[str, Any]:

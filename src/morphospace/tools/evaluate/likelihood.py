@@ -19,7 +19,7 @@ from morphospace.evaluation.intervals import mean_interval
 from morphospace.evaluation.likelihood import Density, Explains, density_of, evidence_bound, importance_bound
 from morphospace.evaluation.results import Result
 from morphospace.models.contract import Encodes, seeded_noise
-from morphospace.models.priors import Normal
+from morphospace.models.priors import LearnedPrior, Normal
 from morphospace.objectives.elbo import bits_per_dim, dequantised
 from morphospace.randomness import stream
 from morphospace.runs.codes import conditions_of
@@ -35,7 +35,7 @@ def unexplained(run: Run) -> str:
     name = run.configuration.model.name
     if not (isinstance(model, Explains) and isinstance(model, Encodes)):
         return f"needs p(x | z) and q(z | x), and {name} has not both; take a VAE"
-    if not isinstance(model.prior, Normal):
+    if not isinstance(model.prior, Normal | LearnedPrior):
         return f"needs a prior to be a bound of, and {name} has none; take a VAE"
     if model.needs:
         return f"{name} explains masks too, which this bound leaves out; take vae"
@@ -167,12 +167,12 @@ def annealed(explained: Explained, *, settings: Annealing | None = None) -> list
     about = {"temperatures": s.temperatures, "chains": s.chains, "leapfrog": s.leapfrog}
     images = explained.images()
     dim = model.latent_dim
-    lower = annealed_bounds(model.raw, model.likelihood, images, dim, settings=s, condition=condition, seed=seed)
-    codes = seeded_noise(len(images), dim, stream(seed, "simulate")).to(images)
+    assert model.prior is not None
+    given: dict[str, Any] = {"prior": model.prior, "settings": s, "condition": condition, "seed": seed}
+    lower = annealed_bounds(model.raw, model.likelihood, images, dim, **given)
+    codes = model.prior.from_noise(seeded_noise(len(images), dim, stream(seed, "simulate")).to(images))
     made = simulate(model.raw, model.likelihood, codes, condition=condition, seed=seed)
-    both = annealed_bounds(
-        model.raw, model.likelihood, made.images, dim, settings=s, posterior_draws=codes, condition=condition, seed=seed
-    )
+    both = annealed_bounds(model.raw, model.likelihood, made.images, dim, posterior_draws=codes, **given)
     assert both.upper is not None
     found = explained.results(f"AIS-{s.temperatures}", lower.lower, accepted=lower.accepted, **about)
     mean, low, high = mean_interval(both.upper - both.lower)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import torch
+
+from morphospace.data.augment import binarised
+from morphospace.data.batches import held_out
+from morphospace.data.pack import Pack
 from morphospace.errors import RunError, require
 from morphospace.models.contract import Model
+from morphospace.runs.codes import choose_rows
+from morphospace.runs.configuration import DataSettings
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import load
 from morphospace.training.engine import Engine
 from morphospace.training.events import State
 from morphospace.training.weights import load_weights
+
+LOOKED_AT, VALUES = 10_000, 1 << 24  # most training images, and most numbers, that a new model's start is chosen by
 
 
 def take_weights(model: Model, source: Path) -> None:
@@ -25,6 +36,18 @@ def take_weights(model: Model, source: Path) -> None:
         load_weights(model.networks, run.model.networks.state_dict(), "model")
     except RunError as error:
         raise RunError("from", str(source), f"its weights do not fit the model to train ({error})") from error
+
+
+def begin_at_data(model: Model, pack: Pack, data: DataSettings) -> None:
+    """Let a new model begin according to its training images, of which as many are looked at as memory allows."""
+    (split, trained), _ = held_out(pack, data.valid)
+    most = max(1, min(LOOKED_AT, VALUES // math.prod(pack.shape)))
+    rows = choose_rows(trained, most, 0, "start")
+    images = binarised(np.asarray(split.images[rows]), data.binarise, rows)
+    masks = None
+    if split.masks is not None and "masks" in model.needs:
+        masks = torch.from_numpy(np.asarray(split.masks[rows]).max(3)[:, None]).to(model.dtype)
+    model.start_from(model.from_uint8(torch.from_numpy(images)), masks)
 
 
 def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | None:

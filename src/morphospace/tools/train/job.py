@@ -30,7 +30,7 @@ from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, load
-from morphospace.tools.train.begin import begun_from, check_exact, check_length, take_weights
+from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
 from morphospace.tools.train.scoring import Scorer, planned
 from morphospace.training.collapse import CollapseStop
 from morphospace.training.distributed import World
@@ -116,6 +116,8 @@ class Job:
             facts["start_from"] = str(start_from)
             if existing is None or pointed(existing.checkpoints, "last") is None:
                 take_weights(model, start_from)
+        elif existing is None or pointed(existing.checkpoints, "last") is None:
+            begin_at_data(model, pack, self.configuration.data)
         to_device(model.networks, device)
         model.memory.to(device)
         folder = existing or RunFolder(self.path, self.configuration, facts)
