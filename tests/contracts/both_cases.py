@@ -32,7 +32,6 @@ BOTH: list[tuple[VAEGANSettings, str]] = [
         "vae-gan-features",
     ),
     (VAEGANSettings(**SMALL, prior="mixture"), "vae-gan-mixture"),
-    (VAEGANSettings(**SMALL, prior="flow", reconstruction_space="features"), "vae-gan-features-flow"),
     (
         VAEGANSettings(**SMALL, reconstruction_space="features", mixing="mix", judged="samples"),
         "vae-gan-features-mix",

@@ -208,3 +208,16 @@ def test_what_cannot_go_together_is_refused() -> None:
     assert VAEGANSettings(**SMALL).build((16, 16, 1), {"critic": critic}).networks["critic"] is critic
     with pytest.raises(SettingError, match="compares features of the built-in critic"):
         VAEGANSettings(**SMALL, reconstruction_space="features").build((16, 16, 1), {"critic": critic})
+
+
+@pytest.mark.parametrize("space", ["pixels", "features"])
+def test_a_learned_prior_learns_in_one_phase(space: str) -> None:
+    model = VAEGANSettings(
+        latent_dim=4,
+        widths=(8,),
+        critic_widths=(8,),
+        reconstruction_space=space,
+        prior="flow",  # type: ignore[arg-type]
+    ).build((16, 16, 1))
+    phases = [phase for turn in model.rounds() for phase in (turn if isinstance(turn, tuple) else (turn,))]
+    assert sum(model.networks["prior"] in phase.learns for phase in phases) == 1
