@@ -44,9 +44,7 @@ def flower(rng: random.Random) -> Image.Image:
     radius = min(width, height) * rng.uniform(0.16, 0.28)
     leaf = colour(rng.uniform(0.25, 0.42), rng.uniform(0.4, 0.9), rng.uniform(0.35, 0.8))
     bend = width * rng.uniform(-0.15, 0.15)
-    stem = [
-        (x + bend * math.sin(math.pi * t / BENDS), y + (height - y) * t / BENDS) for t in range(BENDS + 1)
-    ]
+    stem = [(x + bend * math.sin(math.pi * t / BENDS), y + (height - y) * t / BENDS) for t in range(BENDS + 1)]
     draw.line(stem, fill=leaf, width=rng.randint(8, 18), joint="curve")
     for side in (-1, 1):
         if rng.random() < 0.8:

@@ -14,14 +14,14 @@ FIT = """
 latent_dim lr critic_lr optimizer betas eps weight_decay init output_bias prior_components
 prior_layers generator_conditioning tower widths critic_widths generator_widths norm critic_norm
 activation slope blocks stem generator_bias turns batch_size seed precision clip schedule warmup_images
-ema_halflife_images flip shift brightness valid strict
+ema_halflife_images flip shift brightness valid strict max_pixels
 """
 OBJECTIVE = """
-likelihood variance sigma prior dequantise signed reduction beta kl draws kl_warmup_images kl_reduction free_bits capacity
+likelihood variance sigma dequantise signed reduction beta kl draws kl_warmup_images kl_reduction free_bits capacity
 capacity_weight capacity_images samples gradient condition gamma alpha sampling mask_weight outside lambda_ mixing
 adversarial_unit judged reconstruction_space share_fakes weight_clip gradient_penalty r1 r2 penalty_every spectral_norm
 minibatch_discrimination feature_matching replay replay_images unrolled unrolled_lr packing augment embedding
-conditioning size channels crop classes parts background binarise
+conditioning size channels crop classes parts background binarise resize range prior
 """
 SCORING = """
 stop_on_collapse collapse_reports metrics metrics_every_images metrics_n metrics_features best patience min_delta
@@ -32,7 +32,7 @@ EXPECTED = {
     Role.LENGTH: "epochs images",
     Role.SCORING: SCORING,
     Role.REPORTING: "report_images checkpoint_images keep",
-    Role.PLACE: "root device resident",
+    Role.PLACE: "root device resident exact",
     Role.SOURCE: "data",
 }
 OURS = [cls for cls in ZOO.values() if cls.__module__.startswith("morphospace.")]  # a plugin of another test is not
@@ -48,7 +48,7 @@ def test_every_setting_has_the_role_that_is_written_here() -> None:
 
 
 def test_a_run_may_go_on_longer_elsewhere_and_score_other_metrics() -> None:
-    length_and_place = {"epochs", "images", "device", "resident", "report_images", "checkpoint_images", "keep"}
+    length_and_place = {"epochs", "images", "device", "resident", "exact", "report_images", "checkpoint_images", "keep"}
     assert set(changeable(TrainingSettings)) == length_and_place | set(SCORING.split())
     assert changeable(DataSettings) == ["root"]
     assert not any(changeable(cls) for cls in OURS)
@@ -56,7 +56,7 @@ def test_a_run_may_go_on_longer_elsewhere_and_score_other_metrics() -> None:
 
 def test_a_run_is_described_without_its_places() -> None:
     told = {name for cls in CLASSES for name in fields_with(cls, *DESCRIPTIVE)}
-    untold = {"root", "data", "device", "resident", "checkpoint_images", "report_images", "keep"}
+    untold = {"root", "data", "device", "resident", "exact", "checkpoint_images", "report_images", "keep"}
     assert {field.name for cls in CLASSES for field in fields(cls)} - told == untold
 
 
