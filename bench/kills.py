@@ -34,22 +34,10 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 LIMIT_SECONDS = 120  # of one start of a command
 AGAIN = 0.3  # how often the second start is killed as well
 TIMES = ("seconds", "images_per_second", "scoring_seconds", "created")
-SMALL = [
-    "--tower",
-    "mlp",
-    "--widths",
-    "8",
-    "--latent-dim",
-    "2",
-    "--batch-size",
-    "32",
-    "--device",
-    "cpu",
-    "--precision",
-    "fp32",
-]
+SMALL = ["--tower=mlp", "--widths=8", "--latent-dim=2", "--batch-size=32", "--device=cpu", "--precision=fp32"]
 # Reports and checkpoints are out of step on purpose: a checkpoint then falls between two reports.
-PACE = ["--images", "640", "--report-images", "96", "--checkpoint-images", "160"]
+PACE = ["--images=640", "--report-images=96", "--checkpoint-images=160"]
+PHOTOS = 300  # enough for several processes to decode them
 
 Words = tuple[str, ...]
 Files = Mapping[str, str]  # a hash by the file's name
@@ -63,28 +51,29 @@ class Scenario:
         name: Its name in the table.
         words: The command line, without `morpho`.
         before: Command lines that run undisturbed before, once for all trials.
+        photos: How many pictures lie in the folder `photos`.
     """
 
     name: str
     words: Words
     before: tuple[Words, ...] = ()
+    photos: int = 0
 
 
 def _scenarios() -> list[Scenario]:
     vae = ("train", "vae", "--data", "digits", "--out", "run", *SMALL, *PACE)
     averaged = (*vae, "--ema-halflife-images", "100", "--valid", "0.2", "--keep", "2")
     scored = (*vae, "--valid", "0.2", "--best", "fd", "--metrics-n", "50", "--metrics-features", "pixels")
-    gan = ("train", "dcgan", "--data", "digits", "--out", "run", *PACE, "--batch-size", "32", "--widths", "4")
-    gan = (*gan, "--latent-dim", "2", "--device", "cpu", "--precision", "fp32")
+    gan = ("train", "dcgan", "--data", "digits", "--out", "run", *PACE, *SMALL[1:])
     sweep = ("sweep", "vae", "--data", "digits", "--out", "sweep", "--grid", "beta=0.5,2", *SMALL)
     pictures = ("interpolate", "run", "--from", "0", "--to", "1", "--steps", "4", "--out", "walk.gif")
     return [
         Scenario("train a VAE", averaged),
         Scenario("train a GAN", gan),
         Scenario("train and score", scored),
-        Scenario("pack", ("data", "pack", "toyfaces:120", "--size", "16", "--out", "pack")),
+        Scenario("pack", ("data", "pack", "folder:photos", "--size", "16", "--out", "pack"), photos=PHOTOS),
         Scenario("sweep", (*sweep, "--images", "320", "--checkpoint-images", "160")),
-        Scenario("export", ("export", "run", "--out", "net.safetensors"), (vae,)),
+        Scenario("export", ("export", "run", "--format", "safetensors", "--out", "net.safetensors"), (vae,)),
         Scenario("film", pictures, (vae,)),
         Scenario("evaluate", ("evaluate", "run", "--metrics", "fd,mse", "--n", "64", "--features", "pixels"), (vae,)),
     ]
@@ -109,18 +98,21 @@ def main(arguments: argparse.Namespace) -> int:
     rows: dict[str, Counter[str]] = {scenario.name: Counter() for scenario in chosen[: arguments.n]}
     failures: list[str] = []
     with tempfile.TemporaryDirectory(prefix="morphospace-kills-") as name:
-        references = {s.name: Reference(s, Path(name) / f"reference-{i}") for i, s in enumerate(chosen[: arguments.n])}
+        here = Path(name) / "here"  # of every command, since some files hold the absolute place of the images
+        references = {
+            s.name: Reference(s, here, Path(name) / f"before-{i}") for i, s in enumerate(chosen[: arguments.n])
+        }
         for number in range(arguments.n):
             scenario = chosen[number % len(chosen)]
-            trial = Trial(references[scenario.name], Path(name) / f"trial-{number}", rng)
+            trial = Trial(references[scenario.name], here, rng)
             wrong = trial.run()
             rows[scenario.name].update(["trials", trial.signal, trial.place, *(["good"] if not wrong else [])])
             if wrong:
                 failures.append(f"trial {number}, {scenario.name}, {trial.words}: {'; '.join(wrong)}")
                 print(failures[-1], file=sys.stderr, flush=True)
                 if arguments.keep:
-                    shutil.copytree(trial.folder, arguments.keep / trial.folder.name, dirs_exist_ok=True)
-            shutil.rmtree(trial.folder)
+                    shutil.copytree(here, arguments.keep / f"trial-{number}", dirs_exist_ok=True)
+            shutil.rmtree(here)
     _print(rows, arguments.seed, time.perf_counter() - began)
     return 1 if failures else 0
 
@@ -219,7 +211,7 @@ def _child(folder: Path, words: Words, log: Path, count: Path, number: int, oper
     try:
         os.setsid()
         os.chdir(folder)
-        os.environ["MORPHOSPACE_CACHE"] = str(folder / "cache")
+        os.environ["MORPHOSPACE_CACHE"], tempfile.tempdir = str(folder / "cache"), str(folder / "tmp")
         written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(written, 1)
         os.dup2(written, 2)
@@ -272,20 +264,24 @@ def _count_operations(file: int, number: int, operation: int) -> None:
 class Reference:
     """What a command leaves undisturbed, and how long it takes."""
 
-    def __init__(self, scenario: Scenario, folder: Path) -> None:
-        self.scenario, self.folder = scenario, folder
-        self.begin(folder)
+    def __init__(self, scenario: Scenario, folder: Path, before: Path) -> None:
+        self.scenario, self.before = scenario, before
+        for name in ("cache", "tmp", *(["photos"] if scenario.photos else [])):
+            (folder / name).mkdir(parents=True)
+        for number in range(scenario.photos):
+            _save_photo(folder / "photos" / f"{number}.png", number)
         for words in scenario.before:
             _expect(start(folder, words), words)
-        self.before = folder.with_name(f"{folder.name}-before")
-        shutil.copytree(folder, self.before)
+        shutil.copytree(folder, before)
         self.end = _expect(start(folder, scenario.words), scenario.words)
         self.files = files_of(folder)
+        shutil.rmtree(folder)
 
-    @staticmethod
-    def begin(folder: Path) -> None:
-        """Make the working directory, with an empty cache."""
-        (folder / "cache").mkdir(parents=True)
+
+def _save_photo(path: Path, number: int) -> None:
+    from PIL import Image
+
+    Image.effect_noise((24, 20), 10 + number % 100).save(path)
 
 
 def _expect(end: End, words: Words) -> End:

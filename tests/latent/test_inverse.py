@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, TrainingError
 from morphospace.latent.inverse import GeneratorInverse, train_inverse
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Encodes, Model
@@ -40,6 +40,11 @@ def test_it_learns_and_leaves_the_generator_alone() -> None:
     after = model.networks.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(p.grad is None for p in model.networks.parameters())
+
+
+def test_an_encoder_that_is_not_finite_is_not_handed_back() -> None:
+    with pytest.raises(TrainingError, match=r"the loss of the encoder is .* nothing was kept"):
+        train_inverse(gan(), encoder(), images=320, lr=1e30)
 
 
 def test_it_is_the_same_for_the_same_seed() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from morphospace.errors import RunError
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.report import write_report
 
 FACTS = {"data": "digits", "data_hash": "0", "data_given": False, "shape": [8, 8, 1], "custom": []}
 
@@ -27,3 +30,16 @@ def test_lines_are_read_up_to_the_first_that_is_none(last: bytes, tmp_path: Path
     run = RunFolder.create(tmp_path / "r", resolve("vae"), FACTS)
     run.metrics.write_bytes(b'{"step": 1, "images": 32}\n' + last + b"\n")
     assert run.read_metrics() == [{"step": 1, "images": 32}]
+
+
+def test_null_is_a_number_that_was_not_finite(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "r", resolve("vae"), FACTS)
+    run.metrics.write_text('{"step": 1, "images": 32, "vae/loss": null}\n')
+    assert math.isnan(run.read_metrics()[0]["vae/loss"])
+    conditions = {"n_real": 9, "split": "test"}
+    entry = {"name": "FD", "value": None, "low": None, "high": None, "unit": "", "conditions": conditions}
+    about = {"checkpoint": 32, "by": "fd", "better": "lower", "selection": {"fd": entry}, "report": {"fd": entry}}
+    run.best.write_text(json.dumps(about))
+    assert "nan" in write_report(run).read_text()
+    run.best.write_text('{"selection": {"fd": 3}, "report": {}}')
+    assert run.read_best() is None

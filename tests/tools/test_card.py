@@ -63,6 +63,8 @@ def test_an_evaluation_is_told(run: ms.Run, tmp_path: Path) -> None:
         "| FD[pixels] | 12.35 (12 to 13) | n 100 |\n| KID | 12.35 (12 to 13) | n 100 |\n\n" in text
         and "Not evaluated" not in text
     )
+    (copy / "evaluation.json").write_text(json.dumps({"results": [{**row, "value": None, "low": None}]}))
+    assert "nan" in ms.card(copy)  # a value that is not finite
     (copy / "evaluation.json").write_text("{}")
     with pytest.raises(RunError, match=r"evaluation\.json cannot be read"):
         ms.card(copy)

@@ -18,6 +18,7 @@ from morphospace.data.batches import permutation
 from morphospace.data.pack import Split
 from morphospace.errors import require
 from morphospace.randomness import stream
+from morphospace.training.guard import check_loss
 
 FEATURES = 128
 LARGEST = 64
@@ -231,4 +232,5 @@ def _trained(
         optimizer.step()
         if step + 1 < steps:
             rates.step()
+    check_loss(value, "the network that features are taken from")
     return network.eval()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from morphospace.files import as_read
+
 Better = Literal["lower", "higher", ""]
 
 
@@ -33,6 +35,11 @@ class Result:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     metric: str = ""
     better: Better = ""
+
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Result:
+        """Return a result from its plain values as read from JSON, where a value that is null is NaN."""
+        return cls(**{**row, "value": as_read(row["value"])})
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""

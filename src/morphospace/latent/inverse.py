@@ -17,6 +17,7 @@ from morphospace.models.contract import Decodes, Model
 from morphospace.models.distributions import Point, full
 from morphospace.models.towers import ConvEncoder, Look, auto_widths
 from morphospace.randomness import stream
+from morphospace.training.guard import check_loss
 
 # Errors of images are some hundredths where those of codes are about one: brought to one scale.
 IMAGE_WEIGHT = 10.0
@@ -128,6 +129,7 @@ def train_inverse(
             done = min(1.0, max(step / steps, spent))
             if report is not None and (step % REPORT_EVERY == 0 or done == 1):
                 report(step * BATCH, float(loss.detach()))
+        check_loss(loss, "the encoder")
         encoder.eval()
         return _judged(model, encoder, seed, step * BATCH)
 

@@ -104,12 +104,14 @@ class RunFolder:
         return self.path / "best.json"
 
     def read_best(self) -> dict[str, Any] | None:
-        """Return what `best.json` holds; None where there is none, or nothing whole."""
+        """Return what `best.json` holds, a score that is null as NaN; None where there is none, or nothing whole."""
         try:
-            found = json.loads(self.best.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            found: dict[str, Any] = json.loads(self.best.read_text(encoding="utf-8"))
+            for score in (score for part in ("selection", "report") for score in found[part].values()):
+                score["value"] = as_read(score["value"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return found if isinstance(found, dict) else None
+        return found
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl; a last line that a kill cut short is left out, and null is NaN."""

@@ -140,7 +140,8 @@ def load(
     )
     if found is None:
         raise _missing(folder, checkpoint)
-    if checkpoint in ("", "last") and found.name not in (read_name(folder.checkpoints, w) for w in ("best", "last")):
+    which = checkpoint or ("best" if read_name(folder.checkpoints, "best") else "last")
+    if which == "last" and found.name != read_name(folder.checkpoints, "last"):
         where, taken = folder.checkpoints / "last", f"{int(found.name):,}"
         LOG.warning("warning: %s does not name a checkpoint; takes the newest one, of image %s", where, taken)
     pack = None if data is None else given_images(folder, data, say)

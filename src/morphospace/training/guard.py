@@ -72,6 +72,17 @@ def not_finite(sums: Mapping[str, Sequence[Tensor]], clock: Clock, *, clipped: b
     )
 
 
+def check_loss(loss: Tensor, of: str) -> None:
+    """Refuse to keep a network whose training ended with a loss that is not finite.
+
+    Raises:
+        TrainingError: If it did.
+    """
+    if not math.isfinite(value := float(loss.detach())):
+        rule = "nothing was kept; the images or the run's own samples may not be finite"
+        raise TrainingError(f"the loss of {of} is {value} at its end", rule=rule, way_out="look at them, or try again")
+
+
 def check_finite(files: Files, learned: Container[str], clock: Clock) -> None:
     """Refuse to save a value that is not finite, whatever made it so.
 

@@ -97,7 +97,7 @@ def evaluated(file: Path) -> list[tuple[str, str, str]]:
     if not file.is_file():
         return []
     try:
-        results = [Result(**row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
+        results = [Result.read(row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
         return [(one.name, one.text(), ", ".join(f"{k} {v}" for k, v in one.conditions.items())) for one in results]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         name = str(file.parent)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from morphospace import __version__
@@ -125,15 +124,12 @@ def named_weights(run: Run, parts: list[Part], weights: str) -> bytes:
 
 def networks_in(content: bytes, name: str) -> Networks:
     """Build the networks whose weights these bytes are."""
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:
-        file.write(content)
-        file.flush()
-        try:
-            with safe_open(file.name, framework="pt") as opened:
-                written = opened.metadata() or {}
-                tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 - it is no mapping
-        except SafetensorError as error:
-            raise DataError("file", name, f"is no safetensors file ({error})", "export it again") from None
+    try:
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except SafetensorError as error:
+        raise DataError("file", name, f"is no safetensors file ({error})", "export it again") from None
+    written: dict[str, str] = header.get("__metadata__", {})
     try:
         facts = {key: plain(value) for key, value in written.items()}
         model = built(facts)

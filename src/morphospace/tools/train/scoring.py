@@ -228,8 +228,11 @@ class Scorer:
         assert engine is not None
         devices = [self.device] if self.device.type == "cuda" else []
         # A prior fitted on the way is of this moment's codes: it is kept neither on disk nor with the model.
-        with TemporaryDirectory() as place, engine.judging(raw=raw), torch.random.fork_rng(devices=devices):
-            run = self.run_of(Path(place) / f"{engine.clock.images:012d}", raw=raw)
+        self.folder.checkpoints.mkdir(exist_ok=True)
+        # Named as an unfinished checkpoint is, which the next start removes if this one is killed.
+        place = TemporaryDirectory(prefix=".partial-", dir=self.folder.checkpoints)
+        with place, engine.judging(raw=raw), torch.random.fork_rng(devices=devices):
+            run = self.run_of(Path(place.name) / f"{engine.clock.images:012d}", raw=raw)
             found = self.measured(self.evidence(run, self.by, self.plan.settings.seed + FRESH))
             self.model.prior = prior
         return {name: Score(result.value, _margin(result)) for name, result in found.items()}
