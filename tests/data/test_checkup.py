@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from morphospace.data.batches import held_out
 from morphospace.data.checkup import check_pack
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.data.prepare import prepare
@@ -41,6 +42,21 @@ def test_what_a_pack_holds() -> None:
     said = " | ".join(found.remarks)
     for word in ("another's double", "2 images of test in train", "one colour", "no image, the first d", "attribute 1"):
         assert word in said
+
+
+def test_images_held_out_that_are_trained_on_too_are_told() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), np.uint8)
+    twice = in_memory_pack("noise", Split(np.concatenate([images, images])))
+    (_, trained), held = held_out(twice, 0.25)
+    assert held is not None
+    both = len({row % 40 for row in trained.tolist()} & {row % 40 for row in held[1].tolist()})
+    again = sum((row + 40) % 80 in set(trained.tolist()) for row in held[1].tolist())
+    found = check_pack(twice, 0.25)
+    assert both and found.leaked == {"the part of train to be held out in train": again}
+    assert f"{again} images of the part of train to be held out in train again" in " | ".join(found.remarks)
+    assert check_pack(twice, 0).leaked == {}
+    own = in_memory_pack("noise", twice.splits["train"], valid=Split(255 - images[:5]))
+    assert check_pack(own).leaked == {}  # nothing of train is held out
 
 
 def test_lost_files_are_told(tmp_path: Path) -> None:

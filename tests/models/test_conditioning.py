@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,15 @@ def test_what_an_image_is_told() -> None:
 def test_a_name_wins_over_a_number() -> None:
     assert LABEL.words(LABEL.label("3")) == "3" and LABEL.label("3").argmax() == 2
     assert LABEL.words(LABEL.label(1)) == LABEL.words(LABEL.label("Ankle boot")) == "Ankle boot"
+
+
+@pytest.mark.parametrize("known", ["NFC", "NFD"])
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+def test_a_name_is_found_however_its_accents_are_written(known: str, asked: str) -> None:
+    names, name = tuple(unicodedata.normalize(known, n) for n in ("Ångström", "Müller")), "Müller"  # type: ignore[arg-type]
+    wanted = unicodedata.normalize(asked, name)  # type: ignore[arg-type]
+    assert Conditioning("label", names).label(wanted).argmax() == 1
+    assert Conditioning("attributes", names, (0, 1)).attributes({wanted: 1}).tolist() == [0, 1]
 
 
 def test_attributes_in_words() -> None:

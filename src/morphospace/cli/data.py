@@ -185,7 +185,7 @@ def check(
 
     from morphospace.data.checkup import check_pack
 
-    found = check_pack(_prepared(chosen, talk))
+    found = check_pack(_prepared(chosen, talk), chosen.valid)
     lines = [f"{'data':12}{found.name}, {'x'.join(map(str, found.shape))}"]
     for name, split in found.splits.items():
         mean, deviation = (", ".join(f"{value:.1f}" for value in values) for values in (split.mean, split.deviation))
@@ -269,4 +269,4 @@ def _use(pack: CachedPack) -> str:
 _shaped = flags_of(DataSettings, "Data", only=set(fields_of(DataSettings)) - {"data", "valid"})
 pack = with_flags(pack, _shaped)
 show = with_flags(show, _shaped)
-check = with_flags(check, _shaped)
+check = with_flags(check, flags_of(DataSettings, "Data", only=set(fields_of(DataSettings)) - {"data"}))

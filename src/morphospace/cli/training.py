@@ -101,18 +101,11 @@ def train(
 def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     """Check what can be checked without the data, and print every setting."""
     from morphospace.cli.preview import condition_of_data, opening, shape_of
-    from morphospace.errors import RunError
     from morphospace.runs.folder import RunFolder
 
     lines = opening(configuration, shape_of(configuration.data), condition_of_data(configuration))
     if path is not None and (path / "run.toml").is_file():
-        if differences := RunFolder.open(path).configuration.differences(configuration):
-            raise RunError(
-                "out",
-                str(path),
-                f"holds a run of another configuration ({'; '.join(differences)})",
-                "choose another path",
-            )
+        RunFolder.open(path).check_settings(configuration)
         lines.append(f"continues the run in {path}")
     comments = [f"# {line}" for line in lines]
     return Answer(configuration.to_dict(), [*comments, "", configuration.to_toml().rstrip()])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from morphospace.data.pack import Pack, Split, open_pack
+from morphospace.data.settings import DataSettings, HeldOut
 
 _BYTES = 32 << 20
 _SHOWN = 20
@@ -61,7 +62,8 @@ class Checkup:
         skipped: Files that could not be read, in all.
         skipped_first: The first of them, each with `file` and `reason`.
         duplicates: Images that are pixel for pixel another's; of k equal ones k - 1 count.
-        leaked: Images that are pixel for pixel one of another split, by "test in train" and so on.
+        leaked: Images that are pixel for pixel one of another split, by "test in train" and so on; also those that
+            training would hold out of `train` and that are in the rest too.
         duplicate_rows: The first pairs of equal images, each as ((split, row), (split, row)).
         values: What packing met in the files: images that are `transparent`, `deep` (16 bits), `floats` or of
             `few_colours` and were resized by averaging; the `low`est and `high`est value of more than 8 bits.
@@ -80,8 +82,12 @@ class Checkup:
     remarks: tuple[str, ...]
 
 
-def check_pack(pack: Pack) -> Checkup:
+def check_pack(pack: Pack, valid: HeldOut = DataSettings.valid) -> Checkup:
     """Check a pack; reads every image, a few at a time.
+
+    Args:
+        pack: The images.
+        valid: Share of `train` that training would hold out, to be searched for images that are in the rest too.
 
     Raises:
         DataError: If the pack is on disk and a file of it is not what was packed.
@@ -91,6 +97,7 @@ def check_pack(pack: Pack) -> Checkup:
     seen: dict[bytes, tuple[str, int]] = {}
     pairs: list[tuple[tuple[str, int], tuple[str, int]]] = []
     duplicates, leaked, splits = 0, dict[str, int](), dict[str, SplitCheckup]()
+    marks: list[bytes] = []  # of the images of train
     for name, split in pack.splits.items():
         sums, squares, constant = np.zeros(pack.shape[2], np.int64), np.zeros(pack.shape[2], np.int64), 0
         histogram = np.zeros(256, np.int64)
@@ -104,6 +111,8 @@ def check_pack(pack: Pack) -> Checkup:
             for row, image in enumerate(images, start=first):
                 histogram += np.bincount(image.ravel(), minlength=256)
                 mark = hashlib.blake2b(image.data, digest_size=16).digest()
+                if name == "train":
+                    marks.append(mark)
                 other = seen.setdefault(mark, (name, row))
                 if other == (name, row):
                     continue
@@ -114,10 +123,23 @@ def check_pack(pack: Pack) -> Checkup:
                     leaked[f"{name} in {other[0]}"] = leaked.get(f"{name} in {other[0]}", 0) + 1
         pixels = len(split) * pack.shape[0] * pack.shape[1]
         splits[name] = _tables(pack, split, sums / pixels, squares / pixels, histogram, constant)
+    if again := _held_out_again(pack, valid, marks) if duplicates else 0:
+        leaked["the part of train to be held out in train"] = again
     skipped: Mapping[str, Any] = pack.manifest.get("skipped", {"count": 0, "first": []})
     lost, values = tuple(skipped["first"]), pack.manifest.get("values", {})
     made = Checkup(pack.name, pack.shape, splits, skipped["count"], lost, duplicates, leaked, tuple(pairs), values, ())
     return replace(made, remarks=(*_remarks(made), *_value_remarks(made, pack)))
+
+
+def _held_out_again(pack: Pack, valid: HeldOut, marks: Sequence[bytes]) -> int:
+    """Return how many images that training would hold out of `train` are among those it would train on."""
+    from morphospace.data.batches import held_out  # needs torch
+
+    (_, trained), held = held_out(pack, valid)
+    if held is None or held[0] is not pack.split("train"):
+        return 0
+    known = {marks[row] for row in trained}
+    return sum(marks[row] in known for row in held[1])
 
 
 def _tables(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,15 @@ KINDS: Mapping[str, np.dtype[Any]] = {
 }
 _SPLIT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAMES = ("label_names", "attribute_names", "factor_names", "mask_names")
+
+
+def composed(name: str) -> str:
+    """Return a name as other systems write it: macOS decomposes letters with accents in the names of files.
+
+    >>> composed("Mu\u0308ller") == "M\u00fcller"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, slots=True)

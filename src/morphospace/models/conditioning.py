@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from morphospace.data.batches import Batch
-from morphospace.data.pack import Pack
+from morphospace.data.pack import Pack, composed
 from morphospace.errors import SettingError, nearest, require
 
 MOST_CLASSES = 65_536
@@ -129,9 +129,9 @@ class Conditioning:
         """
         if self.kind != "label":
             raise SettingError("label", wanted, f"the model is conditioned on attributes ({', '.join(self.names)})")
-        text, most = str(wanted), self.size - 1
-        if text in self.names:
-            index = self.names.index(text)
+        text, names, most = composed(str(wanted)), [composed(name) for name in self.names], self.size - 1
+        if text in names:
+            index = names.index(text)
         elif text.isdecimal() and int(text) <= most:
             index = int(text)
         elif text.lstrip("-").isdecimal():
@@ -149,10 +149,12 @@ class Conditioning:
         """
         if self.kind != "attributes":
             raise SettingError("attributes", dict(wanted), "the model is conditioned on labels", "use --label")
-        for name in wanted:
-            if name not in self.names:
+        asked = {composed(name): value for name, value in wanted.items()}
+        names = [composed(name) for name in self.names]
+        for name in asked:
+            if name not in names:
                 raise SettingError("attributes", name, f"the model has no such attribute{nearest(name, self.names)}")
-        return torch.tensor([float(wanted.get(name, 0.0)) for name in self.names])
+        return torch.tensor([float(asked.get(name, 0.0)) for name in names])
 
     def words(self, condition: Tensor) -> str:
         """Return a vector (size,) as text: `Sneaker`, or `Smiling=1, Male=0`."""

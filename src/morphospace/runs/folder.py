@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import platform
+import shlex
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,6 +82,17 @@ class RunFolder:
             raise RunError("run", str(path), f"its {error}") from error
         except (SettingError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise RunError("run", str(path), f"run.toml is broken ({error})") from error
+
+    def check_settings(self, asked: Configuration) -> None:
+        """Refuse to continue the run with settings that make it another one.
+
+        Raises:
+            RunError: If some differ; the error names them.
+        """
+        if differences := self.configuration.differences(asked):
+            rule = f"holds a run of another configuration ({'; '.join(differences)})"
+            way_out = f"choose another path, and --from {shlex.quote(str(self.path))} to begin with its weights"
+            raise RunError("out", str(self.path), rule, way_out)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from morphospace.data.batches import Batch, Batches, held_out
-from morphospace.data.pack import Pack, Split, digest
+from morphospace.data.pack import Pack, Split, composed, digest
 from morphospace.data.prepare import CHANGED, anchored, changed_since, prepare, takes
 from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.evaluation.anomaly import (
@@ -158,12 +158,12 @@ def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
     """
     if not strange:
         return []
-    labels, names = source.split.labels, source.pack.label_names
+    labels, names = source.split.labels, [composed(name) for name in source.pack.label_names]
     if labels is None:
         raise SettingError("strange", list(strange), f"{source.words} have no labels", "take a labelled source")
     there, numbers = set(np.unique(np.asarray(labels)[source.rows]).tolist()), []
     for label in strange:
-        text = str(label)
+        text = composed(str(label))
         number = names.index(text) if text in names else int(text) if text.isdecimal() else -1
         known = nearest(text, names or [str(each) for each in sorted(there)][:40])
         require(number in there, "strange", text, f"no image of {source.words} has this label{known}")

@@ -177,11 +177,7 @@ class Job:
         if not (self.path / "run.toml").is_file():
             return None
         run = RunFolder.open(self.path)
-        if differences := run.configuration.differences(self.configuration):
-            changed = "; ".join(differences)
-            raise RunError(
-                "out", str(self.path), f"holds a run of another configuration ({changed})", "choose another path"
-            )
+        run.check_settings(self.configuration)
         return replace(run, configuration=self.configuration)
 
     def check_same(self, run: RunFolder, pack: Pack) -> None:
