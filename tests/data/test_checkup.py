@@ -60,14 +60,15 @@ def test_images_held_out_that_are_trained_on_too_are_told() -> None:
 
 
 def test_lost_files_are_told(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
     for i in range(4):
-        (tmp_path / f"{i}.png").write_bytes(encoded(picture(i)) if i else b"")
-    found = check_pack(prepare(DataSettings(data=f"folder:{tmp_path}")))
+        (tmp_path / "set" / f"{i}.png").write_bytes(encoded(picture(i)) if i else b"")
+    found = check_pack(prepare(DataSettings(data=f"folder:{tmp_path / 'set'}")))
     assert found.skipped == 1 and found.skipped_first[0]["file"] == "0.png" and "0.png" in found.remarks[0]
     for i in range(1, 4):
-        (tmp_path / f"{i}.png").write_bytes(encoded(picture(i + 10)))
-    (tmp_path / "0.png").write_bytes(encoded(picture(0)))
-    assert check_pack(prepare(DataSettings(data=f"folder:{tmp_path}"))).remarks == ()
+        (tmp_path / "set" / f"{i}.png").write_bytes(encoded(picture(i + 10)))
+    (tmp_path / "set" / "0.png").write_bytes(encoded(picture(0)))
+    assert check_pack(prepare(DataSettings(data=f"folder:{tmp_path / 'set'}"))).remarks == ()
 
 
 def test_masks_that_are_not_there_are_told() -> None:
@@ -93,3 +94,14 @@ def test_a_file_that_changed_since_it_was_packed_is_named(tmp_path: Path) -> Non
             check_pack(pack)
         one_line(caught.value)
         file.write_bytes(before)
+
+
+def test_classes_that_are_too_few_or_too_small_are_told() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (31, 4, 4), np.uint8)
+    remarks = "; ".join(check_pack(in_memory_pack("one", Split(images, labels=np.zeros(31, np.int64)))).remarks)
+    assert "train: all images are of one class, 0" in remarks
+    labels = np.array([0] * 20 + [1] * 10 + [2])
+    remarks = "; ".join(check_pack(in_memory_pack("x", Split(images, labels=labels), label_names=tuple("abc"))).remarks)
+    assert "classes of a single image: 1, the first c" in remarks and "from 1 (c) to 20 (a)" in remarks
+    even = in_memory_pack("even", Split(images[:30], labels=np.arange(30) % 3))
+    assert check_pack(even).remarks == ()

@@ -159,14 +159,15 @@ def _rows(length: int, count: int, seed: int | None) -> np.ndarray:
     return np.sort(np.random.default_rng(stream(seed, "show")).choice(length, count, replace=False))
 
 
-def _prepared(chosen: DataSettings, talk: Talk) -> Pack:
-    """Return the pack that settings describe, telling how far it is."""
+def _prepared(chosen: DataSettings, talk: Talk, *, notes: bool = True) -> Pack:
+    """Return the pack that settings describe, telling how far it is, and what is known of the data with `notes`."""
     from morphospace.cli.progress import Watch
     from morphospace.data.prepare import prepare
 
     watch = Watch(talk)
     try:
-        return prepare(chosen, say=watch.say, progress=watch.packing)
+        note = watch.say if notes else lambda line: None
+        return prepare(chosen, say=watch.say, progress=watch.packing, note=note)
     finally:
         watch.close()
 
@@ -185,7 +186,7 @@ def check(
 
     from morphospace.data.checkup import check_pack
 
-    found = check_pack(_prepared(chosen, talk), chosen.valid)
+    found = check_pack(_prepared(chosen, talk, notes=False), chosen.valid)  # its remarks hold the notes
     lines = [f"{'data':12}{found.name}, {'x'.join(map(str, found.shape))}"]
     for name, split in found.splits.items():
         mean, deviation = (", ".join(f"{value:.1f}" for value in values) for values in (split.mean, split.deviation))

@@ -16,6 +16,7 @@ from morphospace.data.settings import DataSettings, HeldOut
 _BYTES = 32 << 20
 _SHOWN = 20
 _NARROW = 64  # levels: images that use fewer are hardly seen, and hardly learned
+_UNEQUAL = 10  # times as many images in the largest class as in the smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,8 @@ def check_pack(pack: Pack, valid: HeldOut = DataSettings.valid) -> Checkup:
     skipped: Mapping[str, Any] = pack.manifest.get("skipped", {"count": 0, "first": []})
     lost, values = tuple(skipped["first"]), pack.manifest.get("values", {})
     made = Checkup(pack.name, pack.shape, splits, skipped["count"], lost, duplicates, leaked, tuple(pairs), values, ())
-    return replace(made, remarks=(*_remarks(made), *_value_remarks(made, pack)))
+    notes = pack.manifest.get("notes", ())
+    return replace(made, remarks=(*notes, *_remarks(made), *_value_remarks(made, pack)))
 
 
 def _held_out_again(pack: Pack, valid: HeldOut, marks: Sequence[bytes]) -> int:
@@ -192,6 +194,23 @@ def _masks(pack: Pack, split: Split) -> tuple[dict[str, float], int]:
     return dict(zip(pack.mask_names, shares.tolist(), strict=True)), unmasked
 
 
+def _class_remarks(classes: Mapping[str, int]) -> list[str]:
+    """Return lines on classes of which there are too few, or too few images."""
+    held = {word: count for word, count in classes.items() if count}
+    if not held:
+        return []
+    least, most = min(held, key=held.__getitem__), max(held, key=held.__getitem__)
+    single = [word for word, count in held.items() if count == 1]
+    lines = []
+    if len(held) == 1:
+        lines.append(f"all images are of one class, {most}")
+    if single:
+        lines.append(f"classes of a single image: {len(single):,}, the first {single[0]}")
+    if held[most] >= _UNEQUAL * held[least]:
+        lines.append(f"classes are of very unequal size, from {held[least]:,} ({least}) to {held[most]:,} ({most})")
+    return lines
+
+
 def _remarks(made: Checkup) -> tuple[str, ...]:
     lines = []
     if made.skipped:
@@ -209,6 +228,7 @@ def _remarks(made: Checkup) -> tuple[str, ...]:
         absent = [word for word, share in split.masks.items() if share == 0]
         if absent:
             lines.append(f"{name}: masks that no image has: {', '.join(absent)}")
+        lines += [f"{name}: {line}" for line in _class_remarks(split.classes)]
         empty = [word for word, count in split.classes.items() if count == 0]
         if empty:
             lines.append(f"{name}: {len(empty):,} classes have no image, the first {empty[0]}")

@@ -11,7 +11,8 @@ from PIL import Image
 
 from morphospace.data.decode import to_uint8_image
 from morphospace.data.pack import Pack, Split, in_memory_pack
-from morphospace.data.sources.base import IMAGE_COLUMNS, LABEL_COLUMNS, SPLITS
+from morphospace.data.sources.base import IMAGE_COLUMNS, LABEL_COLUMNS
+from morphospace.data.sources.layout import split_of
 from morphospace.errors import DataError
 
 LOOKS = 8  # how many items are read twice, to see whether they stay the same
@@ -36,7 +37,7 @@ def from_dataset(dataset: Any, name: str = "dataset", say: Callable[[str], None]
     """
     if not isinstance(dataset, Mapping):
         return _one_split(dataset, name, say)
-    splits = {SPLITS.get(str(key).lower(), ""): split for key, split in dataset.items()}
+    splits = {split_of(str(key)) or "": split for key, split in dataset.items()}
     if "train" not in splits or "" in splits or len(splits) < len(dataset):
         rule = f"has the keys {', '.join(map(str, dataset)) or 'none'}; they must be train, and maybe valid and test"
         raise DataError(name, rule=rule, way_out="give one dataset, or a mapping of datasets by split")

@@ -3,7 +3,8 @@
 What happens to every image, in this order:
 
 1. refused: more than `Rule.max_pixels` pixels (read from the header, before anything is unpacked), cut-off
-   files, formats other than JPEG, PNG, BMP, GIF, WebP, TIFF and PPM;
+   files, formats other than JPEG, PNG, BMP, GIF, WebP, TIFF, PPM and, where the libraries are there, AVIF, JPEG 2000
+   and HEIF;
 2. the first frame of an animation; the EXIF orientation is applied;
 3. palettes, CMYK, YCbCr, bilevel, 16 bits and floats become 8 bits of RGB or grey (`values.py`), and what is
    transparent is laid on `Rule.background`, the same colour that `pad` puts around an image;
@@ -34,17 +35,9 @@ from typing import Any, BinaryIO, NamedTuple, Union
 
 import numpy as np
 import PIL
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
+from morphospace.data.formats import FORMATS, HEAD_BYTES, format_of, way_out
 from morphospace.data.rule import MAX_PIXELS, Rule
 from morphospace.data.values import GREY, Colours, Met, has_alpha, kind_of, to_uint8_image
 from morphospace.errors import DataError, one_line
@@ -52,21 +45,9 @@ from morphospace.errors import DataError, one_line
 Blob = Union[str, bytes, Callable[[], bytes]]  # noqa: UP007 - a Callable inside `|` is an error at run time on 3.11
 """What can be decoded: a path, the encoded bytes, or a picklable callable giving them (as for an archive)."""
 
-# Pillow registers a format when its plugin is imported, and fails on one asked for but not registered. A JPEG of
-# several pictures (MPO) is opened by the JPEG plugin.
-_PLUGINS = (
-    JpegImagePlugin.JpegImageFile,
-    PngImagePlugin.PngImageFile,
-    BmpImagePlugin.BmpImageFile,
-    GifImagePlugin.GifImageFile,
-    WebPImagePlugin.WebPImageFile,
-    TiffImagePlugin.TiffImageFile,
-    PpmImagePlugin.PpmImageFile,
-)
-FORMATS = tuple(str(plugin.format) for plugin in _PLUGINS)
 BAND_PIXELS = 1 << 20
 _JPEG = ("JPEG", "MPO")
-_COPIED = ("WEBP",)  # Pillow holds several copies while it decodes one: at most half of `max_pixels`
+_COPIED = ("WEBP", "AVIF", "JPEG2000", "HEIF")  # decoding one holds several copies: at most half of `max_pixels`
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -119,8 +100,12 @@ def _open(blob: Blob, max_pixels: int) -> Iterator[Image.Image]:
     """Give an image of which the header is read, and turn whatever Pillow raises into a DataError of one line."""
     try:
         with _stream(blob) as stream:
-            if not stream.read(1):
+            head = stream.read(HEAD_BYTES)
+            if not head:
                 raise DataError(rule="empty file")
+            kind = format_of(head)
+            if kind is not None and kind not in FORMATS:
+                raise DataError(rule=f"its format is {kind}", way_out=way_out(kind))
             stream.seek(0)
             image = _identified(stream)
             most = max_pixels // 2 if image.format in _COPIED else max_pixels

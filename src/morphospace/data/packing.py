@@ -5,13 +5,14 @@ Whatever the number of images, a few are held at once, and of the tables at most
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from morphospace.data.decode import Blob, fit, fit_mask, measure_chunk
+from morphospace.data.formats import unread
 from morphospace.data.rule import Rule
 from morphospace.data.sources.base import Contents, Part, Sample
 from morphospace.data.values import Met, kind_of_array, to_levels, to_uint8_rows
@@ -50,6 +51,11 @@ class Packer:
             kind: tuple(sorted(self.words)) if kind == "label_names" and self.words else getattr(self.contents, kind)
             for kind in _NAME_KINDS
         }
+
+    def notes(self) -> tuple[str, ...]:
+        """Return lines on the files that were passed over beside the samples, once all have been read."""
+        found = [part.samples.passed for part in self.contents.parts.values() if part.samples is not None]
+        return tuple(unread(sum(found, Counter())))
 
     def finish(self, writer: PackWriter) -> None:
         """Write the labels, whose numbers are known once all splits were added."""

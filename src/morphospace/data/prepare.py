@@ -54,6 +54,7 @@ def prepare(
     workers: int | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
+    note: Say | None = None,
 ) -> Pack:
     """Return the pack that `settings` describe: opened if it exists and its inputs are unchanged, else packed.
 
@@ -63,6 +64,7 @@ def prepare(
         workers: Decoding processes; as many as cores when None. The pack's bytes do not depend on it.
         progress: Called with (images done, images in all).
         say: Takes one line at a time for the user.
+        note: Takes what is known of the data, such as files that are not read; `say` if None.
 
     Raises:
         SettingError: If a setting breaks a rule.
@@ -71,7 +73,9 @@ def prepare(
     say = say or (lambda line: None)
     size = _check_settings(settings)
     if settings.data.partition(":")[0] not in SOURCES:
-        return _existing(settings, size, out)
+        existing = _existing(settings, size, out)
+        _say_notes(existing, note or say)
+        return existing
     check_taken(settings)
     source = _source(settings, say)
     key = _key(settings, source, size)
@@ -82,8 +86,15 @@ def prepare(
         found = _reusable(target, key, inputs, settings.strict, own=out is None, say=say)
         if found is not None:
             say(f"reusing {target}")
+            _say_notes(found, note or say)
             return found
-        return _pack(source, settings, size, target, _used(target), key, inputs, workers, progress, say)
+        return _pack(source, settings, size, target, _used(target), key, inputs, workers, progress, say, note or say)
+
+
+def _say_notes(pack: Pack, say: Say) -> None:
+    """Say at every use what was found out when the pack was made, such as files that are not read."""
+    for note in pack.manifest.get("notes", ()):
+        say(str(note))
 
 
 def _used(target: Path) -> str:
@@ -276,11 +287,12 @@ def _pack(
     workers: int | None,
     progress: Progress | None,
     say: Say,
+    note: Say,
 ) -> Pack:
     began = time.perf_counter()
     contents = source.read()
-    for note in contents.notes:
-        say(note)
+    for line in contents.notes:
+        note(line)
     height, width = parse_size(size or contents.shape[:2]) or (0, 0)
     rule = _rule((height, width, settings.channels or contents.shape[2]), settings, contents, workers, say)
     packer = Packer(contents, rule, workers, progress, settings.strict)
@@ -289,6 +301,7 @@ def _pack(
             for split in contents.parts:
                 packer.add(writer, split)
             packer.finish(writer)
+            late = [*packer.notes(), *_value_notes(packer.met, rule)]
             about = {
                 "source": source.info.name,
                 "key": key,
@@ -303,15 +316,15 @@ def _pack(
                 "values": packer.met.said(),
                 "inputs": inputs,
                 "skipped": {"count": len(packer.skipped), "first": packer.skipped[:_SHOWN]},
-                "notes": [*contents.notes, *_value_notes(packer.met, rule)],
+                "notes": [*contents.notes, *late],
             }
             writer.finish(name=contents.name, shape=rule.shape, names=packer.names(), about=about)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         wrong = f"could not be written ({reason})"
         raise DataError(target, rule=wrong, way_out="make room, or pass out= elsewhere") from None
-    for note in _value_notes(packer.met, rule):
-        say(note)
+    for line in late:
+        note(line)
     if packer.skipped:
         first = packer.skipped[0]
         say(f"skipped {len(packer.skipped):,} unreadable files, the first {first['file']}: {first['reason']}")

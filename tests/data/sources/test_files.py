@@ -136,7 +136,7 @@ def test_a_zip_is_the_folder_it_would_become(tree: Tree, tmp_path: Path, top: st
     one, other = prepare(of(f"folder:{base}", classes=True)), prepare(of(f"zip:{path}", classes=True), workers=2)
     for name, split in one.splits.items():
         assert (other.split(name).images == split.images).all() and (other.split(name).labels == split.labels).all()
-    assert other.manifest["skipped"]["first"] == [{"file": "train/a/002.png", "reason": "empty file"}]
+    assert other.manifest["skipped"]["first"] == [{"file": f"{top}train/a/002.png", "reason": "empty file"}]
     assert sorted(p.as_posix() for p in tmp_path.rglob("*") if "cache" not in p.parts) == before
 
 
@@ -265,3 +265,109 @@ def test_pickles_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(DataError, match="never loaded"):
         prepare(of(f"npy:{tmp_path / 'x.npy'}"))
+
+
+FORMS = {
+    "names": (np.array(["dog", "cat", "dog", "cat", "fox", "cat"]), [1, 0, 1, 0, 2, 0], ("cat", "dog", "fox")),
+    "bytes": (np.array([b"dog", b"cat"] * 3), [1, 0, 1, 0, 1, 0], ("cat", "dog")),
+    "a column": (np.arange(6)[:, None] % 2, [0, 1, 0, 1, 0, 1], ()),
+    "one-hot": (np.eye(3, dtype=np.float32)[[0, 2, 1, 0, 2, 1]], [0, 2, 1, 0, 2, 1], ()),
+    "one-hot of bool": (np.eye(3, dtype=bool)[[0, 2, 1, 0, 2, 1]], [0, 2, 1, 0, 2, 1], ()),
+    "whole floats": (np.array([0.0, 2, 1, 0, 2, 1]), [0, 2, 1, 0, 2, 1], ()),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "keys", [("images", "labels"), ("X_train", "y_train"), ("train_x", "train_labels"), ("xTraining", "yTraining")]
+)
+def test_labels_of_arrays_in_any_form(tmp_path: Path, form: str, keys: tuple[str, str]) -> None:
+    table, numbers, names = FORMS[form]
+    np.savez(tmp_path / "x.npz", **{keys[0]: np.zeros((6, 8, 8), np.uint8), keys[1]: table})
+    pack = prepare(of(f"npz:{tmp_path / 'x.npz'}"))
+    assert pack.split("train").labels.tolist() == numbers and pack.label_names == names  # type: ignore[union-attr]
+
+
+def test_columns_of_0_and_1_become_attributes(tmp_path: Path) -> None:
+    """As the multi-label sets of MedMNIST: all splits decide together whether rows are one-hot."""
+    rng, counts = np.random.default_rng(0), {"train": 8, "val": 3, "test": 4}
+    tables = {split: rng.integers(0, 2, (n, 5)).astype(np.uint8) for split, n in counts.items()}
+    tables["val"] = np.eye(5, dtype=np.uint8)[:3]
+    images = {f"{split}_images": rng.integers(0, 256, (n, 8, 8), np.uint8) for split, n in counts.items()}
+    np.savez(
+        tmp_path / "x.npz", **images, **{f"{split}_labels": table for split, table in tables.items()}, extra=np.ones(3)
+    )
+    pack = prepare(of(f"npz:{tmp_path / 'x.npz'}"), note=(said := list[str]()).append)
+    assert list(pack.splits) == ["train", "valid", "test"] and pack.attribute_names[:2] == ("label 0", "label 1")
+    for split, table in zip(("train", "valid", "test"), tables.values(), strict=True):
+        assert (pack.split(split).attributes == table).all() and pack.split(split).labels is None
+    assert said == ["not read: the arrays extra"]
+
+
+def test_class_names_beside_numbers(tmp_path: Path) -> None:
+    images, labels = np.zeros((4, 8, 8), np.uint8), np.array([0, 1, 1, 0])
+    np.savez(tmp_path / "x.npz", images=images, labels=labels, class_names=np.array(["cat", "dog"]))
+    assert prepare(of(f"npz:{tmp_path / 'x.npz'}")).label_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("table", [np.full((4, 3), 2), np.zeros((4, 2, 2)), np.array([-1, 0, 1, 0]), np.zeros(3)])
+def test_labels_of_no_form_say_what_is_wanted(tmp_path: Path, table: np.ndarray) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((4, 8, 8), np.uint8), labels=table)
+    with pytest.raises(DataError, match=r"class numbers or names|number classes from 0") as caught:
+        prepare(of(f"npz:{tmp_path / 'x.npz'}"))
+    one_line(caught.value)
+
+
+def tables(folder: Path, columns: dict[str, object], **splits: int) -> str:
+    """Parquet files as the Hub writes them, with the columns that functions of (datasets, count) give."""
+    datasets = pytest.importorskip("datasets")
+    folder.mkdir()
+    for split, count in splits.items():
+        features = datasets.Features(
+            {"image": datasets.Image(), **{k: make(datasets) for k, (make, _) in columns.items()}}
+        )  # type: ignore[misc, index]
+        rows = {"image": [{"bytes": encoded(picture(i)), "path": None} for i in range(count)]}
+        rows |= {name: [value(i) for i in range(count)] for name, (_, value) in columns.items()}  # type: ignore[attr-defined]
+        datasets.Dataset.from_dict(rows, features=features).to_parquet(str(folder / f"{split}.parquet"))
+    return f"hub:{folder}"
+
+
+COLUMNS: dict[str, tuple[object, object, object]] = {
+    "text": (lambda d: d.Value("string"), lambda i: "cab"[i % 3], [2, 0, 1, 2]),
+    "class label": (lambda d: d.ClassLabel(names=["x", "y"]), lambda i: i % 2, [0, 1, 0, 1]),
+    "several classes": (
+        lambda d: d.List(d.ClassLabel(names=["x", "y"])),
+        lambda i: [0, 1][: i % 3],
+        [[0, 0], [1, 0], [1, 1], [0, 0]],
+    ),
+    "tags": (lambda d: d.List(d.Value("string")), lambda i: ["x", "y"][: i % 3], [[0, 0], [1, 0], [1, 1], [0, 0]]),
+}
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("form", COLUMNS)
+def test_labels_of_the_hub_in_any_form(tmp_path: Path, form: str) -> None:
+    make, value, wanted = COLUMNS[form]
+    data = tables(tmp_path / "birds", {"label": (make, value), "caption": (lambda d: d.Value("string"), str)}, train=4)
+    pack = prepare(of(data), note=(said := list[str]()).append)
+    found = pack.split("train").labels if pack.split("train").labels is not None else pack.split("train").attributes
+    assert found.tolist() == wanted and said == ["not read: the columns caption"]  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("offline")
+def test_flags_of_the_hub_are_attributes(tmp_path: Path) -> None:
+    flag = (lambda d: d.Value("bool"), lambda i: i % 2 == 0)
+    pack = prepare(of(tables(tmp_path / "faces", {"smiling": flag, "young": flag}, train=3, test=2)))
+    assert pack.attribute_names == ("smiling", "young") and pack.split("test").attributes.tolist() == [[1, 1], [0, 0]]  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("offline")
+def test_tables_and_labels_that_the_hub_leaves_out_are_told(tmp_path: Path) -> None:
+    label = (lambda d: d.ClassLabel(names=["x", "y"]), lambda i: i % 2 if i < 3 else -1)
+    data = tables(tmp_path / "birds", {"label": label}, Training=3, eval=4, unsupervised=2)
+    pack = prepare(of(data), note=(said := list[str]()).append)
+    assert {name: len(split) for name, split in pack.splits.items()} == {"train": 3, "test": 4}
+    assert said[0] == "not read: unsupervised.parquet, whose names say no split"
+    assert "not read: the labels in the column label (1 labels are below 0" in said[1]
+    plain = tables(tmp_path / "plain", {}, birds=3)
+    assert len(prepare(of(plain)).split("train")) == 3

@@ -206,10 +206,10 @@ def test_what_stands_beside_splits_is_told_or_refused(tree: Tree) -> None:
     said: list[str] = []
     assert len(prepare(of(tree("train/1", "test/3", "more/4", name="b")), say=said.append).split("train")) == 3
     assert any("test, train are no splits with more/ beside them; all are for training" in line for line in said)
-    with pytest.raises(DataError, match="move it into one, or away") as caught:
+    with pytest.raises(DataError, match="move these into one, or away") as caught:
         prepare(of(tree("train/1", "test/3", "preview", name="c")))
     one_line(caught.value)
-    with pytest.raises(DataError, match="more than one of val, valid and validation"):
+    with pytest.raises(DataError, match="more than one folder for the split 'valid': val, validation"):
         prepare(of(tree("train/1", "val/2", "validation/3", name="d")))
 
 

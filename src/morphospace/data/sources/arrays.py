@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from morphospace.data.labels import WANTED, Labels, read_labels
 from morphospace.data.pack import KINDS
 from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo
+from morphospace.data.sources.layout import SPLITS, listed
 from morphospace.data.values import GIVE_RANGE, kind_of_array
 from morphospace.errors import DataError, one_line
 
-_IMAGES = ("images", "imgs", "x", "data", "arr_0")
-_LABELS = ("labels", "label", "y", "targets", "arr_1")
-_SPLITS = {"train": ("train",), "valid": ("valid", "val"), "test": ("test",)}
+_STEMS = {
+    "images": ("images", "imgs", "x", "data", "arr_0", "image", "img", ""),
+    "labels": ("labels", "label", "y", "targets", "arr_1", "target"),
+    **{kind: (kind,) for kind in ("attributes", "factors", "masks")},
+}
+_CLASS_NAMES = ("class_names", "label_names", "classes")
 _SMALL = 1 << 30
 _BROKEN = (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, NotImplementedError, KeyError)
 
@@ -172,7 +180,8 @@ class Npz(PathSource):
     """`npz:PATH`.
 
     Images are called `images` (or `x`, `data`, `imgs`), labels `labels` (or `y`), with `attributes`,
-    `factors` and `masks` beside them; `train_images` or `x_train` and the like make splits.
+    `factors` and `masks` beside them; `train_images` or `x_train` and the like make splits. Labels are class numbers
+    or names, one-hot rows, or columns of 0 and 1, which become attributes.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(
@@ -193,46 +202,83 @@ class Npz(PathSource):
     def read(self) -> Contents:
         path = self._base()
         held = ArrayFile(path)
-        parts = {split: part for split in _SPLITS if (part := self._part(held, split))}
-        if "train" not in parts:
+        roles = _roles(held.names)
+        if ("train", "images") not in roles:
             known = ", ".join(held.names) or "nothing"
             rule = f"has no images (it holds {known})"
             raise DataError(path, rule=rule, way_out="call the array 'images' or 'train_images'")
-        shapes = {part.images.shape for part in parts.values()}
+        ranged = self.settings.range is not None
+        images = {split: _Pictures(held[name], ranged) for (split, kind), name in roles.items() if kind == "images"}
+        images = {split: images[split] for split in ("train", "valid", "test") if split in images}
+        shapes = {mine.shape for mine in images.values()}
         if len(shapes) > 1:
             raise DataError(path, rule=f"its splits differ in shape ({sorted(shapes)})", way_out="make them one")
-        words = {
-            f"{kind.removesuffix('s')}_names": tuple(
-                f"{kind.removesuffix('s')} {i}" for i in range(getattr(parts["train"], kind).shape[-1])
-            )
-            for kind in ("attributes", "factors", "masks")
-            if getattr(parts["train"], kind) is not None
+        used = {key: name for key, name in roles.items() if key[0] in images}
+        tables: dict[tuple[str, str], Any] = {
+            (split, kind): _table(held[name], kind, len(images[split]))
+            for (split, kind), name in used.items()
+            if kind not in ("images", "labels")
         }
-        return Contents(path.stem, parts, next(iter(shapes)), **words)
+        words = {
+            f"{kind.removesuffix('s')}_names": tuple(f"{kind.removesuffix('s')} {i}" for i in range(table.shape[-1]))
+            for (split, kind), table in tables.items()
+            if split == "train"
+        }
+        labels = {s: _label_table(held[name], len(images[s])) for (s, kind), name in used.items() if kind == "labels"}
+        said, names = Labels(), next((name for name in _CLASS_NAMES if name in held.names), None)
+        if labels:
+            said = read_labels(path, labels)
+            if said.attributes:
+                if ("train", "attributes") in tables:
+                    rule = "has attributes, and labels that are columns of 0 and 1"
+                    raise DataError(path, rule=rule, way_out="make them one array, attributes")
+                tables |= {(split, "attributes"): table for split, table in said.attributes.items()}
+                words["attribute_names"] = said.attribute_names
+            tables |= {(split, "labels"): table for split, table in said.labels.items()}
+        classes = said.names or (_class_names(held[names], said.labels) if names and said.labels else ())
+        notes = [f"{split} has no labels" for split in images if labels and split not in labels]
+        rest = [name for name in held.names if name not in {*used.values(), *([names] if classes else [])}]
+        notes += [f"not read: the arrays {listed(rest)}"] * bool(rest)
+        parts = {
+            split: replace(Part(mine), **{kind: table for (own, kind), table in tables.items() if own == split})
+            for split, mine in images.items()
+        }
+        return Contents(path.stem, parts, next(iter(shapes)), label_names=classes, notes=tuple(notes), **words)
 
-    def _part(self, held: ArrayFile, split: str) -> Part | None:
-        def named(stems: tuple[str, ...]) -> str | None:
-            tried = [form for s in stems for w in _SPLITS[split] for form in (f"{w}_{s}", f"{s}_{w}")]
-            tried += stems if split == "train" else []
-            return next((name for name in tried if name in held.names), None)
 
-        name = named(_IMAGES)
-        if name is None:
-            return None
-        images = _Pictures(held[name], self.settings.range is not None)
-        tables: dict[str, Any] = {}
-        for kind in ("labels", "attributes", "factors", "masks"):
-            found = named(_LABELS if kind == "labels" else (kind,))
-            if found is not None:
-                tables[kind] = _table(held[found], kind, len(images))
-        return Part(images=images, **tables)
+def _roles(names: Iterable[str]) -> dict[tuple[str, str], str]:
+    """Return the array of each split and kind: `train_images`, `X_train`, `ytest`, and so on; the usual name wins."""
+    word = "|".join(sorted(SPLITS, key=len, reverse=True))
+    found: dict[tuple[str, str], tuple[tuple[bool, int], str]] = {}
+    for name in names:
+        for kind, stems in _STEMS.items():
+            for rank, stem in enumerate(stems):
+                forms = (f"({word})[-_. ]?{stem}", f"{stem}[-_. ]?({word})", f"{stem}()" if stem else "(?!)")
+                match = next(filter(None, (re.fullmatch(form, name.lower()) for form in forms)), None)
+                if match is not None:
+                    key = (SPLITS.get(match[1], "train"), kind)
+                    found[key] = min(found.get(key, ((True, len(stems)), name)), ((not match[1], rank), name))
+    return {key: name for key, (_, name) in found.items()}
+
+
+def _label_table(array: StreamedArray, count: int) -> np.ndarray:
+    values = array.whole()
+    if values.ndim == 0 or len(values) != count:
+        raise array.error(f"is {values.dtype} {values.shape} for {count:,} images", WANTED)
+    return values
+
+
+def _class_names(array: StreamedArray, labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Return the names of class numbers; none if these are not names, or too few."""
+    most = max(int(table.max(initial=-1)) for table in labels.values())
+    if array.dtype.kind != "U" or len(array.shape) != 1 or len(array) <= most:
+        return ()
+    return tuple(array.whole().tolist())
 
 
 def _table(array: StreamedArray, kind: str, count: int) -> np.ndarray:
     values = array.whole()
-    if kind == "labels" and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    dimensions = {"labels": 1, "attributes": 2, "factors": 2, "masks": 4}[kind]
+    dimensions = {"attributes": 2, "factors": 2, "masks": 4}[kind]
     if values.ndim != dimensions or len(values) != count or values.dtype.kind not in "biuf":
         raise array.error(f"is {values.dtype} {values.shape}", f"must be {dimensions}-d numbers, {count:,} rows")
     exact = values.astype(KINDS[kind])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,6 @@ from morphospace.errors import DataError, SettingError
 from morphospace.files import absolute
 
 Say = Callable[[str], None]
-SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-"""Split by the word that folders, tables and shards name it with."""
 IMAGE_COLUMNS = ("image", "img", "images", "jpg", "png")
 LABEL_COLUMNS = ("label", "labels", "cls", "fine_label", "class")
 """Names that a table's columns of images and of class numbers have, the likeliest first."""
@@ -74,6 +73,10 @@ class Samples(Protocol):
     @property
     def share(self) -> float:
         """How much of all has been read, 0 to 1; 0 when that is not known."""
+
+    @property
+    def passed(self) -> Counter[str]:
+        """How many files beside those of use were passed over so far, by ending."""
 
     def __iter__(self) -> Iterator[Sample]: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,51 +12,73 @@ from typing import Any, ClassVar
 import numpy as np
 
 from morphospace.data.decode import Blob
-from morphospace.data.sources.base import SPLITS, Contents, Part, PathSource, SourceInfo, fingerprint, own_shape
+from morphospace.data.formats import HEAD_BYTES, NO_IMAGE, Listing, sorted_out
+from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo, fingerprint, own_shape
+from morphospace.data.sources.layout import Layout, find_layout
 from morphospace.errors import DataError
 
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-NO_IMAGE = f"has no image file ({', '.join(ending[1:] for ending in ENDINGS)})"
-_NAMED = frozenset(f"{name}/" for name in SPLITS)
+_RULES = 2  # of what folders mean and which files are images; packs made under others are made again
 
 
 class ImageTree(PathSource):
-    """A tree of image files, in a folder or an archive: `_names` lists them, `_blob` gives one of them."""
+    """A tree of image files, in a folder or an archive: `_listing` sorts them out, `_blob` gives one of them."""
 
     takes = ("classes", "background", "range")
 
     @abstractmethod
-    def _names(self) -> list[str]:
-        """Relative names of all images, sorted; at least one."""
+    def _list(self) -> Listing:
+        """All files."""
 
     @abstractmethod
     def _blob(self, base: Path, name: str) -> Blob:
-        """What to decode for one of them."""
+        """What to decode for one of the images."""
 
-    def _found(self) -> list[str]:
-        return self._names()
+    @functools.cached_property
+    def _listing(self) -> Listing:
+        """All files, of which at least one is an image.
+
+        Raises:
+            DataError: If none is.
+        """
+        found = self._list()
+        if not found.images:
+            raise DataError(self._base(), rule=NO_IMAGE, way_out="; ".join(found.notes()) or "check the path")
+        return found
+
+    def _found(self) -> Sequence[str]:
+        return self._listing.images
+
+    def inputs(self) -> Mapping[str, Any]:
+        return {**super().inputs(), "rules": _RULES}
 
     def read(self) -> Contents:
-        base, names = self._base(), self._names()
-        splits, at = _splits(base, names)
-        classes = _classes(base, names, at) if self.settings.classes else ()
+        base, names = self._base(), self._listing.images
+        layout = find_layout(base, {name.rpartition("/")[0] for name in names})
+        notes = [*layout.notes, *self._listing.notes()]
+        classes = _classes(base, names, layout) if self.settings.classes else ()
+        if len(classes) == 1:
+            notes.append(f"all images are of one class, {classes[0]}: each class must have a folder of its own")
         number = {name: i for i, name in enumerate(classes)}
+        by_split: dict[str, list[str]] = {split: [] for split in ("train", "valid", "test")}
+        for name in names:
+            by_split[layout.split(name)].append(name)
         parts = {}
-        for split, mine in splits.items():
-            labels = np.array([number[n.split("/")[at]] for n in mine], np.int64) if classes else None
-            parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
+        for split, mine in by_split.items():
+            if mine:
+                labels = np.array([number[layout.label(n) or ""] for n in mine], np.int64) if classes else None
+                parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
         called, words = base.resolve().name or "folder", tuple(map(_readable, classes))
         blobs = ((name, self._blob(base, name)) for name in names)
         shape = own_shape(base, blobs, self.settings, images=f"{len(names):,} image files")
-        return Contents(called, parts, shape, label_names=words, notes=_notes(names))
+        return Contents(called, parts, shape, label_names=words, notes=tuple(map(_readable, notes)))
 
 
 class Folder(ImageTree):
     """`folder:PATH`: the images below PATH in the order of their names.
 
-    Top-level folders `train`, `valid` (or `val`, `validation`) and `test` are splits when there is a `train` and
-    nothing else; other folders beside them make them classes, or parts of one set. With `classes`, the first folder
-    below (the split) is the class. Hidden files are skipped.
+    Folders named like splits (`layout.SPLITS`, in any case) are splits if one is `train` and all beside them are splits
+    too. Otherwise a note says that all images are for training. A single folder that holds everything is passed over.
+    With `classes`, the first folder below the split is the class. Hidden files are skipped, and all others are counted.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(
@@ -74,30 +97,41 @@ class Folder(ImageTree):
             raise DataError("data", self.settings.data, f"{path} {what}", "give a folder of images")
         return path
 
-    def _names(self) -> list[str]:
-        """The names; a folder reached twice through links is read once."""
+    def _list(self) -> Listing:
+        """All files; a folder reached twice through links is read once, and links to nothing are no images."""
         base = self._base()
         seen: set[tuple[int, int]] = set()
         names: list[str] = []
-        for place, folders, files in os.walk(base, followlinks=True):
+        others: dict[str, str] = {}
+
+        def closed(error: OSError) -> None:
+            others[Path(error.filename).relative_to(base).as_posix()] = (
+                f"folder that cannot be opened ({error.strerror})"
+            )
+
+        for place, folders, files in os.walk(base, followlinks=True, onerror=closed):
             about = os.stat(place)  # noqa: PTH116 - `place` is a string here
             if (about.st_dev, about.st_ino) in seen:
                 folders.clear()
                 continue
             seen.add((about.st_dev, about.st_ino))
             folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
-            prefix = Path(place).relative_to(base)
-            wanted = [f for f in files if f.lower().endswith(ENDINGS) and not f.startswith(".")]
-            names += [(prefix / f).as_posix() for f in wanted if (Path(place) / f).is_file()]
-        if not names:
-            raise DataError(base, rule=NO_IMAGE, way_out="check the path")
-        return sorted(names)
+            prefix = Path(place).relative_to(base).as_posix() + "/"
+            for file in files:
+                name = (prefix if prefix != "./" else "") + file
+                if os.path.isfile(os.path.join(place, file)):  # noqa: PTH113, PTH118 - a Path a file is slow
+                    names.append(name)
+                elif not file.startswith("."):
+                    others[name] = "link to nothing" if os.path.islink(base / name) else "special file"  # noqa: PTH114
+        found = sorted_out(names, lambda name: _head(base / name))
+        return Listing(found.images, {**others, **found.others})
 
     def _blob(self, base: Path, name: str) -> Blob:
         return str(base / name)
 
     def inputs(self) -> Mapping[str, Any]:
-        return fingerprint(self._base(), self._names())
+        found = self._listing
+        return {**fingerprint(self._base(), found.images), "not read": found.missed, "rules": _RULES}
 
 
 class _Blobs(Sequence[Blob]):
@@ -115,43 +149,27 @@ class _Blobs(Sequence[Blob]):
         return self.make(self.base, self.names[at])
 
 
+def _head(path: Path) -> bytes:
+    """Return a file's first bytes; none if it cannot be opened."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEAD_BYTES)
+    except OSError:
+        return b""
+
+
 def _readable(name: str) -> str:
     """Return a file's name as text that can be written; other bytes become replacement characters."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _tops(names: Sequence[str]) -> set[str]:
-    """First part of every name, with a slash when it is a folder."""
-    return {n.split("/")[0] + "/" if "/" in n else n for n in names}
-
-
-def _splits(base: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], int]:
-    """Names by split, and which part of a name is then its class folder."""
-    tops = _tops(names)
-    loose = sorted(top for top in tops if not top.endswith("/"))
-    if "train/" in tops and len(tops & _NAMED) > 1 and loose:
-        rule = f"has the splits {', '.join(sorted(tops & _NAMED))} and beside them {loose[0]}, which is in no split"
-        raise DataError(base, rule=rule, way_out="move it into one, or away")
-    if "train/" not in tops or not tops <= _NAMED:
-        return {"train": list(names)}, 0
-    if len({name for name in SPLITS if SPLITS[name] == "valid"} & {top.rstrip("/") for top in tops}) > 1:
-        raise DataError(base, rule="has more than one of val, valid and validation", way_out="keep one of them")
-    by_split = {split: [n for n in names if SPLITS[n.split("/")[0]] == split] for split in ("train", "valid", "test")}
-    return {split: mine for split, mine in by_split.items() if mine}, 1
-
-
-def _notes(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a note if folders are named like splits but other folders beside them make them none."""
-    tops = _tops(names)
-    named, others = sorted(top.rstrip("/") for top in tops & _NAMED), sorted(tops - _NAMED)
-    if len(named) < 2 or not others:
-        return ()
-    return (f"{', '.join(named)} are no splits with {others[0]} beside them; all are for training",)
-
-
-def _classes(base: Path, names: Sequence[str], at: int) -> tuple[str, ...]:
+def _classes(base: Path, names: Sequence[str], layout: Layout) -> tuple[str, ...]:
+    """Return the class folders, sorted."""
+    found = set()
     for name in names:
-        if name.count("/") <= at:
+        label = layout.label(name)
+        if label is None:
             rule = f"{name} is in no class folder"
             raise DataError(base, rule=rule, way_out="move it into one, or leave classes off")
-    return tuple(sorted({name.split("/")[at] for name in names}))
+        found.add(label)
+    return tuple(sorted(found))

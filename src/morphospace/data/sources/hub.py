@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from morphospace.data.labels import Labels, read_labels
 from morphospace.data.sources.base import (
     IMAGE_COLUMNS,
     LABEL_COLUMNS,
-    SPLITS,
     Contents,
     Part,
     SourceInfo,
@@ -21,9 +22,9 @@ from morphospace.data.sources.base import (
     own_shape,
 )
 from morphospace.data.sources.folder import Folder
+from morphospace.data.sources.layout import listed, split_in, split_of
 from morphospace.errors import DataError, MissingExtra, one_line
 
-_SPLITS = SPLITS | {"dev": "valid"}
 _FIRST = 256  # images whose headers say what shape all have
 
 
@@ -91,17 +92,20 @@ class Hub(Folder):
 
     @functools.cached_property
     def _parquet(self) -> dict[str, list[Path]]:
-        """Parquet files of the copy by split."""
-        found: dict[str, list[Path]] = {}
-        for file in sorted(self._copy.rglob("*.parquet")) if self._copy else []:
-            word = re.split(r"[-_.]", file.name)[0].lower()
-            inside = file.parent.name.lower()
-            split = _SPLITS.get(word) or _SPLITS.get(inside)
-            if split is None and word in ("data", "part", "0000", "00000"):
-                split = "train"
-            if split is not None:
-                found.setdefault(split, []).append(file)
-        return found
+        """Parquet files of the copy by split, which their names or else their folders say; if none does, all train."""
+        files = sorted(self._copy.rglob("*.parquet")) if self._copy else []
+        said = [split_in(file.name) or split_of(file.parent.name) for file in files]
+        if not any(said):
+            return {"train": files} if files else {}
+        splits = [s for s in ("train", "valid", "test") if s in said]
+        return {split: [file for file, own in zip(files, said) if own == split] for split in splits}
+
+    @functools.cached_property
+    def _unnamed(self) -> list[str]:
+        """Parquet files of the copy that are in no split, though others are."""
+        taken = {file for mine in self._parquet.values() for file in mine}
+        every = sorted(self._copy.rglob("*.parquet")) if self._copy else []
+        return [file.name for file in every if file not in taken]
 
     def here(self) -> bool:
         return self._copy is not None
@@ -146,36 +150,73 @@ class Hub(Folder):
     def read(self) -> Contents:
         if self._copy is not None and not self._parquet:
             return super().read()
-        datasets, parts = _datasets(), {}
-        classes: tuple[str, ...] = ()
-        shape: tuple[int, int, int] | None = None
+        datasets, data = _datasets(), self.settings.data
+        notes = [f"not read: {listed(self._unnamed)}, whose names say no split"] * bool(self._unnamed)
+        tables: dict[str, Any] = {}
         for name, table in self._tables().items():
-            split = _SPLITS.get(name)
-            if split is None or len(table) == 0:
-                continue
-            image = _column(self.settings.data, table, IMAGE_COLUMNS)
+            split = split_of(name)
+            if split is None or split in tables:
+                why = "is no split" if split is None else f"would be a second split {split!r}"
+                notes.append(f"not read: {name} with {len(table):,} rows, {why}")
+            elif len(table):
+                tables[split] = table
+        if "train" not in tables:
+            raise DataError(data, rule="has no split 'train' with images", way_out="give another set")
+        parts, shape = dict[str, Part](), None
+        said, used, more = _labels(tables)
+        for split, table in tables.items():
+            image = _column(data, table, IMAGE_COLUMNS)
+            used.append(image)
             if not isinstance(table.features[image], dict):  # a struct of bytes and path is what we want already
                 table = table.cast_column(image, datasets.Image(decode=False))
-            rows = _Rows(table, image)
-            label = next((word for word in LABEL_COLUMNS if word in table.features), None)
-            labels = None
-            if label is not None:
-                labels = np.asarray(table[label])
-                classes = tuple(getattr(table.features[label], "names", None) or ()) or classes
-                if labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0:
-                    labels = None
-            numbers = _Numbered(name, len(rows))
+            rows, numbers = _Rows(table, image), _Numbered(split, len(table))
             first = zip(map(numbers.__getitem__, range(_FIRST)), rows[:_FIRST])
-            shape = shape or own_shape(
-                self.settings.data, first, self.settings, images="first images", way_out="check the column"
-            )
-            parts[split] = Part(files=rows, labels=labels, names=numbers)
-        if "train" not in parts or shape is None:
-            raise DataError(self.settings.data, rule="has no split 'train' with images", way_out="give another set")
-        if any(part.labels is None for part in parts.values()):
-            parts = {s: Part(files=p.files, names=p.names) for s, p in parts.items()}
-            classes = ()
-        return Contents(self._text().rstrip("/").split("/")[-1], parts, shape, label_names=classes)
+            shape = shape or own_shape(data, first, self.settings, images="first images", way_out="check the column")
+            labels, attributes = said.labels.get(split), said.attributes.get(split)
+            parts[split] = Part(files=rows, labels=labels, attributes=attributes, names=numbers)
+        assert shape is not None
+        rest = [column for column in tables["train"].features if column not in used]
+        notes += [*more, *[f"not read: the columns {listed(rest)}"] * bool(rest)]
+        called = self._text().rstrip("/").split("/")[-1]
+        names = {"label_names": said.names, "attribute_names": said.attribute_names}
+        return Contents(called, parts, shape, notes=tuple(notes), **names)
+
+
+def _labels(tables: Mapping[str, Any]) -> tuple[Labels, list[str], list[str]]:
+    """Return classes or attributes of tables by split, the columns they come from, and notes on what is left out."""
+    features = tables["train"].features
+    sorts = [name for name, kind in features.items() if getattr(kind, "names", None)]
+    column = next((word for word in LABEL_COLUMNS if word in features), sorts[0] if len(sorts) == 1 else None)
+    if column is None:
+        flags = [name for name, kind in features.items() if getattr(kind, "dtype", None) == "bool"]
+        if not flags or any(flag not in table.features for table in tables.values() for flag in flags):
+            return Labels(), [], []
+        columns = {split: [np.array(list(table[flag]), float) for flag in flags] for split, table in tables.items()}
+        found = {split: np.stack(mine, axis=1) for split, mine in columns.items()}
+        if not all(np.isfinite(mine).all() for mine in found.values()):
+            return Labels(), [], []
+        attributes = {split: mine.astype(np.uint8) for split, mine in found.items()}
+        return Labels(attributes=attributes, attribute_names=tuple(flags)), flags, []
+    inner = getattr(features[column], "feature", None)
+    names = tuple(getattr(inner or features[column], "names", None) or ())
+    try:
+        values = {split: list(table[column]) for split, table in tables.items() if column in table.features}
+        lost = [split for split in tables if split not in values or any(v is None for v in values[split])]
+        if lost:
+            raise DataError(rule=f"some rows of {lost[0]} have none")
+        if inner is not None and (names or getattr(inner, "dtype", "") == "string"):
+            names = names or tuple(sorted({word for mine in values.values() for row in mine for word in row}))
+            known = {word: i for i, word in enumerate(names)} | {i: i for i in range(len(names))}
+            made = {split: np.zeros((len(mine), len(names)), np.uint8) for split, mine in values.items()}
+            for split, mine in values.items():
+                for row, several in enumerate(mine):
+                    made[split][row, [known[word] for word in several]] = 1
+            return Labels(attributes=made, attribute_names=names), [column], []
+        said = read_labels(column, {split: np.array(mine) for split, mine in values.items()}, names)
+    except (DataError, ValueError, TypeError, KeyError) as error:
+        why = error.reason if isinstance(error, DataError) else one_line(error)
+        return Labels(), [column], [f"not read: the labels in the column {column} ({why})"]
+    return replace(said, names=names or said.names), [column], []
 
 
 class _Numbered(Sequence[str]):

@@ -10,16 +10,17 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from morphospace.data.decode import Blob, Chunk, decode_chunk
+from morphospace.data.formats import ENDINGS, ending_of, is_junk
 from morphospace.data.rule import Rule
 from morphospace.data.sources.base import (
-    SPLITS,
     Contents,
     Part,
     PathSource,
@@ -28,7 +29,7 @@ from morphospace.data.sources.base import (
     fingerprint,
     readable_headers,
 )
-from morphospace.data.sources.folder import ENDINGS
+from morphospace.data.sources.layout import Layout, find_layout, listed, split_in, split_of
 from morphospace.data.sources.tars import BROKEN, MOST_BYTES, members, opened
 from morphospace.errors import DataError, SettingError, one_line
 
@@ -81,25 +82,34 @@ class _Samples:
         shards: Paths or addresses.
         classes: Whether a `txt`, or else the folder, is a sample's class where nothing else says so.
         like: What each must bring; None takes them as they are.
+        layout: What their folders mean.
+        under: A folder to think them all in, with its slash, for `layout`.
+        split: Only those of this split by `layout`; None for all.
         share: How much of all has been read, 0 to 1.
+        passed: Files passed over, by ending.
     """
 
     shards: Sequence[Path | str]
     classes: bool
     like: _Like | None = None
+    layout: Layout = field(default_factory=Layout)
+    under: str = ""
+    split: str | None = None
     share: float = field(default=0.0, init=False)
+    passed: Counter[str] = field(default_factory=Counter, init=False)
 
     def __iter__(self) -> Iterator[Sample]:
+        self.passed.clear()
         for number, shard in enumerate(self.shards):
             called, held = str(shard), 0
             try:
                 stream, size = opened(shard)
                 try:
-                    for name, files in _grouped(stream, called):
+                    for name, files in _grouped(stream, called, self._wanted, self.passed):
                         held += 1
                         if size:
                             self.share = (number + min(1.0, _bytes_read(stream) / size)) / len(self.shards)
-                        yield self._sample(f"{called}/{name}", files)
+                        yield self._sample(f"{called}/{name}", name, files)
                 finally:
                     stream.close()
             except DataError:  # of the network, or a name that climbs: no matter of one sample or shard
@@ -107,22 +117,28 @@ class _Samples:
             except BROKEN as error:
                 yield Sample(b"", called, wrong=f"{one_line(error)}; {held:,} samples of this shard were read")
 
-    def _sample(self, name: str, files: Mapping[str, bytes | str]) -> Sample:
-        try:
-            return self._read(name, files)
-        except DataError as error:
-            return Sample(b"", name, wrong=str(error))
+    def _wanted(self, path: str) -> bool:
+        return self.split is None or self.layout.split(self.under + path) == self.split
 
-    def _read(self, name: str, files: Mapping[str, bytes | str]) -> Sample:
-        image = next((files[kind] for kind in files if kind in _IMAGES), None)
-        if image is None:
+    def _sample(self, called: str, name: str, files: Mapping[str, bytes | str]) -> Sample:
+        try:
+            return self._read(called, name, files)
+        except DataError as error:
+            return Sample(b"", called, wrong=str(error))
+
+    def _read(self, called: str, name: str, files: Mapping[str, bytes | str]) -> Sample:
+        image_kind = next((kind for kind in files if kind in _IMAGES), None)
+        if image_kind is None:
             raise DataError(rule=f"has no image (only {', '.join(files)})")
+        image = files[image_kind]
         for content in files.values():
             if isinstance(content, str):
                 raise DataError(rule=content)
         like = self.like
         said = _object(files["json"]) if "json" in files and (like is None or like != _Like()) else {}
-        label = self._label(name, files, said)
+        label, of_use = self._label(name, files, said)
+        of_use |= {image_kind} | ({"json"} if said else set())
+        self.passed.update(f".{kind}" for kind in files if kind not in of_use)
         attributes = {key: value for key, value in said.items() if isinstance(value, bool)}
         if like is not None:
             label = label if like.label else None
@@ -132,20 +148,20 @@ class _Samples:
             if missing:
                 raise DataError(rule=f"its json does not say whether {missing[0]!r} holds, those of the others do")
             attributes = {key: attributes[key] for key in like.attributes}
-        return Sample(bytes(image), name, label, attributes)  # type: ignore[arg-type]
+        return Sample(bytes(image), called, label, attributes)  # type: ignore[arg-type]
 
-    def _label(self, name: str, files: Mapping[str, Any], said: Mapping[str, Any]) -> int | str | None:
+    def _label(self, name: str, files: Mapping[str, Any], said: Mapping[str, Any]) -> tuple[int | str | None, set[str]]:
+        """Return the class, and the file that says it."""
         if "cls" in files:
-            return _class(files["cls"])
+            return _class(files["cls"]), {"cls"}
         label = next((said[key] for key in _LABELS if isinstance(said.get(key), int | str)), None)
         if label is not None and not isinstance(label, bool):
-            return _class(str(label).encode())
+            return _class(str(label).encode()), set()
         if not self.classes:
-            return None
+            return None, set()
         if "txt" in files:
-            return _class(files["txt"], number=False)
-        folder = name.rpartition(".tar")[2].split("/")[1:-1]
-        return folder[0] if folder else None
+            return _class(files["txt"], number=False), {"txt"}
+        return self.layout.label(self.under + name), set()
 
 
 def _bytes_read(stream: Any) -> int:
@@ -173,16 +189,22 @@ def _object(content: Any) -> dict[str, Any]:
     return said
 
 
-def _grouped(stream: Any, called: str) -> Iterator[tuple[str, dict[str, bytes | str]]]:
+def _grouped(
+    stream: Any, called: str, wanted: Callable[[str], bool], passed: Counter[str]
+) -> Iterator[tuple[str, dict[str, bytes | str]]]:
     """Samples as {suffix: content}, or what is wrong with that content, by name; neighbours of one name are one sample.
 
-    Only what is of use is read.
+    Only what is of use is read; files that belong to no sample are counted in `passed`.
     """
     name, files = "", dict[str, bytes | str]()
     for full, size, content in members(stream, called):
         path = full.removeprefix("./")
+        if not wanted(path):
+            continue
         parts = _PARTS.fullmatch(path)
-        if parts is None or "/." in f"/{path}" or path.startswith("__"):
+        if parts is None or is_junk(path) or path.startswith("__"):
+            if not is_junk(path):
+                passed[ending_of(path)] += 1
             continue
         if parts[1] != name:
             if files:
@@ -217,10 +239,10 @@ def _decode(blobs: Sequence[Blob], rule: Rule, *, one_size: tuple[int, int] | No
 class Wds(PathSource):
     """`wds:SHARDS`: tar shards with names such as `set-{000..012}.tar`, `folder/*.tar`, a folder, or an address.
 
-    Shards whose names begin with `train`, `val` (or `valid`, `validation`) and `test` are splits when all are one of
-    these and there is a `train`. What the first sample of `train` brings, each must bring: a class from `cls` or from
-    `label`, `cls` or `class` in `json` (a number or a word), and attributes from what is true or false in `json`.
-    Samples that do not are left out and counted. With `classes`, a `txt` or else the first folder is the class.
+    Shards are splits if all their names speak of one (`layout.SPLITS`) and there is a `train`. Otherwise folders in
+    them are, by the rule of `folder:PATH`. What the first sample of `train` brings, each must bring: a class from `cls`
+    or from `label`, `cls` or `class` in `json` (a number or a word), and attributes from what is true or false in
+    `json`. Samples that do not are left out and counted. With `classes`, a `txt` or else the first folder is the class.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(
@@ -267,10 +289,29 @@ class Wds(PathSource):
             state |= fingerprint(base, [path.relative_to(base).as_posix() for path in paths])
         return state
 
+    def _by_split(self) -> tuple[dict[str, _Samples], tuple[str, ...]]:
+        """Return the samples of each split, which shards or else folders in them name, and notes on what does not."""
+        shards, classes = self._found(), self.settings.classes
+        named, notes = _named_splits(shards)
+        under = {split: f"{split}/" if len(named) > 1 else "" for split in named}
+        folders = {under[split] + folder for split, mine in named.items() for folder in _folders(mine)}
+        if not all(isinstance(shard, Path) for shard in shards):  # what follows the first samples is not known yet
+            seen = sorted({f"{f}/" for f in folders if any(split_of(word) for word in f.split("/"))})
+            more = f"{listed(seen)} in shards at an address are no splits: name the shards so, train-000.tar"
+            return {split: _Samples(mine, classes) for split, mine in named.items()}, (*notes, *[more] * bool(seen))
+        layout = find_layout(self.settings.data, folders)
+        notes += layout.notes
+        if len(named) > 1 or layout.at is None:
+            return {
+                split: _Samples(mine, classes, layout=layout, under=under[split]) for split, mine in named.items()
+            }, notes
+        inside = {layout.split(f"{folder}/") for folder in folders}
+        order = [split for split in ("train", "valid", "test") if split in inside]
+        return {split: _Samples(shards, classes, layout=layout, split=split) for split in order}, notes
+
     def read(self) -> Contents:
-        splits = _by_split(self._found())
-        classes = self.settings.classes
-        first = list(itertools.islice(_Samples(splits["train"], classes), _FIRST))
+        samples, notes = self._by_split()
+        first = list(itertools.islice(samples["train"], _FIRST))
         whole = [sample for sample in first if not sample.wrong]
         if not whole:
             why = f" ({first[0].name}: {first[0].wrong})" if first else ""
@@ -279,15 +320,11 @@ class Wds(PathSource):
         label = whole[0].label
         like = _Like(None if label is None else type(label), tuple(whole[0].attributes))
         chunk = partial(_decode, one_size=one_size, grey=self.settings.channels is None and shape[2] == 1)
-        parts = {split: Part(samples=_Samples(mine, classes, like), chunk=chunk) for split, mine in splits.items()}
-        shards = sum(map(len, splits.values()))
-        return Contents(
-            _called(splits["train"][0]),
-            parts,
-            shape,
-            attribute_names=like.attributes,
-            notes=(f"reading {shards:,} shards{'' if label is None else ', with classes'}",),
-        )
+        parts = {split: Part(samples=replace(mine, like=like), chunk=chunk) for split, mine in samples.items()}
+        shards = self._found()
+        self.say(f"reading {len(shards):,} shards{'' if label is None else ', with classes'}")
+        called = _called(samples["train"].shards[0])
+        return Contents(called, parts, shape, attribute_names=like.attributes, notes=notes)
 
     def _shape(self, first: Sequence[Sample]) -> tuple[tuple[int, int, int], tuple[int, int] | None]:
         """The images' own shape, from the first headers, and the size that all must have if the user gave none."""
@@ -306,13 +343,35 @@ def _called(shard: Path | str) -> str:
     return re.sub(r"[-_.]?[0-9]+$", "", stem) or "wds"
 
 
-def _by_split(shards: Sequence[Path | str]) -> dict[str, list[Path | str]]:
-    words = [re.split(r"[-_.]", str(place).rpartition("/")[2])[0].lower() for place in shards]
-    if not set(words) <= set(SPLITS) or "train" not in words:
-        return {"train": list(shards)}
-    named = [SPLITS[word] for word in words]
-    return {
-        split: [place for place, mine in zip(shards, named) if mine == split]
-        for split in ("train", "valid", "test")
-        if split in named
-    }
+def _named_splits(shards: Sequence[Path | str]) -> tuple[dict[str, list[Path | str]], tuple[str, ...]]:
+    """Return the shards of each split by their names, and a note where some of them look like splits in vain."""
+    names = [str(place).partition("?")[0].rpartition("/")[2] for place in shards]
+    splits = [split_in(name) for name in names]
+    if None not in splits and "train" in splits:
+        order = [split for split in ("train", "valid", "test") if split in splits]
+        return {split: [place for place, own in zip(shards, splits) if own == split] for split in order}, ()
+    named = [name for name, own in zip(names, splits) if own not in (None, "train")]
+    other = next((name for name, own in zip(names, splits) if own is None), "")
+    why = f"with {other} beside" if other else "without a train shard beside"
+    return {"train": list(shards)}, (f"{listed(named)}: no split {why}; all are for training",) * bool(named)
+
+
+def _folders(shards: Sequence[Path | str]) -> set[str]:
+    """Return the folders that images lie in; of flat shards, and at an address, the first names tell."""
+    found: set[str] = set()
+    count = 0
+    for shard in shards:
+        stream, _ = opened(shard)
+        try:
+            for name, _, _ in members(stream, str(shard)):
+                path = name.removeprefix("./")
+                if ending_of(path)[1:] in _IMAGES and not is_junk(path):
+                    found.add(path.rpartition("/")[0])
+                    count += 1
+                    if count >= _FIRST and (found == {""} or isinstance(shard, str)):
+                        return found
+        except BROKEN:  # the samples before the damage count; packing says what is wrong
+            continue
+        finally:
+            stream.close()
+    return found

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from morphospace.data.decode import Blob
+from morphospace.data.formats import HEAD_BYTES, Listing, sorted_out
 from morphospace.data.sources.base import SourceInfo
-from morphospace.data.sources.folder import ENDINGS, NO_IMAGE, ImageTree
+from morphospace.data.sources.folder import ImageTree
 from morphospace.errors import DataError, one_line
 
 _MOST_BYTES = 256 << 20  # of one image file, unpacked
+BROKEN = (OSError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged archive raises."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -35,12 +38,12 @@ class _Member:
             if archive.getinfo(self.name).file_size > _MOST_BYTES:
                 raise DataError(rule=f"unpacks to more than {_MOST_BYTES >> 20} MB")
             return archive.read(self.name)
-        except (OSError, EOFError, RuntimeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except BROKEN as error:
             raise DataError(rule=one_line(error)) from None
 
 
 class Zipped(ImageTree):
-    """`zip:PATH`, read as `folder:PATH` would be after unpacking; a single top folder that holds everything is ignored.
+    """`zip:PATH`, read as `folder:PATH` would be after unpacking.
 
     An archive with an absolute name, one that climbs (`..`) or a link is refused, though nothing would be written.
     """
@@ -56,7 +59,7 @@ class Zipped(ImageTree):
 
     @functools.cached_property
     def _members(self) -> dict[str, str]:
-        """Full names of the images by the name a folder would give them, sorted."""
+        """Full names in the archive by relative names with `/`: some archives are made with backslashes."""
         base = self._base()
         try:
             with zipfile.ZipFile(base) as archive:
@@ -65,16 +68,21 @@ class Zipped(ImageTree):
             raise DataError(base, rule=f"cannot be read as .zip ({one_line(error)})", way_out="make it again") from None
         for info in infos:
             _refuse(base, info)
-        full = [i.filename for i in infos if not i.is_dir() and i.filename.lower().endswith(ENDINGS)]
-        full = sorted({n for n in full if not any(p.startswith((".", "__MACOSX")) for p in n.split("/"))})
-        if not full:
-            raise DataError(base, rule=NO_IMAGE, way_out="check the archive")
-        tops = {name.split("/")[0] for name in full}
-        inside = len(tops) == 1 and all(name.count("/") > 1 for name in full)
-        return {name.partition("/")[2] if inside else name: name for name in full}
+        by_name = {info.filename.replace("\\", "/").removeprefix("./"): info.filename for info in infos}
+        return {name: full for name, full in by_name.items() if not name.endswith("/")}
 
-    def _names(self) -> list[str]:
-        return list(self._members)
+    def _list(self) -> Listing:
+        members = self._members
+        with zipfile.ZipFile(self._base()) as archive:
+
+            def head(name: str) -> bytes:
+                try:
+                    with archive.open(members[name]) as stream:
+                        return stream.read(HEAD_BYTES)
+                except BROKEN:
+                    return b""
+
+            return sorted_out(members, head)
 
     def _blob(self, base: Path, name: str) -> Blob:
         return _Member(str(base.resolve()), self._members[name])
