@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morphospace.data.settings import DataSettings
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, require
 from morphospace.runs.configuration import Configuration
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import BetaTCVAESettings, ModelSettings, VAESettings
@@ -148,11 +148,14 @@ def scores_line(training: TrainingSettings) -> list[str]:
     return [] if plan is None else [plan.words]
 
 
-def checked_start(start_from: str | None) -> None:
-    """Refuse a run to start from that is none.
+def checked_start(start_from: str | None, new_layers: bool = False) -> None:
+    """Refuse a run to start from that is none, and new layers without one.
 
     Raises:
         SettingError: There is no such run.
     """
+    require(
+        start_from is not None or not new_layers, "new_layers", True, "goes with --from", "give the run, or leave it"
+    )
     if start_from is not None and not (Path(start_from) / "run.toml").is_file():
         raise SettingError("from", start_from, "no run.toml there", "give the folder of a finished run")

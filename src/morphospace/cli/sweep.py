@@ -51,6 +51,9 @@ def sweep(
     start_from: Annotated[
         str | None, Parameter(name="--from", help="A finished run; every run starts from its weights.")
     ] = None,
+    new_layers: Annotated[
+        bool, Parameter(help="With --from: layers whose sizes differ begin anew.", negative=(), show_default=False)
+    ] = False,
     compare: Annotated[
         str,
         Parameter(
@@ -78,11 +81,11 @@ def sweep(
     parsed = parse_grid(grid)
     runs = combinations(model, recipe, parsed, seeds, given)
     path = check_folder(out, holds="sweep.json", what="sweep")
-    checked_start(start_from)
+    checked_start(start_from, new_layers)
     if dry_run:
         names = [str(path / run.name) for run in runs]
         return Answer({"out": str(path), "runs": names}, names)
-    given |= {"seeds": seeds, "recipe": recipe, "start_from": start_from}
+    given |= {"seeds": seeds, "recipe": recipe, "start_from": start_from, "new_layers": new_layers}
     return _swept(model, parsed, path, talk, compare=read_names(compare), compare_n=compare_n, **given)
 
 

@@ -75,6 +75,10 @@ def train(
     start_from: Annotated[
         str | None, Parameter(name="--from", help="A run whose weights to start from (fine-tuning).")
     ] = None,
+    new_layers: Annotated[
+        bool,
+        Parameter(help="With --from: layers whose sizes differ begin anew.", negative=(), show_default=False),
+    ] = False,
     dry_run: Annotated[
         bool,
         Parameter(help="Print the whole configuration as TOML; leave nothing behind.", negative=(), show_default=False),
@@ -91,11 +95,11 @@ def train(
     path = None if out is None else check_folder(out, holds="run.toml", what="run")
     from morphospace.cli.preview import checked_start
 
-    checked_start(start_from)
+    checked_start(start_from, new_layers)
     if dry_run:
         return _dry_run(configuration, path)
     assert path is not None
-    return carried_out(configuration, path, talk, start_from)
+    return carried_out(configuration, path, talk, start_from, new_layers)
 
 
 def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
@@ -111,7 +115,9 @@ def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     return Answer(configuration.to_dict(), [*comments, "", configuration.to_toml().rstrip()])
 
 
-def carried_out(configuration: Configuration, path: Path, talk: Talk, start_from: str | None = None) -> Answer:
+def carried_out(
+    configuration: Configuration, path: Path, talk: Talk, start_from: str | None = None, new_layers: bool = False
+) -> Answer:
     """Train with all that is shown on the way."""
     from morphospace.cli.preview import condition_of_data, opening, shape_of
     from morphospace.cli.progress import Watch
@@ -128,7 +134,8 @@ def carried_out(configuration: Configuration, path: Path, talk: Talk, start_from
 
     hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing, opened=opened)
     try:
-        run = Job(configuration, path, None, {}, hooks).run(None if start_from is None else Path(start_from))
+        source = None if start_from is None else Path(start_from)
+        run = Job(configuration, path, None, {}, hooks).run(source, new_layers=new_layers)
     finally:
         watch.close()
     return _left(run, watch)

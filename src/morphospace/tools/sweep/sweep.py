@@ -77,6 +77,7 @@ def sweep(
     seeds: Seeds = 1,
     recipe: str | None = None,
     start_from: str | Path | None = None,
+    new_layers: bool = False,
     compare: Sequence[str] | str = "none",
     compare_n: Annotated[int, AtLeast(2)] | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -98,6 +99,7 @@ def sweep(
         seeds: How many seeds for each combination.
         recipe: Name of a recipe or path of a TOML file; the settings given here go first.
         start_from: A finished run; every run starts from its weights.
+        new_layers: As for `train`.
         compare: Which metrics the page compares, as for `evaluate`; the usual ones for each run when empty, or `none`.
         compare_n: How many samples they are measured on, as for `evaluate`.
         say: Takes one line at a time for the user while the page is made.
@@ -123,8 +125,8 @@ def sweep(
     for number, run in enumerate(runs, 1):
         hooks = each(run, number, len(runs)) if each else Hooks()
         try:
-            how: dict[str, Any] = {"recipe": recipe, "start_from": start_from, "keep_data": keep_data}
-            row, stopped = carried_out(run, path / run.name, hooks, data=given, **how)
+            how: dict[str, Any] = {"start_from": start_from, "new_layers": new_layers, "keep_data": keep_data}
+            row, stopped = carried_out(run, path / run.name, hooks, data=given, recipe=recipe, **how)
         except SettingError as error:
             if number == 1:  # probably a mistake that all runs share
                 raise

@@ -93,7 +93,7 @@ class Job:
         """Whether the images are a Python object that has no place of its own."""
         return self.given is not None and getattr(self.given, "path", None) is None
 
-    def run(self, start_from: Path | None) -> Run:
+    def run(self, start_from: Path | None, *, new_layers: bool = False) -> Run:
         """Train to the end and return the loaded run."""
         s = self.configuration.training
         keep_freed_blocks()
@@ -113,11 +113,14 @@ class Job:
         facts = self.facts(pack)
         start_from = begun_from(existing, start_from)
         if start_from is not None:
-            facts["start_from"] = str(start_from)
-            if existing is None or pointed(existing.checkpoints, "last") is None:
-                take_weights(model, start_from)
-        elif existing is None or pointed(existing.checkpoints, "last") is None:
-            begin_at_data(model, pack, self.configuration.data)
+            new_layers = new_layers if existing is None else bool(existing.facts.get("new_layers"))
+            facts |= {"start_from": str(start_from), **({"new_layers": True} if new_layers else {})}
+        if existing is None or pointed(existing.checkpoints, "last") is None:
+            if start_from is None or new_layers:
+                begin_at_data(model, pack, self.configuration.data)
+            if start_from is not None:
+                note = self.note if world.leads else lambda line: None
+                take_weights(model, start_from, new_layers=new_layers, say=note)
         to_device(model.networks, device)
         model.memory.to(device)
         folder = existing or RunFolder(self.path, self.configuration, facts)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from torch import nn
 
 from morphospace.data.pack import Pack
+from morphospace.errors import require
 from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder
@@ -24,6 +25,7 @@ def train(
     *,
     recipe: str | None = None,
     start_from: str | Path | None = None,
+    new_layers: bool = False,
     parts: Mapping[str, nn.Module] | Sequence[str] | None = None,
     hooks: Hooks | None = None,
     keep_data: Annotated[float, AtLeast(0)] = KEEP_GB,
@@ -38,6 +40,7 @@ def train(
         out: The run's folder.
         recipe: Name of a recipe or path of a TOML file, under the settings given here.
         start_from: A finished run whose weights to begin with (fine-tuning).
+        new_layers: With `start_from`, let layers whose sizes differ begin anew, for instance for other classes.
         parts: Networks of your own by name (`encoder`, `decoder`; `generator`, `critic`), in place of ours. Or, as the
             data setting of that name, names of the parts of the images to keep and to take masks of.
         hooks: Listeners and the like.
@@ -59,7 +62,10 @@ def train(
     if parts is not None and not isinstance(parts, Mapping):
         settings["parts"] = tuple(parts)
     job = Job(resolve(model, recipe, settings), Path(out), given, networks, hooks or Hooks(), keep_data)
-    return job.run(None if start_from is None else Path(start_from))
+    require(
+        start_from is not None or not new_layers, "new_layers", True, "goes with start_from", "give a run, or leave it"
+    )
+    return job.run(None if start_from is None else Path(start_from), new_layers=new_layers)
 
 
 def resume(
