@@ -124,11 +124,7 @@ class Registry(Mapping[str, T]):
         return len(list(iter(self)))
 
     def _import(self, name: str) -> None:
-        """Import the module that an entry point names.
-
-        Raises:
-            NotHere: If it cannot be imported, or registers nothing of that name.
-        """
+        """Import the module that an entry point names."""
         entry = self.installed[name]
         package, way_out = _package(entry), "update or uninstall the package"
         try:

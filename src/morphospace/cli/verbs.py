@@ -225,11 +225,7 @@ def _file_flag(name: str, file: File) -> inspect.Parameter:
 
 
 def check_file(name: str, path: str, file: File) -> Path:
-    """Return the path of a file to write, checked before any work is done.
-
-    Raises:
-        SettingError: If its ending is none of the file's, or nothing can be written there.
-    """
+    """Return the path of a file to write, checked before any work is done."""
     place = file.path(name, path)
     check_parent(place, name)
     if file.check is not None:

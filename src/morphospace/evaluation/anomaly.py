@@ -68,9 +68,6 @@ def negative_bounds(
         importance: Which bound.
         seed: Of the draws, which depend on (seed, start + i) only.
         start: Number of the first image.
-
-    Raises:
-        SettingError: If the model has no bound, or if `draws` is below 1.
     """
     able = bounded(model, "iwae" if importance else "elbo")
     bound = importance_bound if importance else evidence_bound

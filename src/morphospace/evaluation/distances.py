@@ -80,9 +80,6 @@ def frechet_distance(*, real: Features | Moments, fake: Features | Moments) -> f
 
     Returns:
         The distance in float64; never below 0.
-
-    Raises:
-        SettingError: If there are fewer than two images, or if the features differ.
     """
     a, b = _side(real, "real"), _side(fake, "fake")
     _same_features(len(a.statistics.mean), len(b.statistics.mean))

@@ -33,9 +33,6 @@ def linear(start: Tensor, end: Tensor, t: Tensor | float) -> Tensor:
 
     Returns:
         (..., D), or (..., T, D) for a t of shape (T,).
-
-    Raises:
-        SettingError: If start and end differ in shape or type, or are not floating.
     """
     pair = _Pair.of(start, end, t)
     return pair.finished(pair.straight())

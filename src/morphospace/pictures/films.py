@@ -207,11 +207,7 @@ def _write_webp(path: Path, frames: Iterator[Image.Image], delays: Sequence[int]
 
 
 def _encoder() -> str:
-    """Return the path of ffmpeg.
-
-    Raises:
-        MissingExtra: If it is not installed.
-    """
+    """Return the path of ffmpeg."""
     try:
         import imageio_ffmpeg
 

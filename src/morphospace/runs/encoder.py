@@ -25,11 +25,7 @@ def encoder_file(run: Run) -> Path:
 
 
 def kept_encoder(run: Run) -> GeneratorInverse | None:
-    """Return the encoder trained for a run's checkpoint, in evaluation mode; None where there is none.
-
-    Raises:
-        RunError: There is one that is broken.
-    """
+    """Return the encoder trained for a run's checkpoint, in evaluation mode; None where there is none."""
     file = encoder_file(run)
     if not file.is_file():
         return None

@@ -113,12 +113,7 @@ def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) 
 
 
 def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
-    """Return a code out of a JSON file with `codes`, and `conditions` where the model takes any.
-
-    Raises:
-        SettingError: No such file or number, or the codes are another model's.
-        DataError: It is something else.
-    """
+    """Return a code out of a JSON file with `codes`, and `conditions` where the model takes any."""
     name, _, number = text.partition("#")
     require(Path(name).is_file(), "code", name, "no such file", "`morpho project --code` writes one")
     require(not number or number.isdecimal(), "code", text, "must be FILE.json, or FILE.json#NUMBER")

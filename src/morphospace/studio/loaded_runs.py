@@ -66,11 +66,7 @@ class LoadedRuns:
         return self.folders[key]
 
     def folder(self, key: str) -> RunFolder:
-        """Return a run's folder, without loading its model.
-
-        Raises:
-            SettingError: If there is no run of that id.
-        """
+        """Return a run's folder, without loading its model."""
         return RunFolder.open(self.path(key))
 
     def ready(self, key: str) -> Space | None:
@@ -87,12 +83,7 @@ class LoadedRuns:
             return found
 
     def space(self, key: str) -> Space:
-        """Return a run, loaded; where memory needs it, those asked for longest ago are dropped.
-
-        Raises:
-            SettingError: If there is no run of that id.
-            RunError: If it cannot be loaded.
-        """
+        """Return a run, loaded; where memory needs it, those asked for longest ago are dropped."""
         if (found := self.ready(key)) is None:
             path = self.path(key)
             with self._loading[key]:

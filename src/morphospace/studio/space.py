@@ -170,11 +170,7 @@ class Space:
     # -- kept ------------------------------------------------------------------------------------------------
 
     def gathered(self) -> Gathered:
-        """Return the codes of images that training did not see, in random order: any first part is a fair sample.
-
-        Raises:
-            RunError: If the run cannot encode.
-        """
+        """Return the codes of images that training did not see, in random order: any first part is a fair sample."""
 
         def made() -> Gathered:
             split, rows, _ = judged_rows(self.run.pack, self.run.configuration.data.valid)
@@ -187,13 +183,7 @@ class Space:
         return self.once("codes", made)
 
     def chart(self, by: str = "pca") -> LatentMap:
-        """Return the map of the run's codes, with small images.
-
-        Raises:
-            SettingError: If the codes have one dimension, or fewer than three images are held out.
-            RunError: If the run cannot encode.
-            MissingExtra: If UMAP is asked for and not installed.
-        """
+        """Return the map of the run's codes, with small images."""
         return self.once(f"chart {by}", lambda: self._chart(by))
 
     def _chart(self, by: str) -> LatentMap:

@@ -22,11 +22,7 @@ MOST, MOST_RUNS = 12, 120
 
 
 def check_metrics(metrics: Sequence[str] | str) -> Sequence[str] | None:
-    """Return the metrics asked for: no names for the usual ones, None for `none`.
-
-    Raises:
-        SettingError: If there is no such metric.
-    """
+    """Return the metrics asked for: no names for the usual ones, None for `none`."""
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     return None if names == ["none"] else metrics_of(names)
 

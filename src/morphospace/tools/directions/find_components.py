@@ -70,11 +70,7 @@ def _random_codes(
 
 
 def _first_layer(run: Run, condition: Tensor | None) -> FirstLayer:
-    """Return the layer that takes the code itself.
-
-    Raises:
-        SettingError: If there is none, as in a network of the caller's own that begins otherwise.
-    """
+    """Return the layer that takes the code itself."""
     model = run.model
     assert isinstance(model, Decodes)
     layer = FirstLayer(model.networks, model.decode, *_random_codes(run, condition, 2, 0))

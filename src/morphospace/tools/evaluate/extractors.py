@@ -82,10 +82,6 @@ def extractor_for(
         resize: `legacy` or `antialias`, for the Inception network.
         device: Where to compute.
         say: Takes one line at a time for the user.
-
-    Raises:
-        SettingError: If there are no such features.
-        DataError: If the weights cannot be downloaded.
     """
     kind = kind_of(features, pack, resize)
     if isinstance(features, nn.Module):
@@ -138,12 +134,7 @@ def _to_learn_from(pack: Pack) -> tuple[Taken, Taken, str]:
 
 
 def _inception_weights(path: str, say: Say) -> dict[str, Tensor]:
-    """Read the weights from a path, or download them; a file with another checksum is not opened.
-
-    Raises:
-        SettingError: If the file holds something else.
-        DataError: If they cannot be downloaded or read.
-    """
+    """Read the weights from a path, or download them; a file with another checksum is not opened."""
     if path:
         file = Path(path).expanduser()
         with file.open("rb") as opened:

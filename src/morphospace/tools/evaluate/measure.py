@@ -83,11 +83,7 @@ def evaluated(
 
 
 def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the metrics to measure, and for each usual one that cannot be measured the reason.
-
-    Raises:
-        SettingError: If a metric that was asked for cannot be measured.
-    """
+    """Return the metrics to measure, and for each usual one that cannot be measured the reason."""
     if metrics:
         for name in metrics:
             reason = METRICS[name].refusal(evidence)
@@ -151,11 +147,7 @@ def _check_can_keep(file: Path) -> None:
 
 
 def keep(file: Path, results: Sequence[Result]) -> Path:
-    """Add results to a file; a result replaces an earlier one of the same name and conditions.
-
-    Raises:
-        RunError: If the file holds something else.
-    """
+    """Add results to a file; a result replaces an earlier one of the same name and conditions."""
     with locked(file):  # two evaluations of a run at once keep both
         kept = {_identity(entry): entry for entry in read(file)}
         kept |= {_identity(entry): entry for entry in (result.as_dict() for result in results)}

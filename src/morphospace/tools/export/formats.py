@@ -179,9 +179,6 @@ def exported(part: Part, format: str, weights: str, facts: Mapping[str, Any]) ->
         format: `onnx` or `torchscript`; named weights need the rest of the model, see `write.named_weights`.
         weights: `fp32`, or `fp16` for weights stored in half precision; both compute in float32.
         facts: What the file says of itself.
-
-    Raises:
-        RunError: If it differs by more than the tolerance.
     """
     writer, reader = {"onnx": (to_onnx, run_onnx), "torchscript": (to_torchscript, run_torchscript)}[format]
     content = writer(part, weights == "fp16", facts)

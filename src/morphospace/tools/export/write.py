@@ -55,11 +55,7 @@ def written(run: Run, path: Path, format: str, what: str, weights: str) -> Expor
 
 
 def parts_of(run: Run, what: str) -> list[Part]:
-    """Return the halves of a run's model that are asked for, on the CPU in float32.
-
-    Raises:
-        RunError: If the encoder is asked for and there is none.
-    """
+    """Return the halves of a run's model that are asked for, on the CPU in float32."""
     encoder: Encodes | None = encoder_of(run) if what in ("encoder", "both") else None
     model, encoder = deepcopy((run.model, encoder))  # at once: where they are one, they stay one
     for holder in (model, encoder):

@@ -107,11 +107,7 @@ def read_answers(paths: Sequence[str | Path]) -> list[Answers]:
 
 
 def _parsed(data: Any) -> Answers:
-    """Return answers read from JSON.
-
-    Raises:
-        ValueError: If they are not what a page saves.
-    """
+    """Return answers read from JSON."""
     trials = data["trials"]
     if not (isinstance(trials, list) and trials and isinstance(data["page"], str) and isinstance(data["run"], str)):
         raise ValueError("no trials, page or run")

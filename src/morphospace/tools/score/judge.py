@@ -77,11 +77,7 @@ def scored(
 
 
 def _unit(run: Run, by: By, correct: str) -> str:
-    """Return the unit of a score in words.
-
-    Raises:
-        SettingError: If the model cannot score by it.
-    """
+    """Return the unit of a score in words."""
     model, name = run.model, run.configuration.model.name
     if by in DRAWS:
         bounded(model, by)
@@ -151,11 +147,7 @@ def _first(pack: Pack, split: Split, rows: np.ndarray, label: str, n: int | None
 
 
 def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
-    """Return the numbers of the labels that mean something strange.
-
-    Raises:
-        SettingError: If the images have no labels, or not these.
-    """
+    """Return the numbers of the labels that mean something strange."""
     if not strange:
         return []
     labels, names = source.split.labels, [composed(name) for name in source.pack.label_names]

@@ -132,11 +132,7 @@ def _in_a_path(value: Any) -> str:
 
 
 def _value_of(value: Any, hint: Any, name: str) -> Any:
-    """Return a text as the setting's type; other values as they are.
-
-    Raises:
-        SettingError: If the text cannot be read as that type.
-    """
+    """Return a text as the setting's type; other values as they are."""
     if not isinstance(value, str):
         return value
     origin, options = typing.get_origin(hint), typing.get_args(hint)

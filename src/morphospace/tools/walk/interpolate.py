@@ -102,11 +102,7 @@ def check_walk(
 
 
 def check_film(path: Path) -> None:
-    """Refuse an MP4 where its encoder is missing.
-
-    Raises:
-        MissingExtra: If it is so.
-    """
+    """Refuse an MP4 where its encoder is missing."""
     if path.suffix.lower() == ".mp4":
         from morphospace.pictures.films import check_film_path
 

@@ -125,11 +125,7 @@ def check_morph(
     attributes: object = None,
     **others: Any,
 ) -> None:
-    """Refuse arguments that do not go together.
-
-    Raises:
-        SettingError: If pairs, starts and ends do not, a label and attributes, or the rate and the length of the film.
-    """
+    """Refuse arguments that do not go together."""
     check_condition(label, attributes)
     check_pairs(pairs, starts, ends)
     frames_in(Path(out), fps, seconds)

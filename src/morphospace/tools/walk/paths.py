@@ -230,11 +230,7 @@ def follow(run: Run | str | Path, path: str | Path) -> Walk:
 
 
 def _matrix(rows: Any) -> Tensor:
-    """Return rows of numbers as float32 (T, D).
-
-    Raises:
-        ValueError: If they are not rows of finite numbers, two at least.
-    """
+    """Return rows of numbers as float32 (T, D)."""
     values = torch.tensor(rows, dtype=torch.float32)
     if values.dim() != 2 or len(values) < 2 or not torch.isfinite(values).all():
         raise ValueError(rows)
