@@ -7,7 +7,9 @@ the weights converted to torch have, so that these load as they are.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -31,12 +33,12 @@ class BasicConv2d(nn.Module):
         self,
         inputs: int,
         outputs: int,
-        kernel: int | tuple[int, int] = 1,
+        kernel: int | tuple[int, ...] = 1,
         stride: int = 1,
-        padding: int | tuple[int, int] = 0,
+        padding: int | tuple[int, ...] = 0,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False)  # type: ignore[arg-type]
         self.bn = nn.BatchNorm2d(outputs, eps=1e-3)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,11 +59,9 @@ def _halved(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 3, 2)
 
 
-# Branches of a block: a part's name, then outputs, kernel, stride and padding of its convolution. A branch that begins
-# with a function pools first; a list at its end is several convolutions of the same input, side by side.
-Part = tuple[str, int, int | tuple[int, int], int, int | tuple[int, int]]
-WIDE, TALL = (1, 7), (7, 1)
-OVER, DOWN = (0, 3), (3, 0)
+def _size(text: str) -> int | tuple[int, ...]:
+    sides = tuple(map(int, text.split("x")))
+    return sides[0] if len(sides) == 1 else sides
 
 
 class Block(nn.Module):
@@ -69,86 +69,40 @@ class Block(nn.Module):
 
     Args:
         inputs: Channels coming in.
-        branches: For each branch what is pooled first (or None), its parts in a row, and parts side by side after them.
+        branches: One line a branch, as `inception.toml` writes them.
     """
 
-    def __init__(self, inputs: int, branches: Sequence[tuple[str | None, Sequence[Part], Sequence[Part]]]) -> None:
+    def __init__(self, inputs: int, branches: Sequence[str]) -> None:
         super().__init__()
-        self.branches = branches
-        for _, parts, beside in branches:
+        self.branches: list[tuple[str, list[str], list[str]]] = []
+        self.outputs = 0
+        for line in branches:
+            pool, _, rest = line.rpartition(": ") if " " in line else (line, "", "")
+            row, beside = ([spec for spec in part.split(", ") if spec] for part in rest.partition(" | ")[::2])
             channels = inputs
-            for name, outputs, *shape in parts:
-                self.add_module(name, BasicConv2d(channels, outputs, *shape))  # type: ignore[arg-type]
-                channels = outputs
-            for name, outputs, *shape in beside:
-                self.add_module(name, BasicConv2d(channels, outputs, *shape))  # type: ignore[arg-type]
+            for spec in row:
+                channels = self._add(channels, spec)
+            self.outputs += sum(self._add(channels, spec) for spec in beside) or channels
+            self.branches.append((pool, [spec.split()[0] for spec in row], [spec.split()[0] for spec in beside]))
+
+    def _add(self, inputs: int, spec: str) -> int:
+        """Add the convolution that is written as `NAME 96 1x7 /2 +0x3`, and return its channels."""
+        name, outputs, kernel, *others = spec.split()
+        stride = next((int(word[1:]) for word in others if word[0] == "/"), 1)
+        padding = next((_size(word[1:]) for word in others if word[0] == "+"), 0)
+        self.add_module(name, BasicConv2d(inputs, int(outputs), _size(kernel), stride, padding))
+        return int(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, h, w)."""
         joined = []
         pools = {"average": _average, "maximum": _maximum, "halved": _halved}
-        for pool, parts, beside in self.branches:
+        for pool, row, beside in self.branches:
             value = pools[pool](x) if pool else x
-            for name, *_ in parts:
+            for name in row:
                 value = getattr(self, name)(value)
-            joined += [getattr(self, name)(value) for name, *_ in beside] or [value]
+            joined += [getattr(self, name)(value) for name in beside] or [value]
         return torch.cat(joined, 1)
-
-
-def _row(name: str, *shapes: tuple[int, int | tuple[int, int], int, int | tuple[int, int]]) -> list[Part]:
-    """Parts `<name>_1`, `<name>_2`, ... in a row."""
-    return [(f"{name}_{number}", *shape) for number, shape in enumerate(shapes, 1)]
-
-
-def _block_a(inputs: int, pooled: int) -> Block:
-    """35x35: 1x1, 5x5, two 3x3, and a pool."""
-    five = _row("branch5x5", (48, 1, 1, 0), (64, 5, 1, 2))
-    three = _row("branch3x3dbl", (64, 1, 1, 0), (96, 3, 1, 1), (96, 3, 1, 1))
-    pool: list[Part] = [("branch_pool", pooled, 1, 1, 0)]
-    return Block(
-        inputs, [(None, [("branch1x1", 64, 1, 1, 0)], []), (None, five, []), (None, three, []), ("average", pool, [])]
-    )
-
-
-def _block_b(inputs: int) -> Block:
-    """35x35 to 17x17."""
-    three = _row("branch3x3dbl", (64, 1, 1, 0), (96, 3, 1, 1), (96, 3, 2, 0))
-    return Block(inputs, [(None, [("branch3x3", 384, 3, 2, 0)], []), (None, three, []), ("halved", [], [])])
-
-
-def _block_c(inputs: int, c: int) -> Block:
-    """17x17: convolutions of 7 as 1x7 and 7x1."""
-    wide, tall = (c, WIDE, 1, OVER), (c, TALL, 1, DOWN)
-    once = _row("branch7x7", (c, 1, 1, 0), wide, (192, TALL, 1, DOWN))
-    twice = _row("branch7x7dbl", (c, 1, 1, 0), tall, wide, tall, (192, WIDE, 1, OVER))
-    pool: list[Part] = [("branch_pool", 192, 1, 1, 0)]
-    return Block(
-        inputs, [(None, [("branch1x1", 192, 1, 1, 0)], []), (None, once, []), (None, twice, []), ("average", pool, [])]
-    )
-
-
-def _block_d(inputs: int) -> Block:
-    """17x17 to 8x8."""
-    three = _row("branch3x3", (192, 1, 1, 0), (320, 3, 2, 0))
-    seven = _row("branch7x7x3", (192, 1, 1, 0), (192, WIDE, 1, OVER), (192, TALL, 1, DOWN), (192, 3, 2, 0))
-    return Block(inputs, [(None, three, []), (None, seven, []), ("halved", [], [])])
-
-
-def _block_e(inputs: int, pool: str) -> Block:
-    """8x8; the pool is an average in the first of the two and, as published, a maximum in the second."""
-
-    def beside(name: str) -> list[Part]:
-        return [(f"{name}a", 384, (1, 3), 1, (0, 1)), (f"{name}b", 384, (3, 1), 1, (1, 0))]
-
-    return Block(
-        inputs,
-        [
-            (None, [("branch1x1", 320, 1, 1, 0)], []),
-            (None, [("branch3x3_1", 384, 1, 1, 0)], beside("branch3x3_2")),
-            (None, [("branch3x3dbl_1", 448, 1, 1, 0), ("branch3x3dbl_2", 384, 3, 1, 1)], beside("branch3x3dbl_3")),
-            (pool, [("branch_pool", 192, 1, 1, 0)], []),
-        ],
-    )
 
 
 class Inception(nn.Module):
@@ -161,23 +115,21 @@ class Inception(nn.Module):
         self.Conv2d_2b_3x3 = BasicConv2d(32, 64, 3, padding=1)
         self.Conv2d_3b_1x1 = BasicConv2d(64, 80)
         self.Conv2d_4a_3x3 = BasicConv2d(80, 192, 3)
-        self.Mixed_5b = _block_a(192, 32)
-        self.Mixed_5c = _block_a(256, 64)
-        self.Mixed_5d = _block_a(288, 64)
-        self.Mixed_6a = _block_b(288)
-        for letter, c in zip("bcde", (128, 160, 160, 192)):
-            self.add_module(f"Mixed_6{letter}", _block_c(768, c))
-        self.Mixed_7a = _block_d(768)
-        self.Mixed_7b = _block_e(1280, "average")
-        self.Mixed_7c = _block_e(2048, "maximum")
+        table = tomllib.loads((Path(__file__).parent / "inception.toml").read_text(encoding="utf-8"))
+        channels = 192
+        for name, branches in table.items():
+            block = Block(channels, branches)
+            self.add_module(name, block)
+            channels = block.outputs
+        self.blocks = tuple(table)
         self.fc = nn.Linear(2048, 1008)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (B, 3, 299, 299) in [-1, 1] to features (B, 2048)."""
         x = _halved(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))))
         x = _halved(self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x)))
-        for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
-            x = getattr(self, f"Mixed_{name}")(x)
+        for name in self.blocks:
+            x = getattr(self, name)(x)
         return x.mean((2, 3))
 
     def probabilities(self, features: Tensor) -> Tensor:
