@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 from morphospace import files
+from morphospace.pictures.pages import render
 from morphospace.tools import tool
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Cell, Measure, Table
@@ -157,38 +158,12 @@ def escaped(text: str) -> str:
 
 def latex_text(comparison: Comparison) -> str:
     """Return the tables for a document that uses booktabs; the best is bold if its interval overlaps no other."""
-    return "\n".join(_tabular(table) for table in _tables(comparison) if table.measures)
+    how = {"spreads": SPREADS, "arrows": LATEX_ARROWS, "escaped": escaped, "cell_of": _latex}
+    return render("tools/compare/tables.tex", tables=_tables(comparison), **how)
 
 
-def _tabular(table: Table) -> str:
-    head = [r"\footnotesize " + escaped(m.name) + (f" ({escaped(m.unit)})" if m.unit else "") for m in table.measures]
-    lines = [
-        f"% intervals: {SPREADS[table.spread]}; needs \\usepackage{{booktabs}}",
-        r"\begin{tabular}{l" + "r" * len(table.measures) + "}",
-        r"\toprule",
-        " & ".join(["run", *(h + LATEX_ARROWS[m.better] for h, m in zip(head, table.measures))]) + r" \\",
-        r"\midrule",
-        *(
-            " & ".join([escaped(name), *(_latex(m, row) for m in table.measures)]) + r" \\"
-            for row, name in enumerate(table.rows)
-        ),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _latex(measure: Measure, row: int) -> str:
-    cell = measure.cells[row]
-    value, interval = texts_of(cell)
-    if not value:
-        return "---"
-    shown = f"${_digits(value)}$"
-    if measure.best == row:
-        shown = rf"$\mathbf{{{_digits(value)}}}$"
+def _latex(cell: Cell) -> tuple[str, str, str]:
+    """Return a number and the ends of its interval, with commas that LaTeX does not space."""
+    value, interval = (text.replace(",", "{,}") for text in texts_of(cell))
     low, _, high = interval.partition(" to ")
-    return shown + (rf" {{\scriptsize $[{_digits(low)},\,{_digits(high)}]$}}" if interval else "")
-
-
-def _digits(text: str) -> str:
-    return text.replace(",", "{,}")
+    return value, low, high
