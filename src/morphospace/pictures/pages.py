@@ -18,7 +18,7 @@ def _environment() -> Environment:
 
     made = Environment(
         loader=PackageLoader("morphospace", ""),
-        autoescape=lambda name: (name or "").endswith(".html"),
+        autoescape=lambda name: (name or "").endswith((".html", ".svg")),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -30,7 +30,7 @@ def _environment() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill in a template of this package, such as `tools/compare/page.html`; in HTML, all values are escaped."""
+    """Fill in a template of this package, such as `tools/compare/page.html`; HTML and SVG escape all values."""
     return _environment().get_template(template).render(values)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from morphospace.pictures.pages import render
 from morphospace.roles import Role, fields_with
 from morphospace.runs.configuration import as_written, settings_classes
 from morphospace.tools.compare.comparison import Member
@@ -155,30 +155,21 @@ def draw_panel(panel: Panel, against: str, names: Sequence[str]) -> str:
     def y(value: float) -> str:  # outliers end a little outside of the frame, which cuts them off
         return f"{min(max(TALL - BELOW - (value - low) / (high - low) * (TALL - BELOW - EDGE), -99), 999):.1f}"
 
-    bottom, end = TALL - BELOW, WIDE - EDGE
-    parts = [f'<path class="grid" d="{"".join(f"M{x(t)} {EDGE}V{bottom}" for t in x_ticks)}"/>']
-    parts += [f'<path class="grid" d="{"".join(f"M{LEFT} {y(t)}H{end}" for t in y_ticks)}"/>']
-    parts += [f'<text x="{x(t)}" y="{bottom + 15}" text-anchor="middle">{counted(t)}</text>' for t in x_ticks]
-    parts += [f'<text x="{LEFT - 5}" y="{y(t)}" dy="4" text-anchor="end">{t:g}</text>' for t in map(_short, y_ticks)]
-    parts += [f'<text x="{(LEFT + end) / 2:.0f}" y="{TALL - 3}" text-anchor="middle">{AXES[against]}</text>']
-    frame = f'<svg class="inner" x="{LEFT}" y="{EDGE}" width="{end - LEFT}" height="{bottom - EDGE}" '
-    parts += [f'{frame}viewBox="{LEFT} {EDGE} {end - LEFT} {bottom - EDGE}">']
-    for curve in panel.curves:
+    def placed(curve: Curve) -> list[tuple[str, str]]:
         pairs = zip(getattr(curve, against), curve.values)
-        points = [(x(when), y(value)) for when, value in pairs if math.isfinite(value)]
-        parts.append(_line(curve, points, names[curve.row]))
-    label = html.escape(f"{panel.title} of {panel.runs} runs against {AXES[against]}")
-    return f'<svg viewBox="0 0 {WIDE} {TALL}" role="img" aria-label="{label}">{"".join(parts)}</svg></svg>'
+        return [(x(when), y(value)) for when, value in pairs if math.isfinite(value)]
 
-
-def _line(curve: Curve, points: Sequence[tuple[str, str]], name: str) -> str:
-    """Return one curve: a line, and dots on it for held-out images."""
-    dashes = f' stroke-dasharray="{dash_of(curve.row)}"' if dash_of(curve.row) else ""
-    joined = " ".join(f"{x},{y}" for x, y in points)
-    words = html.escape(f"{name}{', held out' if curve.held_out else ''}")
-    line = f'<polyline points="{joined}"{dashes}/>'
-    dots = "".join(f'<circle cx="{x}" cy="{y}" r="3"/>' for x, y in points) if curve.held_out else ""
-    return f'<g class="k{curve.row % len(COLOURS)}"><title>{words}</title>{line}{dots}</g>'
+    return render(
+        "tools/compare/panel.svg",
+        panel=panel,
+        lines=[(curve, placed(curve)) for curve in panel.curves],
+        names=names,
+        axis=AXES[against],
+        x_ticks=x_ticks,
+        y_ticks=y_ticks,
+        **{"wide": WIDE, "tall": TALL, "edge": EDGE, "left": LEFT, "right": WIDE - EDGE, "bottom": TALL - BELOW},
+        **{"x": x, "y": y, "colours": len(COLOURS), "counted": counted, "dash_of": dash_of, "short": _short},
+    )
 
 
 def _short(value: float) -> float:
