@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import (
@@ -145,11 +146,25 @@ class Listing:
         """How many of the others hold images or labels, as far as their endings say."""
         return sum(kind in _WAYS_OUT or kind in TABLES for kind in self.others.values())
 
-    def notes(self) -> list[str]:
-        """Return lines that count the others, as `unread` does."""
+    def notes(self, used: Sequence[str] = ()) -> list[str]:
+        """Return lines that count the others, as `unread` does, and name those that may hold labels.
+
+        Args:
+            used: Those of the others that are read as labels.
+        """
         stems = {name.removesuffix(ending_of(name)) for name in map(str.lower, self.images)} if self.others else set()
-        beside = Counter(kind for n, kind in self.others.items() if kind and n.lower().removesuffix(kind) in stems)
-        return list(unread(Counter(self.others.values()), beside))
+        rest = {name: kind for name, kind in self.others.items() if name not in used}
+        beside = Counter(kind for n, kind in rest.items() if kind and n.lower().removesuffix(kind) in stems)
+        tables = [n for n, kind in rest.items() if kind in TABLES and n.lower().removesuffix(kind) not in stems]
+        lines = []
+        if tables and not used:
+            more = f" and {len(tables) - 1:,} more" if len(tables) > 1 else ""
+            asked = shlex.quote(
+                tables[0] if len({n.rpartition("/")[2] for n in tables}) > 1 else tables[0].rpartition("/")[2]
+            )
+            lines.append(f"not read: {tables[0]}{more}; if labels stand there, --labels {asked} reads them")
+            rest = {name: kind for name, kind in rest.items() if name not in set(tables)}
+        return lines + list(unread(Counter(rest.values()), beside))
 
 
 def sorted_out(names: Iterable[str], head: Callable[[str], bytes]) -> Listing:

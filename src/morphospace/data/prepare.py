@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,17 @@ def anchored(settings: DataSettings) -> DataSettings:
         data = _source(settings, lambda line: None).anchored()
     elif Path(data).expanduser().exists():
         data = str(absolute(data))
-    return replace(settings, data=data, root=None if root is None else str(absolute(root)))
+    labels = anchored_labels(settings.labels)
+    return replace(settings, data=data, labels=labels, root=None if root is None else str(absolute(root)))
+
+
+def anchored_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return the files of labels that are found from the working directory with their whole path."""
+    found = (text if Path(text).expanduser().is_file() else text.partition("#")[0] for text in labels)
+    return tuple(
+        str(absolute(path)) + text[len(path) :] if Path(path).expanduser().is_file() else text
+        for path, text in zip(found, labels, strict=True)
+    )
 
 
 def changed_since(settings: DataSettings, pack: Pack) -> str:
@@ -165,7 +175,7 @@ def check_made(settings: DataSettings, pack: Pack) -> None:
         SettingError: If such a setting is given.
     """
     made = pack.manifest.get("rule", {})
-    for name in ("classes", "parts", "background", "crop", "resize", "range"):
+    for name in ("classes", "labels", "parts", "background", "crop", "resize", "range"):
         value = getattr(settings, name)
         if value == getattr(DataSettings, name) or (name == "classes" and pack.split("train").labels is not None):
             continue
@@ -203,7 +213,7 @@ def check_given(settings: DataSettings, pack: Pack) -> None:
 
 
 def takes(data: str, name: str) -> bool:
-    """Return whether a source uses a setting: `classes`, `parts`, `background` or `range`."""
+    """Return whether a source uses a setting: `classes`, `labels`, `parts`, `background` or `range`."""
     kind = SOURCES.get(data.partition(":")[0])
     return kind is not None and name in kind.takes
 
@@ -218,7 +228,9 @@ def check_taken(settings: DataSettings) -> None:
     kind = SOURCES[name]
     if colon and not (kind.needs_path or kind.variants):
         raise SettingError("data", settings.data, f"{name} takes nothing after its name, and here is {more!r}")
-    for each in ("classes", "parts", "background", "range"):
+    if settings.classes and settings.labels:
+        raise SettingError("labels", settings.labels, "classes are the folders already", "leave classes or labels out")
+    for each in ("classes", "labels", "parts", "background", "range"):
         value = getattr(settings, each)
         if value != getattr(DataSettings, each) and each not in kind.takes:
             others = ", ".join(other for other, source in SOURCES.items() if each in source.takes)
@@ -232,6 +244,8 @@ def _key(settings: DataSettings, source: Source, size: tuple[int, int] | None) -
     what = [FORMAT, name, identity, size, settings.channels, settings.crop, settings.classes]
     if settings.parts or settings.background is not None:  # so that packs made without them keep their key
         what += [list(settings.parts), parse_background(settings.background)]
+    if settings.labels:
+        what += [["labels", list(anchored_labels(settings.labels))]]
     usual = {name: getattr(DataSettings, name) for name in ("resize", "range", "max_pixels")}
     what += [[name, getattr(settings, name)] for name in usual if getattr(settings, name) != usual[name]]
     return hashlib.blake2b(json.dumps(what).encode(), digest_size=6).hexdigest()

@@ -33,6 +33,9 @@ class DataSettings:
             takes those of the whole set. Also for 8-bit images, where it lies within 0:255. If not given, 16-bit
             values run from 0 to 65535 and floats from 0 to 1.
         classes: Take the subfolders of `folder:PATH` as class labels; of `wds:SHARDS`, each sample's text.
+        labels: Files that say what images show, with a column of file names: `train.csv`, `metadata.jsonl`, stylegan's
+            `dataset.json`; looked for here and among the images. A column becomes the class, and columns of 0 and 1
+            attributes; `FILE#COLUMN` names the column. Images that they leave out are left out.
         valid: Share of the training split held out for validation where the source has no validation split
             of its own; 0 turns it off.
         parts: Parts of the images that are kept and given as masks, for sources with part masks (`hair`,
@@ -58,6 +61,7 @@ class DataSettings:
     resize: Resize = "bicubic"
     range: str | None = None
     classes: bool = False
+    labels: tuple[str, ...] = ()
     valid: Annotated[HeldOut, Role.FIT] = 0.05
     parts: tuple[str, ...] = ()
     background: str | None = None

@@ -155,7 +155,7 @@ class Source(ABC):
     variants: ClassVar[bool] = False
     """Whether `data` may say more than the name, as in `toyfaces:200`."""
     takes: ClassVar[tuple[str, ...]] = ()
-    """Which of the settings `classes`, `parts`, `background` and `range` mean something here."""
+    """Which of the settings `classes`, `labels`, `parts`, `background` and `range` mean something here."""
 
     def __init__(self, settings: DataSettings, root: Path | None, cache: Path, say: Say) -> None:
         self.settings, self.root, self.cache, self.say = settings, root, cache, say

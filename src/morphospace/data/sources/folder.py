@@ -12,10 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from morphospace.data.decode import Blob
-from morphospace.data.formats import HEAD_BYTES, NO_IMAGE, Listing, sorted_out
+from morphospace.data.formats import HEAD_BYTES, NO_IMAGE, TABLES, Listing, sorted_out
+from morphospace.data.labels import Labels, read_labels
 from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo, fingerprint, own_shape
-from morphospace.data.sources.layout import Layout, find_layout
-from morphospace.errors import DataError
+from morphospace.data.sources.layout import Layout, find_layout, listed, split_in
+from morphospace.data.tables import MOST_BYTES, LabelFile, Labelled, labels_of, sorted_classes
+from morphospace.errors import DataError, SettingError
 
 _RULES = 2  # of what folders mean and which files are images; packs made under others are made again
 
@@ -23,7 +25,7 @@ _RULES = 2  # of what folders mean and which files are images; packs made under 
 class ImageTree(PathSource):
     """A tree of image files, in a folder or an archive: `_listing` sorts them out, `_blob` gives one of them."""
 
-    takes = ("classes", "background", "range")
+    takes = ("classes", "labels", "background", "range")
 
     @abstractmethod
     def _list(self) -> Listing:
@@ -32,6 +34,10 @@ class ImageTree(PathSource):
     @abstractmethod
     def _blob(self, base: Path, name: str) -> Blob:
         """What to decode for one of the images."""
+
+    @abstractmethod
+    def _content(self, name: str) -> bytes:
+        """All bytes of a file of labels that is no image."""
 
     @functools.cached_property
     def _listing(self) -> Listing:
@@ -49,28 +55,87 @@ class ImageTree(PathSource):
         return self._listing.images
 
     def inputs(self) -> Mapping[str, Any]:
-        return {**super().inputs(), "rules": _RULES}
+        labels = [fingerprint(path.parent, [path.name]) for _, path, _ in self._label_files if path is not None]
+        return {**self._files(), **({"labels": labels} if labels else {}), "rules": _RULES}
+
+    def _files(self) -> Mapping[str, Any]:
+        """A fingerprint of the files."""
+        return super().inputs()
+
+    @functools.cached_property
+    def _label_files(self) -> list[tuple[str, Path | None, str]]:
+        """Name (as in the tree, if it lies there), path if it was given by one, and column, of each file of labels.
+
+        Raises:
+            SettingError: If there is none of that name.
+        """
+        found: list[tuple[str, Path | None, str]] = []
+        for text in self.settings.labels:
+            name, column = (text, "") if Path(text).expanduser().is_file() else text.partition("#")[::2]
+            path = Path(name).expanduser()
+            if path.is_file():
+                whole, base = path.resolve(), self._base().resolve()
+                found.append((whole.relative_to(base).as_posix() if whole.is_relative_to(base) else name, path, column))
+                continue
+            inside = [other for other in self._listing.others if f"/{other}".endswith(f"/{name}")]
+            if not inside:
+                there = [other for other in self._listing.others if other.lower().endswith(TABLES)]
+                way_out = f"there is {listed(there)}" if there else "check the path"
+                raise SettingError("labels", text, "there is no such file, here or among the images", way_out)
+            found += [(other, None, column) for other in inside]
+        return found
+
+    def _labelled(self, names: Sequence[str], layout: Layout) -> Labelled | None:
+        """Return what files of labels say; None where none are asked for."""
+        files = []
+        for name, path, column in self._label_files:
+            content = self._content(name) if path is None else _small(path)
+            folder = name[: name.rfind("/") + 1] if name in self._listing.others else ""
+            files.append(LabelFile(name, content, column, folder, split_in(name.rpartition("/")[2])))
+        return labels_of(files, names, layout.split) if files else None
 
     def read(self) -> Contents:
         base, names = self._base(), self._listing.images
         layout = find_layout(base, {name.rpartition("/")[0] for name in names})
-        notes = [*layout.notes, *self._listing.notes()]
-        classes = _classes(base, names, layout) if self.settings.classes else ()
-        if len(classes) == 1:
-            notes.append(f"all images are of one class, {classes[0]}: each class must have a folder of its own")
-        number = {name: i for i, name in enumerate(classes)}
+        notes = [*layout.notes, *self._listing.notes([name for name, _, _ in self._label_files])]
+        said, found, classes = self._labelled(names, layout), Labels(), tuple[str, ...]()
         by_split: dict[str, list[str]] = {split: [] for split in ("train", "valid", "test")}
         for name in names:
-            by_split[layout.split(name)].append(name)
-        parts = {}
-        for split, mine in by_split.items():
-            if mine:
-                labels = np.array([number[layout.label(n) or ""] for n in mine], np.int64) if classes else None
-                parts[split] = Part(files=_Blobs(self._blob, base, mine), labels=labels, names=mine)
+            if said is None or name in said.values:
+                by_split[layout.split(name)].append(name)
+        by_split = {split: mine for split, mine in by_split.items() if mine}
+        if self.settings.classes:
+            classes = _classes(base, names, layout)
+            number = {name: i for i, name in enumerate(classes)}
+            found = Labels({s: np.array([number[layout.label(n) or ""] for n in mine]) for s, mine in by_split.items()})
+            if len(classes) == 1:
+                notes.append(f"all images are of one class, {classes[0]}: each class must have a folder of its own")
+        elif said is not None:
+            notes += said.notes
+            tables: dict[str, Any] = {split: [said.values[n] for n in mine] for split, mine in by_split.items()}
+            if said.columns:
+                found = read_labels(base, {split: np.array(table) for split, table in tables.items()}, said.columns)
+                classes = found.names
+            else:
+                classes = tuple(sorted_classes(str(value) for value in said.values.values()))
+                number = {name: i for i, name in enumerate(classes)}
+                found = Labels({split: np.array([number[value] for value in table]) for split, table in tables.items()})
+        if "train" not in by_split:
+            raise DataError(base, rule="has no image for training", way_out="; ".join(notes) or "check the folders")
+        parts = {
+            split: Part(
+                files=_Blobs(self._blob, base, mine),
+                labels=found.labels.get(split),
+                attributes=found.attributes.get(split),
+                names=mine,
+            )
+            for split, mine in by_split.items()
+        }
         called, words = base.resolve().name or "folder", tuple(map(_readable, classes))
         blobs = ((name, self._blob(base, name)) for name in names)
         shape = own_shape(base, blobs, self.settings, images=f"{len(names):,} image files")
-        return Contents(called, parts, shape, label_names=words, notes=tuple(map(_readable, notes)))
+        readable, columns = tuple(map(_readable, notes)), tuple(map(_readable, found.attribute_names))
+        return Contents(called, parts, shape, label_names=words, attribute_names=columns, notes=readable)
 
 
 class Folder(ImageTree):
@@ -129,9 +194,12 @@ class Folder(ImageTree):
     def _blob(self, base: Path, name: str) -> Blob:
         return str(base / name)
 
-    def inputs(self) -> Mapping[str, Any]:
-        found = self._listing
-        return {**fingerprint(self._base(), found.images), "not read": found.missed, "rules": _RULES}
+    def _content(self, name: str) -> bytes:
+        return _small(self._base() / name)
+
+    def _files(self) -> Mapping[str, Any]:
+        found, inside = self._listing, [name for name, path, _ in self._label_files if path is None]
+        return {**fingerprint(self._base(), [*found.images, *inside]), "not read": found.missed}
 
 
 class _Blobs(Sequence[Blob]):
@@ -147,6 +215,16 @@ class _Blobs(Sequence[Blob]):
         if isinstance(at, slice):
             return [self.make(self.base, name) for name in self.names[at]]
         return self.make(self.base, self.names[at])
+
+
+def _small(path: Path) -> bytes:
+    """Return the content of a file of labels."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(path, rule=f"has more than {MOST_BYTES >> 20} MB", way_out="give the rows that are needed")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(path, rule=f"cannot be read ({error.strerror})", way_out="check the file") from None
 
 
 def _head(path: Path) -> bytes:

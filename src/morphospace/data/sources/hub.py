@@ -23,7 +23,7 @@ from morphospace.data.sources.base import (
 )
 from morphospace.data.sources.folder import Folder
 from morphospace.data.sources.layout import listed, split_in, split_of
-from morphospace.errors import DataError, MissingExtra, one_line
+from morphospace.errors import DataError, MissingExtra, SettingError, one_line
 
 _FIRST = 256  # images whose headers say what shape all have
 
@@ -151,6 +151,11 @@ class Hub(Folder):
         if self._copy is not None and not self._parquet:
             return super().read()
         datasets, data = _datasets(), self.settings.data
+        if self.settings.labels:
+            rule = "of tables, the labels are a column"
+            raise SettingError(
+                "labels", self.settings.labels, rule, f"call it {LABEL_COLUMNS[0]!r}, and leave labels out"
+            )
         notes = [f"not read: {listed(self._unnamed)}, whose names say no split"] * bool(self._unnamed)
         tables: dict[str, Any] = {}
         for name, table in self._tables().items():

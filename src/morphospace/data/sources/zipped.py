@@ -84,6 +84,12 @@ class Zipped(ImageTree):
 
             return sorted_out(members, head)
 
+    def _content(self, name: str) -> bytes:
+        try:
+            return _Member(str(self._base().resolve()), self._members[name])()
+        except DataError as error:
+            raise DataError(name, rule=error.rule, way_out="check the archive") from None
+
     def _blob(self, base: Path, name: str) -> Blob:
         return _Member(str(base.resolve()), self._members[name])
 
