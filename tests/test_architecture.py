@@ -110,9 +110,15 @@ def test_nothing_decides_by_the_words_of_an_error() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         caught = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and node.name]
         for handler in caught:
-            text = {f"str({handler.name})", f"repr({handler.name})"}
+            error = handler.name
+            fields = (f"{error}.{field}" for field in ("rule", "way_out", "reason", "args"))
+            text = {f"str({error})", f"repr({error})", f"f'{{{error}}}'", *fields}
+            for node in ast.walk(handler):  # kept in a variable, it is the same text
+                if isinstance(node, ast.Assign) and ast.unparse(node.value).split("[")[0] in text:
+                    text |= {ast.unparse(target) for target in node.targets}
             for node in ast.walk(handler):
-                compared = isinstance(node, ast.Compare) and any(ast.unparse(part) in text for part in node.comparators)
+                sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+                compared = any(ast.unparse(side).split("[")[0] in text for side in sides)
                 method = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in READS
                 if compared or (method and ast.unparse(node.func.value) in text and node.args):  # type: ignore[union-attr]
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}")

@@ -2,13 +2,19 @@ from __future__ import annotations
 
 import inspect
 import typing
+from importlib import import_module
+from typing import get_args
 
 import pytest
+from cyclopts import Parameter
 
+from morphospace.cli.app import TOOLS
 from morphospace.cli.flags import documentation, flag_for, split_lists
 from morphospace.cli.training import model_of, train_command
+from morphospace.cli.verbs import command_for
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
+from morphospace.ranges import check_ranges
 from morphospace.runs.configuration import fields_of
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
@@ -109,3 +115,19 @@ def test_numbers(morpho: Morpho) -> None:
     assert said.json["training"]["images"] == 60_000
     assert said.json["model"]["betas"] == [0.5, 0.9]
     assert (said.json["model"]["signed"], said.json["data"]["strict"]) == (True, False)
+
+
+@pytest.mark.parametrize("verb", TOOLS)
+def test_a_tool_declares_each_flag_once_and_defaults_within_their_ranges(verb: str) -> None:
+    module, _, name = TOOLS[verb][0].partition(":")
+    function = getattr(import_module(f"morphospace.tools.{module}"), name)
+    flags: list[str] = []
+    for parameter in inspect.signature(command_for(function)).parameters.values():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            about = [mark for mark in get_args(parameter.annotation)[1:] if isinstance(mark, Parameter)]
+            named = next((mark.name for mark in about if mark.name), ())
+            flags += named or [f"--{parameter.name.replace('_', '-')}"]
+    assert sorted(flags) == sorted(set(flags))
+    own = {name: each.default for name, each in inspect.signature(function).parameters.items()}
+    defaults = {**own, **function.declared.defaults}
+    check_ranges(function, {name: value for name, value in defaults.items() if value not in (inspect._empty, None)})
