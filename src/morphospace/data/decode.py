@@ -309,6 +309,8 @@ class _Upright:
 
 def _decode(blob: Blob, rule: Rule, met: Met) -> np.ndarray:
     with _open(blob, rule.max_pixels) as image:
+        met.pages = _further_pages(image)
+        met.paged = int(met.pages > 0)
         _draft(image, rule)
         upright = _Upright(image)
         large = upright.width * upright.height > BAND_PIXELS
@@ -318,6 +320,18 @@ def _decode(blob: Blob, rule: Rule, met: Met) -> np.ndarray:
     if large:
         give_back()
     return pixels
+
+
+def _further_pages(image: Image.Image) -> int:
+    """Return how many pages or frames follow the first; the second picture of a photo (MPO) is a part of it."""
+    if image.format in _JPEG or not getattr(image, "is_animated", False):
+        return 0
+    try:
+        return max(1, int(getattr(image, "n_frames", 2)) - 1)
+    except Exception:  # what follows may be damaged, which the first does not suffer from
+        return 1
+    finally:
+        image.seek(0)
 
 
 def _levels(upright: _Upright, rule: Rule, met: Met) -> Callable[[Image.Image], Image.Image]:

@@ -315,7 +315,7 @@ def _pack(
             for split in contents.parts:
                 packer.add(writer, split)
             packer.finish(writer)
-            late = [*packer.notes(), *_value_notes(packer.met, rule)]
+            late = [*packer.notes(), *_page_notes(packer.met), *_value_notes(packer.met, rule)]
             about = {
                 "source": source.info.name,
                 "key": key,
@@ -367,6 +367,14 @@ def _rule(
         span = met.low, met.high
         say(f"range of all values: {written_range(span)}")
     return replace(rule, range=span)
+
+
+def _page_notes(met: Met) -> list[str]:
+    """Return how many pages and frames were passed over."""
+    lost = (
+        f"{met.paged:,} images have several pages or frames; the first of each is taken, not the {met.pages:,} others"
+    )
+    return [f"{lost}: save them as files of their own to use them"] * bool(met.paged)
 
 
 def _value_notes(met: Met, rule: Rule) -> list[str]:

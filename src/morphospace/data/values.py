@@ -24,6 +24,9 @@ FEW_COLOURS, FEW_GREYS = 32, 8
 GIVE_RANGE = "give --range auto, or LOW:HIGH such as 0:255 or -1:1"
 
 
+_COUNTS = ("transparent", "deep", "floats", "few_colours", "paged", "pages")
+
+
 @dataclass
 class Met:
     """What was met in one image, or in how many of several.
@@ -33,6 +36,8 @@ class Met:
         deep: Images of 16 bits.
         floats: Images of floats.
         few_colours: Images of few colours that were resized by averaging.
+        paged: Images with further pages or frames.
+        pages: These pages and frames.
         low: Lowest value of the images of more than 8 bits.
         high: Highest value of them.
     """
@@ -41,15 +46,15 @@ class Met:
     deep: int = 0
     floats: int = 0
     few_colours: int = 0
+    paged: int = 0
+    pages: int = 0
     low: float = math.inf
     high: float = -math.inf
 
     def add(self, other: Met) -> None:
         """Count what another has met."""
-        self.transparent += other.transparent
-        self.deep += other.deep
-        self.floats += other.floats
-        self.few_colours += other.few_colours
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.seen(other.low, other.high)
 
     def seen(self, low: float, high: float) -> None:
@@ -58,7 +63,7 @@ class Met:
 
     def said(self) -> dict[str, Any]:
         """Return what a manifest holds of it: what is not zero."""
-        counts = {name: getattr(self, name) for name in ("transparent", "deep", "floats", "few_colours")}
+        counts = {name: getattr(self, name) for name in _COUNTS}
         ends = {"low": _plain(self.low), "high": _plain(self.high)} if self.low <= self.high else {}
         return {name: count for name, count in counts.items() if count} | ends
 

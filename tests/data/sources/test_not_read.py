@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from morphospace.data.checkup import check_pack
 from morphospace.data.formats import ENDINGS
@@ -197,3 +198,26 @@ def test_shards_named_by_split_in_any_form(tmp_path: Path) -> None:
         (tmp_path / "photos.tar").rename(tmp_path / f"{name}.tar")
     pack, said = packed(f"wds:{tmp_path}", classes=True)
     assert list(pack.splits) == ["train", "test"] and pack.label_names == ("robin", "wren") and said == []
+
+
+@pytest.mark.parametrize("write", EVERY)
+def test_further_pages_and_frames_are_counted(tmp_path: Path, write: Write) -> None:
+    pages = [Image.fromarray(picture(i)) for i in range(4)]
+    files = {"0.png": png(9)}
+    for kind in ("tiff", "gif", "webp", "png"):
+        pages[0].save(stream := io.BytesIO(), kind, save_all=True, append_images=pages[1:], lossless=True)
+        files[f"{kind}.{kind}"] = stream.getvalue()
+    pack, said = packed(write(tmp_path, files))
+    assert len(pack.split("train")) == 5 and (pack.split("train").images[-2] == picture(0)).all()
+    assert said[0].startswith("4 images have several pages or frames; the first of each is taken, not the 12 others")
+
+
+def test_a_damaged_second_page_leaves_the_first(tmp_path: Path) -> None:
+    pages = [Image.fromarray(picture(i)) for i in range(2)]
+    pages[0].save(stream := io.BytesIO(), "TIFF", save_all=True, append_images=pages[1:])
+    content = bytearray(stream.getvalue())
+    pages[0].save(alone := io.BytesIO(), "TIFF")
+    start = len(alone.getvalue())
+    content[start:] = b"\xff" * (len(content) - start)
+    pack, _ = packed(as_folder(tmp_path, {"1.tif": bytes(content), "2.png": png(2)}))
+    assert (pack.split("train").images[0] == picture(0)).all()

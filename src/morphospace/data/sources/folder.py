@@ -77,7 +77,8 @@ class ImageTree(PathSource):
                 whole, base = path.resolve(), self._base().resolve()
                 found.append((whole.relative_to(base).as_posix() if whole.is_relative_to(base) else name, path, column))
                 continue
-            inside = [other for other in self._listing.others if f"/{other}".endswith(f"/{name}")]
+            end = path.name if path.is_absolute() else name  # of a set that was moved, its file of labels too
+            inside = [other for other in self._listing.others if f"/{other}".endswith(f"/{end}")]
             if not inside:
                 there = [other for other in self._listing.others if other.lower().endswith(TABLES)]
                 way_out = f"there is {listed(there)}" if there else "check the path"

@@ -66,8 +66,10 @@ def evaluated(
     found = None if run is None else loaded(run)
     if found is not None:
         _check_can_keep(found.path / FILE)
-    known = _real_side(found, real, splits[0], size, n)
-    other = None if fake is None else _side(_pack(fake, "fake", found, known.pack), splits[1], n, "fake_split")
+    known = _real_side(found, real, splits[0], size, n, say)
+    other = (
+        None if fake is None else _side(_pack(fake, "fake", found, known.pack, note=say), splits[1], n, "fake_split")
+    )
     count = (n or min(USUAL_N, len(known.rows))) if other is None else len(other.rows)
     _check_shapes(found, known, other)
     evidence = Evidence(known, other, found, count, device=str(choose_device(device)), say=say, **how)
@@ -95,12 +97,14 @@ def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict
     return wanted, {name: reason for name, reason in reasons.items() if reason}
 
 
-def _real_side(run: Run | None, real: Images | None, split: str, size: str | None, n: int | None) -> Side:
+def _real_side(
+    run: Run | None, real: Images | None, split: str, size: str | None, n: int | None, note: Callable[[str], None]
+) -> Side:
     """Return the real images."""
     most = USUAL_N if n is None else n
     if run is None or real is not None:
         assert real is not None
-        return _side(_pack(real, "real", run, size=size), split, most, "real_split")
+        return _side(_pack(real, "real", run, size=size, note=note), split, most, "real_split")
     require(size is None, "size", size, "is the run's own", "leave it out")
     pack = run.pack
     if split:
@@ -116,7 +120,15 @@ def _side(pack: Pack, split: str, n: int | None, argument: str) -> Side:
     return chosen(pack, found, np.arange(len(found)), order[0], USUAL_N if n is None else n)
 
 
-def _pack(images: Images, name: str, run: Run | None, like: Pack | None = None, *, size: str | None = None) -> Pack:
+def _pack(
+    images: Images,
+    name: str,
+    run: Run | None,
+    like: Pack | None = None,
+    *,
+    size: str | None = None,
+    note: Callable[[str], None],
+) -> Pack:
     """Return images as a pack, read as the data of a run, or else in the shape of others, where there are any."""
     if isinstance(images, Pack):
         return images
@@ -124,11 +136,12 @@ def _pack(images: Images, name: str, run: Run | None, like: Pack | None = None, 
         require(images.dtype == np.uint8, name, images.dtype, "must be uint8 images (N, H, W, C)")
         return in_memory_pack(name, images)
     if run is not None and size is None:
-        return prepare(run.settings_for(images))
+        return prepare(run.settings_for(images), note=note)
     if like is None:
-        return prepare(DataSettings(data=images, size=size))
+        return prepare(DataSettings(data=images, size=size), note=note)
     height, width, channels = like.shape
-    return prepare(DataSettings(data=images, size=f"{height}x{width}", channels=3 if channels == 3 else 1))
+    asked = DataSettings(data=images, size=f"{height}x{width}", channels=3 if channels == 3 else 1)
+    return prepare(asked, note=note)
 
 
 def _check_shapes(run: Run | None, real: Side, fake: Side | None) -> None:

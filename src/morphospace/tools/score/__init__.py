@@ -40,6 +40,7 @@ class Scored:
         unit: Its unit in words.
         auroc: How well it tells the strange ones; None where nobody said which they are.
         sources: Which images were scored, in words.
+        notes: What is known of the source, such as files that are not read.
         pictures: The images' arrays, uint8 (., H, W, C), and the rows taken: one pair for each source.
     """
 
@@ -52,6 +53,7 @@ class Scored:
     unit: str
     auroc: Auroc | None
     sources: tuple[str, ...]
+    notes: tuple[str, ...]
     pictures: tuple[np.ndarray, ...]
 
     def strangest(self, n: int, *, least: bool = False) -> np.ndarray:
@@ -93,6 +95,7 @@ class Scored:
             f"{' and '.join(self.sources)} by {self.by}, in {self.unit}; higher is stranger: {table}",
             f"least, quarter, median, three quarters, most: {'  '.join(f'{value:.5g}' for value in quantiles)}",
         ]
+        lines += self.notes
         data = {"out": str(table), **facts, "sources": list(self.sources), "quantiles": quantiles}
         if (a := self.auroc) is not None:
             of = f"{a.strange:,} strange of {a.usual + a.strange:,}"

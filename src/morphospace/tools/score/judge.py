@@ -73,7 +73,8 @@ def scored(
     area = None if known is None else auroc(scores[~known], scores[known], seed=seed)
     rows = np.concatenate([one.rows for one in sources])
     words, pictures = tuple(one.words for one in sources), tuple(one.split.images for one in sources)
-    return Scored(scores, rows, labels, known, own, by, unit, area, words, pictures)
+    notes = tuple(map(str, sources[0].pack.manifest.get("notes", ())))
+    return Scored(scores, rows, labels, known, own, by, unit, area, words, notes, pictures)
 
 
 def _unit(run: Run, by: By, correct: str) -> str:
