@@ -210,19 +210,25 @@ class Job:
             pack = self.given if isinstance(self.given, Pack) else from_dataset(self.given, say=note)
             check_given(self.configuration.data, pack)
             return pack
-        settings = self.configuration.data
-        if existing is not None and self.same_source(existing):
-            kept = find_pack(str(existing.facts["data_hash"]))
-            if kept is not None:
-                if world.leads and (changed := changed_since(settings, kept)):
-                    self.note(f"{settings.data} {changed}; the run goes on with the images it was trained on")
-                return kept
         if not world.leads:
             world.wait()
-            return prepare(settings)
-        pack = prepare(settings, say=self.hooks.say, progress=self.hooks.progress)
-        world.wait()
+        hooks = self.hooks if world.leads else Hooks(say=lambda line: None)
+        pack = self.own_pack(existing, hooks) or prepare(
+            self.configuration.data, say=hooks.say, progress=hooks.progress
+        )
+        if world.leads:
+            world.wait()
         return pack
+
+    def own_pack(self, existing: RunFolder | None, hooks: Hooks) -> Pack | None:
+        """Return the pack that a run began with, if it is still there and the settings name the same source."""
+        settings = self.configuration.data
+        if existing is None or not self.same_source(existing):
+            return None
+        kept = find_pack(str(existing.facts["data_hash"]))
+        if kept is not None and (changed := changed_since(settings, kept)):
+            (hooks.say or warn)(f"{settings.data} {changed}; the run goes on with the images it was trained on")
+        return kept
 
     def same_source(self, run: RunFolder) -> bool:
         """Return whether the settings name the source that a run was trained on."""
