@@ -130,9 +130,11 @@ def _print(rows: Mapping[str, Counter[str]], seed: int, seconds: float) -> None:
 def _load() -> None:
     """Load what every command needs, once, before the forks."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
     import sklearn.datasets  # noqa: F401
     import torch
+    import torch._dynamo
     import torch.utils.tensorboard
 
     import morphospace.cli.app

@@ -170,11 +170,12 @@ def test_folders_that_are_removed_while_it_trains_are_made_again(straight: Path,
 
     def removes(event: Event) -> None:
         if isinstance(event, Checkpointed) and event.clock.images == 128:
-            for folder in ("tensorboard", "samples", "reconstructions"):
+            for folder in folders:
                 shutil.rmtree(out / folder)
 
+    folders = ("tensorboard", "samples", "reconstructions", "checkpoints")
     train(out, removes, say=said.append)
-    for folder in ("tensorboard", "samples", "reconstructions"):
+    for folder in folders:
         assert list((out / folder).iterdir())
         assert len([line for line in said if str(out / folder) in line and "removed" in line]) == 1
     assert weights_of(out) == weights_of(straight)
