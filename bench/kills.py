@@ -1,8 +1,8 @@
 """Kill commands at random moments, run them again, and compare what they leave with an undisturbed run.
 
-Each trial starts a command in an empty folder and sends SIGKILL, SIGTERM or SIGINT: either after a random time, or just
-before a random one of its file operations (open to write, sync, rename, remove, make a folder), so that saves, packing
-and a folder's birth are hit as often as the long stretches between them. The same command is then run again until it
+Each trial starts a command in an empty folder and sends SIGKILL, SIGTERM or SIGINT: after a random time, or just before a
+random one of its file operations (open to write, sync, rename, remove, make a folder), or of its first ones, in which a
+folder is born. So saves and packing are hit as often as the long stretches between them. The same command is then run again until it
 ends; now and then that is killed too. In the end the folder must hold the same names, and the files the same bytes, but
 for times: weights, averages, optimizer, pictures, log, settings, packs, tables. No temporary file may be left.
 
@@ -22,6 +22,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = ["add_arguments", "main"]
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT")
 LIMIT_SECONDS = 120  # of one start of a command
+BIRTH = 40  # of a command's first file operations
 AGAIN = 0.3  # how often the second start is killed as well
 TIMES = ("seconds", "images_per_second", "scoring_seconds", "created")
 SMALL = ["--tower=mlp", "--widths=8", "--latent-dim=2", "--batch-size=32", "--device=cpu", "--precision=fp32"]
@@ -118,8 +120,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _print(rows: Mapping[str, Counter[str]], seed: int, seconds: float) -> None:
-    heads = ("trials", *SIGNALS, "in a file operation", "at a random time", "same as undisturbed")
-    keys = ("trials", *SIGNALS, "operation", "time", "good")
+    heads = (
+        "trials",
+        *SIGNALS,
+        "in a file operation",
+        "in one of the first",
+        "at a random time",
+        "same as undisturbed",
+    )
+    keys = ("trials", *SIGNALS, "operation", "birth", "time", "good")
     total: Counter[str] = sum(rows.values(), Counter())
     print(f"seed {seed}, {seconds:,.0f} s\n")
     print(f"| command | {' | '.join(heads)} |\n|---|{'---:|' * len(heads)}")
@@ -209,7 +218,7 @@ def _send(child: int, number: int) -> None:
 
 def _child(folder: Path, words: Words, log: Path, count: Path, number: int, operation: int) -> None:
     """Be the command: its words go to the log, its file operations are counted, and one of them brings the signal."""
-    code = 70
+    code, command = 130, None
     try:
         os.setsid()
         os.chdir(folder)
@@ -222,10 +231,9 @@ def _child(folder: Path, words: Words, log: Path, count: Path, number: int, oper
         from morphospace.cli.app import main as command
 
         code = command(list(words))
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
+    except BaseException as error:
+        if command is not None or not isinstance(error, KeyboardInterrupt):  # else it came before the command
+            traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(code)
@@ -297,7 +305,7 @@ class Trial:
 
     def __init__(self, reference: Reference, folder: Path, rng: random.Random) -> None:
         self.reference, self.folder, self.rng = reference, folder, rng
-        self.signal, self.place = rng.choice(SIGNALS), rng.choice(("operation", "time"))
+        self.signal, self.place = rng.choice(SIGNALS), rng.choice(("operation", "birth", "time"))
         self.moments: list[str] = []
 
     @property
@@ -324,7 +332,7 @@ class Trial:
             after = self.rng.uniform(0, usual.seconds)
             self.moments.append(f"{name} after {after:.3f} s")
             return start(self.folder, self.reference.scenario.words, number, after=after)
-        operation = self.rng.randint(1, usual.operations)
+        operation = self.rng.randint(1, min(usual.operations, BIRTH if place == "birth" else usual.operations))
         self.moments.append(f"{name} at operation {operation} of {usual.operations}")
         return start(self.folder, self.reference.scenario.words, number, operation=operation)
 
