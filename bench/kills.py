@@ -1,10 +1,11 @@
 """Kill commands at random moments, run them again, and compare what they leave with an undisturbed run.
 
-Each trial starts a command in an empty folder and sends SIGKILL, SIGTERM or SIGINT: after a random time, or just before a
-random one of its file operations (open to write, sync, rename, remove, make a folder), or of its first ones, in which a
-folder is born. So saves and packing are hit as often as the long stretches between them. The same command is then run again until it
-ends; now and then that is killed too. In the end the folder must hold the same names, and the files the same bytes, but
-for times: weights, averages, optimizer, pictures, log, settings, packs, tables. No temporary file may be left.
+Each trial starts a command in an empty folder and sends SIGKILL, SIGTERM or SIGINT: after a random time, or just before
+a random one of its file operations (open to write, sync, rename, remove, make a folder), or of its first ones, in which
+a folder is born. So saves and packing are hit as often as the long stretches between them. The same command is then run
+again until it ends; now and then that is killed too. In the end the folder must hold the same names, and the files the
+same bytes, but for times: weights, averages, optimizer, pictures, log, settings, packs, tables. No temporary file may
+be left.
 
 A trial is a fork of one process that has torch loaded, so that it takes as long as its work. Unix only.
 """
