@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 
 import morphospace as ms
 from morphospace.errors import RunError, SettingError, TrainingError
-from morphospace.runs.folder import RunFolder
+from morphospace.runs.checkpoints import latest
+from morphospace.runs.folder import RunFolder, last_values
 from morphospace.tools.train.train import Hooks
 from morphospace.training.events import Checkpointed, Event, Listener, Progressed, Reported
 
@@ -148,6 +149,7 @@ def test_a_run_that_signals_interrupted_ends_with_the_same_files(
     train(out, signalled)
     assert (out / "samples" / f"{64:012d}.png").is_file()  # to look at meanwhile
     assert [line["due"] for line in RunFolder.open(out).read_metrics()] == [False, False]
+    assert "due" not in last_values(RunFolder.open(out).read_metrics())  # it is no number to show
     train(out, signalled)
     kept = [path.name for path in sorted((out / "checkpoints").iterdir())]
     assert kept == [f"{images:012d}" for images in (128, 256)] + ["best", "last"]  # one was due at the signal's step
@@ -232,8 +234,10 @@ def test_where_no_checkpoint_is_whole_there_is_a_way_out(straight: Path, tmp_pat
     shutil.copytree(straight, out)
     for path in (out / "checkpoints").glob("*/state.json"):
         path.unlink()
-    with pytest.raises(RunError, match=r"none is whole .* delete .* to train from the start"):
+    with pytest.raises(RunError, match=r"delete .* to train from the start"):
         train(out)
+    with pytest.raises(RunError, match=r"none is whole .* delete .* to train from the start"):
+        latest(out / "checkpoints", lambda line: None)
     shutil.rmtree(out / "checkpoints")
     train(out)
     assert not differences(files_of(straight), files_of(out))

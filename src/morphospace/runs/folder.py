@@ -163,7 +163,7 @@ class RunFolder:
 
 def last_values(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the last value of each number in a log."""
-    return {name: value for line in lines for name, value in line.items()}
+    return {name: value for line in lines for name, value in line.items() if name != "due"}
 
 
 def last_of(lines: Sequence[Mapping[str, Any]], term: str) -> tuple[float | None, bool]:
