@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from morphospace.tools.map import latent_map
     from morphospace.tools.project import Projections, project, train_encoder
     from morphospace.tools.sample import Reconstructions, SampleGrid, reconstruct, sample, sample_grid, sample_masks
+    from morphospace.tools.sample_files import SampleFiles, save_samples
     from morphospace.tools.score import Scored, score
     from morphospace.tools.sweep.sweep import Sweep, sweep
     from morphospace.tools.train.train import Hooks, resume, train
@@ -48,6 +49,7 @@ _PUBLIC = {
     "tools.sweep.sweep": "sweep Sweep",
     "runs.run": "load Run",
     "tools.sample": "sample sample_grid sample_masks reconstruct Reconstructions SampleGrid",
+    "tools.sample_files": "save_samples SampleFiles",
     "tools.project": "project train_encoder Projections",
     "tools.score": "score Scored",
     "tools.walk.interpolate": "interpolate",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -89,6 +90,15 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(known)})"
+
+
+def command(*words: object) -> str:
+    """Return a command of this library as someone may paste it into a shell.
+
+    >>> command("sample", "my run", "--n", 8)
+    "morpho sample 'my run' --n 8"
+    """
+    return shlex.join(["morpho", *map(str, words)])
 
 
 def require(holds: bool, name: str, value: object, rule: str, way_out: str = "") -> None:

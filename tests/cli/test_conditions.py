@@ -62,7 +62,7 @@ def test_a_class_a_row_is_the_default(morpho: Morpho, made: dict[str, Path], tmp
     told = morpho("sample", made["label"], "--out", picture, "--json").json
     assert told["rows"] == CLASSES and told["columns"] == 8 and told["n"] == 80
     assert json.loads(Image.open(picture).info["morphospace"])["rows"] == CLASSES
-    assert Image.open(picture).size == (2 + 8 * 66, 2 + 10 * 66)
+    assert Image.open(picture).height == 2 + 10 * 66 and Image.open(picture).width > 2 + 8 * 66
     told = morpho("sample", made["label"], "--n", 12, "--out", picture, "--json").json
     assert told["columns"] == 2 and told["n"] == 20
     said = morpho("sample", made["attributes"], "--out", picture)
@@ -76,6 +76,7 @@ def test_down_a_column_only_the_class_changes(morpho: Morpho, made: dict[str, Pa
     assert morpho("sample", made["label"], "--seed", 5, "--out", sheet).code == 0
     assert morpho("sample", made["label"], "--seed", 5, "--label", 7, "--n", 1, "--out", row).code == 0
     whole, one = np.asarray(Image.open(sheet)).astype(int), np.asarray(Image.open(row)).astype(int)
+    whole = whole[:, -(2 + 8 * 66) :]  # without the names at the left
     assert np.abs(whole[7 * 66 : 8 * 66 + 2, : 66 + 2] - one).max() <= 1
 
 
@@ -134,7 +135,7 @@ ASKED = {
     "no name": ("attributes", "--attributes =1", "NAME=1"),
     "nothing": ("attributes", "--attributes=", "attributes"),
     "twice": ("attributes", "--attributes Male=1,Male=0", "names Male twice"),
-    "too many": ("label", "--n 65531", "n = 65531", "10 whole rows"),
+    "too many": ("label", "--n 65531", "n = 65540", "makes a sheet of"),
     "unconditional label": ("vae", "--label 3", "vae takes no condition", "cvae"),
     "unconditional attributes": ("dcgan", "--attributes Smiling=1", "dcgan takes no condition", "cgan"),
 }

@@ -80,7 +80,7 @@ def test_help_lists_every_flag_whole(morpho: Morpho, name: str) -> None:
             assert f"{flag_for(field)} " in said.out, field
     for heading in ("Model", "Data", "Training"):
         assert f"─ {heading} ─" in said.out
-    assert "[default: 128]" in said.out and "[from 2 to 100,000]" in said.out
+    assert "[default: 2000]" in said.out and "[from 2 to 100,000]" in said.out
 
 
 def test_help_of_train_lists_the_models(morpho: Morpho) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from morphospace.errors import RunError, SettingError
-from morphospace.pictures.sheet import PAD, grid, interleave, save_picture
+from morphospace.pictures.sheet import PAD, grid, grid_of_rows, interleave, save_picture
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -27,7 +27,21 @@ def test_each_image_lies_in_its_cell(channels: int) -> None:
 def test_rows_alternate() -> None:
     first, second = np.zeros((6, 1, 1, 1), np.uint8), np.ones((6, 1, 1, 1), np.uint8)
     assert interleave(first, second, 3).flatten().tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1]
-    assert interleave(first[:2], second[:2], 8).flatten().tolist() == [0, 0, 1, 1]
+    assert interleave(first[:4], second[:4], 3).flatten().tolist() == [0, 0, 0, 1, 1, 1, 0, 255, 255, 1, 255, 255]
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 8, 9, 10])
+@pytest.mark.parametrize("masked", [False, True])
+def test_each_image_stands_over_its_other_at_any_count(count: int, masked: bool) -> None:
+    numbers = np.arange(1, count + 1, dtype=np.uint8)[:, None, None, None].repeat(64, 1).repeat(64, 2)
+    masks = (numbers + 20, numbers + 120) if masked else None
+    sheet, wide = np.asarray(grid_of_rows(numbers, numbers + 100, 8, masks)), 64 * (1 + masked) + PAD
+    assert sheet.shape[1] == PAD + min(count, 8) * wide and sheet.shape[0] == PAD + 2 * -(-count // 8) * (64 + PAD)
+    for i in range(count):
+        top, left = PAD + 2 * (i // 8) * (64 + PAD), PAD + i % 8 * wide
+        assert sheet[top, left] == i + 1 and sheet[top + 64 + PAD, left] == i + 101
+        if masked:
+            assert sheet[top, left + 64] == i + 21 and sheet[top + 64 + PAD, left + 64] == i + 121
 
 
 def test_parameters_travel_in_the_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from morphospace.cli.flags import Json, flags_of, with_flags
 from morphospace.cli.talk import Answer, Spoken, Table, Talk
 from morphospace.cli.verbs import check_file
 from morphospace.data.settings import DataSettings
-from morphospace.errors import SettingError, require
+from morphospace.errors import SettingError, command, require
 from morphospace.files import check_folder
 from morphospace.runs.configuration import build_section, fields_of
 from morphospace.tools.tool import PNG
@@ -102,7 +102,7 @@ def pack(
     data["skipped"] = made.manifest.get("skipped", {}).get("count", 0)
     lines = [
         f"{'pack':8}{path}: {made.name}, {height}x{width}x{channels}, {sizes}",
-        f"{'next':8}morpho train vae --data {path} --out RUN",
+        f"{'next':8}{command('train', 'vae', '--data', path, '--out', 'RUN')}",
     ]
     return Answer(data, lines)
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from morphospace.cli.flags import Json
 from morphospace.cli.talk import Answer, Spoken
+from morphospace.errors import command
 
 ACTS = {
     "faces-vae": ("demo-faces-vae", "a variational autoencoder learns to draw faces from faces that the library drew"),
@@ -38,7 +39,7 @@ def demo(
         check_folder(str(folder / name), holds="run.toml", what="run")
     for name, (recipe, line) in ACTS.items():
         talk.say(f"== {name}: {line}")
-        talk.say(f"   morpho train --recipe {recipe} --out {folder / name}")
+        talk.say(f"   {command('train', '--recipe', recipe, '--out', folder / name)}")
         trained = carried_out(resolve(recipe=recipe), folder / name, talk)
         if trained.code:
             return trained

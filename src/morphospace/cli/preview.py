@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
 from morphospace.runs.configuration import Configuration
-from morphospace.training.settings import TrainingSettings
+from morphospace.training.settings import USUAL_BATCH, TrainingSettings
 from morphospace.zoo.settings import BetaTCVAESettings, ModelSettings, VAESettings
 
 if TYPE_CHECKING:
@@ -58,6 +58,23 @@ def condition_of_data(configuration: Configuration) -> Conditioning | None:
     if text == "label" and not classes:
         return None
     return Conditioning.of(text, classes, [name.strip() for name in text.partition(":")[2].split(",")])
+
+
+def check_batch(configuration: Configuration, conditioning: Conditioning | None) -> None:
+    """Refuse a batch that is too small for the model's batch norm, where the size of the images is known.
+
+    Raises:
+        SettingError: A feature map of 1x1 meets a batch of one image.
+    """
+    from morphospace.data.prepare import parse_size
+
+    size, data = parse_size(configuration.data.size), configuration.data
+    shape = shape_of(data) or ((*size, data.channels or 3) if size else None)  # no tower's height depends on channels
+    if shape is None or configuration.training.batch_size is None:
+        return
+    from morphospace.tools.train.batch_size import check_foretold
+
+    check_foretold(configuration, shape, conditioning)
 
 
 def parameter_counts(model: ModelSettings, shape: Shape, conditioning: Conditioning | None = None) -> dict[str, int]:
@@ -123,7 +140,8 @@ def opening(configuration: Configuration, shape: Shape | None, conditioning: Con
     precision = choose_precision(s.precision, device)
     length = f"{s.images:,} images" if s.images else f"{s.epochs:g} epochs"
     data = configuration.data.data
-    about = f"{length}, batch {s.batch_size}, {precision} on {device}, seed {s.seed}"
+    batch = s.batch_size or f"{USUAL_BATCH} (all images if there are fewer)"
+    about = f"{length}, batch {batch}, {precision} on {device}, seed {s.seed}"
     if shape is None:
         return [f"{model.name} on {data}: {about}", *scored]
     height, width, channels = shape

@@ -51,6 +51,7 @@ class Watch:
 
     def __init__(self, talk: Talk, opening: Sequence[str] = ()) -> None:
         self.talk, self.opening = talk, list(opening)
+        self._foretold = list(opening)
         self.images, self.reports, self.saved = 0, 0, 0
         self.terms: Mapping[str, float] = {}
         self.valid_loss: float | None = None
@@ -59,6 +60,15 @@ class Watch:
         self._bar: Progress | None = None
         self._kind = ""
         self._said = self._began = time.monotonic()
+
+    def opened(self, opening: Sequence[str]) -> None:
+        """Take the opening lines as they are with the data open; where the first were said, say what is new in them."""
+        if self.opening:
+            self.opening = list(opening)
+            return
+        for line in opening:
+            if line not in self._foretold:
+                self.say(line)
 
     # -- packing ---------------------------------------------------------------------------------------------
 

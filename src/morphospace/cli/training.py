@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from morphospace.cli.flags import FIRST, SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.cli.verbs import Images
-from morphospace.errors import SettingError, require
+from morphospace.errors import SettingError, command, require
 from morphospace.files import check_folder
 from morphospace.ranges import marks_of
 from morphospace.roles import AgainstCollapse, changeable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from morphospace.data.pack import Pack
 
 
+SHOWN = 16  # reconstructions in the command that is suggested
 STOPPED = {"SIGINT": 130, "SIGTERM": 143}
 
 
@@ -104,12 +105,17 @@ def train(
 
 def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
     """Check what can be checked without the data, and print every setting."""
-    from morphospace.cli.preview import condition_of_data, opening, shape_of
+    from morphospace.cli.preview import check_batch, condition_of_data, opening, shape_of
     from morphospace.runs.folder import RunFolder
 
-    lines = opening(configuration, shape_of(configuration.data), condition_of_data(configuration))
     if path is not None and (path / "run.toml").is_file():
-        RunFolder.open(path).check_settings(configuration)
+        before = RunFolder.open(path)
+        configuration = configuration.with_batch_size(before.configuration.training.batch_size)
+        before.check_settings(configuration)
+    conditioning = condition_of_data(configuration)
+    lines = opening(configuration, shape_of(configuration.data), conditioning)
+    check_batch(configuration, conditioning)
+    if path is not None and (path / "run.toml").is_file():
         lines.append(f"continues the run in {path}")
     comments = [f"# {line}" for line in lines]
     return Answer(configuration.to_dict(), [*comments, "", configuration.to_toml().rstrip()])
@@ -127,10 +133,10 @@ def carried_out(
     # Refuses what it can before anything is packed.
     watch = Watch(talk, opening(configuration, shape_of(configuration.data), condition_of_data(configuration)))
 
-    def opened(pack: Pack) -> None:
-        """Show the model's size, which for a folder of images, or for classes, is known once the data are open."""
-        if watch.opening:
-            watch.opening = opening(configuration, pack.shape, Conditioning.for_pack(configuration.condition, pack))
+    def opened(pack: Pack, resolved: Configuration) -> None:
+        """Show what is known once the data are open: the model's size for a folder of images, and the batch size."""
+        lines = opening(resolved, pack.shape, Conditioning.for_pack(resolved.condition, pack))
+        watch.opened(lines)
 
     hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing, opened=opened)
     try:
@@ -244,10 +250,13 @@ def _left(run: Run, watch: Watch) -> Answer:
     lines.append(f"{'run':16}{path}")
     lines += [f"{name:16}{picture}" for name, picture in pictures.items()]
     lines += [f"{'report':16}{report}"] if report.is_file() else []
-    second = f"reconstruct {path} --n 16" if "reconstructions" in pictures else f"sample {path} --n 64 --seed 1"
-    name = "reconstructions" if "reconstructions" in pictures else "more-samples"
+    if "reconstructions" in pictures:
+        held = run.folder.facts.get("held_out") or SHOWN
+        second: list[object] = ["reconstruct", path, "--n", min(SHOWN, held), "--out", path / "reconstructions.png"]
+    else:
+        second = ["sample", path, "--n", 64, "--seed", 1, "--out", path / "more-samples.png"]
     lines += [
-        f"{'next':16}morpho sample {path} --n 64 --out {path / 'samples.png'}",
-        f"{'':16}morpho {second} --out {path / f'{name}.png'}",
+        f"{'next':16}{command('sample', path, '--n', 64, '--out', path / 'samples.png')}",
+        f"{'':16}{command(*second)}",
     ]
     return Answer(data, lines)

@@ -161,6 +161,9 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
             own["runs"] = [ms.load(one, **how) for one in values.pop("runs")]
         else:
             own["run"] = run
+        for one in own.get("runs") or filter(None, [run]):
+            if line := one.chosen_by_few(asked=how.get("checkpoint", "")):
+                talk.say(line)
     own |= {"say": talk.say} if "say" in takes else {}
     own |= {"device": how.get("device", "auto")} if "device" in takes else {}
     asked = Asked(run, {**given, **files, "run": folder}, paths, bool(how.get("raw")))

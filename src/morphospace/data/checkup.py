@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from morphospace.data.naming import display_order
 from morphospace.data.pack import Pack, Split, open_pack
 from morphospace.data.settings import DataSettings, HeldOut
 
@@ -150,7 +151,8 @@ def _tables(
     classes: dict[str, int] = {}
     if split.labels is not None:
         names = pack.label_names or tuple(str(n) for n in range(int(split.labels.max()) + 1))
-        classes = dict(zip(names, np.bincount(split.labels, minlength=len(names)).tolist(), strict=True))
+        counts = np.bincount(split.labels, minlength=len(names)).tolist()
+        classes = {names[number]: counts[number] for number in display_order(names)}
     attributes = {}
     if split.attributes is not None:
         shares = np.asarray(split.attributes).sum(axis=0, dtype=np.int64) / len(split)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from morphospace.data.batches import Batch
+from morphospace.data.naming import SHOWN, class_number, display_order
 from morphospace.data.pack import Pack, composed
 from morphospace.errors import SettingError, nearest, require
 
 MOST_CLASSES = 65_536
-SHOWN = 40  # most names that a message lists
 COMBINED = 4  # most attributes whose combinations all get a row of a grid
 
 
@@ -122,24 +121,14 @@ class Conditioning:
         return self.vectors(batch.labels, batch.attributes).to(batch.images.dtype)
 
     def label(self, wanted: int | str) -> Tensor:
-        """Return the vector (size,) of a class, by number or name.
+        """Return the vector (size,) of a class, by name or number.
 
         Raises:
             SettingError: If there is no such class, or the model is conditioned on attributes.
         """
         if self.kind != "label":
             raise SettingError("label", wanted, f"the model is conditioned on attributes ({', '.join(self.names)})")
-        text, names, most = composed(str(wanted)), [composed(name) for name in self.names], self.size - 1
-        if text in names:
-            index = names.index(text)
-        elif text.isdecimal() and int(text) <= most:
-            index = int(text)
-        elif text.lstrip("-").isdecimal():
-            raise SettingError("label", wanted, "no such class", f"give a number from 0 to {most}, or a name")
-        else:
-            close = nearest(text, self.names) if most < SHOWN or difflib.get_close_matches(text, self.names) else ""
-            raise SettingError("label", wanted, f"no such class{close}", f"give a name, or a number from 0 to {most}")
-        return functional.one_hot(torch.tensor(index), self.size).float()
+        return functional.one_hot(torch.tensor(class_number(wanted, self.names)), self.size).float()
 
     def attributes(self, wanted: Mapping[str, float]) -> Tensor:
         """Return the vector (size,) of attribute values; those not named are 0.
@@ -161,6 +150,16 @@ class Conditioning:
         if self.kind == "label":
             return self.names[int(condition.argmax())]
         return ", ".join(f"{name}={value:g}" for name, value in zip(self.names, condition.tolist()))
+
+    @property
+    def ordered(self) -> list[str]:
+        """The names, classes as people count."""
+        return [self.names[i] for i in display_order(self.names)] if self.kind == "label" else list(self.names)
+
+    def shown(self, rows: int | None = None) -> Tensor:
+        """Return the conditions that a sheet shows, a row each, (R, size): as `spread`, classes as people count."""
+        every = self.spread()
+        return (every[display_order(self.names)] if self.kind == "label" else every)[:rows]
 
     def spread(self, rows: int | None = None) -> Tensor:
         """Return a condition for each row of a grid, (R, size): all classes, or all mixes of the first attributes."""

@@ -211,6 +211,6 @@ def each_condition(model: Model, columns: int, seed: int, rows: int | None = Non
         rows: Number of conditions, from the first on; all of them when None.
     """
     assert model.conditioning is not None
-    each = model.conditioning.spread()[:rows]
+    each = model.conditioning.shown(rows)
     noise = seeded_noise(columns, model.latent_dim, seed).repeat(len(each), 1)
     return noise, each.repeat_interleave(columns, 0)

@@ -24,9 +24,13 @@ ROWS = 512  # rows at once in a product with a factor, which needs rows x D x D 
 
 
 class Prior(Protocol):
-    """p(z), as a density and as a map from standard normal noise."""
+    """p(z), as a density and as a map from standard normal noise.
 
-    def from_noise(self, noise: Tensor) -> Tensor: ...
+    With a truncation t the codes lie t times as far from their mean, z = m + t (z' - m): of a mixture, from the mean of
+    their component. A flow has no such mean: there the noise is multiplied by t.
+    """
+
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor: ...
 
     def log_prob(self, z: Tensor) -> Tensor: ...
 
@@ -39,9 +43,9 @@ def normal_log_prob(z: Tensor) -> Tensor:
 class Normal:
     """The standard normal prior, N(0, I)."""
 
-    def from_noise(self, noise: Tensor) -> Tensor:
-        """Return the noise itself."""
-        return noise
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
+        """Return the noise itself, times the truncation."""
+        return noise * truncation
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log N(z; 0, I) of codes (..., D), (...)."""
@@ -106,9 +110,9 @@ class FittedGaussian:
         """Return the tensors that `prior_of` builds it from."""
         return {"mean": self.mean, "factor": self.factor}
 
-    def from_noise(self, noise: Tensor) -> Tensor:
-        """Return mean + L noise for noise (N, D)."""
-        return transformed(noise, self.mean, self.factor)
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
+        """Return mean + truncation L noise for noise (N, D)."""
+        return transformed(noise * truncation, self.mean, self.factor)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log N(z; mean, L L^T) of codes (N, D), (N,)."""
@@ -160,9 +164,10 @@ class FittedMixture:
         """Return the tensors that `prior_of` builds it from."""
         return {"weights": self.weights, "means": self.means, "factors": self.factors}
 
-    def from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Return a code for each row of noise (N, D), which depends on that row alone."""
         component, fresh = components_of(noise, self.weights)
+        fresh = fresh * truncation
         codes = torch.empty_like(fresh)
         for k in component.unique().tolist():
             rows = component == k
@@ -202,7 +207,7 @@ def components_of(noise: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 class LearnedPrior(nn.Module):
     """Base of the priors that are learned together with a model: a prior that is a network."""
 
-    def from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Return a code for each row of noise (N, D)."""
         raise NotImplementedError
 
@@ -239,10 +244,11 @@ class MixturePrior(LearnedPrior):
         return mixture_log_prob(z, self.logits, self.means, self.log_variances)
 
     @torch.no_grad()
-    def from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Return a code for each row of noise (N, D), which depends on that row alone."""
         component, fresh = components_of(noise, self.logits.softmax(0))
-        return self.means[component].to(noise) + (0.5 * self.log_variances[component]).exp().to(noise) * fresh
+        deviation = (0.5 * self.log_variances[component]).exp().to(noise)
+        return self.means[component].to(noise) + deviation * (fresh * truncation)
 
 
 class VampPrior(LearnedPrior):
@@ -281,11 +287,12 @@ class VampPrior(LearnedPrior):
         return mixture_log_prob(z, z.new_zeros(len(each.mean)), each.mean, each.log_variance)
 
     @torch.no_grad()
-    def from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Return a code for each row of noise (N, D), which depends on that row alone."""
         each = self.posterior()
         component, fresh = components_of(noise, torch.full((len(each.mean),), 1 / len(each.mean)))
-        return each.mean[component].to(noise) + (0.5 * each.log_variance[component]).exp().to(noise) * fresh
+        deviation = (0.5 * each.log_variance[component]).exp().to(noise)
+        return each.mean[component].to(noise) + deviation * (fresh * truncation)
 
 
 class FlowPrior(LearnedPrior):
@@ -336,13 +343,13 @@ class FlowPrior(LearnedPrior):
         return noise
 
     @torch.no_grad()
-    def from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Return a code for each row of noise (N, D).
 
         In float64, so that what a matrix product rounds differently in another batch is gone in float32.
         """
         exact = {name: value.double() for name, value in (*self.named_parameters(), *self.named_buffers())}
-        parts = [functional_call(self, exact, (part.double(),)) for part in noise.split(ROWS)]
+        parts = [functional_call(self, exact, (part.double(),)) for part in (noise * truncation).split(ROWS)]
         return torch.cat(parts).to(noise)
 
 
@@ -396,9 +403,10 @@ class FittedFlow:
         """Return the tensors that `prior_of` builds it from."""
         return {"mean": self.mean, "deviation": self.deviation, **self.flow.state_dict()}
 
-    def from_noise(self, noise: Tensor) -> Tensor:
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Return a code for each row of noise (N, D)."""
-        return self.mean.to(noise) + self.deviation.to(noise) * self.flow.to(noise.device).from_noise(noise)
+        codes = self.flow.to(noise.device).from_noise(noise, truncation)
+        return self.mean.to(noise) + self.deviation.to(noise) * codes
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) of codes (N, D), (N,)."""

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from morphospace.data.pack import Pack, Split
 from morphospace.errors import SettingError
-from morphospace.pictures.sheet import LINE, font, grid, grid_of_pairs
+from morphospace.pictures.lettering import LINE, cut, text_width, write
+from morphospace.pictures.sheet import grid, grid_of_pairs
 
 Captions = Literal["auto", "classes", "attributes", "factors", "none"]
 LINES = {"attributes": 3, "factors": 6}
@@ -137,8 +138,9 @@ def map_of_masks(masks: np.ndarray) -> np.ndarray:
 def with_legend(picture: Image.Image, names: Sequence[str]) -> Image.Image:
     """Return the picture, in colour, over a line or several that say which colour is which part."""
     places, x, y = [], 4, 4
+    names = [cut(name, max(40, picture.width - LINE - 8)) for name in names]
     for name in names:
-        step = LINE + 16 + int(font().getlength(name))
+        step = LINE + 16 + int(text_width(name))
         if x > 4 and x + step > picture.width:
             x, y = 4, y + LINE + 3
         places.append((x, y))
@@ -149,5 +151,5 @@ def with_legend(picture: Image.Image, names: Sequence[str]) -> Image.Image:
     for name, colour, (left, top) in zip(names, part_colours(len(names)).tolist(), places, strict=True):
         top += picture.height
         pen.rectangle((left, top + 1, left + LINE - 3, top + LINE - 2), fill=tuple(colour), outline=(40, 40, 40))
-        pen.text((left + LINE + 1, top), name, fill=(40, 40, 40), font=font())
+        write(pen, (left + LINE + 1, top), name, (40, 40, 40))
     return whole

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from morphospace.data.naming import display_order
 from morphospace.pictures import Pictured
+from morphospace.pictures.lettering import for_plots, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +32,8 @@ PLAIN = "#4477aa"
 NAMED = 20
 """Classes that have their name in the map and a line in the legend; more would be a page of names."""
 
+LETTERS, IN_MAP = 24, 16  # of a class's name in the legend and in the map; longer ones are cut
+LETTER, LETTER_HEIGHT = 0.018, 0.034  # of a name in the map, as parts of the map's side
 INCHES, DPI = 6.4, 125
 THUMB = 48  # pixels of a cell before the picture is put together, frame included
 FRAME = 3
@@ -136,12 +140,34 @@ def name_classes(axes: Axes, made: LatentMap) -> None:
 
     if made.classes is None or not 2 < len(made.shown) <= NAMED:
         return
-    for number in made.shown:
-        x, y = np.median(made.points[made.classes == number], axis=0)
+    names = [shorten(made.class_names[number], IN_MAP) for number in made.shown]
+    middles = np.stack([np.median(made.points[made.classes == number], axis=0) for number in made.shown])
+    side = made.corners[2] - made.corners[0]
+    places = moved_apart(middles, np.array([len(name) for name in names]) * LETTER * side, LETTER_HEIGHT * side)
+    texts, families = for_plots(names)
+    for number, text, (x, y) in zip(made.shown, texts, places):
         halo = [withStroke(linewidth=3.5, foreground="white")]
         style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 12, "fontweight": "bold", "zorder": 4}
         style |= {"color": darker(look(number)[0]), "path_effects": halo, "clip_on": True}
-        axes.text(x, y, made.class_names[number], **style)
+        axes.text(x, y, text, fontfamily=families, **style)
+
+
+def moved_apart(middles: np.ndarray, widths: np.ndarray, height: float) -> np.ndarray:
+    """Return the places of words (N, 2), each as near to its own as it can be above or below without touching another.
+
+    >>> moved_apart(np.array([[0.0, 0.0], [0.1, 0.2], [5.0, 0.0]]), np.ones(3), 1.0).tolist()
+    [[0.0, 0.0], [0.1, 1.0], [5.0, 0.0]]
+    """
+    placed: list[tuple[float, float, float]] = []
+
+    def free(x: float, y: float, width: float) -> bool:
+        return all(abs(x - a) >= (width + w) / 2 or abs(y - b) >= height * 0.999 for a, b, w in placed)
+
+    for (x, y), width in zip(middles.tolist(), widths.tolist()):
+        near = [b + sign * height for a, b, w in placed if abs(x - a) < (width + w) / 2 for sign in (-1, 1)]
+        best = min((each for each in (y, *near) if free(x, each, width)), key=lambda each: abs(each - y), default=y)
+        placed.append((x, best, width))
+    return np.array([(x, y) for x, y, _ in placed])
 
 
 def darker(colour: str) -> str:
@@ -201,7 +227,8 @@ def finish(axes: Axes, made: LatentMap) -> None:
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
     axes.set_aspect("equal")
-    axes.set_title(f"{made.run} ({made.model})", fontsize=11)
+    (title,), families = for_plots([f"{shorten(made.run, 2 * LETTERS)} ({made.model})"])
+    axes.set_title(title, fontsize=11, fontfamily=families)
     axes.tick_params(labelsize=8)
     names = {"codes": "z{}", "pca": "component {}", "umap": "UMAP {}"}[made.by]
     shares = [""] * 2 if made.share is None else [f" ({share:.0%} of the variance)" for share in made.share]
@@ -219,18 +246,21 @@ def legend(figure: Figure, maps: Sequence[LatentMap], *, points: bool) -> None:
     named: dict[int, str] = {}
     for made in maps:
         named |= {number: made.class_names[number] for number in made.shown}
-    handles = []
-    for number in sorted(named)[:NAMED]:
+    handles, numbers = [], sorted(named)
+    ordered = [numbers[i] for i in display_order([named[number] for number in numbers])][:NAMED]
+    texts, families = for_plots([shorten(named[number], LETTERS) for number in ordered])
+    for number, text in zip(ordered, texts):
         colour, marker = look(number)
         style: dict[str, Any] = {"color": colour, "marker": marker if points else "s", "linestyle": ""}
-        handles.append(Line2D([], [], **style, label=named[number]))
+        handles.append(Line2D([], [], **style, label=text))
     if len(named) > NAMED:
         handles.append(Line2D([], [], linestyle="", label=f"and {len(named) - NAMED} more"))
     if any(made.prior is not None for made in maps):
         dashes = Line2D([], [], color="black", linestyle="--", linewidth=1.3, label="prior, two\nstandard\ndeviations")
         handles.append(dashes)
     if handles:
-        figure.legend(handles=handles, loc="outside right upper", fontsize=9, frameon=False)
+        font = {"family": families, "size": 9}
+        figure.legend(handles=handles, loc="outside right upper", prop=font, frameon=False)
 
 
 def tiled(images: np.ndarray, columns: int) -> np.ndarray:

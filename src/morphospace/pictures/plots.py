@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from morphospace.files import atomic
+from morphospace.pictures.lettering import for_plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,8 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]], title: str) -> N
     figure = Figure(figsize=(wide, high))
     # Placed by hand: a layout that measures every label takes longer than all the drawing.
     figure.subplots_adjust(0.6 / wide, 0.6 / high, 1 - 0.15 / wide, 1 - 0.65 / high, 0.6 / 2.8, 0.5 / 1.9)
-    figure.suptitle(title, fontsize=10)
+    (title,), families = for_plots([title])
+    figure.suptitle(title, fontsize=10, fontfamily=families)
     for i, name in enumerate(panels):
         axes = figure.add_subplot(rows, columns, i + 1)
         _draw_panel(axes, name, found)
@@ -104,7 +106,8 @@ def variance_plot(
         axes.axvline(active, color="#6a8f4e", linewidth=0.9, linestyle=":", label=f"active units: {active}")
     axes.set(xlabel="component", ylabel="variance explained, %", ylim=(0, 102), xlim=(0.3, len(share) + 0.7))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(title, fontsize=10)
+    (title,), families = for_plots([title])
+    axes.set_title(title, fontsize=10, fontfamily=families)
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="center right")
     drawn = io.BytesIO()

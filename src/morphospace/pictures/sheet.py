@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from morphospace.errors import SettingError
 from morphospace.files import atomic, json_text
+from morphospace.pictures.lettering import LINE, cut, text_width, write
 
 PAD = 2
 WIDEST = 104  # pixels that a caption may widen its cell to
 CELL = 64  # pixels of an image's longer side, about
 EDGE = 6
 GREY = (110, 110, 110)
-FONT_SIZE = 11
-LINE = 13  # pixels from a line to the next
-
-
-@functools.cache
-def font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the font of captions and legends: matplotlib's, which has more scripts than Pillow's own."""
-    from matplotlib import get_data_path
-
-    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", FONT_SIZE)
-
-
-def _text_width(text: str) -> float:
-    return max((font().getlength(line) for line in text.split("\n")), default=0.0)
+WIDEST_WORD = 180  # pixels of a word beside a row
 
 
 def _usual_scale(height: int, width: int) -> int:
@@ -74,9 +61,15 @@ def grid(
     return picture
 
 
+def sheet_size(count: int, columns: int, height: int, width: int) -> tuple[int, int]:
+    """Return the height and width of the grid of so many images without captions, in pixels."""
+    scale = _usual_scale(height, width)
+    return -(-count // columns) * (height * scale + PAD) + PAD, columns * (width * scale + PAD) + PAD
+
+
 def _caption_size(captions: Sequence[str], width: int) -> tuple[int, int]:
     """Return how wide cells must be for captions, within reason, and how high the captions are."""
-    longest = max((math.ceil(_text_width(caption)) for caption in captions), default=0)
+    longest = max((math.ceil(text_width(caption)) for caption in captions), default=0)
     most = max((caption.count("\n") + 1 for caption in captions if caption), default=0)
     return max(width, min(longest + 6, WIDEST)), most * LINE + (4 if most else 0)
 
@@ -85,13 +78,9 @@ def _write(picture: Image.Image, caption: str, left: int, top: int, width: int) 
     """Write a caption's lines below each other, each in the middle of `width` pixels."""
     pen = ImageDraw.Draw(picture)
     for i, line in enumerate(caption.split("\n")):
-        if font().getlength(line) > width:
-            while line and font().getlength(line + "…") > width:
-                line = line[:-1].rstrip()
-            line += "…"
+        shown = cut(line, width)
         ink = 40 if picture.mode == "L" else (40, 40, 40)
-        start = left + (width - font().getlength(line)) // 2
-        pen.text((start, top + i * LINE), line, fill=ink, font=font())
+        write(pen, (left + (width - text_width(shown)) // 2, top + i * LINE), shown, ink)
 
 
 def grid_of_pairs(
@@ -120,16 +109,21 @@ def grid_with_row_labels(
     Args:
         images: Row by row.
         columns: Images in a row.
-        words: One a row.
+        words: One a row; what is too long is cut.
         scale: As for `grid`.
     """
-    sheet = grid(images, columns, scale=scale)
-    margin = EDGE + max(math.ceil(font().getlength(word)) for word in words) + EDGE
+    return with_row_labels(grid(images, columns, scale=scale), words)
+
+
+def with_row_labels(sheet: Image.Image, words: Sequence[str]) -> Image.Image:
+    """Return a sheet with a word to the left of each of its rows, which are of one height."""
+    words = [cut(word, WIDEST_WORD) for word in words]
+    margin = EDGE + max(math.ceil(text_width(word)) for word in words) + EDGE
     picture = Image.new(sheet.mode, (margin + sheet.width, sheet.height), "white")
     picture.paste(sheet, (margin, 0))
     pen, height = ImageDraw.Draw(picture), (sheet.height - PAD) / len(words)
     for row, word in enumerate(words):
-        pen.text((margin - EDGE, PAD + (row + 0.5) * height - PAD / 2), word, fill="black", font=font(), anchor="rm")
+        write(pen, (margin - EDGE, PAD + (row + 0.5) * height - PAD / 2), word, "black", "rm")
     return picture
 
 
@@ -167,31 +161,32 @@ def annotated_grid(
     scale = scale or _usual_scale(height, width)
     big = images.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale + PAD, width * scale + PAD
-    wide = max((_text_width(text) for text in rows), default=0.0)
+    rows = ["\n".join(cut(line, WIDEST_WORD) for line in text.splitlines()) for text in rows]
+    headings = ["\n".join(cut(line, WIDEST_WORD) for line in text.splitlines()) for text in headings]
+    wide = max((text_width(text) for text in rows), default=0.0)
     left = (LINE + EDGE if up else 0) + (round(wide) + 2 * EDGE if rows else EDGE)
     # Headings wider than a column would run into each other.
-    column = max([width, *(round(_text_width(text)) + EDGE for text in headings)])
+    column = max([width, *(round(text_width(text)) + EDGE for text in headings)])
     row = max([height, *(LINE * len(text.splitlines()) + PAD for text in rows)])
     lines = max((len(text.splitlines()) for text in headings), default=0)
     top, count_rows = LINE * lines + EDGE, -(-count // columns)
     bottom = LINE + EDGE if across else EDGE
-    right = max(left + columns * column + EDGE, round(_text_width(across)) + 2 * EDGE)
-    middle = max(left + columns * column / 2, _text_width(across) / 2 + EDGE)
+    right = max(left + columns * column + EDGE, round(text_width(across)) + 2 * EDGE)
+    middle = max(left + columns * column / 2, text_width(across) / 2 + EDGE)
     sheet = Image.new("RGB", (right, top + count_rows * row + bottom), "white")
     pen = ImageDraw.Draw(sheet)
     for i, text in enumerate(headings):
-        pen.multiline_text(
-            (left + i * column + width / 2, EDGE / 2), text, "black", font(), anchor="ma", align="center"
-        )
+        for j, line in enumerate(text.splitlines()):
+            write(pen, (left + i * column + width / 2, EDGE / 2 + j * LINE), line, "black", "ma")
     for i, text in enumerate(rows):
         tall = LINE * len(text.splitlines())
         for j, line in enumerate(text.splitlines()):
             place = (left - EDGE, top + i * row + (height - tall) / 2 + j * LINE)
-            pen.text(place, line, "black" if j == 0 else GREY, font(), anchor="ra")
+            write(pen, place, line, "black" if j == 0 else GREY, "ra")
     for i, image in enumerate(big):
         sheet.paste(as_picture(image), (left + i % columns * column + (column - width) // 2, top + i // columns * row))
-    middle = min(middle, right - EDGE - _text_width(across) / 2)
-    pen.text((middle, sheet.height - LINE - 2), across, "black", font(), anchor="ma")
+    middle = min(middle, right - EDGE - text_width(across) / 2)
+    write(pen, (middle, sheet.height - LINE - 2), across, "black", "ma")
     _write_upwards(sheet, up, top + count_rows * row // 2)
     return sheet
 
@@ -200,8 +195,8 @@ def _write_upwards(sheet: Image.Image, text: str, middle: int) -> None:
     """Write along the left edge, from below upwards."""
     if not text:
         return
-    strip = Image.new("RGB", (round(_text_width(text)) + 2, LINE + 2), "white")
-    ImageDraw.Draw(strip).text((0, 0), text, "black", font())
+    strip = Image.new("RGB", (round(text_width(text)) + 2, LINE + 2), "white")
+    write(ImageDraw.Draw(strip), (0, 0), text, "black")
     strip = strip.rotate(90, expand=True)
     sheet.paste(strip, (2, max(0, middle - strip.height // 2)))
 
@@ -216,18 +211,30 @@ def near_square(count: int) -> int:
     return next((c for c in range(least, 2 * least) if count % c == 0 and c * c <= 2 * count), least)
 
 
+def grid_of_rows(
+    first: np.ndarray, second: np.ndarray, most: int, masks: tuple[np.ndarray, np.ndarray] | None = None
+) -> Image.Image:
+    """Lay two sets of images out so that each row of the first stands over a row of the second, at any count.
+
+    Args:
+        first: uint8 (N, H, W, C).
+        second: As many.
+        most: Most images in a row; the last row is filled up with white.
+        masks: The masks of both, uint8 (N, H, W, 1), each drawn at the right of its image.
+    """
+    columns = min(len(first), most)
+    images = interleave(first, second, columns)
+    return grid(images, columns) if masks is None else grid_of_pairs(images, interleave(*masks, columns), columns)
+
+
 def interleave(first: np.ndarray, second: np.ndarray, columns: int) -> np.ndarray:
-    """Order two sets of images so that a grid shows a row of the first over a row of the second."""
-    count = len(first) - len(first) % columns or len(first)
-    columns = min(columns, count)
-    rows = [half[i : i + columns] for i in range(0, count, columns) for half in (first, second)]
-    return np.concatenate(rows)
+    """Order two sets of images so that a grid of so many columns shows a row of the first over a row of the second.
 
-
-def interleave_all(first: np.ndarray, second: np.ndarray, columns: int) -> np.ndarray:
-    """Interleave two sets of images, the last row filled up with white."""
+    The last row is filled up with white.
+    """
     white = np.full((-len(first) % columns, *first.shape[1:]), 255, np.uint8)
-    return interleave(np.concatenate([first, white]), np.concatenate([second, white]), columns)
+    sides = [np.concatenate([side, white]) for side in (first, second)]
+    return np.concatenate([side[i : i + columns] for i in range(0, len(sides[0]), columns) for side in sides])
 
 
 def save_picture(path: Path, picture: Image.Image, parameters: Mapping[str, Any]) -> None:

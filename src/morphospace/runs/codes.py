@@ -24,6 +24,7 @@ from morphospace.runs.run import Run
 
 AT_ONCE = 256
 FITTED_ON = 10_000
+FEW = 16  # held-out images: for fewer, what only shows or places images takes those of training if it needs more
 
 
 def encoder_of(run: Run) -> Encodes:
@@ -185,15 +186,23 @@ def conditions_of(model: Model, split: Split, rows: slice | np.ndarray, pack: Pa
     return known.vectors(*values).to(model.device, model.dtype)
 
 
-def judged_rows(pack: Pack, fraction: float) -> tuple[Split, np.ndarray, str]:
-    """Return images that training did not see, if there are any: split, rows and its name."""
+def judged_rows(pack: Pack, fraction: float, least: int = 1) -> tuple[Split, np.ndarray, str]:
+    """Return images that training did not see, if there are any: split, rows and its name.
+
+    Where there are fewer than `least`, and only a few (16) at all, they are the images of training instead: of a small
+    set almost nothing is held out.
+    """
     if "test" in pack.splits:
-        return pack.split("test"), np.arange(len(pack.split("test"))), "test"
-    _, valid = held_out(pack, fraction)
-    if valid is None:
-        return pack.split("train"), np.arange(len(pack.split("train"))), "train"
-    rows = np.arange(len(valid[0])) if valid[1] is None else valid[1]
-    return valid[0], rows, "held-out"
+        split, rows, name = pack.split("test"), np.arange(len(pack.split("test"))), "test"
+    else:
+        (train, trained), valid = held_out(pack, fraction)
+        if valid is None:
+            return train, np.arange(len(train)), "train"
+        split, rows, name = *valid, "held-out"
+    if len(rows) < min(least, FEW) and "train" in pack.splits:
+        (train, trained), _ = held_out(pack, fraction)
+        return (train, trained, "train") if len(trained) > len(rows) else (split, rows, name)
+    return split, rows, name
 
 
 @torch.no_grad()
@@ -217,11 +226,18 @@ def decode_masks(model: Model, z: Tensor) -> np.ndarray | None:
 
 
 def sampled(
-    run: Run, n: int, seed: int, condition: Tensor | None, *, prior: str = "model", start: int = 0
+    run: Run,
+    n: int,
+    seed: int,
+    condition: Tensor | None,
+    *,
+    prior: str = "model",
+    truncation: float = 1.0,
+    start: int = 0,
 ) -> np.ndarray:
     """Sample images under conditions (n, K), one each, as `sample` does."""
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode(run.model, prior_for(run, prior).from_noise(noise), condition)
+    return decode(run.model, prior_for(run, prior).from_noise(noise, truncation), condition)
 
 
 def prior_for(run: Run, kind: str) -> Prior:

@@ -7,7 +7,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -32,6 +32,12 @@ class Configuration:
     def condition(self) -> str:
         """What a conditional model is given (`label`, `attributes:...`); empty for the others."""
         return getattr(self.model, "condition", "")
+
+    def with_batch_size(self, size: int | None) -> Configuration:
+        """Return the configuration with a batch size, if it has none yet."""
+        if self.training.batch_size is not None:
+            return self
+        return replace(self, training=replace(self.training, batch_size=size))
 
     def to_dict(self, *roles: Role) -> dict[str, dict[str, Any]]:
         """Return the configuration as TOML sections, settings that are None left out.

@@ -101,9 +101,11 @@ def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) 
         (split, trained), _ = held_out(run.pack, run.configuration.data.valid)
         rows, label = np.arange(len(split)), "train"
     else:
-        split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
+        split, rows, label = judged_rows(run.pack, run.configuration.data.valid, least=int(kind) + 1)
+        rows = np.arange(len(split)) if label == "train" else rows
     index = int(number or kind)
-    require(index < len(rows), "image", index, f"must be from 0 to {len(rows) - 1}, the images in the {label} split")
+    rule = f"must be from 0 to {len(rows) - 1}, the images in the {label} split"
+    require(index < len(rows), "image", index, rule, "" if label == "train" else "train:NUMBER is a training image")
     taken = rows[[index]]
     own = conditions_of(run.model, split, taken)
     condition = None if own is None else own[0].cpu().float()

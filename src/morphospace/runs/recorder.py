@@ -14,7 +14,7 @@ import torch
 from morphospace.files import json_text, writing
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
 from morphospace.pictures.plots import draw_curves
-from morphospace.pictures.sheet import grid, grid_of_pairs, interleave, save_picture
+from morphospace.pictures.sheet import grid, grid_of_pairs, grid_of_rows, grid_with_row_labels, save_picture
 from morphospace.runs.checkpoints import save_checkpoint
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.report import write_report
@@ -153,7 +153,7 @@ class Recorder:
             for file in self.pictures(images):
                 if file.parent.name == "samples":
                     known = self.model.conditioning
-                    rows = {} if known is None else {"rows": [known.words(row) for row in known.spread()[:ROWS]]}
+                    rows = {} if known is None else {"rows": [known.words(row) for row in known.shown(ROWS)]}
                     save_picture(file, self.samples(), {**facts, "seed": 0, **rows})
                 else:
                     save_picture(file, self.reconstructions(), {**facts, "rows": "original, reconstruction"})
@@ -176,7 +176,9 @@ class Recorder:
         images = np.asarray(model.to_uint8(model.decode(z, condition)))  # type: ignore[attr-defined]
         if isinstance(model, DecodesMasks):
             return grid_of_pairs(images, np.asarray(masks_uint8(model.decode_mask(z))))
-        return grid(images, COLUMNS)
+        if model.conditioning is None or condition is None:
+            return grid(images, COLUMNS)
+        return grid_with_row_labels(images, COLUMNS, [model.conditioning.words(row) for row in condition[::COLUMNS]])
 
     def reconstructions(self) -> Image.Image:
         """Draw the shown images rebuilt from their codes' means, a row of them under a row of originals."""
@@ -187,7 +189,6 @@ class Recorder:
         first, second = (np.asarray(model.to_uint8(side)) for side in (images, rebuilt))
         if isinstance(model, DecodesMasks) and self.shown.masks is not None:
             true = self.shown.masks.amax(1, keepdim=True)
-            masks = [np.asarray(masks_uint8(side)) for side in (true, model.decode_mask(z))]
-            wide = COLUMNS // 2
-            return grid_of_pairs(interleave(first, second, wide), interleave(masks[0], masks[1], wide), wide)
-        return grid(interleave(first, second, COLUMNS), COLUMNS)
+            masks = (np.asarray(masks_uint8(true)), np.asarray(masks_uint8(model.decode_mask(z))))
+            return grid_of_rows(first, second, COLUMNS // 2, masks)
+        return grid_of_rows(first, second, COLUMNS)

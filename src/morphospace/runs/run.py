@@ -28,6 +28,7 @@ from morphospace.training.selection import LOSS
 from morphospace.training.weights import load_weights
 
 LOG = logging.getLogger("morphospace")
+FEW = 50  # held-out images, by which a best checkpoint may be the best by chance
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,19 @@ class Run:
     def data_name(self) -> str:
         """The name of its data, without the folder that some sources are named with."""
         return Path(str(self.folder.facts.get("data", self.configuration.data.data)).partition(":")[0]).name
+
+    def chosen_by_few(self, asked: str = "") -> str:
+        """Return a line that says by how few held-out images the checkpoint was chosen; empty where it was not.
+
+        Args:
+            asked: The checkpoint that was asked for; one that is named was not chosen.
+        """
+        held, last = self.folder.facts.get("held_out", FEW), pointed(self.folder.checkpoints, "last")
+        if asked or not isinstance(held, int) or held >= FEW or last is None or last.name == self.checkpoint.name:
+            return ""
+        by, images = self.configuration.training.best, f"{held} held-out image{'' if held == 1 else 's'}"
+        chosen = f"checkpoint {self.images:,} is the best by {by} on {images}, which are few to choose by"
+        return f"{chosen}; --checkpoint last takes that of image {int(last.name):,}"
 
     def prior_file(self, kind: str = "gaussian") -> Path:
         """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""

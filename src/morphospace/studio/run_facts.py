@@ -54,7 +54,7 @@ def describe(key: str, space: Space) -> dict[str, Any]:
     return {
         **facts_of(key, folder),
         "cannot": space.cannot(),
-        "condition": None if known is None else {"kind": known.kind, "names": list(known.names)},
+        "condition": None if known is None else {"kind": known.kind, "names": known.ordered},
         "parameters": space.model.parameters(),
         "settings": (folder.path / "run.toml").read_text(encoding="utf-8"),
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,16 +11,29 @@ from morphospace.errors import SettingError, require
 from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Between, Seed, check_ranges
 from morphospace.runs.condition import Condition
-from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PriorName, check_condition, tool
+from morphospace.tools.tool import (
+    PNG,
+    SAMPLES,
+    Answer,
+    Asked,
+    Attributes,
+    Label,
+    PriorName,
+    Truncation,
+    check_condition,
+    tool,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
     from morphospace.runs.run import Run
+    from morphospace.tools.sample_files import SampleFiles
 
-SAMPLES, COLUMNS = 64, 8
-MOST = 65_536
+COLUMNS = 8
+MOST = 1_000_000
+MOST_SHOWN = 65_536
 
 
 @dataclass(frozen=True)
@@ -46,13 +58,10 @@ class Reconstructions(Pictured):
 
     def picture(self) -> Image.Image:
         """Return rows of originals, each over a row of their reconstructions."""
-        from morphospace.pictures.sheet import grid, grid_of_pairs, interleave_all
+        from morphospace.pictures.sheet import grid_of_rows
 
-        columns = min(len(self.images), COLUMNS if self.masks is None else COLUMNS // 2)
-        images = interleave_all(self.originals, self.images, columns)
-        if self.masks is None:
-            return grid(images, columns)
-        return grid_of_pairs(images, interleave_all(*self.masks, columns), columns)
+        most = COLUMNS if self.masks is None else COLUMNS // 2
+        return grid_of_rows(self.originals, self.images, most, self.masks)
 
     def show(self, asked: Asked) -> Answer:
         """Write the picture, and say how far the reconstructions are from the images."""
@@ -66,7 +75,8 @@ class Reconstructions(Pictured):
         line = (
             f"{n} of the {self.split} split, originals over reconstructions, mean squared error {self.mse:.5f}: {path}"
         )
-        return Answer({"out": str(path), **facts, "mse": self.mse}, [line])
+        fewer = [f"there are no more than {n} in it; a larger --valid holds out more"] if n < asked.words["n"] else []
+        return Answer({"out": str(path), **facts, "mse": self.mse}, [line, *fewer])
 
 
 @dataclass(frozen=True)
@@ -84,10 +94,10 @@ class SampleGrid(Pictured):
     columns: int
 
     def picture(self) -> Image.Image:
-        """Return a row of samples for each condition."""
-        from morphospace.pictures.sheet import grid
+        """Return a row of samples for each condition, with its name."""
+        from morphospace.pictures.sheet import grid_with_row_labels
 
-        return grid(self.images, self.columns)
+        return grid_with_row_labels(self.images, self.columns, self.rows)
 
 
 @dataclass(frozen=True)
@@ -108,11 +118,13 @@ class Samples(Pictured):
 
     def picture(self) -> Image.Image:
         """Return the samples in a grid, each beside its mask where there is one."""
-        from morphospace.pictures.sheet import grid, grid_of_pairs
+        from morphospace.pictures.sheet import grid, grid_of_pairs, with_row_labels
 
         if self.masks is None:
-            return grid(self.images, self.columns)
-        return grid_of_pairs(self.images, self.masks, self.columns)
+            sheet = grid(self.images, self.columns)
+        else:
+            sheet = grid_of_pairs(self.images, self.masks, self.columns)
+        return with_row_labels(sheet, self.about["rows"]) if "rows" in self.about else sheet
 
     def show(self, asked: Asked) -> Answer:
         """Write the picture, and say what it shows."""
@@ -130,17 +142,20 @@ class Samples(Pictured):
         return Answer({"out": str(path), **facts}, lines)
 
 
-@tool(files={"out": PNG}, check=check_condition)
+@tool(files={"out": SAMPLES}, check=check_condition)
 def draw_samples(
     run: Run | str | Path,
     *,
     n: Annotated[int | None, Between(1, MOST)] = None,
     seed: Seed = 0,
     prior: PriorName = "model",
+    truncation: Truncation = 1.0,
     label: Label = None,
     attributes: Attributes = None,
-) -> Samples:
-    """Sample images from a run into a PNG.
+    out: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Samples | SampleFiles:
+    """Sample images from a run: onto a sheet, or into a file each.
 
     Without a condition, each row of a conditional model shows one class, with the same codes.
 
@@ -149,30 +164,36 @@ def draw_samples(
         n: Number of images; 64 if left out. If each row shows one class, rounded up to whole rows.
         seed: Which samples. Sample i of a seed is the same at any n.
         prior: The model's own prior, N(0, I), or one fitted to the codes of training images.
-        label: The class to sample, by number or name. If left out, each row shows one class.
+        truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior; below 1,
+            samples are more usual and vary less. In a mixture, m is the mean of the component.
+        label: The class to sample, by name or number. If left out, each row shows one class.
         attributes: The attributes to sample, as Smiling=1,Male=0; those not named are 0.
+        out: Where to write a file for each image, as for `save_samples`; returns them as a sheet if left out.
+        say: Takes one line at a time for the user.
     """
     check_ranges(draw_samples, locals())
     asked = Condition(label, attributes)
     from morphospace.runs.run import loaded
+    from morphospace.tools.sample_files import save_samples
+    from morphospace.tools.sampling import Sampling
 
-    run = loaded(run)
-    known = run.model.conditioning
-    if known is not None and not asked:
-        rows = len(known.spread())
-        columns = COLUMNS if n is None else math.ceil(n / rows)
-        require(rows * columns <= MOST, "n", n, f"with {rows} whole rows makes more than {MOST} images")
-        made = sample_grid(run, columns, seed, prior=prior)
-        masks = sample_masks(run, len(made.images), seed, prior=prior)
-        return Samples(made.images, masks, columns, {"rows": list(made.rows), "columns": columns})
-    images = sample(run, n or SAMPLES, seed, prior=prior, label=label, attributes=attributes)
-    condition = asked.rows(run.model)
-    about = {} if known is None or condition is None else {"condition": known.words(condition[0])}
-    return Samples(images, sample_masks(run, len(images), seed, prior=prior), None, about)
+    how: dict[str, Any] = {"n": n, "seed": seed, "prior": prior, "truncation": truncation}
+    if out is not None and out.suffix.lower() != ".png":
+        return save_samples(run, out, **how, label=label, attributes=attributes, say=say)
+    sampling = Sampling.of(loaded(run), asked, **how)
+    sampling.check_sheet()
+    images, masks = sampling.all()
+    return Samples(images, masks, sampling.columns, sampling.about)
 
 
 def sample_masks(
-    run: Run | str | Path, n: int = 64, seed: int = 0, *, prior: PriorName = "model", start: int = 0
+    run: Run | str | Path,
+    n: int = 64,
+    seed: int = 0,
+    *,
+    prior: PriorName = "model",
+    truncation: Truncation = 1.0,
+    start: int = 0,
 ) -> np.ndarray | None:
     """Return the masks of the very images that `sample` returns for the same arguments.
 
@@ -188,7 +209,7 @@ def sample_masks(
     if not isinstance(run.model, DecodesMasks):
         return None
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode_masks(run.model, prior_for(run, prior).from_noise(noise))
+    return decode_masks(run.model, prior_for(run, prior).from_noise(noise, truncation))
 
 
 def sample(
@@ -197,6 +218,7 @@ def sample(
     seed: int = 0,
     *,
     prior: PriorName = "model",
+    truncation: Truncation = 1.0,
     start: int = 0,
     label: Label = None,
     attributes: Attributes = None,
@@ -213,24 +235,31 @@ def sample(
         seed: Which.
         prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model, `gaussian` or `mixture` for
             one fitted to codes of training images.
+        truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior. In a
+            mixture, m is the mean of the component.
         start: Number of the first sample.
-        label: The class to sample from a conditional model, by number or name; all in turn when not given.
+        label: The class to sample from a conditional model, by name or number; all in turn when not given.
         attributes: The attributes to sample from a conditional model; those not named are 0.
 
     Returns:
         uint8 (n, H, W, C).
     """
-    check_ranges(sample, {"n": n})
+    check_ranges(sample, {"n": n, "truncation": truncation})
     from morphospace.runs.codes import sampled
     from morphospace.runs.run import loaded
 
     run = loaded(run)
     conditions = Condition(label, attributes).rows(run.model, n, start)
-    return sampled(run, n, seed, conditions, prior=prior, start=start)
+    return sampled(run, n, seed, conditions, prior=prior, truncation=truncation, start=start)
 
 
 def sample_grid(
-    run: Run | str | Path, columns: Annotated[int, AtLeast(1)] = 8, seed: int = 0, *, prior: PriorName = "model"
+    run: Run | str | Path,
+    columns: Annotated[int, AtLeast(1)] = 8,
+    seed: int = 0,
+    *,
+    prior: PriorName = "model",
+    truncation: Truncation = 1.0,
 ) -> SampleGrid:
     """Decode the same codes once for every class, or every mix of the attributes, that a conditional model knows.
 
@@ -239,11 +268,12 @@ def sample_grid(
         columns: Number of codes. Column i depends on (seed, i) only.
         seed: Which codes.
         prior: As for `sample`.
+        truncation: As for `sample`.
 
     Raises:
         SettingError: If the model is not conditional.
     """
-    check_ranges(sample_grid, {"columns": columns})
+    check_ranges(sample_grid, {"columns": columns, "truncation": truncation})
     from morphospace.models.contract import each_condition
     from morphospace.runs.codes import decode, prior_for
     from morphospace.runs.run import loaded
@@ -254,24 +284,23 @@ def sample_grid(
         name = run.model.settings.name
         raise SettingError("run", str(run.path), f"{name} takes no condition, so there is no class a row", "use sample")
     noise, condition = each_condition(run.model, columns, seed)
-    images = decode(run.model, prior_for(run, prior).from_noise(noise), condition)
-    return SampleGrid(images, tuple(known.words(row) for row in known.spread()), columns)
+    images = decode(run.model, prior_for(run, prior).from_noise(noise, truncation), condition)
+    return SampleGrid(images, tuple(known.words(row) for row in known.shown()), columns)
 
 
 @tool(files={"out": PNG}, hidden=("data",))
 def reconstruct(
-    run: Run | str | Path, n: Annotated[int, Between(1, MOST)] = 16, *, data: Any = None
+    run: Run | str | Path, n: Annotated[int, Between(1, MOST_SHOWN)] = 16, *, data: Any = None
 ) -> Reconstructions:
     """Show held-out images above their reconstructions: encode them and decode the means of their codes.
 
     Args:
         run: A loaded run or its folder.
-        n: Number of images: the first of the test split, else of the held-out ones.
+        n: Number of images, or as many as there are: the first of the test split, else of the held-out ones.
         data: What to take them from in place of the run's own images: a pack, or what `load` takes.
 
     Raises:
         RunError: If the model has no encoder, and none was trained for it.
-        SettingError: If there are fewer images than that.
     """
     check_ranges(reconstruct, locals())
     import numpy as np
@@ -285,8 +314,6 @@ def reconstruct(
     encoder_of(run)
     pack = run.pack if data is None else data if isinstance(data, Pack) else given_images(run.folder, data)
     split, rows, label = judged_rows(pack, run.configuration.data.valid)
-    if not 1 <= n <= len(rows):
-        raise SettingError("n", n, f"must be from 1 to {len(rows)}, the images in the {label} split")
     chosen = np.sort(rows[:n])
     originals = as_seen(run, np.asarray(split.images[chosen]), chosen)
     condition = conditions_of(run.model, split, chosen)

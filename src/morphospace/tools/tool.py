@@ -9,6 +9,8 @@ decorator `tool` says which files its verb on the command line writes. The Pytho
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from morphospace.errors import require
 from morphospace.plugins import Registry, built_in
+from morphospace.ranges import Between
 from morphospace.runs.condition import Condition
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class File:
         suffixes: Endings that its name may have.
         help: What it is.
         required: Whether the verb always writes it.
+        folder: Whether it may be a folder too, written `DIR/`.
         check: Checks the path before any work is done, for instance that the encoder of a film is installed.
     """
 
@@ -42,22 +46,39 @@ class File:
     help: str
     required: bool = False
     check: Callable[[Path], Any] | None = None
+    folder: bool = False
 
     def path(self, name: str, given: str | Path) -> Path:
         """Return the path of a file to write.
 
         Raises:
-            SettingError: If its ending is none of the file's, or it is a folder.
+            SettingError: If its ending is none of the file's, it is a folder, or it has a place for a number.
         """
         place = Path(given)
+        if self.folder and (place.is_dir() or str(given).endswith(("/", os.sep))):
+            full = place.exists() and (not place.is_dir() or any(place.iterdir()))
+            require(not full, name, str(given), "is there already and is not empty", "name a new or an empty folder")
+            return place
         *some, last = self.suffixes
         endings = f"{', '.join(some)} or {last}" if some else last
+        endings += ", or a folder, DIR/" if self.folder else ""
         fits = place.suffix.lower() in self.suffixes and not place.is_dir()
         require(fits, name, str(given), f"must be a file name that ends in {endings}")
+        numbered = re.search(r"%[0-9]*d", place.name)
+        way_out = "give a folder, DIR/, for one file an image" if self.folder else "leave that out"
+        stands = numbered[0] if numbered else ""
+        require(not numbered, name, str(given), f"names one file; {stands} stands for no number", way_out)
         return place
 
 
 PNG = File((".png",), "The picture to write, a .png.", required=True)
+SAMPLES = File(
+    (".png", ".npz", ".zip"),
+    "Where to write: a .png shows all samples on one sheet; a folder, DIR/, or a .zip gets a PNG for each; a .npz gets "
+    "one array of all, arr_0, uint8 (N, H, W, C), with labels if the model has classes.",
+    required=True,
+    folder=True,
+)
 
 
 @dataclass(frozen=True)
@@ -233,3 +254,4 @@ Label = int | str | None
 Attributes = Annotated[Mapping[str, float] | None, Written(read_attributes)]
 Names = Annotated[Sequence[str], Written(read_names)]
 PriorName = Literal["model", "normal", "gaussian", "mixture", "flow"]
+Truncation = Annotated[float, Between(0, 2)]

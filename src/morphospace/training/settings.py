@@ -10,6 +10,8 @@ from morphospace.ranges import OFF, Above, AtLeast, Below, Between, Seed, check_
 from morphospace.roles import Role
 from morphospace.training.selection import LOSS
 
+USUAL_BATCH = 128
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
@@ -18,7 +20,8 @@ class TrainingSettings:
     Attributes:
         epochs: Length in passes over the training images (used when `images` is not given).
         images: Length in images.
-        batch_size: Images in a batch, over all processes.
+        batch_size: Images in a batch, over all processes. When not given, 128, or all training images if there are
+            fewer; a run that is continued keeps its own.
         seed: Seed of the weights, the order of the images and all random numbers.
         device: Where to compute; `auto` takes cuda, then cpu.
         precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it fast.
@@ -51,7 +54,7 @@ class TrainingSettings:
 
     epochs: Annotated[float, Role.LENGTH, Above(0, 1e6)] = 10.0
     images: Annotated[int | None, Role.LENGTH, Between(1, 10**12)] = None
-    batch_size: Annotated[int, Role.FIT, Between(1, 1_000_000)] = 128
+    batch_size: Annotated[int | None, Role.FIT, Between(1, 1_000_000)] = None
     seed: Annotated[Seed, Role.FIT] = 0
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Role.PLACE] = "auto"
     precision: Annotated[Literal["auto", "fp32", "bf16"], Role.FIT] = "auto"

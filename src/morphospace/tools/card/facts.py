@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.data.sources import SOURCES
-from morphospace.errors import RunError
+from morphospace.errors import RunError, command
 from morphospace.evaluation.results import Result
 from morphospace.models.contract import Encodes, Scores
 from morphospace.pictures.pages import render
@@ -31,7 +31,7 @@ MEANINGS = {
 
 def card_text(facts: Mapping[str, Any]) -> str:
     """Return the card, with the header that Hugging Face reads. JSON strings are YAML strings: no name can break it."""
-    functions = {"cell": cell, "json": json.dumps, "repr": repr, "meanings": MEANINGS}
+    functions = {"cell": cell, "command": command, "json": json.dumps, "repr": repr, "meanings": MEANINGS}
     return render("tools/card/card.md", **facts, **functions)
 
 

@@ -118,11 +118,7 @@ def _measured(facts: CodeFacts) -> dict[str, Any]:
 
 def _looked_at(run: Run) -> tuple[Split, np.ndarray, str]:
     """Return images that training did not see; those it saw where there is but one, which has no spread."""
-    split, rows, name = judged_rows(run.pack, run.configuration.data.valid)
-    if len(rows) > 1:
-        return split, rows, name
-    (train, trained), _ = held_out(run.pack, run.configuration.data.valid)
-    return train, trained, "train"
+    return judged_rows(run.pack, run.configuration.data.valid, least=2)
 
 
 def _doubles(pictures: np.ndarray, usual: float) -> float:

@@ -187,7 +187,7 @@ def pca(
             mean code if left out; seed:0 for activations and weights, because a GAN was not trained on codes like the
             mean of its prior.
         seed: Which of the images, or random codes, to take.
-        label: The class of a conditional model, by number or name; the first if left out.
+        label: The class of a conditional model, by name or number; the first if left out.
         attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
     """
     check_ranges(pca, locals())

@@ -97,7 +97,7 @@ def traverse(
             encoder.
         space: What the components are of, as for `morpho pca`.
         seed: Which of the images, or random codes, to take.
-        label: The class of a conditional model, by number or name.
+        label: The class of a conditional model, by name or number.
         attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
     """
     check_ranges(traverse, locals())

@@ -32,6 +32,7 @@ class Evaluation:
         real: Which images are the real ones, in words.
         fake: Which images are the fakes, in words.
         left_out: Metrics of the usual list that could not be measured here, and why.
+        advice: What to do where there are too few real images to judge by; empty where there are enough.
     """
 
     results: tuple[Result, ...]
@@ -39,12 +40,14 @@ class Evaluation:
     real: str
     fake: str
     left_out: Mapping[str, str]
+    advice: str = ""
 
     def show(self, asked: Asked) -> Answer:
         """Return the numbers as a table, with what one must know to read them below it."""
         results = [result.as_dict() for result in self.results]
         lines = [f"real: {self.real}", f"fake: {self.fake}", *sorted(set(_notes(self.results)))]
         lines += [f"left out {name}: it {reason}" for name, reason in self.left_out.items()]
+        lines += [self.advice] if self.advice else []
         lines += [f"kept in {self.path}"] if self.path else []
         data = {"run": asked.words["run"], "real": self.real, "fake": self.fake, "results": results}
         data |= {"out": str(self.path) if self.path else None, "left_out": dict(self.left_out)}
@@ -65,6 +68,10 @@ def _notes(results: tuple[Result, ...]) -> list[str]:
             notes.append(f"{about['features']}: {about['features_quality']}")
         if "value_of_real" in about:
             notes.append(f"{result.name} of the real images: {about['value_of_real']:.5g}")
+        if "value_by_chance" in about:
+            counts = f"{about['n_real']:,} and {about['n_fake']:,} images are few for {about['dimensions']} features"
+            chance = f"as many, drawn from both sets together, have {about['value_by_chance']:.5g} by chance"
+            notes.append(f"{result.name}: {counts}: {chance}; only what is above that is a difference")
         if "resize" in about:
             notes.append(f"resize: {about['resize']}")
     return notes

@@ -37,12 +37,23 @@ class Side:
         split: The images.
         rows: Indices of the images within the split.
         name: What the split is called.
+        available: How many images there were to choose from; as many as rows when 0.
     """
 
     pack: Pack
     split: Split
     rows: np.ndarray
     name: str
+    available: int = 0
+
+    @property
+    def more(self) -> str:
+        """The way out where there are too few of these real images, in words."""
+        if self.available > len(self.rows):
+            return "raise n"
+        if self.name != "train" and "train" in self.pack.splits:
+            return "hold out more when training, as --valid 0.2, or evaluate with --real-split train"
+        return "take more images"
 
     @property
     def key(self) -> str:
@@ -59,7 +70,7 @@ def chosen(pack: Pack, split: Split, rows: np.ndarray, name: str, n: int | None)
     """Return n of the rows, spread over all of them because sources may be sorted by class; the same for every seed."""
     if n is None or n >= len(rows):
         return Side(pack, split, rows, name)
-    return Side(pack, split, np.sort(rows[permutation(len(rows), "evaluation")[:n]]), name)
+    return Side(pack, split, np.sort(rows[permutation(len(rows), "evaluation")[:n]]), name, len(rows))
 
 
 @dataclass

@@ -29,6 +29,7 @@ from morphospace.training.precision import choose_device
 
 FILE = "evaluation.json"
 USUAL_N = 10_000
+FEW = 50  # real images, by which little can be judged
 
 for built_in, metric in {**SET_METRICS, **MODEL_METRICS}.items():
     METRICS.register(built_in, metric, __name__)
@@ -81,7 +82,10 @@ def evaluated(
     path = None if found is None else keep(found.path / FILE, results)
     words = f"{known.pack.name} {known.name}, {len(known.rows):,} images"
     fakes = f"samples at {found.images:,} images" if found else f"{other.pack.name} {other.name}" if other else ""
-    return Evaluation(tuple(results), path, words, f"{fakes}, {count:,} images", left_out)
+    few = len(known.rows) < FEW
+    words_of = "1 real image says" if len(known.rows) == 1 else f"{len(known.rows)} real images say"
+    advice = f"{words_of} little; {known.more}" if few else ""
+    return Evaluation(tuple(results), path, words, f"{fakes}, {count:,} images", left_out, advice)
 
 
 def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from morphospace.data.batches import permutation
 from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.evaluation.distances import (
     density_coverage,
@@ -29,6 +30,7 @@ from morphospace.tools.evaluate.metric import Metric, usual_metric
 
 RESAMPLES = {"frechet": 20, "neighbours": 10}
 SUBSETS, SUBSET = 100, 1000
+DIVISIONS = 4
 SPLITS = 10
 STACKED = "stacked-mnist"
 
@@ -39,7 +41,22 @@ def frechet(evidence: Evidence) -> list[Result]:
     value = frechet_distance(real=evidence.real_statistics, fake=fake)
     half_widths, how = _half_widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
     name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
-    return [_within(evidence, name, value, half_widths[0], how, least=0)]
+    return [_within(evidence, name, value, half_widths[0], how, least=0, **_by_chance(evidence))]
+
+
+def _by_chance(evidence: Evidence) -> dict[str, float]:
+    """Return, for sets of fewer images than features, the distance of equally many images that do not differ.
+
+    Both sets are put together and divided at random: a permutation test. Such a distance is mostly the counts'.
+    """
+    real, fake = evidence.real_features.features, evidence.fake_features.features
+    if min(len(real), len(fake)) >= real.shape[1]:
+        return {}
+    pooled, found = torch.cat([real, fake]), []
+    for time in range(DIVISIONS):
+        order = torch.from_numpy(permutation(len(pooled), evidence.seed, "by chance", time))
+        found.append(frechet_distance(real=pooled[order[: len(real)]], fake=pooled[order[len(real) :]]))
+    return {"value_by_chance": sum(found) / DIVISIONS, "dimensions": real.shape[1]}
 
 
 def kernel(evidence: Evidence) -> list[Result]:
@@ -140,8 +157,11 @@ def _within(
 
 def _too_few(least: int) -> Callable[[Evidence], str]:
     def refusal(evidence: Evidence) -> str:
-        fewest = min(len(evidence.real.rows), evidence.n)
-        return "" if fewest >= least else f"needs at least {least} images of each set, there are {fewest}; raise n"
+        real, fake = len(evidence.real.rows), evidence.n
+        if min(real, fake) >= least:
+            return ""
+        way_out = evidence.real.more if real < least else "raise n" if evidence.fake is None else "take more fakes"
+        return f"needs at least {least} images of each set, there are {min(real, fake)}; {way_out}"
 
     return refusal
 

@@ -56,7 +56,10 @@ def make_test(run: Run, trials: int, practice: int, seconds: float, seed: int) -
     """
     split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
     half = (trials + practice) // 2
-    require(half <= len(rows), "trials", trials, f"needs {half} real images, and the {label} split has {len(rows)}")
+    most = 2 * len(rows) - practice
+    way_out = f"take --trials {most} or fewer, or " if most >= 2 else ""
+    rule = f"needs {half} real images, and the {label} split has {len(rows)}"
+    require(half <= len(rows), "trials", trials, rule, f"{way_out}hold out more when training, as --valid 0.2")
     rng = np.random.default_rng(stream(seed, "judge"))
     chosen = rows[rng.permutation(len(rows))[:half]]
     order = np.sort(chosen)  # packs are read in order

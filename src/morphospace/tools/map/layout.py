@@ -29,8 +29,9 @@ def laid_out(run: Run, images: int, by: str, attribute: str | None, seed: int, b
         raise RunError(
             "run", name, f"codes of {dim} dimension lie on a line, and make no map", "train with two or more"
         )
-    split, rows, label = judged_rows(run.pack, run.configuration.data.valid)
-    require(len(rows) >= 3, "images", len(rows), f"a map needs at least 3, and the {label} split has no more")
+    split, rows, label = judged_rows(run.pack, run.configuration.data.valid, least=3)
+    rule = f"a map needs at least 3, and the {label} split has no more"
+    require(len(rows) >= 3, "images", len(rows), rule, "train on more images")
     chosen = np.random.default_rng(stream(seed, "map")).permutation(len(rows))[:images]
     rows = np.sort(rows[chosen])
     classes, names = classes_of(run.pack, split, rows, attribute)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from morphospace.errors import require
+from morphospace.errors import command, require
 from morphospace.files import json_text, write_text
 from morphospace.pictures import Pictured
 from morphospace.ranges import Between, Seed, check_ranges
@@ -71,12 +71,11 @@ class Projections(Pictured):
         """Return one picture beside its projection, or rows of several, each over a row of their projections."""
         import numpy as np
 
-        from morphospace.pictures.sheet import grid, interleave_all
+        from morphospace.pictures.sheet import grid, grid_of_rows
 
         if len(self.images) == 1:
             return grid(np.concatenate([self.originals, self.images]), 2)
-        columns = min(len(self.images), COLUMNS)
-        return grid(interleave_all(self.originals, self.images, columns), columns)
+        return grid_of_rows(self.originals, self.images, COLUMNS)
 
     def show(self, asked: Asked) -> Answer:
         """Write the picture, and the codes where asked for; return how near each projection comes."""
@@ -182,7 +181,7 @@ class TrainedEncoder:
         lines = [
             f"on new images: cosine of codes {self.cosine:.3f}, squared error a pixel {self.mse:.5f}"
             f" (two generated images differ by {self.spread:.5f}): {self.file}",
-            f"next morpho reconstruct {asked.words['run']} --out reconstructions.png",
+            f"next {command('reconstruct', asked.words['run'], '--out', 'reconstructions.png')}",
         ]
         return Answer(data, lines)
 

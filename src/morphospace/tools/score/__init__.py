@@ -77,8 +77,9 @@ class Scored:
         from morphospace.pictures.sheet import grid
 
         halves = [self.strangest(self.shown), self.strangest(self.shown, least=True)]
-        white = np.full((COLUMNS + (-self.shown % COLUMNS), *halves[0].shape[1:]), 255, np.uint8)
-        return grid(np.concatenate([halves[0], white, halves[1]]), COLUMNS)
+        columns = min(self.shown, COLUMNS)
+        white = np.full((columns + (-self.shown % columns), *halves[0].shape[1:]), 255, np.uint8)
+        return grid(np.concatenate([halves[0], white, halves[1]]), columns)
 
     def show(self, asked: Asked) -> Answer:
         """Write the table, and the picture where asked for; return how the scores lie and how well they tell."""
@@ -177,7 +178,7 @@ def score(
             run's own data), else all of it.
         by: Minus a bound on log p(x) (elbo, iwae), squared error, minus the critic's judgement, or the Mahalanobis
             distance of the code's mean from the training codes (latent).
-        strange: Labels of the images that are strange, as 4 or 4,9, by number or name; adds AUROC. Those of a folder
+        strange: Labels of the images that are strange, as 4 or 4,9, by name or number; adds AUROC. Those of a folder
             are its subfolders. A conditional model gets its condition by name, not by number.
         against_own: Take all of the source as strange, beside the run's own held-out images as usual ones.
         correct: By complexity, the length of the image as a PNG is taken off a bound, which else finds simple images

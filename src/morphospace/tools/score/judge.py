@@ -154,10 +154,11 @@ def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
     labels, names = source.split.labels, [composed(name) for name in source.pack.label_names]
     if labels is None:
         raise SettingError("strange", list(strange), f"{source.words} have no labels", "take a labelled source")
+    numbered = bool(names) and all(name.isdecimal() for name in names)  # a number that is no name then means nothing
     there, numbers = set(np.unique(np.asarray(labels)[source.rows]).tolist()), []
     for label in strange:
         text = composed(str(label))
-        number = names.index(text) if text in names else int(text) if text.isdecimal() else -1
+        number = names.index(text) if text in names else int(text) if text.isdecimal() and not numbered else -1
         known = nearest(text, names or [str(each) for each in sorted(there)][:40])
         require(number in there, "strange", text, f"no image of {source.words} has this label{known}")
         numbers.append(number)

@@ -17,10 +17,10 @@ from morphospace.files import json_text, vacant, write_text
 from morphospace.models.contract import Encodes
 from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.folder import RunFolder
-from morphospace.runs.run import Run, load
+from morphospace.runs.run import load
 from morphospace.tools.compare import save_comparison
 from morphospace.tools.compare.gather import MOST, check_metrics, gather
-from morphospace.tools.sample import Reconstructions, reconstruct, sample
+from morphospace.tools.sample import reconstruct, sample
 from morphospace.tools.sweep.grid import Combination, Seeds, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
 from morphospace.tools.tool import Answer, Asked, Table
@@ -194,7 +194,7 @@ def draw(path: Path, runs: Sequence[Combination], data: Pack | None) -> Path | N
         # Without a checkpoint, enough images or a prior, the row stays empty.
         with contextlib.suppress(RunError, SettingError):
             loaded = load(path / run.name, checkpoint="last")
-            made = rebuilt(loaded, data) if isinstance(loaded.model, Encodes) else None
+            made = reconstruct(loaded, SHOWN, data=data) if isinstance(loaded.model, Encodes) else None
             samples = sample(loaded, SHOWN)
         if made is not None and originals is None:
             originals = made.originals
@@ -204,11 +204,3 @@ def draw(path: Path, runs: Sequence[Combination], data: Pack | None) -> Path | N
     facts = {"runs": [run.name for run in runs], "seed": 0, "checkpoint": "last"}
     save_panels(path / "sweep.png", rows, originals, facts)
     return path / "sweep.png"
-
-
-def rebuilt(run: Run, data: Pack | None) -> Reconstructions | None:
-    """Reconstruct held-out images, fewer where there are not as many as the picture shows."""
-    for count in (SHOWN, SHOWN // 2, 1):
-        with contextlib.suppress(SettingError):
-            return reconstruct(run, count, data=data)
-    return None

@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from morphospace.evaluation.intervals import mean_over
 from morphospace.evaluation.roughness import roughness_of
 from morphospace.files import write_text
+from morphospace.pictures.lettering import cut, text_width, write
 from morphospace.pictures.sheet import PAD, as_picture, save_picture
 from morphospace.runs.folder import last_of, last_values
 
 CELL = 56  # pixels of an image's longer side, about
+WIDEST = 240  # pixels of a label
 
 
 @dataclass(frozen=True)
@@ -166,14 +168,14 @@ def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None,
         originals: The images that are reconstructed, uint8 (N, H, W, C); None where no run reconstructs.
         facts: What made the picture, kept in the file.
     """
-    font = ImageFont.load_default(13)
+    rows = [replace(row, label="\n".join(cut(line, WIDEST) for line in row.label.splitlines())) for row in rows]
     several = [*rows, *([] if originals is None else [Drawn("originals", None, originals)])]
     sides = [side for row in several for side in (row.samples, row.rebuilt) if side is not None]
     if not sides:
         return
     height = max(CELL, max(side.shape[1] for side in sides))
     width = max(round(height * side.shape[2] / side.shape[1]) for side in sides)
-    left = 12 + max(int(font.getlength(line)) for row in several for line in row.label.splitlines())
+    left = 12 + max(int(text_width(line)) for row in several for line in row.label.splitlines())
     counts = [
         max((len(side) for side in column if side is not None), default=0)
         for column in ([row.samples for row in several], [row.rebuilt for row in several])
@@ -185,9 +187,10 @@ def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None,
     pen, top = ImageDraw.Draw(sheet), 24
     for x, count, word in ((left, counts[0], "samples"), (second, counts[1], "reconstructions")):
         if count:
-            pen.text((x, 4), word, "black", font)
+            write(pen, (x, 4), word, "black")
     for row, step in zip(ordered, tall):
-        pen.multiline_text((6, top + 2), row.label, "black", font)
+        for i, line in enumerate(row.label.splitlines()):
+            write(pen, (6, top + 2 + i * 17), line, "black")
         for x, side in ((left, row.samples), (second, row.rebuilt)):
             for i, image in enumerate([] if side is None else side):
                 sheet.paste(_cell(image, width, height), (x + i * (width + PAD), top))

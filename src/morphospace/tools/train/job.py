@@ -30,8 +30,9 @@ from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, load
+from morphospace.tools.train.batch_size import check_batch_norm, with_batch_size
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
-from morphospace.tools.train.scoring import Scorer, planned
+from morphospace.tools.train.scoring import Plan, Scorer, planned
 from morphospace.training.collapse import CollapseStop
 from morphospace.training.distributed import World
 from morphospace.training.engine import Engine
@@ -52,13 +53,13 @@ class Hooks:
         listeners: Called with every training event, after the run's own recorder.
         say: Called with lines about what happens, `print` for instance.
         progress: Called with (done, total) while images are packed.
-        opened: Called with the pack once the data are open, before the model is built.
+        opened: Called with the pack and all settings once the data are open, before the model is built.
     """
 
     listeners: Sequence[Listener] = ()
     say: Callable[[str], None] | None = None
     progress: Callable[[int, int], None] | None = None
-    opened: Callable[[Pack], None] = lambda pack: None
+    opened: Callable[[Pack, Configuration], None] = lambda pack, configuration: None
 
 
 @dataclass(frozen=True)
@@ -95,20 +96,36 @@ class Job:
 
     def run(self, start_from: Path | None, *, new_layers: bool = False) -> Run:
         """Train to the end and return the loaded run."""
-        s = self.configuration.training
         keep_freed_blocks()
-        device = choose_device(s.device)
+        device = choose_device(self.configuration.training.device)
         world = World.join(device)
         # What cannot work is refused before the data is touched and before a folder exists.
-        plan, existing = planned(s), self.existing()
+        plan, existing = planned(self.configuration.training), self.existing()
         pack = self.pack(world, existing)
-        self.hooks.opened(pack)
+        (_, rows), _ = held_out(pack, self.configuration.data.valid)
+        known = self.configuration if existing is None else existing.configuration
+        job = replace(self, configuration=with_batch_size(known, len(rows), world.size))
+        self.hooks.opened(pack, job.configuration)
         if existing:
             self.check_same(existing, pack)
+        return job.trained(pack, device, world, plan, existing, start_from, new_layers)
+
+    def trained(
+        self,
+        pack: Pack,
+        device: torch.device,
+        world: World,
+        plan: Plan | None,
+        existing: RunFolder | None,
+        start_from: Path | None,
+        new_layers: bool,
+    ) -> Run:
+        """Train on the opened data, with settings that are all resolved, and return the loaded run."""
+        s = self.configuration.training
         torch.manual_seed(stream(s.seed, "weights"))
         model = self.configuration.model.build(pack.shape, self.parts, self.conditioning(pack))
         check_needs(model, pack)
-        check_packing(model, s.batch_size, world)
+        check_packing(model, s.batch_size or 0, world)
         check_collapses(model, s.stop_on_collapse)
         facts = self.facts(pack)
         start_from = begun_from(existing, start_from)
@@ -128,6 +145,8 @@ class Job:
         scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
         engine = self.engine(model, pack, device, world)
         check_patience(engine)
+        if world.size == 1:  # batch norm takes the images of all processes together
+            check_batch_norm(model, engine.data.fixed(engine.data.batch_size))
         if plan is not None:
             engine.selection = plan.selection
         if world.leads:
@@ -180,8 +199,9 @@ class Job:
         if not (self.path / "run.toml").is_file():
             return None
         run = RunFolder.open(self.path)
-        run.check_settings(self.configuration)
-        return replace(run, configuration=self.configuration)
+        wanted = self.configuration.with_batch_size(run.configuration.training.batch_size)
+        run.check_settings(wanted)
+        return replace(run, configuration=wanted)
 
     def check_same(self, run: RunFolder, pack: Pack) -> None:
         """Refuse to go on with other data or other parts.
@@ -253,7 +273,7 @@ class Job:
 
     def facts(self, pack: Pack) -> dict[str, Any]:
         """Return what run.toml holds beside the settings."""
-        known = self.conditioning(pack)
+        known, (_, held) = self.conditioning(pack), held_out(pack, self.configuration.data.valid)
         rule = pack.manifest.get("rule", {})
         usual = Rule(*pack.shape).ways()
         keys = ("background", "resize", "range")
@@ -266,6 +286,7 @@ class Job:
             "crop": rule.get("crop", self.configuration.data.crop),
             **({"rule": unusual} if unusual else {}),
             "custom": sorted(self.parts),
+            "held_out": 0 if held is None else len(held[1]),
             "labels": list(known.names if known is not None and known.kind == "label" else pack.label_names),
             "attributes": list(pack.attribute_names),
         }
@@ -285,6 +306,7 @@ class Job:
             "binarise": self.configuration.data.binarise,
         }
         training, valid = held_out(pack, self.configuration.data.valid)
+        assert s.batch_size is not None
         batches = Batches(
             training[0],
             rows=training[1],

@@ -145,7 +145,7 @@ def interpolate_or_study(
         steps: Points of the path, start and end included.
         path: A .json to save the codes to; without --from and --to, the saved path to decode again.
         fps: Frames per second of a film.
-        label: The class of a conditional model on the whole path, by number or name. If left out, the class of the
+        label: The class of a conditional model on the whole path, by name or number. If left out, the class of the
             start changes into that of the end.
         attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
         study: Instead, compare how close the midpoints of the three paths are to the data.

@@ -174,7 +174,7 @@ def morph(
             image files. Held-out images if left out, or random codes if the model has no encoder.
         ends: Where the pairs end, as many.
         seed: Which held-out images, or random codes, to take.
-        label: The class of a conditional model, by number or name; if left out, that of each start changes into that of
+        label: The class of a conditional model, by name or number; if left out, that of each start changes into that of
             its end.
         attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
 
@@ -190,11 +190,18 @@ def morph(
     steps, asked = frames_in(path, fps, seconds), Condition(label, attributes)
     import torch
 
-    from morphospace.pictures.sheet import grid
+    from morphospace.pictures.sheet import grid, near_square
+    from morphospace.runs.codes import encodes, judged_rows
     from morphospace.runs.run import loaded
     from morphospace.tools.walk.pairs import draw_pairs, frames_of, pick_pairs
 
     run = loaded(run)
+    if pairs is None and not starts and encodes(run):
+        there = len(judged_rows(run.pack, run.configuration.data.valid, least=2 * rows * columns)[1]) // 2
+        if 0 < there < rows * columns:  # of a small set, as many as there are
+            columns = near_square(there)
+            rows = there // columns or 1
+            columns = min(columns, there)
     if starts:
         chosen = pick_pairs(run, starts, ends, asked)
     else:

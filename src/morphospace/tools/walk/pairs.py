@@ -81,9 +81,9 @@ def draw_pairs(
     model = run.model
     conditions = asked.rows(model, 2 * count)
     if encodes(run) if images is None else images:
-        split, rows, name = judged_rows(run.pack, run.configuration.data.valid)
+        split, rows, name = judged_rows(run.pack, run.configuration.data.valid, least=2 * count)
         most = f"must be from 1 to {len(rows) // 2}, as the {name} split has {len(rows)} images"
-        require(1 <= count <= len(rows) // 2, "pairs", count, most)
+        require(1 <= count <= len(rows) // 2, "pairs", count, most, "take fewer, or choose them with --from and --to")
         numbers = np.random.default_rng(stream(seed, "pairs")).permutation(len(rows))[: 2 * count]
         taken = rows[numbers]
         own = conditions_of(model, split, taken)  # an image is encoded under its own condition, whatever is decoded
