@@ -19,6 +19,7 @@ from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.errors import SettingError
 from morphospace.models.contract import seeded_noise
 from morphospace.models.priors import fit_prior
+from morphospace.runs.codes import decode, prior_for
 from morphospace.tools import sampling
 from morphospace.tools.sample_files import file_name
 
@@ -152,12 +153,12 @@ def test_a_sheet_that_nobody_could_open_is_refused_with_the_way_out(
 
 @pytest.mark.parametrize("prior", ["model", "normal", "gaussian", "mixture"])
 def test_truncation_moves_codes_towards_their_mean(prior: str, runs: dict[str, ms.Run]) -> None:
-    whole = ms.sample(runs["ae"], 20, prior=prior).astype(float)
-    assert np.array_equal(ms.sample(runs["ae"], 20, prior=prior, truncation=1.0), whole)
-    less = ms.sample(runs["ae"], 20, prior=prior, truncation=0.4)
-    assert less.astype(float).var(0).mean() < 0.9 * whole.var(0).mean()
-    if prior != "mixture":
-        assert np.ptp(ms.sample(runs["ae"], 3, prior=prior, truncation=0).astype(int), axis=0).max() <= 1
+    run, noise = runs["ae"], seeded_noise(20, 2, 0)
+    whole, less, none = (prior_for(run, prior).from_noise(noise, t) for t in (1.0, 0.4, 0.0))
+    assert torch.allclose(less - none, 0.4 * (whole - none), atol=1e-4)
+    for truncation, codes in ((1.0, whole), (0.4, less)):
+        assert np.array_equal(ms.sample(run, 20, prior=prior, truncation=truncation), decode(run.model, codes))
+    assert np.array_equal(ms.sample(run, 20, prior=prior), decode(run.model, whole))
 
 
 def test_a_mixtures_codes_stay_with_their_component() -> None:

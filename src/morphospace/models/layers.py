@@ -166,7 +166,7 @@ class Judge(nn.Module):
                 if module is not None:
                     initialise(module, scheme)
         if self.embed is not None and self.plane is None:
-            nn.init.normal_(self.embed.weight, std=float(self.head.weight.std()))
+            nn.init.normal_(self.embed.weight, std=1.0 if self.head.weight.is_meta else float(self.head.weight.std()))
 
     def features(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return the tower's features of images (B, C, H, W), (B, F)."""
