@@ -296,17 +296,27 @@ def reconstruct(
 
     Args:
         run: A loaded run or its folder.
-        n: Number of images, or as many as there are: the first of the test split, else of the held-out ones.
+        n: Number of images: the first of the test split, else of the held-out ones; of fewer than 16, all.
         data: What to take them from in place of the run's own images: a pack, or what `load` takes.
 
     Raises:
         RunError: If the model has no encoder, and none was trained for it.
+        SettingError: If there are fewer images than that, and more than a few.
     """
     check_ranges(reconstruct, locals())
     import numpy as np
 
     from morphospace.data.pack import Pack
-    from morphospace.runs.codes import as_seen, codes_of, conditions_of, decode, decode_masks, encoder_of, judged_rows
+    from morphospace.runs.codes import (
+        FEW,
+        as_seen,
+        codes_of,
+        conditions_of,
+        decode,
+        decode_masks,
+        encoder_of,
+        judged_rows,
+    )
     from morphospace.runs.images import given_images
     from morphospace.runs.run import loaded
 
@@ -314,6 +324,8 @@ def reconstruct(
     encoder_of(run)
     pack = run.pack if data is None else data if isinstance(data, Pack) else given_images(run.folder, data)
     split, rows, label = judged_rows(pack, run.configuration.data.valid)
+    rule = f"must be from 1 to {len(rows)}, the images in the {label} split"
+    require(n <= len(rows) or len(rows) < FEW, "n", n, rule)  # of a few images, all that there are
     chosen = np.sort(rows[:n])
     originals = as_seen(run, np.asarray(split.images[chosen]), chosen)
     condition = conditions_of(run.model, split, chosen)
