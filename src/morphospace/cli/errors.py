@@ -24,13 +24,7 @@ OF_A_MODEL = ("train", "sweep")
 
 
 def explain(error: CycloptsError, verbs: Sequence[str], words: Sequence[str]) -> str:
-    """Return what is wrong with a command line.
-
-    Args:
-        error: As the parser has it.
-        verbs: All verbs, to name the nearest.
-        words: The command line.
-    """
+    """Return what is wrong with a command line."""
     chain = " ".join(error.command_chain or ())
     if chain in OF_A_MODEL and words[1:2] and words[1] in ZOO:
         chain = f"{chain} {words[1]}"

@@ -112,11 +112,7 @@ def _flag(name: str, parameter: inspect.Parameter, hint: Any, line: str, declare
 
 
 def command_for(function: Callable[..., Any]) -> Callable[..., Answer]:
-    """Return the verb of a tool: a function whose signature is the command line.
-
-    Args:
-        function: A function that `tool` has marked. Its result has `show(asked) -> Answer`.
-    """
+    """Return the verb of a tool: a function whose signature is the command line. `tool` has marked it."""
     parameters = _parameters(function)
     positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
     defaults = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}

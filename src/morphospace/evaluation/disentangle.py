@@ -72,11 +72,6 @@ def mig_posterior(coded: Coded, *, draws: int = 2_000, seed: int = 0) -> float:
     q(z_j | v_k) that over the images of this state, the expectation over codes drawn from the posteriors of random
     images. No bins; a unit that is unsure of itself knows less here than `mig_binned` says. The image that a code was
     drawn from is left out of both: kept in, posteriors narrower than the codes are apart would make noise know it.
-
-    Args:
-        coded: Codes with the variances of their posteriors.
-        draws: Codes that the expectation is over.
-        seed: Which.
     """
     variances = coded.log_variances
     require(variances is not None, "coded", None, "has no variances: the encoder gives points", "use mig_binned")

@@ -58,10 +58,6 @@ def alive(means: np.ndarray, *, points: bool) -> np.ndarray:
     Beside a prior of variance 1 a unit is inactive if its means have a variance below 0.01 (Burda et al. 2016).
     Points have no such yardstick, and one unit may well be ten times as large as another: of them only those are
     dead whose spread is below a three-hundredth of the largest.
-
-    Args:
-        means: (N, D).
-        points: Whether they are codes without a posterior.
     """
     variance = means.astype(np.float64).var(0)
     return variance > (max(STILL * variance.max(initial=0.0), 1e-12) if points else ACTIVE)

@@ -24,10 +24,6 @@ def wilson(count: int, of: int) -> tuple[float, float]:
     >>> [round(end, 4) for end in wilson(0, 10)]
     [0.0, 0.2775]
 
-    Args:
-        count: How many.
-        of: Of how many.
-
     Raises:
         SettingError: If `count` is not from 0 to `of`, or `of` is 0.
 

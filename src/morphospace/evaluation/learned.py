@@ -144,13 +144,7 @@ class Autoencoder(nn.Module):
 
 
 def train_classifier(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
-    """Train a classifier on a split's labels, the same for the same images, seed and number of threads.
-
-    Args:
-        train: A split with labels, and which of its rows.
-        test: The same, to tell the accuracy on.
-        seed: Of the first weights and of the order.
-    """
+    """Train a classifier on a split's labels, the same for the same images, seed and number of threads."""
     known, wanted = train[0].labels, test[0].labels
     assert known is not None and wanted is not None
     classes = int(known.max()) + 1
@@ -168,13 +162,7 @@ def train_classifier(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
 
 
 def train_autoencoder(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
-    """Train an autoencoder, the same for the same images, seed and number of threads.
-
-    Args:
-        train: A split, and which of its rows.
-        test: The same, to tell the mean squared error on.
-        seed: Of the first weights and of the order.
-    """
+    """Train an autoencoder, the same for the same images, seed and number of threads."""
 
     def error(network: nn.Module, images: Tensor) -> Tensor:
         assert isinstance(network, Autoencoder)

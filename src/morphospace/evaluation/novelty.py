@@ -113,13 +113,7 @@ class Novelty:
 
 
 def median_ratio(values: np.ndarray, of: np.ndarray, *, seed: int = 0) -> tuple[float, float, float]:
-    """Return the median of some values over that of others, and its 95 % interval by bootstrap of both.
-
-    Args:
-        values: (N,).
-        of: (M,).
-        seed: Of the resamples.
-    """
+    """Return the median of some values over that of others, and its 95 % interval by bootstrap of both."""
     rng = np.random.default_rng(stream(seed, "median ratio"))
     drawn = (np.median(side[rng.integers(len(side), size=(RESAMPLES, len(side)))], axis=1) for side in (values, of))
     above, below = (np.maximum(medians, TINY) for medians in drawn)
@@ -132,11 +126,6 @@ def novelty(*, samples: np.ndarray, training: np.ndarray, unseen: np.ndarray) ->
 
     A sample is a copy if the ratio of the nearest to the next distances is below a third (after Yoon et al. 2023,
     "Diffusion probabilistic models generalize when they fail to memorize").
-
-    Args:
-        samples: (N, ...).
-        training: (M, ...).
-        unseen: (K, ...), images of the same kind that training did not see.
     """
     made, real = nearest(samples, training), nearest(unseen, training)
     return Novelty(float(np.median(made.distance)), float(np.median(real.distance)), made.copies, real.copies)

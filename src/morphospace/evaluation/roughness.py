@@ -23,9 +23,6 @@ def roughness(values: Sequence[float]) -> float | None:
     >>> roughness([5.0, 4.0, 3.0, 2.0, 1.0]), round(roughness([4.0, 0.0, 4.0, 0.0, 2.0]), 2)
     (0.0, 1.79)
 
-    Args:
-        values: The curve, one value a report.
-
     Returns:
         The ratio; None with fewer than three values, with one that is not finite, or where there is no fall.
     """

@@ -36,9 +36,6 @@ def matrix(features: Features, name: str = "features") -> Tensor:
 def statistics_of(features: Features | Iterable[Features]) -> Moments:
     """Return the moments of features (N, D), or of blocks of them, one after the other.
 
-    Args:
-        features: A matrix, or matrices (B, D) in any number; only one block is in memory at a time.
-
     Raises:
         SettingError: If there is none, or if they differ in their number of features.
     """

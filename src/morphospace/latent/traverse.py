@@ -26,13 +26,7 @@ class Change:
 
 
 def walked(start: Tensor, direction: Tensor, strengths: Tensor) -> Tensor:
-    """Return start + s direction for every strength s, (S, D).
-
-    Args:
-        start: (D,).
-        direction: (D,): how far strength 1 goes.
-        strengths: (S,).
-    """
+    """Return start + s direction, (S, D), for every strength s (S,); both are (D,)."""
     return start + strengths.to(start)[:, None] * direction.to(start)
 
 

@@ -113,17 +113,9 @@ def gather(
     data: Pack | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
-    """Collect the comparison of any number of runs.
+    """Collect the comparison of any number of runs; the arguments are those of `compare`.
 
-    Args:
-        folders: The runs.
-        metrics: As `check_metrics` returns them.
-        n: As for `compare`, like the arguments below.
-        seed: Which samples.
-        features: What distances are measured in.
-        device: Where to compute.
-        data: The data that the runs were trained on, where they were passed as an object.
-        say: Takes one line at a time for the user.
+    `metrics` is what `check_metrics` returns; `data` is what the runs were trained on, if it was passed as an object.
     """
     rows, names = _rows(folders), _names(folders)
     members: list[Member] = []

@@ -126,11 +126,6 @@ def _logged(members: Sequence[Member]) -> list[Measure]:
 def interval_over_seeds(sampling: Table, rows: Sequence[int], names: tuple[str, ...]) -> Table | None:
     """Return the mean, lowest and highest value of each row's runs, with the interval of training again.
 
-    Args:
-        sampling: The numbers of each run.
-        rows: Number of each run's row.
-        names: The rows.
-
     Returns:
         None where no row has two runs.
     """

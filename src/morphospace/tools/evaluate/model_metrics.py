@@ -174,13 +174,7 @@ def _draws_nothing(evidence: Evidence) -> str:
 
 
 def coded(run: Run, *, n: int | None = CODED, seed: int = 0) -> Coded:
-    """Encode images of the training split, whose factors are known.
-
-    Args:
-        run: A loaded run whose model encodes and whose data have factors.
-        n: Images, chosen by the seed; all when None.
-        seed: Which images.
-    """
+    """Encode images of the training split, whose factors are known."""
     train = run.pack.split("train")
     rows = choose_rows(np.arange(len(train)), n, seed, "factors")
     found = posteriors(run, train, rows)

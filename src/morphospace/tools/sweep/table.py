@@ -160,14 +160,7 @@ class Drawn:
 
 
 def save_panels(path: Path, rows: Sequence[Drawn], originals: np.ndarray | None, facts: Mapping[str, Any]) -> None:
-    """Write a picture with a row for each run: its label, its samples, and its reconstructions below the originals.
-
-    Args:
-        path: A .png.
-        rows: The runs.
-        originals: The images that are reconstructed, uint8 (N, H, W, C); None where no run reconstructs.
-        facts: What made the picture, kept in the file.
-    """
+    """Write a picture with a row for each run: its label, its samples, and its reconstructions below the originals."""
     rows = [replace(row, label="\n".join(cut(line, WIDEST) for line in row.label.splitlines())) for row in rows]
     several = [*rows, *([] if originals is None else [Drawn("originals", None, originals)])]
     sides = [side for row in several for side in (row.samples, row.rebuilt) if side is not None]
