@@ -62,6 +62,13 @@ def test_shapes(case: Case, shape: tuple[int, int, int]) -> None:
 
 
 @cases
+def test_parameters_are_counted_without_being_made(case: Case) -> None:
+    with torch.device("meta"):
+        model = case.settings.build((16, 16, 1), None, case.conditioning)
+    assert model.parameters() == build(case).parameters() > 0
+
+
+@cases
 def test_uint8_round_trip(case: Case) -> None:
     model = build(case)
     levels = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1)
