@@ -57,6 +57,12 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, pixels in zip(names, draw_blobs(96, (109, 89, 3))):
         Image.fromarray(pixels).save(faces / name)
         Image.fromarray(pixels).save(photos / name)
+    for name in ("slices", "sprites"):
+        (tmp_path / name).mkdir()
+    for i, pixels in enumerate(draw_blobs(40, (16, 16, 4))):
+        Image.fromarray(pixels).save(tmp_path / "sprites" / f"{i:02}.png")
+        Image.fromarray(pixels[..., 0].astype(np.uint16) * 12).save(tmp_path / "slices" / f"{i:02}.png")
+    np.save(tmp_path / "volume.npy", draw_blobs(40, (16, 16, 1)).astype(np.int16)[..., 0] * 15 - 1000)
     partition = "".join(f"{name} {int(i >= 64) + int(i >= 80)}\n" for i, name in enumerate(names))
     (faces.parent / "list_eval_partition.txt").write_text(partition)
     rows = "".join(f"{name} {1 if i % 2 else -1} -1\n" for i, name in enumerate(names))

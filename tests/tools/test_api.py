@@ -18,6 +18,10 @@ from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, RunError, SettingError
 from morphospace.runs import recorder
+from morphospace.studio.loaded_runs import LoadedRuns
+from morphospace.studio.session import Session
+from morphospace.studio.space import Space
+from morphospace.tools.evaluate.measure import _pack as pack_of
 from morphospace.tools.train.train import Hooks
 from morphospace.training.events import Reported
 from tests.conftest import draw_blobs
@@ -168,6 +172,39 @@ def test_pictures_meet_a_packs_shape_as_its_images_did(tmp_path: Path) -> None:
     assert len(scored.scores) == 2  # known as its own data, of which two are held out
     with pytest.raises(SettingError, match="size = '32'"):
         ms.train("vae", data=in_memory_pack("d", draw_blobs(40, (8, 8, 1))), out=tmp_path / "s", size="32", **SMALL)
+
+
+def test_new_pictures_are_read_as_the_runs_own_data_were(tmp_path: Path) -> None:
+    """Range, background and filter: by project, score, evaluate and the explorer, whatever range the new ones have."""
+    rng = np.random.default_rng(0)
+    for name, low in {"own": 0, "new": 1000}.items():
+        (tmp_path / name).mkdir()
+        for i in range(40):
+            values = rng.integers(low, 3000, (16, 16)).astype(np.uint16)
+            values.flat[:2] = low, 3000
+            Image.fromarray(values).save(tmp_path / name / f"{i:02}.png")
+    own, new = (f"folder:{tmp_path / name}" for name in ("own", "new"))
+    how = {**SMALL, "size": "8", "range": "auto", "resize": "nearest", "background": "#203040"}
+    run = ms.train("vae", data=own, out=tmp_path / "r", **how)
+    run = ms.load(tmp_path / "r")
+    assert run.rule.range == (0, 3000) and run.rule.resize == "nearest" and run.rule.background == (32, 48, 64)
+    wanted = prepare(DataSettings(data=new, size="8", resize="nearest", range="0:3000"))
+    wanted_images = np.asarray(wanted.split("train").images)
+    made = ms.project(run, [tmp_path / "new" / "03.png"], refine=0)
+    assert np.array_equal(made.originals[0], wanted_images[3])
+    read = prepare(run.settings_for(new))
+    assert np.array_equal(read.split("train").images, wanted_images)
+    for images in (
+        ms.score(run, new, by="reconstruction").pictures[0],
+        pack_of(new, "real", run, note=print).split("train").images,
+    ):
+        assert np.array_equal(images, wanted_images)
+    session = Session(LoadedRuns([tmp_path / "r"]))
+    name = session.take_picture((tmp_path / "new" / "03.png").read_bytes())
+    assert np.array_equal(session._picture(Space(run), name), wanted_images[3])
+    clear = Image.new("RGBA", (16, 16))
+    clear.save(tmp_path / "clear.png")
+    assert (ms.project(run, [tmp_path / "clear.png"], refine=0).originals == 45).all()  # the luma of #203040
 
 
 def test_own_parts_and_any_dataset(tmp_path: Path) -> None:

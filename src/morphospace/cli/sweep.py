@@ -83,8 +83,14 @@ def sweep(
     path = check_folder(out, holds="sweep.json", what="sweep")
     checked_start(start_from, new_layers)
     if dry_run:
+        from morphospace.tools.sweep.sweep import rehearsed
+
+        refused = rehearsed(runs, path, start_from, new_layers)
         names = [str(path / run.name) for run in runs]
-        return Answer({"out": str(path), "runs": names}, names)
+        lines = [
+            f"{path / run.name}{f' cannot be trained: {why}' if (why := refused.get(run.name)) else ''}" for run in runs
+        ]
+        return Answer({"out": str(path), "runs": names, **({"refused": refused} if refused else {})}, lines)
     given |= {"seeds": seeds, "recipe": recipe, "start_from": start_from, "new_layers": new_layers}
     return _swept(model, parsed, path, talk, compare=read_names(compare), compare_n=compare_n, **given)
 

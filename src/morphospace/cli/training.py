@@ -98,23 +98,33 @@ def train(
 
     checked_start(start_from, new_layers)
     if dry_run:
-        return _dry_run(configuration, path)
+        return _dry_run(configuration, path, start_from, new_layers)
     assert path is not None
     return carried_out(configuration, path, talk, start_from, new_layers)
 
 
-def _dry_run(configuration: Configuration, path: Path | None) -> Answer:
-    """Check what can be checked without the data, and print every setting."""
+def _dry_run(configuration: Configuration, path: Path | None, start_from: str | None, new_layers: bool) -> Answer:
+    """Refuse what training would refuse, as far as that is known before the images are read; print every setting."""
     from morphospace.cli.preview import check_batch, condition_of_data, opening, shape_of
+    from morphospace.models.conditioning import Conditioning
     from morphospace.runs.folder import RunFolder
+    from morphospace.tools.train.job import Hooks, Job
 
     if path is not None and (path / "run.toml").is_file():
         before = RunFolder.open(path)
         configuration = configuration.with_batch_size(before.configuration.training.batch_size)
         before.check_settings(configuration)
+    # What can be refused without the data is refused first, as the run does.
     conditioning = condition_of_data(configuration)
     lines = opening(configuration, shape_of(configuration.data), conditioning)
     check_batch(configuration, conditioning)
+    job = Job(configuration, path or Path("run"), None, {}, Hooks())
+    source = None if start_from is None else Path(start_from)
+    pack = job.rehearse(source, new_layers=new_layers, new=path is None)
+    if pack is None:
+        lines.append("the files of the data are not all here yet, and were not checked")
+    else:
+        lines = opening(configuration, pack.shape, Conditioning.for_pack(configuration.condition, pack))
     if path is not None and (path / "run.toml").is_file():
         lines.append(f"continues the run in {path}")
     comments = [f"# {line}" for line in lines]

@@ -88,6 +88,21 @@ def held_out(pack: Pack, fraction: HeldOut) -> tuple[tuple[Split, np.ndarray], t
     return (train, np.sort(order[out:])), (train, np.sort(order[:out]))
 
 
+def check_batch(size: int, count: int, world: int) -> None:
+    """Refuse a batch size that `count` images or `world` processes do not allow.
+
+    Raises:
+        SettingError: It is none, larger than the number of images, or does not divide among the processes.
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise SettingError("batch_size", size, "must be a whole number of at least 1")
+    if size > count:
+        raise SettingError("batch_size", size, f"there are only {count} images", f"take a batch of at most {count}")
+    if size % world:
+        near = size + world - size % world
+        raise SettingError("batch_size", size, f"must divide among {world} processes", f"take for instance {near}")
+
+
 class Batches:
     """Batches of some rows of a split.
 
@@ -153,19 +168,11 @@ class Batches:
 
     def _check(self) -> None:
         check_binarise(self.binarise)
-        size, count = self.batch_size, self.images
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise SettingError("batch_size", size, "must be a whole number of at least 1")
-        if count and not (self.rows.min() >= 0 and self.rows.max() < len(self.split)):
+        if self.images and not (self.rows.min() >= 0 and self.rows.max() < len(self.split)):
             raise SettingError("rows", rule=f"run to {self.rows.max()}, the split has {len(self.split)} images")
-        if size > count:
-            raise SettingError("batch_size", size, f"there are only {count} images", f"take a batch of at most {count}")
         if self.world < 1 or not 0 <= self.rank < self.world:
             raise SettingError("rank", self.rank, f"must be from 0 to world - 1, and world is {self.world}")
-        if size % self.world:
-            near = size + self.world - size % self.world
-            rule = f"must divide among {self.world} processes"
-            raise SettingError("batch_size", size, rule, f"take for instance {near}")
+        check_batch(self.batch_size, self.images, self.world)
 
     def _fits(self) -> bool:
         arrays = [a for kind, a in self.split.arrays().items() if kind in ("images", "masks")]

@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.kept import packs_folder, users
-from morphospace.data.pack import FORMAT, Pack, open_pack
+from morphospace.data.pack import FORMAT, Pack, Split, open_pack
 from morphospace.data.packing import Packer, Progress, measure
 from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
@@ -144,6 +146,54 @@ def changed_since(settings: DataSettings, pack: Pack) -> str:
     except (DataError, SettingError):
         return "cannot be found any more"
     return "" if same else CHANGED
+
+
+def outlined(settings: DataSettings) -> Pack | None:
+    """Return what `prepare` would, as far as it can be known without packing anything: refuses what it would refuse.
+
+    Returns:
+        The pack, where there is one already; else one of the same shape, splits and tables, whose images and masks are
+        all black. None where the files would be downloaded first, or where only reading them all tells their number.
+
+    Raises:
+        SettingError: As `prepare`.
+        DataError: As `prepare`, but for files that turn out to be damaged.
+    """
+    size = _check_settings(settings)
+    if settings.data.partition(":")[0] not in SOURCES:
+        return _existing(settings, size, None)
+    check_taken(settings)
+    source = _source(settings, lambda line: None)
+    if not source.at_hand():
+        return None
+    key, inputs = _key(settings, source, size), source.inputs()
+    target = packs_folder() / _folder_name(settings, source, size, key)
+    found = _reusable(target, key, inputs, settings.strict, own=True, say=lambda line: None)
+    return found or _outline(source.read(), settings, size)
+
+
+def _outline(contents: Contents, settings: DataSettings, size: tuple[int, int] | None) -> Pack | None:
+    height, width = parse_size(size or contents.shape[:2]) or (0, 0)
+    shape = (height, width, settings.channels or contents.shape[2])
+    splits = {}
+    for name, part in contents.parts.items():
+        if part.samples is not None:
+            return None
+        count, masks = len(part), len(contents.mask_names)
+        splits[name] = Split(
+            _black(count, *shape),
+            part.labels,
+            part.attributes,
+            part.factors,
+            _black(count, height, width, masks) if masks else None,
+        )
+    names = {kind: getattr(contents, kind) for kind in ("label_names", "attribute_names", "factor_names", "mask_names")}
+    return Pack(contents.name, shape, splits, **names)
+
+
+def _black(*shape: int) -> np.ndarray:
+    """Return zeros that take no memory."""
+    return np.broadcast_to(np.zeros((), np.uint8), shape)
 
 
 def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | None) -> Pack:

@@ -180,6 +180,10 @@ class Source(ABC):
             DataError: If a file is not what it should be.
         """
 
+    def at_hand(self) -> bool:
+        """Whether `inputs` and `read` need no network: they find what they need, or say what is wrong."""
+        return self.here()
+
     def fetch(self) -> Path | None:
         """Download the files to where they are looked for.
 
@@ -243,6 +247,9 @@ class PathSource(Source):
             return bool(self._found())
         except (DataError, SettingError):
             return False
+
+    def at_hand(self) -> bool:
+        return True
 
     def identity(self) -> str:
         return str(self._base().resolve())

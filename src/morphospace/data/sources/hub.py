@@ -113,6 +113,9 @@ class Hub(Folder):
     def anchored(self) -> str:
         return super().anchored() if self._copy == Path(self._text()).expanduser() else self.settings.data
 
+    def at_hand(self) -> bool:
+        return self._copy is not None
+
     def identity(self) -> str:
         return str(self._copy.resolve()) if self._copy else self._text()
 

@@ -276,6 +276,9 @@ class Wds(PathSource):
     def anchored(self) -> str:
         return self.settings.data if _ADDRESS.match(self._text()) else super().anchored()
 
+    def at_hand(self) -> bool:
+        return all(isinstance(place, Path) for place in self._found())
+
     def identity(self) -> str:
         return json.dumps([place if isinstance(place, str) else str(place.resolve()) for place in self._found()])
 

@@ -24,7 +24,7 @@ from morphospace.tools.sample import reconstruct, sample
 from morphospace.tools.sweep.grid import Combination, Seeds, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
 from morphospace.tools.tool import Answer, Asked, Table
-from morphospace.tools.train.job import KEEP_GB
+from morphospace.tools.train.job import KEEP_GB, Job
 from morphospace.tools.train.train import Hooks, train
 from morphospace.training.events import Event, Finished
 
@@ -119,6 +119,8 @@ def sweep(
         settings["data"] = data
     given = None if data is None or isinstance(data, str) else data if isinstance(data, Pack) else from_dataset(data)
     runs, path = combinations(model, recipe, grid, seeds, settings), Path(out)
+    if given is None:
+        rehearsed(runs[:1], path, start_from, new_layers)
     mark(path, runs[0].configuration.model.name, {name: list(map(str, values)) for name, values in grid.items()}, seeds)
     rows: list[Row] = []
     stopped = ""
@@ -152,6 +154,26 @@ def compared(path: Path, runs: Sequence[Combination], wanted: Sequence[str] | No
         left = f"The first {MOST} combinations alone are here, {len(kept)} of {sum(there)} runs."
         made = replace(made, warnings=(f"{left} The others: `morpho compare RUN RUN ...`.", *made.warnings))
     return save_comparison(made, path / "compare.html")
+
+
+def rehearsed(
+    runs: Sequence[Combination], path: Path, start_from: str | Path | None, new_layers: bool
+) -> dict[str, str]:
+    """Return why runs of a sweep cannot be trained, by their names; nothing is packed or written.
+
+    Raises:
+        MorphospaceError: If the first cannot, or the folder of one holds something else.
+    """
+    refused: dict[str, str] = {}
+    for number, run in enumerate(runs):
+        try:
+            job = Job(run.configuration, path / run.name, None, {}, Hooks())
+            job.rehearse(None if start_from is None else Path(start_from), new_layers=new_layers)
+        except SettingError as error:
+            if number == 0:
+                raise
+            refused[run.name] = str(error)
+    return refused
 
 
 def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) -> None:

@@ -178,12 +178,16 @@ def check_exact(engine: Engine, saved: State, say: Callable[[str], None]) -> Non
         say(f"continues with {changed}: the weights will not be those of an uninterrupted run, byte for byte")
 
 
-def check_length(engine: Engine) -> None:
+def check_length(done: int, total: int, images_per_step: int) -> None:
     """Refuse an end that lies behind.
+
+    Args:
+        done: Images that the run has seen.
+        total: How many it is to see.
+        images_per_step: How many it sees in a step.
 
     Raises:
         RunError: The run is longer already.
     """
-    done, total = engine.clock.images, engine.total_images
-    if done - total >= engine.images_per_step:
+    if done - total >= images_per_step:
         raise RunError("images", total, f"the run has seen {done:,} already", "give more, or leave its length as it is")

@@ -7,22 +7,23 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from morphospace.data.augment import Augment
-from morphospace.data.batches import Batches, held_out
+from morphospace.data.batches import Batches, check_batch, held_out
 from morphospace.data.datasets import from_dataset
 from morphospace.data.kept import find_pack, keep_pack, note_use
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import anchored, changed_since, check_given, prepare
+from morphospace.data.prepare import anchored, changed_since, check_given, outlined, prepare
 from morphospace.data.rule import Rule
 from morphospace.errors import DataError, RunError, SettingError, require
 from morphospace.files import sweep
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
+from morphospace.objectives.phase import Phase, Trainable
 from morphospace.randomness import stream
 from morphospace.runs.checkpoints import clean, latest, mend, pointed
 from morphospace.runs.configuration import Configuration
@@ -30,7 +31,7 @@ from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, load
-from morphospace.tools.train.batch_size import check_batch_norm, with_batch_size
+from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, with_batch_size
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
 from morphospace.tools.train.scoring import Plan, Scorer, planned
 from morphospace.training.collapse import CollapseStop
@@ -39,6 +40,7 @@ from morphospace.training.engine import Engine
 from morphospace.training.events import Listener
 from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
 from morphospace.training.selection import LOSS
+from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.vae import Variational
 
 SHOWN = 32
@@ -124,9 +126,7 @@ class Job:
         s = self.configuration.training
         torch.manual_seed(stream(s.seed, "weights"))
         model = self.configuration.model.build(pack.shape, self.parts, self.conditioning(pack))
-        check_needs(model, pack)
-        check_packing(model, s.batch_size or 0, world)
-        check_collapses(model, s.stop_on_collapse)
+        self.check_fit(model, pack, world)
         facts = self.facts(pack)
         start_from = begun_from(existing, start_from)
         if start_from is not None:
@@ -144,7 +144,6 @@ class Job:
         say = self.hooks.say or (lambda line: None)
         scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
         engine = self.engine(model, pack, device, world)
-        check_patience(engine)
         if world.size == 1:  # batch norm takes the images of all processes together
             check_batch_norm(model, engine.data.fixed(engine.data.batch_size))
         if plan is not None:
@@ -167,7 +166,7 @@ class Job:
                 if world.leads:
                     mend(folder.checkpoints, saved, s.keep)
                 engine.load_state(saved)
-                check_length(engine)
+                check_length(engine.clock.images, engine.total_images, engine.images_per_step)
             if world.leads:
                 folder.write()  # a new length, say, must be known to the next who goes on
                 if saved is None:
@@ -177,6 +176,66 @@ class Job:
             if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
                 raise KeyboardInterrupt
         return load(self.path, parts=self.parts).with_images(pack)
+
+    def rehearse(self, start_from: Path | None, *, new_layers: bool = False, new: bool = False) -> Pack | None:
+        """Refuse what `run` would refuse, without an image being packed or a folder made.
+
+        Args:
+            start_from: The run whose weights to begin with.
+            new_layers: As for `run`.
+            new: Whether to leave out of account what the folder holds.
+
+        Returns:
+            What is known of the data, as `outlined` returns it.
+
+        Raises:
+            MorphospaceError: As `run`, but for what only the pixels of the images can tell.
+        """
+        s = self.configuration.training
+        choose_precision(s.precision, choose_device(s.device))
+        planned(s)
+        existing = None if new else self.existing()
+        start_from = begun_from(existing, start_from)
+        pack = self.own_pack(existing, Hooks(say=lambda line: None)) or outlined(self.configuration.data)
+        if pack is None:
+            return None
+        if existing and pack.hash:
+            self.check_same(existing, pack)
+        (_, rows), _ = held_out(pack, self.configuration.data.valid)
+        known = self.configuration if existing is None else existing.configuration
+        job = replace(self, configuration=with_batch_size(known, len(rows)))
+        conditioning = self.conditioning(pack)
+        with torch.device("meta"):
+            model = self.configuration.model.build(pack.shape, self.parts, conditioning)
+        job.check_fit(model, pack, World())
+        check_foretold(job.configuration, pack.shape, conditioning)
+        saved = None if existing is None else latest(existing.checkpoints, lambda line: None)
+        if saved is not None:
+            each = turns_of(model) * (job.configuration.training.batch_size or 0)
+            check_length(int(str(saved.numbers["images"])), self.length(len(rows)), each)
+        elif start_from is not None:
+            new_layers = new_layers if existing is None else bool(existing.facts.get("new_layers"))
+            take_weights(model, start_from, new_layers=new_layers)
+        return pack
+
+    def length(self, images: int) -> int:
+        """Return how many images the run is to see in all, where training has `images`."""
+        s = self.configuration.training
+        return s.images or max(1, round(s.epochs * images))
+
+    def check_fit(self, model: Model, pack: Pack, world: World) -> None:
+        """Refuse settings that do not suit the model or the data.
+
+        Raises:
+            SettingError: There is such a setting.
+        """
+        s = self.configuration.training
+        check_needs(model, pack)
+        check_packing(model, s.batch_size or 0, world)
+        check_collapses(model, s.stop_on_collapse)
+        (_, rows), valid = held_out(pack, self.configuration.data.valid)
+        check_batch(s.batch_size or 0, len(rows), world.size)
+        check_patience(s, model, held_out=valid is not None)
 
     def listen(self, engine: Engine, folder: RunFolder, scorer: Scorer | None, say: Callable[[str], None]) -> None:
         """Let everyone listen who has to do with the run: its recorder first, so that others find what it saved."""
@@ -325,7 +384,7 @@ class Job:
             model,  # type: ignore[arg-type]
             batches,
             s,
-            total_images=s.images or max(1, round(s.epochs * batches.images)),
+            total_images=self.length(batches.images),
             valid=judged,
             precision=choose_precision(s.precision, device),
             world=world,
@@ -367,14 +426,25 @@ def check_collapses(model: Model, threshold: float) -> None:
     require(not threshold or isinstance(model, Variational), "stop_on_collapse", threshold, why)
 
 
-def check_patience(engine: Engine) -> None:
+def phases_of(model: Model) -> list[Phase]:
+    """Return the phases of a model's rounds."""
+    rounds = cast(Trainable, model).rounds()
+    return [phase for each in rounds for phase in (each if isinstance(each, tuple) else (each,))]
+
+
+def turns_of(model: Model) -> int:
+    """Return how many batches a step takes."""
+    return max(phase.turns for phase in phases_of(model))
+
+
+def check_patience(s: TrainingSettings, model: Model, *, held_out: bool) -> None:
     """Refuse to wait for a better loss on held-out images where there is none.
 
     Raises:
         SettingError: The model has no such loss, or no images are held out.
     """
-    s, judging = engine.settings, any(phase.validates for phase in engine.phases)
-    if s.patience and s.best == LOSS and (engine.valid is None or not judging):
+    judging = any(phase.validates for phase in phases_of(model))
+    if s.patience and s.best == LOSS and not (held_out and judging):
         why = "no images are held out; add --valid 0.05" if judging else "the model has no loss on held-out images"
         raise SettingError("patience", s.patience, f"{why}{('' if judging else '; choose by a metric, as --best fd')}")
 
