@@ -173,7 +173,7 @@ def check_exact(engine: Engine, saved: State, say: Callable[[str], None]) -> Non
     """
     changed = ", ".join(engine.changed(saved))
     rule = f"{changed}: the weights would not be those of an uninterrupted run, byte for byte"
-    require(not (changed and engine.settings.exact), "exact", True, rule, "continue as before, or without --exact")
+    require(not (changed and engine.settings.exact), "exact", True, rule, "continue as before, or with --no-exact")
     if changed:
         say(f"continues with {changed}: the weights will not be those of an uninterrupted run, byte for byte")
 
