@@ -41,7 +41,7 @@ class Toy:
     make: Callable[[Toy], list[Round]]
     averaged: tuple[str, ...] = ()
     settings: SimpleNamespace = field(
-        default_factory=lambda: SimpleNamespace(lr=0.1, optimizer="adam", betas=(0.0, 0.0), weight_decay=0.0)
+        default_factory=lambda: SimpleNamespace(lr=0.1, optimizer="adam", betas=(0.0, 0.0), eps=1e-8, weight_decay=0.0)
     )
 
     def __post_init__(self) -> None:
