@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 
 from morphospace.data.decode import decode, decode_chunk, fit, fit_mask, read_header
 from morphospace.data.rule import Rule
@@ -181,3 +181,33 @@ def test_chunks_report_what_failed() -> None:
 
 def test_fit_takes_arrays() -> None:
     assert fit(picture(0, 30, 30, 1), Rule(10, 12, 3)).shape == (10, 12, 3)
+
+
+def test_a_header_is_read_without_unpacking_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    blobs = [saved(Image.new("RGB", (30, 20)), kind, exif=turned) for kind in ("PNG", "JPEG", "WEBP", "TIFF")]
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("unpacked"))
+    assert all((header.height, header.width) == (30, 20) for header in map(read_header, blobs))
+
+
+def test_a_large_image_that_is_refused_leaves_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[tuple[int, int]] = []
+    real = Image.Image.close
+    monkeypatch.setattr(Image.Image, "close", lambda image: (closed.append(image.size), real(image))[1])
+    blob = saved(Image.effect_noise((1200, 1000), 50), "PNG")
+    with pytest.raises(DataError):
+        decode(blob[: len(blob) // 2], SMALL)
+    assert (1200, 1000) in closed
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_an_image_of_any_format_stands_upright(kind: str, turn: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    blob = saved(Image.effect_noise((30, 20), 90).convert("RGB"), kind, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(blob))))
+    assert np.array_equal(decode(blob, Rule(*upright.shape, "stretch")), upright)
+    header = read_header(blob)
+    assert (header.height, header.width) == upright.shape[:2] == ((30, 20) if turn >= 5 else (20, 30))

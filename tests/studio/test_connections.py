@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -100,6 +102,31 @@ def test_hundreds_of_half_open_connections_shut_nobody_out(address: str) -> None
         with dial(address) as ws:
             assert told(ws, kind="decode", run="r0", seeds=[1], id=1)["id"] == 1
         assert time.monotonic() - began < connections.HEADER_SECONDS / 2  # long before they are too late
+
+
+def test_where_many_come_at_once_each_is_read_before_it_is_pushed_out(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = address.split("/")[2].encode()
+    request = b"GET /client.js HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n" % name
+    with contextlib.ExitStack() as stack:
+        good = []
+        for number in range(connections.MOST_WAITING + 200):
+            text = request if number % 50 == 0 else b"GET / HTTP/1.1\r\n"
+            made = stack.enter_context(half_open(address, text))
+            good += [made] * (number % 50 == 0)
+        for one in good:
+            assert one.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_a_process_may_open_as_many_files_as_it_needs() -> None:
+    code = (
+        "import resource; from morphospace.cli.studio import OPEN_FILES, allow_files;"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]));"
+        "allow_files(OPEN_FILES); print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(OPEN_FILES, "
+        "resource.getrlimit(resource.RLIMIT_NOFILE)[1] % 2**63))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
 
 
 @pytest.mark.parametrize("first", ["a header", "a header after an answer", "a body nobody waits for"])

@@ -364,6 +364,11 @@ def test_a_question_that_needs_nothing_made_first_has_a_lane_of_its_own(tiny: di
     assert lane(**draw, seeds=[1]) == "decode" and lane(**draw, seeds=[1] * 9) == "slow"
     ends = [[0.0] * 8] * 2
     assert lane(kind="walk", run="r0", ends=ends, hows=["linear"]) == "slow"
+    session.runs.space("r0").decoder.flop = 10**6
+    sent = {side: session.take_picture(png(np.zeros((side, side, 4), np.uint8))) for side in (40, 1100)}
+    for side, expected in ((40, "decode"), (1100, "slow")):  # transparent, so it is kept as it was sent
+        assert lane(kind="encode", run="r0", picture=sent[side]) == expected
+        assert lane(kind="compare", runs=["r0"], picture=sent[side]) == expected
     for kind in ("project", "diagnosis", "film"):
         assert lane(kind=kind, run="r0", picture="p1", ends=ends, hows=["slerp"]) == "slow"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import sys
 import threading
@@ -17,6 +18,7 @@ from morphospace.cli.flags import Json
 from morphospace.cli.talk import Answer, Spoken
 from morphospace.errors import MissingExtra, SettingError, require
 
+OPEN_FILES = 2048  # connections among them: more than the server ever has
 NEEDED = ("starlette", "uvicorn", "websockets")
 
 
@@ -53,6 +55,7 @@ def studio(
     gate = Gate.of(host, port)
     shown = shown_host(bound.getsockname()[0], host)
     address = f"http://{shown}:{port}/" + (f"?token={gate.token}" if gate.token else "")
+    allow_files(OPEN_FILES)
     server = uvicorn.Server(configured(make_app(session, gate)))
     # The first run is loaded while the browser opens, so that its first picture need not wait for it. Named as the
     # server's workers are: ended in the middle of it, the interpreter must not be torn down around it.
@@ -73,6 +76,15 @@ def studio(
     if at_work(0.5):  # nobody reads the answer any more, and the interpreter would wait for it, for minutes maybe
         sys.stdout.flush()
         os._exit(0)
+
+
+def allow_files(count: int) -> None:
+    """Let this process open so many files, if the system allows it: some give 256 to a process that does not ask."""
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= least < count:  # negative means without limit
+        asked = count if most < 0 else min(count, most)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, asked), most))
 
 
 def shown_host(bound: str, host: str) -> str:

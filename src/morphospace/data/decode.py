@@ -112,7 +112,10 @@ def _open(blob: Blob, max_pixels: int) -> Iterator[Image.Image]:
             if image.width * image.height > most:
                 rule = f"{image.width}x{image.height} is more than {most:,} pixels"
                 raise DataError(rule=rule, way_out="raise --max-pixels if that is meant")
-            yield image
+            try:
+                yield image
+            finally:
+                image.close()  # an error that is still being handled would keep the pixels
     except (DataError, MemoryError):
         raise
     except Image.UnidentifiedImageError:
@@ -139,9 +142,9 @@ def _identified(stream: BinaryIO) -> Image.Image:
                 Image.MAX_IMAGE_PIXELS = usual
 
 
-def _turn(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; from 5 on, height and width are swapped."""
-    found = image.getexif().get(_ORIENTATION)
+def _turn(exif: Image.Exif) -> int:
+    """Return the orientation, 1 to 8; from 5 on, height and width are swapped."""
+    found = exif.get(_ORIENTATION)
     return found if found in _UPRIGHT else 1
 
 
@@ -154,7 +157,12 @@ def read_header(blob: Blob, max_pixels: int = MAX_PIXELS) -> Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with _open(blob, max_pixels) as image:
-            width, height = image.size[::-1] if _turn(image) >= 5 else image.size
+            # A PNG's own `getexif` unpacks the whole image, to look behind it too.
+            turn = _turn(Image.Image.getexif(image))
+            # Of a TIFF, some versions of Pillow give the size as stored, and others as it is to be seen.
+            tags: Any = getattr(image, "tag_v2", None)
+            size = (tags[256], tags[257]) if tags else image.size
+            width, height = size[::-1] if turn >= 5 else size
             return Header(height, width, image.mode in GREY, kind_of(image) == "8-bit" and not has_alpha(image))
 
 
@@ -253,7 +261,7 @@ def _draft(image: Image.Image, rule: Rule) -> None:
     """Let a JPEG be decoded at a reduced scale where at least twice the target is left on both sides."""
     if image.format not in _JPEG or rule.resize == "nearest":
         return
-    wide, high = (rule.height, rule.width) if _turn(image) >= 5 else (rule.width, rule.height)
+    wide, high = (rule.height, rule.width) if _turn(image.getexif()) >= 5 else (rule.width, rule.height)
     ratios = image.width / (2 * wide), image.height / (2 * high)
     # `pad` scales by the longer edge, so there the shorter edge may end well under the target.
     room = max(ratios) if rule.crop == "pad" else min(ratios)
@@ -278,7 +286,8 @@ class _Upright:
     """A decoded image as the EXIF orientation says it is to be seen, read by bands of rows."""
 
     def __init__(self, image: Image.Image) -> None:
-        self.turn, self.kind, self.exact = _turn(image), kind_of(image), image.format not in _JPEG
+        image.load()  # which turns a TIFF, and takes the orientation away
+        self.turn, self.kind, self.exact = _turn(image.getexif()), kind_of(image), image.format not in _JPEG
         image.load()
         self.image = image
         self.width, self.height = image.size[::-1] if self.turn >= 5 else image.size
@@ -308,18 +317,19 @@ class _Upright:
 
 
 def _decode(blob: Blob, rule: Rule, met: Met) -> np.ndarray:
-    with _open(blob, rule.max_pixels) as image:
-        met.pages = _further_pages(image)
-        met.paged = int(met.pages > 0)
-        _draft(image, rule)
-        upright = _Upright(image)
-        large = upright.width * upright.height > BAND_PIXELS
-        made = _in_bands(upright, rule, met) if large else _at_once(upright, rule, met)
-        pixels = np.array(_padded(made, rule)).reshape(rule.shape)
-        del image, upright
-    if large:
-        give_back()
-    return pixels
+    large = False
+    try:
+        with _open(blob, rule.max_pixels) as image:
+            met.pages = _further_pages(image)
+            met.paged = int(met.pages > 0)
+            _draft(image, rule)
+            upright = _Upright(image)
+            large = upright.width * upright.height > BAND_PIXELS
+            made = _in_bands(upright, rule, met) if large else _at_once(upright, rule, met)
+            return np.array(_padded(made, rule)).reshape(rule.shape)
+    finally:
+        if large:
+            give_back()
 
 
 def _further_pages(image: Image.Image) -> int:

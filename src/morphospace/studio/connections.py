@@ -13,7 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEADER_SECONDS = 10.0  # from the connection, or the last answer, to the whole header of the next request
 STALLED_SECONDS = 20.0  # a client that takes nothing of its answer for so long is disconnected
-MOST_WAITING = 100  # connections from which a request is awaited; one more closes the oldest
+MOST_WAITING = 500  # connections from which a request is awaited; one more closes the oldest
+ACCEPTED = 250  # most connections that are accepted at once: each is read before so many others can push it out
 ABORT = "abort"  # under this name a request's state holds what ends its connection
 
 

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from morphospace.errors import MorphospaceError
-from morphospace.studio.connections import MOST_WAITING, Connection, Places, aborter, address_of
+from morphospace.studio.connections import ACCEPTED, MOST_WAITING, Connection, Places, aborter, address_of
 from morphospace.studio.queues import Client
 from morphospace.studio.security import HEADERS, Gate
 from morphospace.studio.session import PICTURE_BYTES, Lane, Session
@@ -258,5 +258,6 @@ def configured(app: ASGIApp) -> uvicorn.Config:
         ws_max_queue=16,
         ws_per_message_deflate=False,  # pixels do not get smaller by it, only slower
         timeout_graceful_shutdown=1,
-        limit_concurrency=400,
+        backlog=ACCEPTED,
+        limit_concurrency=MOST_WAITING + 400,
     )

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from morphospace.data.decode import decode, read_header
+from morphospace.data.decode import read_header
 from morphospace.data.rule import Rule
 from morphospace.errors import DataError, MorphospaceError, SettingError
 from morphospace.latent.paths import along
@@ -29,6 +29,7 @@ from morphospace.studio import run_facts
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.run_facts import finite
 from morphospace.studio.space import Space
+from morphospace.studio.unpack import unpacked
 from morphospace.tools.card import card
 from morphospace.tools.project import project
 from morphospace.tools.walk.paths import pace
@@ -91,6 +92,7 @@ class Session:
     def __init__(self, runs: LoadedRuns) -> None:
         self.runs = runs
         self._pictures: OrderedDict[str, bytes] = OrderedDict()
+        self._large: set[str] = set()  # those of them that were kept as they were sent, and take long to unpack
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._answers: dict[type, Callable[[Any], Reply]] = {
@@ -132,6 +134,8 @@ class Session:
             return "facts" if spaces[0] and "pack" in vars(spaces[0].run) else "loading"
         if isinstance(request, ask.Decode) and spaces[0] is None and not (request.points or request.moves):
             return "loading"
+        if getattr(request, "picture", "") in self._large:
+            return "slow"
         if not all(space and made_before(space, request) for space in spaces):
             return "slow"
         return "decode" if kind in (ask.Decode, ask.Encode, ask.Walk, ask.Compare) else "facts"
@@ -152,7 +156,7 @@ class Session:
         # Its header was read first: a decompression bomb is refused before it is unpacked.
         if not header.plain and header.height * header.width <= AS_SENT_PIXELS:
             decode_picture(data, Rule(1, 1, 3, range=(0, 1)))  # refuses what is not whole
-            return self._keep(data)
+            return self._keep(data, large=header.height * header.width > PICTURE_SIDE**2)
         scale = min(1.0, PICTURE_SIDE / max(header.height, header.width))
         size = (max(1, round(header.height * scale)), max(1, round(header.width * scale)))
         pixels = decode_picture(data, Rule(*size, 3, "stretch", PICTURE_PIXELS))
@@ -160,12 +164,14 @@ class Session:
         Image.fromarray(pixels).save(kept, format="PNG", compress_level=1)
         return self._keep(kept.getvalue())
 
-    def _keep(self, data: bytes) -> str:
+    def _keep(self, data: bytes, *, large: bool = False) -> str:
         with self._lock:
             name = f"p{next(self._numbers)}"
             self._pictures[name] = data
+            if large:
+                self._large.add(name)
             while len(self._pictures) > PICTURES or sum(map(len, self._pictures.values())) > KEPT_BYTES:
-                self._pictures.popitem(last=False)
+                self._large.discard(self._pictures.popitem(last=False)[0])
         return name
 
     # -- images of codes, codes of images --------------------------------------------------------------------
@@ -350,7 +356,7 @@ def decode_picture(data: bytes, rule: Rule) -> np.ndarray:
         DataError: If it is no picture.
     """
     try:
-        return decode(data, rule)
+        return unpacked(data, rule)
     except DataError as error:
         raise no_picture(error) from None
 
