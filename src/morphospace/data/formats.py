@@ -75,6 +75,9 @@ _WAYS_OUT = {ending: way_out for way_out, endings in _ADVICE.items() for ending 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 """Endings of files that may hold labels."""
 _NO_IMAGE_ENDINGS = frozenset((*_WAYS_OUT, *TABLES, ".txt", ".xml", ".md", ".yaml", ".yml", ".toml", ".log", ".py"))
+_SYSTEM_FOLDERS = frozenset(
+    ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
+)
 _JUNK = frozenset(("thumbs.db", "ehthumbs.db", "desktop.ini"))
 HEAD_BYTES = 32
 
@@ -119,7 +122,7 @@ def ending_of(name: str) -> str:
 
 def is_junk(name: str) -> bool:
     """Return whether a system left this file or folder there, or it is hidden; such files are not counted."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/")) or (
+    return any(part.startswith(".") or part.casefold() in _SYSTEM_FOLDERS for part in name.split("/")) or (
         name.rpartition("/")[2].lower() in _JUNK
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from morphospace.data.pack import composed
 from morphospace.errors import DataError, one_line
 
 MOST_BYTES = 256 << 20  # of one file
@@ -123,7 +125,7 @@ def _is_number(text: str) -> bool:
 
 def _rows(file: LabelFile, index: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of a file by column."""
-    text = file.content.decode("utf-8-sig", "replace")
+    text = _text(file.content)
     ending = file.name.lower().rpartition(".")[2]
     try:
         if ending in ("jsonl", "ndjson"):
@@ -137,6 +139,16 @@ def _rows(file: LabelFile, index: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(file.name, rule="has no rows of names and labels", way_out=_FORMS)
     return [_spread(row) for row in rows]
+
+
+def _text(content: bytes) -> str:
+    """Return a file's text: UTF-8, UTF-16 with its mark, or else what Windows writes in the west of Europe."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
 
 
 def _json_rows(said: Any) -> list[dict[str, Any]]:
@@ -176,13 +188,18 @@ def _spread(row: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for key, value in row.items():
         several = isinstance(value, list) and all(isinstance(one, int | float) for one in value)
-        made |= {f"{key} {i}": one for i, one in enumerate(value)} if several else {str(key): value}
+        made |= {composed(f"{key} {i}"): one for i, one in enumerate(value)} if several else {composed(str(key)): value}
     return made
+
+
+def _plain(text: str) -> str:
+    """Return the name of a file as it is compared: with slashes, without case, its accents written in one way."""
+    return composed(text.replace("\\", "/").removeprefix("./").casefold())
 
 
 def _keys(text: str) -> set[str]:
     """Return what an image may be looked up by: its path, the ends of its path, and these without the file's ending."""
-    parts = text.replace("\\", "/").removeprefix("./").casefold().split("/")
+    parts = _plain(text).split("/")
     ends = {"/".join(parts[i:]) for i in range(len(parts))}
     return {key for end in ends for key in (end, _stem(end)) if key}
 
@@ -209,9 +226,9 @@ def _image(
     Raises:
         DataError: If it could be one of several.
     """
-    path = text.replace("\\", "/").removeprefix("./").casefold()
+    path = _plain(text)
     parts = path.split("/")
-    for key in (file.folder.casefold() + path, *("/".join(parts[i:]) for i in range(len(parts)))):
+    for key in (_plain(file.folder) + path, *("/".join(parts[i:]) for i in range(len(parts)))):
         found = index.get(key)
         if not found:
             continue
@@ -251,9 +268,10 @@ def _label_columns(file: LabelFile, rows: Sequence[Mapping[str, Any]], column: s
     """
     others = list(dict.fromkeys(head for row in rows for head in row if head != column))
     if file.column:
-        if file.column not in others:
+        asked = composed(file.column)
+        if asked not in others:
             raise DataError(file.name, rule=f"has no column {file.column!r}", way_out=f"it has {', '.join(others[:9])}")
-        return [file.column], [head for head in others if head != file.column]
+        return [asked], [head for head in others if head != asked]
     known = [head for word in _LABEL_NAMES for head in others if head.casefold() == word]
     flags = [head for head in others if all(str(row.get(head)).strip().casefold() in _FLAGS for row in rows)]
     taken = known[:1] or (flags if len(flags) > 1 else others if len(others) == 1 else [])
@@ -276,4 +294,4 @@ def _value(row: Mapping[str, Any], columns: Sequence[str]) -> str | tuple[int, .
         value = int(value)
     text = "" if value is None else str(value).strip()
     whole = text.removesuffix(".0")
-    return (whole if _is_number(whole) else text) or None
+    return (whole if _is_number(whole) else composed(text)) or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,28 @@ def test_a_caption_is_no_class(tmp_path: Path) -> None:
     table = lines(",", ["file", "text"], *([f"{i}.png", f"a picture of {i}"] for i in range(20)))
     with pytest.raises(DataError, match="20 different things of 20 images, which are no classes; name the column"):
         prepare(DataSettings(data=as_folder(tmp_path, {**files, "x.csv": table}), labels=("x.csv",)))
+
+
+@pytest.mark.parametrize("write", [as_folder, as_zip])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_names_are_found_however_another_system_wrote_them(tmp_path: Path, write, encoding: str) -> None:  # type: ignore[no-untyped-def]
+    names = [unicodedata.normalize("NFD", f"Kätzchen/ä {i}.PNG") for i in range(4)]  # as macOS stores them
+    rows = "\r\n".join(f"Kätzchen\\ä {i}.png;{'Müller' if i % 2 else 'Groß'}" for i in range(4))
+    file = tmp_path / "labels.csv"
+    file.write_bytes(f"Bild;Name\r\n{rows}\r\n".encode(encoding))
+    pack, _ = packed(write(tmp_path, {name: encoded(picture(i)) for i, name in enumerate(names)}), labels=(str(file),))
+    labels = pack.splits["train"].labels
+    assert pack.label_names == ("Groß", "Müller") and labels is not None and labels.tolist() == [0, 1, 0, 1]
+
+
+def test_class_folders_of_two_systems_are_one_class(tmp_path: Path) -> None:
+    files = {
+        f"{split}/{unicodedata.normalize(form, 'Müller')}/{i}.png": encoded(picture(i))  # type: ignore[arg-type]
+        for split, form in (("train", "NFC"), ("test", "NFD"))
+        for i in range(3)
+    }
+    pack, _ = packed(as_folder(tmp_path, files), classes=True)
+    assert pack.label_names == ("Müller",) and {name: len(split) for name, split in pack.splits.items()} == {
+        "train": 3,
+        "test": 3,
+    }

@@ -93,6 +93,19 @@ def test_a_class_named_like_a_split_stays_a_class_and_is_told(tmp_path: Path, wr
     assert said == ["test is no split with apple/ beside it; all are for training"]
 
 
+@pytest.mark.parametrize("write", [as_folder, as_zip])
+def test_what_a_system_leaves_in_a_folder_is_no_image(tmp_path: Path, write: Write) -> None:
+    left = (
+        "@eaDir/1.png/SYNOPHOTO_THUMB_M.jpg",
+        "a/@eaDir/x.jpg",
+        "__MACOSX/a/._1.png",
+        "$RECYCLE.BIN/x.png",
+        "a/._1.png",
+    )
+    pack, said = packed(write(tmp_path, {"a/1.png": png(1), "b/2.png": png(2), **{name: png(3) for name in left}}))
+    assert len(pack.split("train")) == 2 and "not read" not in " ".join(said)
+
+
 @pytest.mark.parametrize("write", EVERY)
 def test_what_is_not_read_is_counted_by_ending(tmp_path: Path, write: Write) -> None:
     files = {

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from morphospace.data.decode import Blob
-from morphospace.data.formats import HEAD_BYTES, NO_IMAGE, TABLES, Listing, sorted_out
+from morphospace.data.formats import HEAD_BYTES, NO_IMAGE, TABLES, Listing, is_junk, sorted_out
 from morphospace.data.labels import Labels, read_labels
 from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo, fingerprint, own_shape
 from morphospace.data.sources.layout import Layout, find_layout, listed, split_in
 from morphospace.data.tables import MOST_BYTES, LabelFile, Labelled, labels_of, sorted_classes
 from morphospace.errors import DataError, SettingError
 
-_RULES = 2  # of what folders mean and which files are images; packs made under others are made again
+_RULES = 3  # of what folders mean and which files are images; packs made under others are made again
 
 
 class ImageTree(PathSource):
@@ -181,7 +181,7 @@ class Folder(ImageTree):
                 folders.clear()
                 continue
             seen.add((about.st_dev, about.st_ino))
-            folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+            folders[:] = sorted(f for f in folders if not is_junk(f))
             prefix = Path(place).relative_to(base).as_posix() + "/"
             for file in files:
                 name = (prefix if prefix != "./" else "") + file

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from morphospace.data.pack import composed
 from morphospace.errors import DataError
 
 SPLITS = {
@@ -81,11 +82,14 @@ class Layout:
         return "train" if self.at is None or len(folders) <= self.at else split_of(folders[self.at]) or "train"
 
     def label(self, name: str) -> str | None:
-        """Return the folder that is an image's class: the first that means neither set nor split."""
+        """Return the folder that is an image's class: the first that means neither set nor split.
+
+        Its accents are written in one way, so that folders of two systems are one class.
+        """
         folders = name.split("/")[self.top : -1]
         if self.at is not None:
             del folders[self.at]
-        return folders[self.inner] if len(folders) > self.inner else None
+        return composed(folders[self.inner]) if len(folders) > self.inner else None
 
 
 def find_layout(place: object, folders: Iterable[str]) -> Layout:
