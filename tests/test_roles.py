@@ -21,7 +21,7 @@ likelihood variance sigma dequantise signed reduction beta kl draws kl_warmup_im
 capacity_weight capacity_images samples gradient condition gamma alpha sampling mask_weight outside lambda_ mixing
 adversarial_unit judged reconstruction_space share_fakes weight_clip gradient_penalty r1 r2 penalty_every spectral_norm
 minibatch_discrimination feature_matching replay replay_images unrolled unrolled_lr packing augment embedding
-conditioning size channels crop classes parts background binarise resize range prior
+conditioning size channels crop classes labels parts background binarise resize range prior
 """
 SCORING = """
 stop_on_collapse collapse_reports metrics metrics_every_images metrics_n metrics_features best patience min_delta

@@ -81,14 +81,15 @@ def test_what_so_few_images_cannot_tell_is_said(morpho: Morpho, run: Path, tmp_p
     assert said.code == 2 and "there are 3; raise n" in said.err
 
 
-def test_a_checkpoint_chosen_by_few_images_is_said(
+def test_a_few_images_choose_no_checkpoint_and_it_is_said(
     morpho: Morpho, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = "is the best by loss on 1 held-out image, which are few to choose by; --checkpoint last takes that of"
+    line = "was chosen by 1 held-out image only (--checkpoint best takes it)"
     best, last = ((run / "checkpoints" / name).read_text().strip() for name in ("best", "last"))
     (run / "checkpoints" / "best").write_text(min(p.name for p in (run / "checkpoints").iterdir() if p.is_dir()))
     try:
-        assert line in morpho("sample", run, "--n", 3, "--out", tmp_path / "a.png").out
+        said = morpho("sample", run, "--n", 3, "--out", tmp_path / "a.png").out
+        assert "takes the last checkpoint" in said and line in said and f"at {int(last):,} images" in said
         asked = ["--checkpoint", "best", "--out", tmp_path / "a.png"]
         assert line not in morpho("sample", run, "--n", 3, *asked).out
         (run / "checkpoints" / "best").write_text(last)

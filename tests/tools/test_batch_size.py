@@ -29,20 +29,25 @@ def small_pack(count: int, side: int = 16) -> Pack:
 @pytest.mark.parametrize(
     ("images", "processes", "settings", "size"),
     [
-        (60_000, 1, {}, 128),
-        (128, 1, {}, 128),
-        (38, 1, {}, 38),
+        (60_000, 1, {}, 32),
+        (32, 1, {}, 32),
+        (20, 1, {}, 20),
         (1, 1, {}, 1),
-        (38, 4, {}, 36),
-        (60_000, 3, {}, 126),
+        (26, 4, {}, 24),
+        (60_000, 3, {}, 30),
         (38, 2, {"packing": 4}, 32),
         (3, 1, {"packing": 4}, 4),
         (38, 1, {"batch_size": 64}, 64),
     ],
 )
 def test_the_batch_size_when_none_is_given(images: int, processes: int, settings: dict[str, Any], size: int) -> None:
-    configuration = with_batch_size(resolve("dcgan", None, settings), images, processes)
-    assert configuration.training.batch_size == size
+    asked = {"device": "cpu", **settings}
+    assert with_batch_size(resolve("dcgan", None, asked), images, processes).training.batch_size == size
+
+
+@pytest.mark.parametrize(("images", "size"), [(60_000, 128), (128, 128), (38, 38)])
+def test_a_vae_has_larger_batches(images: int, size: int) -> None:
+    assert with_batch_size(resolve("vae", None, {}), images).training.batch_size == size
 
 
 def test_a_small_set_is_trained_on_whole_and_continued_without_a_batch_size(tmp_path: Path) -> None:
@@ -115,12 +120,12 @@ def test_a_network_of_the_callers_own_is_checked_too(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("model", ["cvae", "cgan", "mask-vae"])
+@pytest.mark.parametrize(("model", "data"), [("cvae", "digits"), ("cgan", "digits"), ("mask-vae", "toyfaces:50")])
 def test_a_dry_run_refuses_what_the_run_refuses(
-    model: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, data: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = f"train {model} --data folder:none --size 16 --widths 2,2,2,2 --batch-size {{}} --dry-run".split()
+    words = f"train {model} --data {data} --size 16 --widths 2,2,2,2 --batch-size {{}} --dry-run".split()
     assert main([word.format(1) for word in words]) == 2
     assert "error: batch_size = 1: batch norm needs 2 images" in capsys.readouterr().err
     assert main([word.format(2) for word in words]) == 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
 from morphospace.runs.configuration import Configuration
-from morphospace.training.settings import USUAL_BATCH, TrainingSettings
+from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import BetaTCVAESettings, ModelSettings, VAESettings
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def opening(configuration: Configuration, shape: Shape | None, conditioning: Con
     Raises:
         SettingError: The towers cannot make such images, or there is no such device, precision or metric.
     """
+    from morphospace.tools.train.batch_size import usual_batch
     from morphospace.training.precision import choose_device, choose_precision
 
     scored = scores_line(configuration.training)
@@ -140,7 +141,7 @@ def opening(configuration: Configuration, shape: Shape | None, conditioning: Con
     precision = choose_precision(s.precision, device)
     length = f"{s.images:,} images" if s.images else f"{s.epochs:g} epochs"
     data = configuration.data.data
-    batch = s.batch_size or f"{USUAL_BATCH} (all images if there are fewer)"
+    batch = s.batch_size or f"{usual_batch(configuration)} (all images if there are fewer)"
     about = f"{length}, batch {batch}, {precision} on {device}, seed {s.seed}"
     if shape is None:
         return [f"{model.name} on {data}: {about}", *scored]

@@ -66,7 +66,9 @@ def train_command(tokens: Sequence[str]) -> tuple[Callable[..., Answer], str]:
 
 
 def train(
-    model: Annotated[str | None, Parameter(help="The model; optional if --recipe sets it.")] = None,
+    model: Annotated[
+        str | None, Parameter(help="The model. Without one and without --recipe, it is chosen by the images of --data.")
+    ] = None,
     /,
     *,
     out: Annotated[
@@ -90,7 +92,9 @@ def train(
 ) -> Answer:
     """Train a model, or continue the run in --out."""
     given = given_of(settings)
-    configuration = resolve(model, recipe, given)
+    chosen = model is None and recipe is None
+    if dry_run or not chosen:
+        configuration = resolve(model, recipe, given)
     if out is None and not dry_run:
         raise SettingError("out", rule="none given", way_out="name the run's folder, for instance --out runs/first")
     path = None if out is None else check_folder(out, holds="run.toml", what="run")
@@ -100,7 +104,24 @@ def train(
     if dry_run:
         return _dry_run(configuration, path, start_from, new_layers)
     assert path is not None
+    if chosen:
+        configuration = _chosen(given, path, talk)
     return carried_out(configuration, path, talk, start_from, new_layers)
+
+
+def _chosen(given: Mapping[str, Any], path: Path, talk: Talk) -> Configuration:
+    """Choose model and settings by the images, and say which and why."""
+    from morphospace.cli.progress import Watch
+    from morphospace.tools.train.choose import configured
+
+    watch = Watch(talk)
+    try:
+        configuration, why = configured(given, path, progress=watch.packing, say=watch.say)
+    finally:
+        watch.close()
+    if why:
+        talk.say(f"{why} (name a model for another; `morpho models` lists them)")
+    return configuration
 
 
 def _dry_run(configuration: Configuration, path: Path | None, start_from: str | None, new_layers: bool) -> Answer:

@@ -28,7 +28,7 @@ from morphospace.training.selection import LOSS
 from morphospace.training.weights import load_weights
 
 LOG = logging.getLogger("morphospace")
-FEW = 50  # held-out images, by which a best checkpoint may be the best by chance
+FEW = 100  # held-out images: with fewer, which checkpoint is the best is chance
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ class Run:
         return Path(str(self.folder.facts.get("data", self.configuration.data.data)).partition(":")[0]).name
 
     def chosen_by_few(self, asked: str = "") -> str:
-        """Return a line that says by how few held-out images the checkpoint was chosen; empty where it was not.
+        """Return a line that says why the checkpoint is not the best one; empty where it is.
 
         Args:
             asked: The checkpoint that was asked for; one that is named was not chosen.
         """
-        held, last = self.folder.facts.get("held_out", FEW), pointed(self.folder.checkpoints, "last")
-        if asked or not isinstance(held, int) or held >= FEW or last is None or last.name == self.checkpoint.name:
+        best, held = pointed(self.folder.checkpoints, "best"), few_held_out(self.folder)
+        if asked or held is None or best is None or best.name == self.checkpoint.name:
             return ""
-        by, images = self.configuration.training.best, f"{held} held-out image{'' if held == 1 else 's'}"
-        chosen = f"checkpoint {self.images:,} is the best by {by} on {images}, which are few to choose by"
-        return f"{chosen}; --checkpoint last takes that of image {int(last.name):,}"
+        images = f"{held} held-out image{'' if held == 1 else 's'}"
+        by = f"the best by {self.configuration.training.best}, of image {int(best.name):,}"
+        return f"takes the last checkpoint: {by}, was chosen by {images} only (--checkpoint best takes it)"
 
     def prior_file(self, kind: str = "gaussian") -> Path:
         """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""
@@ -117,6 +117,21 @@ class Run:
         return self
 
 
+def few_held_out(folder: RunFolder) -> int | None:
+    """Return how many images chose a run's best checkpoint where they are too few for that; None where they are not."""
+    held = folder.facts.get("held_out", FEW)
+    return held if isinstance(held, int) and held < FEW else None
+
+
+def usual_checkpoint(folder: RunFolder) -> Path | None:
+    """Return the checkpoint that tools take when none is named; None where there is none.
+
+    That is the best one, or the last one where there is no best or too few images chose it.
+    """
+    best = None if few_held_out(folder) is not None else pointed(folder.checkpoints, "best")
+    return best or pointed(folder.checkpoints, "last")
+
+
 def load(
     run: str | Path,
     *,
@@ -131,7 +146,8 @@ def load(
 
     Args:
         run: The run's folder.
-        checkpoint: `best`, `last` or a number of images; the best one by validation where there is one when empty.
+        checkpoint: `best`, `last` or a number of images. When empty, the best one by validation, or the last one if
+            there is no best or fewer than 100 held-out images chose it.
         raw: Take the raw weights instead of the averaged ones.
         parts: The caller's own networks, where the run was trained with any.
         device: Where to put it.
@@ -149,13 +165,11 @@ def load(
         raise RunError(
             "run", str(folder.path), f"was trained with the caller's own {missing}", "load it with parts={...}"
         )
-    found = pointed(folder.checkpoints, checkpoint or "best") or (
-        None if checkpoint else pointed(folder.checkpoints, "last")
-    )
+    found = pointed(folder.checkpoints, checkpoint) if checkpoint else usual_checkpoint(folder)
     if found is None:
         raise _missing(folder, checkpoint)
-    which = checkpoint or ("best" if read_name(folder.checkpoints, "best") else "last")
-    if which == "last" and found.name != read_name(folder.checkpoints, "last"):
+    best = few_held_out(folder) is None and read_name(folder.checkpoints, "best")
+    if (checkpoint == "last" or not (checkpoint or best)) and found.name != read_name(folder.checkpoints, "last"):
         where, taken = folder.checkpoints / "last", f"{int(found.name):,}"
         LOG.warning("warning: %s does not name a checkpoint; takes the newest one, of image %s", where, taken)
     pack = None if data is None else given_images(folder, data, say)

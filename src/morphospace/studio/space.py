@@ -23,10 +23,9 @@ from morphospace.models.contract import seeded_noise
 from morphospace.pictures.maps import LatentMap
 from morphospace.randomness import stream
 from morphospace.runs import condition as conditions
-from morphospace.runs.checkpoints import pointed
 from morphospace.runs.codes import choose_rows, each_code, encoder_of, judged_rows, prior_for
 from morphospace.runs.decoder import Decoder
-from morphospace.runs.run import Run
+from morphospace.runs.run import Run, usual_checkpoint
 from morphospace.studio.requests import Condition, Move
 from morphospace.tools.directions.find_directions import directions
 from morphospace.tools.directions.pca import components
@@ -90,8 +89,7 @@ class Space:
 
     def current(self) -> bool:
         """Whether training has written no newer checkpoint than the one that is loaded."""
-        checkpoints = self.run.folder.checkpoints
-        newest = pointed(checkpoints, "best") or pointed(checkpoints, "last")
+        newest = usual_checkpoint(self.run.folder)
         return newest is None or newest.resolve() == self.run.checkpoint.resolve()
 
     def kept(self, *keys: str) -> bool:

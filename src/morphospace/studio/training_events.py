@@ -12,7 +12,8 @@ from typing import Any
 
 from morphospace.errors import RunError
 from morphospace.files import as_json, json_text
-from morphospace.runs.checkpoints import pointed
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.run import usual_checkpoint
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.run_facts import sample_moments
 
@@ -94,7 +95,7 @@ def curve_bytes(folder: Path) -> int:
 def newest_checkpoint(folder: Path) -> int | None:
     """Return the images of the checkpoint that a run's model is read from."""
     with contextlib.suppress(RunError, OSError):
-        newest = pointed(folder / "checkpoints", "best") or pointed(folder / "checkpoints", "last")
+        newest = usual_checkpoint(RunFolder.open(folder))
         return None if newest is None else int(newest.name)
     return None
 

@@ -10,8 +10,6 @@ from morphospace.ranges import OFF, Above, AtLeast, Below, Between, Seed, check_
 from morphospace.roles import Role
 from morphospace.training.selection import LOSS
 
-USUAL_BATCH = 128
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
@@ -20,8 +18,8 @@ class TrainingSettings:
     Attributes:
         epochs: Length in passes over the training images (used when `images` is not given).
         images: Length in images.
-        batch_size: Images in a batch, over all processes. When not given, 128, or all training images if there are
-            fewer; a run that is continued keeps its own.
+        batch_size: Images in a batch, over all processes. When not given, 128, for a GAN on a CPU 32, or all training
+            images if there are fewer; a run that is continued keeps its own.
         seed: Seed of the weights, the order of the images and all random numbers.
         device: Where to compute; `auto` takes cuda, then cpu.
         precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it fast.

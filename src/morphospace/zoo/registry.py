@@ -79,6 +79,8 @@ class ModelSettings:
     name: ClassVar[str]
     implementation: ClassVar[str]
     paper: ClassVar[str]
+    usual_batch: ClassVar[Mapping[str, int]] = {}
+    """Images in a batch when none is asked for, by the kind of device; 128 where it is not named."""
 
     latent_dim: Annotated[int, Role.FIT, Between(1, 65_536)] = 32
     lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-3

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import OFF, Above, AtLeast, Below, Between
@@ -53,6 +54,9 @@ class GANSettings(ModelSettings):
         augment: Differentiable augmentation of all images that the critic sees, for small data sets: any of `colour`,
             `translation` and `cutout`.
     """
+
+    # A game needs updates more than it needs large batches, and on a CPU a large batch is hardly faster an image.
+    usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}
 
     latent_dim: int = 100
     lr: float = 2e-4

@@ -16,20 +16,25 @@ from morphospace.models.contract import Model
 from morphospace.objectives.clock import Clock
 from morphospace.runs.configuration import Configuration
 from morphospace.training.distributed import World
-from morphospace.training.settings import USUAL_BATCH
+from morphospace.training.precision import choose_device
 from morphospace.training.turn import EngineTurn, Noise
 
 Shape = tuple[int, int, int]
 
 
 def with_batch_size(configuration: Configuration, images: int, processes: int = 1) -> Configuration:
-    """Choose the batch size if none is given: 128, or all training images if there are fewer.
+    """Choose the batch size if none is given: the model's usual one, or all training images if there are fewer.
 
     Each process gets an equal share, of whole groups where a critic judges several images at once.
     """
     group = processes * packing_of(configuration.model)
-    size = max(group, min(USUAL_BATCH, images) // group * group)
+    size = max(group, min(usual_batch(configuration), images) // group * group)
     return configuration.with_batch_size(size)
+
+
+def usual_batch(configuration: Configuration) -> int:
+    """Return the batch size of a model on the device that it is trained on, if none is asked for."""
+    return configuration.model.usual_batch.get(choose_device(configuration.training.device).type, 128)
 
 
 def packing_of(model: Any) -> int:

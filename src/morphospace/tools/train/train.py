@@ -15,6 +15,7 @@ from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import given_images, own_images
 from morphospace.runs.run import Run
+from morphospace.tools.train.choose import configured
 from morphospace.tools.train.job import KEEP_GB, Hooks, Job
 
 
@@ -34,7 +35,8 @@ def train(
     """Train a model, or go on with the run that `out` holds.
 
     Args:
-        model: Zoo member (`"vae"`); may be left to the recipe.
+        model: Zoo member (`"vae"`). Without one and without a recipe, it is chosen by the number of images of `data`,
+            where that is a source, a folder or a pack.
         data: Source name or pack path, an open `Pack`, arrays, or any map-style dataset, such as one of torch or of
             Hugging Face.
         out: The run's folder.
@@ -61,7 +63,14 @@ def train(
     networks = dict(parts) if isinstance(parts, Mapping) else {}
     if parts is not None and not isinstance(parts, Mapping):
         settings["parts"] = tuple(parts)
-    job = Job(resolve(model, recipe, settings), Path(out), given, networks, hooks or Hooks(), keep_data)
+    hooks = hooks or Hooks()
+    if model is None and recipe is None and given is None:
+        configuration, why = configured(settings, Path(out), progress=hooks.progress, say=hooks.say)
+        if why and hooks.say is not None:
+            hooks.say(why)
+    else:
+        configuration = resolve(model, recipe, settings)
+    job = Job(configuration, Path(out), given, networks, hooks, keep_data)
     require(
         start_from is not None or not new_layers, "new_layers", True, "goes with start_from", "give a run, or leave it"
     )

@@ -1,0 +1,99 @@
+"""Which model and settings suit images when none are named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from morphospace.data.pack import Pack
+from morphospace.data.prepare import prepare
+from morphospace.data.settings import DataSettings
+from morphospace.data.sources import SOURCES
+from morphospace.errors import SettingError
+from morphospace.runs.configuration import Configuration, fields_of, resolve
+
+FEW = 1000
+"""With fewer images a GAN's critic learns them by heart; a VAE then shows more."""
+SIDE = "64"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model for images, and why.
+
+    Attributes:
+        model: Its name.
+        settings: Settings by their plain names, under those that the user gave.
+        why: One line.
+    """
+
+    model: str
+    settings: Mapping[str, Any]
+    why: str
+
+
+def sized(data: DataSettings) -> DataSettings:
+    """Return data settings with a size: 64 pixels where neither the user nor the source has one."""
+    source = SOURCES.get(data.data.partition(":")[0]) if data.data.partition(":")[0] in SOURCES else None
+    unsized = source is not None and source.info.shape is None and data.size is None
+    return replace(data, size=SIDE) if unsized else data
+
+
+def choose(
+    data: DataSettings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Choice:
+    """Choose a model by the number and size of the images, which are packed for it.
+
+    Args:
+        data: Which images.
+        progress: Called with (images done, images in all) while they are packed.
+        say: Takes one line at a time for the user.
+    """
+    given, data = data, sized(data)
+    pack = prepare(data, progress=progress, say=say)
+    size = {} if data.size == given.size else {"size": data.size}
+    return suited(len(pack.split("train")), pack, size)
+
+
+def suited(count: int, pack: Pack, size: Mapping[str, Any]) -> Choice:
+    """Return what suits `count` images of a pack's shape."""
+    height, width, _ = pack.shape
+    seen = f"{count:,} images of {height}x{width}"
+    if count < FEW:
+        settings = {"likelihood": "gaussian", "images": 100_000, "ema_halflife_images": 5_000}
+        return Choice("vae", {**size, **settings}, f"{seen}: vae, for so few are too few to train a GAN's critic")
+    settings = {"images": 150_000, "augment": ("colour", "translation")}
+    return Choice("dcgan", {**size, **settings}, f"{seen}: dcgan, whose samples are sharper than a VAE's")
+
+
+def configured(
+    settings: Mapping[str, Any],
+    out: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> tuple[Configuration, str]:
+    """Return the configuration of a run that names neither model nor recipe, and a line that says why it is so.
+
+    Args:
+        settings: Settings by their plain names; they win.
+        out: The run's folder. A run that is there keeps its own model, however many images there are by now.
+        progress: Called with (images done, images in all) while images are packed.
+        say: Takes one line at a time for the user.
+
+    Raises:
+        SettingError: If no data are named either, or a setting is not one of the chosen model.
+    """
+    if (out / "run.toml").is_file():
+        return resolve(recipe=str(out / "run.toml"), overrides=settings), ""
+    if "data" not in settings:
+        way_out = "name one (see `morpho models`), a --recipe, or --data, whose images then choose it"
+        raise SettingError("model", rule="none given", way_out=way_out)
+    own = {name: value for name, value in settings.items() if name in fields_of(DataSettings)}
+    chosen = choose(resolve("ae", None, own).data, progress=progress, say=say)
+    return resolve(chosen.model, None, {**chosen.settings, **settings}), chosen.why
