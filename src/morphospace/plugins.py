@@ -8,7 +8,6 @@ The name of a model or source in a file, such as a run's or a recipe's, imports 
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LOG = logging.getLogger("morphospace")
 PASSED: set[str] = set()
 """Folders that modules are imported from, but in which no package is installed."""
 BRING_IT = "if a package brings it, install the package or pass --plugin MODULE"
@@ -141,8 +139,10 @@ class Registry(Mapping[str, T]):
     def _warn(self, line: str) -> None:
         """Print a warning in one line on standard error, once."""
         if line not in self._warnings:
+            import logging  # the help, which warns of nothing, does not wait for it
+
             self._warnings.add(line)
-            LOG.warning("warning: %s", line)
+            logging.getLogger("morphospace").warning("warning: %s", line)
 
 
 def plug(module: str) -> None:
