@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "tables": "bench.tables",
     "sizes": "bench.sizes",
     "kills": "bench.kills",
+    "abuse": "bench.abuse",
 }
 
 

@@ -15,7 +15,7 @@ import morphospace
 ROOT = Path(morphospace.__file__).parent
 LOWER = ["files", "data", "models", "objectives", "zoo", "training", "latent", "evaluation"]
 ORDER = [*LOWER, "pictures", "runs", "tools", "studio", "cli"]
-LEAVES = {"errors", "randomness", "ranges", "roles", "plugins"}  # imported by all, import each other only
+LEAVES = {"errors", "randomness", "ranges", "roles", "records", "plugins"}  # imported by all, import each other only
 FILES = sorted(ROOT.rglob("*.py"))
 
 

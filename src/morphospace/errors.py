@@ -42,7 +42,7 @@ class MorphospaceError(Exception):
         return "; ".join(filter(None, [self.rule, self.way_out]))
 
     def __str__(self) -> str:
-        head = self.name if self.value is NO_VALUE else f"{self.name} = {self.value!r}"
+        head = self.name if self.value is NO_VALUE else f"{self.name} = {shown(self.value)}"
         return ": ".join(filter(None, [head, self.reason]))
 
 
@@ -58,6 +58,10 @@ class RunError(MorphospaceError, ValueError):
     """A run folder or checkpoint that is missing, broken or of another configuration."""
 
 
+class OtherModel(RunError):
+    """A checkpoint whose weights are not those of the model to load."""
+
+
 class NoEncoder(RunError):
     """A run whose model cannot encode, and for which no encoder was trained."""
 
@@ -68,6 +72,19 @@ class TrainingError(MorphospaceError, RuntimeError):
 
 class MissingExtra(MorphospaceError, ImportError):  # type: ignore[misc]  # both have a `name`
     """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it: its `repr`, cut after 200 characters.
+
+    >>> shown("a" * 300)[-10:], shown(10**5000)
+    ('aaaaaa ...', 'a value of type int')
+    """
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deeply, or a number with thousands of digits
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]} ..."
 
 
 def one_line(error: BaseException) -> str:

@@ -1,16 +1,18 @@
-"""Files that appear whole or not at all, and JSON that every reader takes."""
+"""Files that appear whole or not at all; JSON that every reader takes; files of strangers, opened only if plain."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from morphospace.errors import RunError, SettingError
 
@@ -21,6 +23,70 @@ except ImportError:  # Windows
 
 PARTIAL = re.compile(r"\..*\.partial-\d+(\.\w+)?")  # the name of a file that `atomic` writes to, before its renaming
 _swept: set[Path] = set()  # folders that this process has swept: one of a thousand files is not read a thousand times
+
+
+MOST_TEXT = 256 << 20
+"""The most bytes of a text that is read whole, whatever lies there."""
+
+_MODES = {"rb": os.O_RDONLY, "ab": os.O_WRONLY | os.O_APPEND | os.O_CREAT, "lock": os.O_RDWR | os.O_CREAT}
+
+
+def open_plain(path: str | Path, mode: str = "rb", *, links: bool = False) -> IO[bytes]:
+    """Open a file only if it is a plain one: never what a link leads to, nor a pipe, which could wait for ever.
+
+    Args:
+        path: The file.
+        mode: `rb`; `ab` to append; `lock` for a file to lock, which is made if need be and never changed.
+        links: Follow links all the same, for a file that the user names.
+
+    Raises:
+        OSError: If it cannot be opened, or is a link or no plain file.
+    """
+    flags = _MODES[mode] | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        handle = os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0)), 0o644)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # ENXIO: a pipe that nobody reads
+            raise _not_plain(path) from None
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _not_plain(path)
+    return os.fdopen(handle, "wb" if mode == "lock" else mode)
+
+
+def _not_plain(path: str | Path) -> OSError:
+    return OSError(errno.EINVAL, "is a link or no plain file", str(path))
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether a plain file is there, and not a link to one."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def read_bytes(path: str | Path, most: int = MOST_TEXT, *, links: bool = False) -> bytes:
+    """Return what a plain file holds.
+
+    Raises:
+        OSError: If it cannot be read, is a link or no plain file, or has more than `most` bytes.
+    """
+    with open_plain(path, links=links) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, f"has more than {most >> 20} MB", str(path))
+        return file.read()
+
+
+def read_text(path: str | Path, most: int = MOST_TEXT, *, links: bool = False) -> str:
+    """Return the text of a plain file, in UTF-8.
+
+    Raises:
+        OSError: As `read_bytes` does.
+        UnicodeDecodeError: If it is no text.
+    """
+    return read_bytes(path, most, links=links).decode("utf-8")
 
 
 def sync_folder(path: Path) -> None:
@@ -150,6 +216,20 @@ def as_json(value: Any) -> Any:
 def as_read(value: Any) -> Any:
     """Return JSON as read, with NaN in place of None: what `as_json` made of a number that was not finite."""
     return math.nan if value is None else value
+
+
+def as_cell(value: Any) -> Any:
+    """Return a value of a table as CSV: a text that a spreadsheet would run as a formula is marked as text.
+
+    >>> as_cell("=1+1"), as_cell("-0.5"), as_cell(-3)
+    ("'=1+1", '-0.5', -3)
+    """
+    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return value
+    with contextlib.suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"
 
 
 def check_parent(path: Path, name: str = "out") -> None:

@@ -15,7 +15,7 @@ from morphospace.cli.verbs import command_for
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.ranges import check_ranges
-from morphospace.runs.configuration import fields_of
+from morphospace.records import fields_of
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 

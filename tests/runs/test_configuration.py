@@ -8,7 +8,8 @@ import pytest
 
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
-from morphospace.runs.configuration import fields_of, recipes, resolve
+from morphospace.records import fields_of
+from morphospace.runs.configuration import recipes, resolve
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 
@@ -31,8 +32,8 @@ def test_recipe_under_settings_and_back_again(tmp_path: Path) -> None:
     ("overrides", "message"),
     [
         ({"latent_dims": 3}, "did you mean 'latent_dim'"),
-        ({"batch_size": "many"}, "batch_size = 'many': must be of type int"),
-        ({"batch_size": True}, "must be of type int"),
+        ({"batch_size": "many"}, "batch_size = 'many': must be a whole number"),
+        ({"batch_size": True}, "must be a whole number"),
         ({"likelihood": "gausian"}, "must be one of 'bernoulli'"),
         ({"widths": 3}, "must be a list"),
         ({"betas": [0.1]}, "needs 2 values"),

@@ -42,4 +42,5 @@ def test_null_is_a_number_that_was_not_finite(tmp_path: Path) -> None:
     run.best.write_text(json.dumps(about))
     assert "nan" in write_report(run).read_text()
     run.best.write_text('{"selection": {"fd": 3}, "report": {}}')
-    assert run.read_best() is None
+    with pytest.raises(RunError, match=r"best\.json is broken"):
+        run.read_best()

@@ -66,7 +66,7 @@ def test_an_evaluation_is_told(run: ms.Run, tmp_path: Path) -> None:
     (copy / "evaluation.json").write_text(json.dumps({"results": [{**row, "value": None, "low": None}]}))
     assert "nan" in ms.card(copy)  # a value that is not finite
     (copy / "evaluation.json").write_text("{}")
-    with pytest.raises(RunError, match=r"evaluation\.json cannot be read"):
+    with pytest.raises(RunError, match=r"evaluation\.json: does not hold results"):
         ms.card(copy)
 
 

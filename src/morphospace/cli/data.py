@@ -14,7 +14,8 @@ from morphospace.cli.verbs import check_file
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, command, require
 from morphospace.files import check_folder
-from morphospace.runs.configuration import build_section, fields_of
+from morphospace.records import fields_of
+from morphospace.runs.configuration import build_section
 from morphospace.tools.tool import PNG
 
 if TYPE_CHECKING:

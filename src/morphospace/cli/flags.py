@@ -21,7 +21,8 @@ from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.plugins import plug
 from morphospace.ranges import Range, marks_of
-from morphospace.runs.configuration import as_written, fields_of, recipe_named
+from morphospace.records import fields_of
+from morphospace.runs.configuration import as_written, recipe_named
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import time
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter
@@ -11,9 +13,14 @@ from morphospace.files import json_text
 from morphospace.tools.tool import Answer as Answer
 from morphospace.tools.tool import Table as Table
 
+OTHERS_WAIT = 3.0  # seconds
+# Signs that would move a terminal's cursor, colour it or turn the direction of writing.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
 
 def sayable(text: str, stream: TextIO) -> str:
-    """Return a text as a stream can write it: a file's name may be bytes that are no text."""
+    """Return a text as a stream can write it: names out of files may hold bytes that are no text, or control signs."""
+    text = _CONTROLS.sub(lambda sign: repr(sign[0])[1:-1], text)
     encoding = stream.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
@@ -58,7 +65,13 @@ class Talk:
         return answer.code
 
     def fail(self, message: str) -> int:
-        """Say why nothing came of it, in one line; returns the exit status."""
+        """Say why nothing came of it, in one line; returns the exit status.
+
+        Of several processes, the first says it: it fails too as a rule, and its launcher then ends the others while
+        they wait.
+        """
+        if self.quiet:
+            time.sleep(OTHERS_WAIT)
         line = " ".join(message.split())
         if self.as_json and not self.quiet:
             print(json_text({"error": line}), flush=True)

@@ -16,8 +16,9 @@ from morphospace.cli.verbs import Images
 from morphospace.errors import SettingError, command, require
 from morphospace.files import check_folder
 from morphospace.ranges import marks_of
+from morphospace.records import fields_of
 from morphospace.roles import AgainstCollapse, changeable
-from morphospace.runs.configuration import Configuration, fields_of, recipe_named, resolve, settings_classes
+from morphospace.runs.configuration import Configuration, recipe_named, resolve, settings_classes
 from morphospace.zoo.settings import ZOO, settings_class
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def locked(out: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
     path = out.with_name(f"{out.name}.lock")
     while True:
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
         except OSError as error:
             rule = f"cannot be written ({error.strerror})"
             raise DataError(path, rule=rule, way_out="set MORPHOSPACE_CACHE, or pass out=") from None

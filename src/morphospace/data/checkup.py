@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from morphospace.data.naming import display_order
-from morphospace.data.pack import Pack, Split, open_pack
+from morphospace.data.pack import MOST_CLASSES, Pack, Split, class_count, open_pack
 from morphospace.data.settings import DataSettings, HeldOut
 
 _BYTES = 32 << 20
@@ -131,7 +131,16 @@ def check_pack(pack: Pack, valid: HeldOut = DataSettings.valid) -> Checkup:
     lost, values = tuple(skipped["first"]), pack.manifest.get("values", {})
     made = Checkup(pack.name, pack.shape, splits, skipped["count"], lost, duplicates, leaked, tuple(pairs), values, ())
     notes = pack.manifest.get("notes", ())
-    return replace(made, remarks=(*notes, *_remarks(made), *_value_remarks(made, pack)))
+    return replace(made, remarks=(*notes, *_remarks(made), *_value_remarks(made, pack), *_large_labels(pack)))
+
+
+def _large_labels(pack: Pack) -> tuple[str, ...]:
+    """Return a remark for each split whose labels are too large to number classes."""
+    return tuple(
+        f"{name}: labels up to {split.labels.max():,}, which number no classes; number them from 0"
+        for name, split in pack.splits.items()
+        if split.labels is not None and not pack.label_names and not class_count(split)
+    )
 
 
 def _held_out_again(pack: Pack, valid: HeldOut, marks: Sequence[bytes]) -> int:
@@ -150,9 +159,13 @@ def _tables(
 ) -> SplitCheckup:
     classes: dict[str, int] = {}
     if split.labels is not None:
-        names = pack.label_names or tuple(str(n) for n in range(int(split.labels.max()) + 1))
-        counts = np.bincount(split.labels, minlength=len(names)).tolist()
-        classes = {names[number]: counts[number] for number in display_order(names)}
+        numbers, counts = np.unique(split.labels, return_counts=True)
+        there = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+        names = pack.label_names or tuple(map(str, range(class_count(split))))
+        if names:
+            classes = {names[number]: there.get(number, 0) for number in display_order(names)}
+        elif len(there) <= MOST_CLASSES:
+            classes = {str(number): count for number, count in there.items()}
     attributes = {}
     if split.attributes is not None:
         shares = np.asarray(split.attributes).sum(axis=0, dtype=np.int64) / len(split)

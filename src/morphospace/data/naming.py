@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from morphospace.data.pack import composed
 from morphospace.errors import SettingError, nearest
+from morphospace.records import is_count
 
 SHOWN = 40  # most names that a message lists
 
@@ -50,7 +51,7 @@ def class_number(wanted: int | str, names: Sequence[str]) -> int:
             return known.index(same)
     text = text.strip()
     numbered = all(re.fullmatch(r"-?[0-9]+", name) for name in names)
-    if not numbered and re.fullmatch(r"[0-9]+", text) and int(text) <= most:
+    if not numbered and is_count(text) and int(text) <= most:
         return int(text)
     ordered = [names[number] for number in display_order(names)]
     if re.fullmatch(r"-?[0-9]+", text):

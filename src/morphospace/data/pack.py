@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
+from morphospace.data.headers import array_header
 from morphospace.data.shards import Sharded
-from morphospace.errors import DataError, one_line
+from morphospace.errors import DataError, SettingError, one_line, shown
+from morphospace.files import open_plain, read_bytes
+from morphospace.ranges import Between
+from morphospace.records import read_json, typed
 
 FORMAT = 1
 FORMAT_OF_SEVERAL = 2  # of a pack with an array in several files, so that earlier versions say that they cannot read it
@@ -32,6 +37,7 @@ KINDS: Mapping[str, np.dtype[Any]] = {
     "factors": np.dtype(np.float32),
     "masks": np.dtype(np.uint8),
 }
+MOST_CLASSES = 65_536  # labels above are no numbers of classes, which are named, counted and learned one by one
 _SPLIT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAMES = ("label_names", "attribute_names", "factor_names", "mask_names")
 
@@ -43,6 +49,85 @@ def composed(name: str) -> str:
     True
     """
     return unicodedata.normalize("NFC", name)
+
+
+Count = Annotated[int, Between(0, 2**63 - 1)]
+Side = Annotated[int, Between(1, 65_535)]  # of an image, in pixels
+
+
+class Piece(TypedDict):
+    """One of an array's several files."""
+
+    rows: Count
+    bytes: Count
+
+
+class Stored(TypedDict):
+    """An array: the size of its file, or of each of several."""
+
+    hash: str
+    bytes: NotRequired[Count]
+    files: NotRequired[list[Piece]]
+
+
+class Part(TypedDict):
+    """A split."""
+
+    count: Count
+    arrays: dict[str, Stored]
+
+
+class Unread(TypedDict):
+    """A file that could not be read."""
+
+    file: str
+    reason: str
+
+
+class Skipped(TypedDict):
+    """Files that could not be read, and the first of them."""
+
+    count: Count
+    first: list[Unread]
+
+
+class Ways(TypedDict):
+    """How the images were made the same: what run.toml repeats, and more that is only told."""
+
+    crop: NotRequired[Literal["center", "stretch", "pad"]]
+    background: NotRequired[str]
+    resize: NotRequired[str]
+    range: NotRequired[tuple[int | float, int | float] | None]
+    transparency: NotRequired[str]
+
+
+class Met(TypedDict):
+    """Which values the files held."""
+
+    transparent: NotRequired[Count]
+    deep: NotRequired[Count]
+    floats: NotRequired[Count]
+    few_colours: NotRequired[Count]
+    low: NotRequired[int | float]
+    high: NotRequired[int | float]
+
+
+class Manifest(TypedDict):
+    """manifest.json."""
+
+    format: int
+    name: str
+    shape: tuple[Side, Side, Literal[1, 3]]
+    label_names: list[str]
+    attribute_names: list[str]
+    factor_names: list[str]
+    mask_names: list[str]
+    hash: str
+    splits: dict[str, Part]
+    skipped: NotRequired[Skipped]
+    rule: NotRequired[Ways]
+    values: NotRequired[Met]
+    notes: NotRequired[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +234,12 @@ def expected_shape(kind: str, count: int, pack: Pack) -> tuple[int, ...]:
     }[kind]
 
 
+def class_count(split: Split) -> int:
+    """One more than the greatest label; 0 if there are no labels, or if they are too large to number classes."""
+    count = 0 if split.labels is None else int(split.labels.max()) + 1
+    return count if count <= MOST_CLASSES else 0
+
+
 def check(pack: Pack) -> Pack:
     """Refuse a pack whose arrays do not fit each other.
 
@@ -239,21 +330,14 @@ def open_pack(path: str | Path, *, verify: bool = False) -> Pack:
     """
     path = Path(path)
     manifest = _read_manifest(path)
-    try:
-        names = {key: tuple(str(word) for word in manifest[key]) for key in _NAMES}
-        height, width, channels = (int(n) for n in manifest["shape"])
-        shape = (height, width, channels)
-        hashes = {
-            split: {kind: str(said["hash"]) for kind, said in about["arrays"].items()}
-            for split, about in manifest["splits"].items()
-        }
-        splits = {split: _open_split(path, split, about) for split, about in manifest["splits"].items()}
-        name, said = str(manifest["name"]), str(manifest["hash"])
-        pack = Pack(name, shape, splits, **names, hash=said, path=path, manifest=manifest)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise _broken(path, f"manifest.json does not say what a pack's must ({error!r})") from None
+    shape: tuple[int, int, int] = manifest["shape"]
+    names = {key: tuple(manifest[key]) for key in _NAMES}
+    hashes = {
+        split: {kind: said["hash"] for kind, said in about["arrays"].items()}
+        for split, about in manifest["splits"].items()
+    }
+    splits = {split: _open_split(path, split, about) for split, about in manifest["splits"].items()}
+    pack = Pack(manifest["name"], shape, splits, **names, hash=manifest["hash"], path=path, manifest=manifest)
     if pack.hash != content_hash(shape, names, hashes):
         raise _broken(path, "manifest.json was changed after packing (its hash does not match)")
     check(pack)
@@ -273,18 +357,22 @@ def _broken(place: Path, rule: str) -> DataError:
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / "manifest.json"
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest: dict[str, Any] = read_json(read_bytes(file, links=True))
     except (FileNotFoundError, NotADirectoryError):
         rule = "not a pack, it has no manifest.json"
         raise DataError(path, rule=rule, way_out="give a pack's folder or a source") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _broken(file, f"cannot be read as JSON ({one_line(error)})") from None
     if not isinstance(manifest, dict) or "format" not in manifest:
         raise DataError(file, rule="not the manifest of a pack", way_out="give a pack's folder or a source")
     if manifest["format"] not in (FORMAT, FORMAT_OF_SEVERAL):
         formats = f"{FORMAT} and {FORMAT_OF_SEVERAL}"
-        raise _broken(file, f"pack format {manifest['format']!r}, this version reads {formats}")
-    return manifest
+        raise _broken(file, f"pack format {shown(manifest['format'])}, this version reads {formats}")
+    try:
+        read: dict[str, Any] = typed(manifest, Manifest, "manifest")
+    except SettingError as error:
+        raise _broken(path, f"manifest.json does not say what a pack's must ({error})") from None
+    return read
 
 
 def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
@@ -293,6 +381,8 @@ def _open_split(path: Path, split: str, about: Mapping[str, Any]) -> Split:
     arrays: dict[str, Any] = {}
     for kind, said in about["arrays"].items():
         stem, files = f"{split}.{kind}", said.get("files")
+        if files is None and "bytes" not in said:
+            raise _broken(path, f"manifest.json does not say how large {stem} is")
         if files is None:
             arrays[kind] = _mapped(path / f"{stem}.npy", said["bytes"], about["count"])
             continue
@@ -311,10 +401,13 @@ def array_name(stem: str, number: int) -> str:
 def _mapped(file: Path, size: int, count: int) -> np.ndarray:
     """Map one array file of a given size and number of rows."""
     try:
-        there = file.stat().st_size
-        if there != size:
-            raise _broken(file, f"has {there:,} bytes, the manifest says {size:,}")
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
+        with open_plain(file, links=True) as stream:
+            there = os.fstat(stream.fileno()).st_size
+            if there != size:
+                raise _broken(file, f"has {there:,} bytes, the manifest says {size:,}")
+            shape, dtype = array_header(stream, there)
+            offset = stream.tell()
+        array = np.memmap(file, dtype, "r", offset, shape)
     except DataError:
         raise
     except FileNotFoundError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -57,6 +58,7 @@ def prepare(
     progress: Progress | None = None,
     say: Say | None = None,
     note: Say | None = None,
+    network: bool = True,
 ) -> Pack:
     """Return the pack that `settings` describe: opened if it exists and its inputs are unchanged, else packed.
 
@@ -67,10 +69,11 @@ def prepare(
         progress: Called with (images done, images in all).
         say: Takes one line at a time for the user.
         note: Takes what is known of the data, such as files that are not read; `say` if None.
+        network: Whether a server may be asked: not for settings that a run brings, which may be anyone's.
 
     Raises:
         SettingError: If a setting breaks a rule.
-        DataError: If files are missing or damaged, or the folder cannot be written.
+        DataError: If files are missing or damaged, the folder cannot be written, or a server would have to be asked.
     """
     say = say or (lambda line: None)
     size = _check_settings(settings)
@@ -80,6 +83,9 @@ def prepare(
         return existing
     check_taken(settings)
     source = _source(settings, say)
+    remote = not network and not source.at_hand()
+    if remote and not source.needs_path:
+        raise _remote(settings)
     key = _key(settings, source, size)
     target = Path(out) if out is not None else packs_folder() / _folder_name(settings, source, size, key)
     make_folder(target.parent)
@@ -90,6 +96,8 @@ def prepare(
             say(f"reusing {target}")
             _say_notes(found, note or say)
             return found
+        if remote:
+            raise _remote(settings)
         return _pack(source, settings, size, target, _used(target), key, inputs, workers, progress, say, note or say)
 
 
@@ -142,7 +150,10 @@ def changed_since(settings: DataSettings, pack: Pack) -> str:
     if settings.data.partition(":")[0] not in SOURCES or "inputs" not in pack.manifest:
         return ""
     try:
-        same = _source(settings, lambda line: None).inputs() == pack.manifest["inputs"]
+        source = _source(settings, lambda line: None)
+        if not source.at_hand() and not source.needs_path:  # to look for its files would download them
+            return "cannot be found any more"
+        same = source.inputs() == pack.manifest["inputs"]
     except (DataError, SettingError):
         return "cannot be found any more"
     return "" if same else CHANGED
@@ -194,6 +205,14 @@ def _outline(contents: Contents, settings: DataSettings, size: tuple[int, int] |
 def _black(*shape: int) -> np.ndarray:
     """Return zeros that take no memory."""
     return np.broadcast_to(np.zeros((), np.uint8), shape)
+
+
+def _remote(settings: DataSettings) -> DataError:
+    """Return the error for images that only a server has, for settings that no one typed."""
+    rule = "is not here, and a run may not name a server to ask"
+    name = settings.data
+    way_out = f"name it yourself, with --data {shlex.quote(name)}"
+    return DataError("data", name, rule, way_out)
 
 
 def _existing(settings: DataSettings, size: tuple[int, int] | None, out: Path | None) -> Pack:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from morphospace.data.batches import permutation
-from morphospace.data.pack import Split
+from morphospace.data.pack import Split, class_count
 from morphospace.errors import require
 from morphospace.randomness import stream
 from morphospace.training.guard import check_loss
@@ -147,7 +147,7 @@ def train_classifier(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
     """Train a classifier on a split's labels, the same for the same images, seed and number of threads."""
     known, wanted = train[0].labels, test[0].labels
     assert known is not None and wanted is not None
-    classes = int(known.max()) + 1
+    classes = class_count(train[0])
     require(classes > 1, "features", "classifier", "needs labels of at least two classes", "use autoencoder or pixels")
     labels = torch.from_numpy(np.array(known))
 

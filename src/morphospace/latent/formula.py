@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from morphospace.errors import SettingError, require
+from morphospace.records import is_count
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -103,7 +104,7 @@ class _Reader:
                 raise self.wrong("lacks a closing bracket")
             self.deep -= 1
             return parts
-        if kind == "number" and not value.isdecimal():
+        if kind == "number" and not is_count(value):
             raise self.wrong(f"{value} stands alone, where only a whole number, that of an image, may")
         if kind in ("number", "point", "name", "quoted"):
             return [Part(value[1:-1] if kind == "quoted" else value, 1.0, kind in ("number", "point"))]

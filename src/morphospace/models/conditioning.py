@@ -12,10 +12,9 @@ from torch.nn import functional
 
 from morphospace.data.batches import Batch
 from morphospace.data.naming import SHOWN, class_number, display_order
-from morphospace.data.pack import Pack, composed
+from morphospace.data.pack import MOST_CLASSES, Pack, composed
 from morphospace.errors import SettingError, nearest, require
 
-MOST_CLASSES = 65_536
 COMBINED = 4  # most attributes whose combinations all get a row of a grid
 
 

@@ -2,21 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from morphospace.errors import RunError
-from morphospace.files import atomic, json_text, sync_folder, write_text, writing
+from morphospace.errors import RunError, one_line
+from morphospace.files import atomic, is_plain, json_text, read_bytes, sync_folder, write_text, writing
+from morphospace.records import is_count, read_json, typed
 from morphospace.training.events import State
 from morphospace.training.selection import saved_selection
+from morphospace.training.weights import check_shapes
+
+MOST_STATE = 16 << 20  # bytes of a state.json
+
+
+class Numbers(TypedDict):
+    """state.json: the numbers of a checkpoint, and the size of each of its files."""
+
+    step: int
+    images: int
+    epoch: NotRequired[int | float]
+    seconds: NotRequired[int | float]
+    selection: NotRequired[Selected]
+    best: NotRequired[int | float | None]
+    world: NotRequired[int]
+    device: NotRequired[str]
+    threads: NotRequired[int]
+    precision: NotRequired[str]
+    torch: NotRequired[str]
+    listeners: NotRequired[dict[str, dict[str, int | float | None]]]
+    due: NotRequired[bool]
+    terms: NotRequired[dict[str, list[int | float | None]]]
+    files: dict[str, int]
+
+
+class Selected(TypedDict):
+    """What chose the best checkpoint so far."""
+
+    by: str
+    conditions: str
+    best: tuple[int | float, int] | None
+    reference: tuple[int | float, int | float] | None
+    waited: int
 
 
 def save_checkpoint(folder: Path, state: State, *, best: bool, keep: int) -> Path:
@@ -79,21 +114,29 @@ def prune(folder: Path, keep: int) -> None:
 
 def _due(path: Path) -> bool:
     try:
-        return bool(json.loads((path / "state.json").read_text(encoding="utf-8")).get("due", True))
-    except (OSError, ValueError, AttributeError):
+        return bool(state_of(path).get("due", True))
+    except RunError:
         return False
 
 
 def numbered(folder: Path) -> list[Path]:
     """Return the folders of all checkpoints, whole or not, oldest first."""
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.is_dir() and path.name.isdigit())
+    return sorted(path for path in found if is_count(path.name) and path.is_dir() and not path.is_symlink())
 
 
 def read_name(folder: Path, which: str) -> str:
-    """Return the name of the checkpoint that the file `last` or `best` holds; empty where there is no such file."""
-    file = folder / which
-    return file.read_text(encoding="utf-8", errors="replace").strip() if file.is_file() else ""
+    """Return the name of the checkpoint that the file `last` or `best` holds; empty where there is no such file.
+
+    Raises:
+        RunError: If it is a link or no plain file.
+    """
+    try:
+        return read_bytes(folder / which, 1000).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise RunError("checkpoint", which, f"cannot be read in {folder} ({_why(error)})") from None
 
 
 def clean(folder: Path) -> None:
@@ -117,7 +160,7 @@ def mend(folder: Path, state: State, keep: int) -> None:
 
 
 def _readable(folder: Path, name: str) -> bool:
-    return name.isdigit() and (folder / name / "state.json").is_file()
+    return is_count(name) and not (folder / name).is_symlink() and is_plain(folder / name / "state.json")
 
 
 def latest(folder: Path, say: Callable[[str], None]) -> State | None:
@@ -136,7 +179,7 @@ def latest(folder: Path, say: Callable[[str], None]) -> State | None:
     last, there = read_name(folder, "last"), numbered(folder)
     if not last and not there:
         return None
-    named = [folder / last] if last.isdigit() else []
+    named = [folder / last] if is_count(last) else []
     wrong = "" if named else f"{folder / 'last'} {'names no checkpoint' if last else 'is missing'}"
     for path in [*named, *(path for path in reversed(there) if path not in named)]:
         try:
@@ -159,7 +202,7 @@ def pointed(folder: Path, which: str) -> Path | None:
     Raises:
         RunError: It is named but not there.
     """
-    number = which.isascii() and which.isdigit()
+    number = is_count(which)
     if not number and which not in ("last", "best"):
         raise RunError("checkpoint", which, "must be 'last', 'best' or a number of images")
     named = f"{int(which):012d}" if number else read_name(folder, which)
@@ -174,46 +217,100 @@ def pointed(folder: Path, which: str) -> Path | None:
     return folder / named
 
 
-def load_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file.
+def _why(error: BaseException) -> str:
+    return (isinstance(error, OSError) and error.strerror) or one_line(error)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file of a run.
 
     Raises:
         RunError: It is missing, cut short, or something else, a pickle for instance.
     """
-    if not path.is_file():
+    if not path.exists():
         raise RunError("checkpoint", str(path), "the file is missing", "take another checkpoint")
+    if not is_plain(path):
+        raise RunError("checkpoint", str(path), "is a link or no plain file", "copy the file there")
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except SafetensorError as error:
+            yield file
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a type that torch does not have
         raise RunError(
             "checkpoint",
             str(path),
-            f"not a whole safetensors file ({error})",
+            f"not a whole safetensors file ({one_line(error)})",
             "cut short, or another format such as a pickle, which is never opened",
         ) from error
 
 
-def load_checkpoint(path: Path) -> State:
+def load_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file.
+
+    Raises:
+        RunError: It is missing, cut short, or something else.
+    """
+    with opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+
+
+def check_fits(file: Path, wanted: Mapping[str, Sequence[int]], *, some: bool = False) -> None:
+    """Refuse the weights of another network by what their file says it holds; nothing is read or allocated.
+
+    Args:
+        file: A safetensors file.
+        wanted: The shape of each of the network's weights.
+        some: Whether the file may lack some.
+
+    Raises:
+        RunError: A weight is missing, unknown, or of another shape.
+    """
+    with opened(file) as held:
+        found = {name: held.get_slice(name).get_shape() for name in held.keys()}  # noqa: SIM118 - not a mapping
+    check_shapes(found, {name: wanted[name] for name in found if name in wanted} if some else wanted, file.stem)
+
+
+def state_of(path: Path) -> dict[str, Any]:
+    """Return what the state.json of a checkpoint says.
+
+    Raises:
+        RunError: It is missing or says something else.
+    """
+    try:
+        numbers: dict[str, Any] = typed(read_json(read_bytes(path / "state.json", MOST_STATE)), Numbers, "state")
+    except (OSError, ValueError) as error:
+        raise RunError("checkpoint", str(path), f"state.json is missing or broken ({_why(error)})") from error
+    return numbers
+
+
+def load_checkpoint(path: Path, only: Container[str] | None = None) -> State:
     """Read a checkpoint folder.
+
+    Args:
+        path: The folder.
+        only: Names of the files whose tensors are read, without their ending; all when None. The sizes of all are
+            checked.
 
     Raises:
         RunError: A file is missing, cut short or not what it should be.
     """
-    try:
-        numbers: dict[str, Any] = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        sizes = numbers.pop("files")
-    except (OSError, ValueError, KeyError) as error:
-        raise RunError("checkpoint", str(path), f"state.json is missing or broken ({error})") from error
+    numbers = state_of(path)
     tensors: dict[str, dict[str, Tensor]] = {}
-    for name, size in sizes.items():
+    for name, size in numbers.pop("files").items():
+        if not re.fullmatch(r"[a-z][a-z0-9-]*\.safetensors", name):
+            raise RunError("checkpoint", str(path), f"state.json names a file {name!r}, which no checkpoint has")
         file = path / name
-        if file.is_file() and file.stat().st_size != size:
+        if is_plain(file) and file.stat().st_size != size:
             there = file.stat().st_size
             raise RunError(
                 "checkpoint", str(file), f"has {there} bytes, must have {size}", "it was cut short or changed"
             )
-        tensors[name.removesuffix(".safetensors")] = load_tensors(file)
+        if only is None or file.stem in only:
+            tensors[file.stem] = load_tensors(file)
+        elif not is_plain(file):
+            raise RunError("checkpoint", str(file), "the file is missing", "take another checkpoint")
+    if "model" not in tensors:
+        raise RunError("checkpoint", str(path), "state.json names no model", "take another checkpoint")
     return State(tensors, numbers)
 
 
@@ -244,9 +341,10 @@ def load_vectors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if about.get("kind") != kind:
             raise RunError("path", str(path), f"holds {about.get('kind', 'other tensors')}, not {kind}", "take another")
-        facts: dict[str, Any] = json.loads(about["facts"])
-    except (SafetensorError, ValueError, KeyError) as error:
+        facts: dict[str, Any] = typed(read_json(about["facts"]), dict[str, Any], "facts")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, RunError):
             raise
-        raise RunError("path", str(path), f"not a whole safetensors file of ours ({error})", "save it again") from error
+        why = f"not a whole safetensors file of ours ({one_line(error)})"
+        raise RunError("path", str(path), why, "save it again") from error
     return tensors, facts

@@ -16,11 +16,11 @@ from morphospace.errors import NoEncoder, SettingError
 from morphospace.files import atomic
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
 from morphospace.models.distributions import DiagonalGaussian, Point
-from morphospace.models.priors import FITTED, Normal, Prior, fit_prior, prior_of
+from morphospace.models.priors import FITTED, Normal, Prior, fit_prior
 from morphospace.randomness import stream
-from morphospace.runs.checkpoints import load_tensors, save_tensors
+from morphospace.runs.checkpoints import save_tensors
 from morphospace.runs.encoder import kept_encoder
-from morphospace.runs.run import Run
+from morphospace.runs.run import Run, kept_prior
 
 AT_ONCE = 256
 FITTED_ON = 10_000
@@ -254,8 +254,8 @@ def prior_for(run: Run, kind: str) -> Prior:
         return run.model.prior
     fitted = "gaussian" if kind == "model" else kind
     file = run.prior_file(fitted)
-    if file.is_file():
-        prior = prior_of(fitted, load_tensors(file))
+    if file.exists():
+        prior = kept_prior(file, fitted, run.model.latent_dim)
     else:
         prior = fit_prior(fitted, codes_to_fit(run))
         with atomic(file) as partial:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import tomllib
-import types
-import typing
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, NotRequired, TypedDict
 
 from morphospace.data.settings import DataSettings
-from morphospace.errors import SettingError, nearest, require
+from morphospace.errors import SettingError, nearest, require, shown
+from morphospace.files import read_text
+from morphospace.records import fields_of, read_toml, typed
 from morphospace.roles import Role, fields_with
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ModelSettings, settings_class
@@ -66,6 +64,19 @@ class Configuration:
         ]
 
 
+class About(TypedDict):
+    """The `[recipe]` table: what a recipe is, in words and numbers."""
+
+    title: NotRequired[str]
+    source: NotRequired[str]
+    year: NotRequired[int]
+    data: NotRequired[str]
+    minutes: NotRequired[int | float]
+    share: NotRequired[int | float]
+    expect: NotRequired[str]
+    note: NotRequired[str]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A published system, or an improved variant of one.
@@ -102,7 +113,7 @@ def recipe_named(name: str) -> Recipe:
                 "recipe", name, "no such file", "give a path of a TOML file or a name, see `morpho recipes`"
             )
         try:
-            return _recipe(path.stem, path.read_text(encoding="utf-8"))
+            return _recipe(path.stem, read_text(path, links=True))
         except UnicodeDecodeError as error:
             raise SettingError("recipe", name, "is no text file", "give a TOML file") from error
     if name not in recipes():
@@ -112,20 +123,23 @@ def recipe_named(name: str) -> Recipe:
 
 def _recipe(name: str, text: str) -> Recipe:
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        content = read_toml(text)
+    except ValueError as error:
         raise SettingError("recipe", name, f"not valid TOML ({error})") from error
     about = content.pop("recipe", {})
     content.pop("run", None)
     for section, values in {"recipe": about, **content}.items():
         if not isinstance(values, dict):
-            raise SettingError("recipe", name, f"{section} = {values!r} must be a section, [{section}]")
+            raise SettingError("recipe", name, f"{section} = {shown(values)} must be a section, [{section}]")
     for section in content:
         if section not in ("model", "data", "training"):
             raise SettingError(
                 "recipe", name, f"unknown section [{section}]{nearest(section, ('model', 'data', 'training'))}"
             )
-    return Recipe(name, about, content)
+    try:
+        return Recipe(name, typed(about, About, "[recipe]"), content)
+    except SettingError as error:
+        raise SettingError("recipe", name, str(error)) from None
 
 
 def resolve(
@@ -149,6 +163,7 @@ def resolve(
     name = model or written
     if name is None:
         raise SettingError("model", rule="none given", way_out="name one (see `morpho models`) or a --recipe that does")
+    name = typed(name, str, "model name")
     classes = settings_classes(name)
     if written is not None and written != name:
         raise SettingError("model", name, f"the recipe {recipe!r} is for {written!r}", "leave one of them out")
@@ -179,13 +194,6 @@ def settings_classes(model: str) -> dict[str, type]:
     return {"model": own, "data": DataSettings, "training": TrainingSettings}
 
 
-@cache
-def fields_of(cls: type) -> dict[str, Any]:
-    """Return a settings class's fields with their types."""
-    hints = typing.get_type_hints(cls)
-    return {field.name: hints[field.name] for field in dataclasses.fields(cls)}
-
-
 def as_written(field: str) -> str:
     """Return a field's name as users write it: without the underscore that avoids a keyword of Python.
 
@@ -211,42 +219,13 @@ def build_section(cls: type, values: Mapping[str, Any], section: str) -> Any:
         field = field_named(key, hints)
         if field not in hints:
             raise SettingError(
-                f"[{section}] {key} = {value!r}", rule=f"no such setting{nearest(key, map(as_written, hints))}"
+                f"[{section}] {key} = {shown(value)}", rule=f"no such setting{nearest(key, map(as_written, hints))}"
             )
-        given[field] = _coerce(value, hints[field], as_written(field))
+        number = (
+            field == "size" and isinstance(value, int) and not isinstance(value, bool)
+        )  # `size = 64` in a TOML file
+        given[field] = typed(str(value) if number else value, hints[field], as_written(field))
     return cls(**given)
-
-
-def _coerce(value: Any, hint: Any, name: str) -> Any:
-    """Return a TOML or Python value as the type that a setting has.
-
-    Raises:
-        SettingError: If it is of another type.
-    """
-    origin, options = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        if value not in options:
-            known = ", ".join(map(repr, options))
-            raise SettingError(name, value, f"must be one of {known}")
-        return value
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        (inner,) = (option for option in options if option is not type(None))
-        return _coerce(value, inner, name)
-    if origin is tuple and isinstance(value, list | tuple):
-        item = options[0]
-        if options[-1] is not Ellipsis and len(options) != len(value):
-            raise SettingError(name, value, f"needs {len(options)} values")
-        return tuple(_coerce(v, item, name) for v in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is str and name == "size" and isinstance(value, int):
-        return str(value)  # `size = 64` in a TOML file
-    if not isinstance(hint, type) or not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
-        wanted = getattr(hint, "__name__", str(hint))
-        raise SettingError(name, value, f"must be {('a list' if origin is tuple else f'of type {wanted}')}")
-    return value
 
 
 def _plain(settings: Any, roles: tuple[Role, ...]) -> dict[str, Any]:

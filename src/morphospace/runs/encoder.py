@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import torch
 
-from morphospace.errors import RunError
-from morphospace.files import atomic, json_text, write_text
+from morphospace.data.pack import Side
+from morphospace.errors import RunError, one_line
+from morphospace.files import atomic, json_text, read_bytes, write_text
 from morphospace.latent.inverse import Fitted, GeneratorInverse
-from morphospace.runs.checkpoints import load_tensors, save_tensors
+from morphospace.ranges import Between
+from morphospace.records import read_json, typed
+from morphospace.runs.checkpoints import MOST_STATE, check_fits, load_tensors, save_tensors
 from morphospace.runs.run import Run
 from morphospace.training.precision import to_device
-from morphospace.training.weights import load_weights
+from morphospace.training.weights import load_weights, shapes_of
+
+
+class About(TypedDict):
+    """encoder.json, of which more is only told."""
+
+    shape: tuple[Side, Side, Literal[1, 3]]
+    latent_dim: Annotated[int, Between(1, 65_536)]
+    widths: list[Annotated[int, Between(1, 65_536)]]
+    told: Annotated[int, Between(0, 65_536)]
+    bytes: Annotated[int, Between(0, 2**63 - 1)]
 
 
 def encoder_file(run: Run) -> Path:
@@ -27,7 +39,7 @@ def encoder_file(run: Run) -> Path:
 def kept_encoder(run: Run) -> GeneratorInverse | None:
     """Return the encoder trained for a run's checkpoint, in evaluation mode; None where there is none."""
     file = encoder_file(run)
-    if not file.is_file():
+    if not file.exists():
         return None
     return _opened(file, file.stat().st_mtime_ns, run.model.device)
 
@@ -36,17 +48,20 @@ def kept_encoder(run: Run) -> GeneratorInverse | None:
 def _opened(file: Path, changed: int, device: torch.device) -> GeneratorInverse:
     """Read an encoder, once for as long as its file does not change: codes are asked for a block at a time."""
     try:
-        about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        height, width, channels = about["shape"]
-        shape = (int(height), int(width), int(channels))
-        encoder = GeneratorInverse(shape, about["latent_dim"], about["widths"], about["told"])
+        about = typed(read_json(read_bytes(file, MOST_STATE)), About, "encoder")
         weights = file.with_suffix(".safetensors")
         if weights.stat().st_size != about["bytes"]:
             raise ValueError("its weights are of another size")
+        build = partial(GeneratorInverse, about["shape"], about["latent_dim"], about["widths"], about["told"])
+        with torch.device("meta"):
+            wanted = shapes_of(build())
+        check_fits(weights, wanted)
+        encoder = build()
         load_weights(encoder, load_tensors(weights), "encoder")
-    except (OSError, ValueError, KeyError, TypeError, RunError) as error:
-        reason = " ".join(str(error).split())
-        raise RunError("encoder", str(file), f"is broken ({reason})", "run `morpho train-encoder` again") from None
+    except (OSError, ValueError) as error:
+        raise RunError(
+            "encoder", str(file), f"is broken ({one_line(error)})", "run `morpho train-encoder` again"
+        ) from None
     to_device(encoder, device)
     return encoder.eval()
 

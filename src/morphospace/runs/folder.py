@@ -3,24 +3,83 @@
 from __future__ import annotations
 
 import fcntl
-import json
+import os
 import platform
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NotRequired, TypedDict
 
+from morphospace.data.pack import Count, Side, Ways
 from morphospace.errors import RunError, SettingError, require
-from morphospace.files import as_read, json_text, vacant, write_text, writing
+from morphospace.files import (
+    as_read,
+    is_plain,
+    json_text,
+    open_plain,
+    read_bytes,
+    read_text,
+    vacant,
+    write_text,
+    writing,
+)
 from morphospace.plugins import NotHere
+from morphospace.records import number, read_json, read_toml, typed
 from morphospace.runs.configuration import Configuration, resolve, toml_of
 
-NEEDED = ("data", "data_hash", "data_given", "shape", "custom")  # in [run] of run.toml
+FILES = ("run.toml", ".lock", "metrics.jsonl", "best.json", "evaluation.json", "curves.png", "report.html")
+FOLDERS = ("checkpoints", "samples", "reconstructions", "tensorboard")
+
+
+class Facts(TypedDict):
+    """`[run]` of run.toml."""
+
+    data: str
+    data_hash: str
+    data_given: bool
+    shape: tuple[Side, Side, Literal[1, 3]]
+    custom: list[str]
+    labels: NotRequired[list[str]]
+    attributes: NotRequired[list[str]]
+    crop: NotRequired[Literal["center", "stretch", "pad"]]
+    rule: NotRequired[Ways]
+    start_from: NotRequired[str]
+    created: NotRequired[str]
+    versions: NotRequired[dict[str, str]]
+    python: NotRequired[str]
+
+
+class Scored(TypedDict):
+    """A number in best.json or evaluation.json, as `Result` writes it."""
+
+    name: str
+    value: int | float | None
+    low: int | float | None
+    high: int | float | None
+    unit: str
+    conditions: dict[str, Any]
+    metric: NotRequired[str]
+    better: NotRequired[Literal["lower", "higher", ""]]
+
+
+class KeptResults(TypedDict):
+    """evaluation.json."""
+
+    results: list[Scored]
+
+
+class Best(TypedDict):
+    """best.json: which checkpoint is the best, and how it scored."""
+
+    checkpoint: Count
+    by: str
+    better: Literal["lower", "higher"]
+    selection: dict[str, Scored]
+    report: dict[str, Scored]
 
 
 @dataclass(frozen=True)
@@ -44,6 +103,8 @@ class RunFolder:
         Raises:
             RunError: The folder holds something else, or cannot be written.
         """
+        if (path / "run.toml").exists():
+            raise RunError("out", str(path), "another process has just begun this run", "wait for it or stop it")
         if not vacant(path):
             raise RunError("out", str(path), "is there already and is not a run", "choose another path")
         facts = {
@@ -70,17 +131,17 @@ class RunFolder:
             RunError: If there is none, its run.toml is broken, or no package here brings its model.
         """
         file = path / "run.toml"
-        if not file.is_file():
+        if not file.exists():
             near = ", ".join(str(p) for p in find_runs(path.parent)[:5]) if path.parent.is_dir() else ""
             raise RunError("run", str(path), f"no run.toml there{(f' (runs nearby: {near})' if near else '')}")
+        check_own(path)
         try:
-            facts = tomllib.loads(file.read_text(encoding="utf-8"))["run"]
-            missing = [name for name in NEEDED if name not in facts]
-            require(not missing, "run", "", f"lacks {', '.join(missing)}")
+            content = read_toml(read_text(file))
+            facts = {"labels": [], "attributes": [], **typed(content.get("run"), Facts, "[run]")}
             return cls(path, resolve(recipe=str(file)), facts)
         except NotHere as error:
             raise RunError("run", str(path), f"its {error}") from error
-        except (SettingError, KeyError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (SettingError, OSError, ValueError) as error:
             raise RunError("run", str(path), f"run.toml is broken ({error})") from error
 
     def check_settings(self, asked: Configuration) -> None:
@@ -116,28 +177,52 @@ class RunFolder:
         return self.path / "best.json"
 
     def read_best(self) -> dict[str, Any] | None:
-        """Return what `best.json` holds, a score that is null as NaN; None where there is none, or nothing whole."""
+        """Return what `best.json` holds, a score that is null as NaN; None where there is none.
+
+        Raises:
+            RunError: If it holds something else.
+        """
+        if not self.best.exists():
+            return None
         try:
-            found: dict[str, Any] = json.loads(self.best.read_text(encoding="utf-8"))
+            found: dict[str, Any] = typed(read_json(read_bytes(self.best)), Best, "best.json")
             for score in (score for part in ("selection", "report") for score in found[part].values()):
                 score["value"] = as_read(score["value"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+            missing = [name for name in found["report"] if name not in found["selection"]]
+            require(not missing, "selection", missing, "lacks numbers that were reported")
+        except (OSError, ValueError) as error:
+            raise self.broken(self.best, error) from error
         return found
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl; a last line that a kill cut short is left out, and null is NaN."""
+        """Return the lines of metrics.jsonl; a last line that a kill cut short is left out, and null is NaN.
+
+        Raises:
+            RunError: If a line holds something else than numbers.
+        """
+        try:
+            content = read_bytes(self.metrics)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self.broken(self.metrics, error) from error
         lines: list[dict[str, Any]] = []
-        if self.metrics.is_file():
-            for text in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    line = json.loads(text)
-                except ValueError:
-                    break
-                if not isinstance(line, dict) or "step" not in line:
-                    break
-                lines.append({name: as_read(value) for name, value in line.items()})
+        for count, text in enumerate(content.splitlines(), 1):
+            try:
+                line = read_json(text)
+            except ValueError:
+                break
+            if not isinstance(line, dict) or "step" not in line:
+                break
+            whole = all(type(line.get(name, 0)) is int for name in ("step", "images"))
+            if not whole or not all(number(value) for name, value in line.items() if name != "due"):
+                raise self.broken(self.metrics, f"line {count} holds something else than numbers")
+            lines.append({name: as_read(value) for name, value in line.items()})
         return lines
+
+    def broken(self, file: Path, why: object) -> RunError:
+        """Return the error for a file that does not hold what it must."""
+        return RunError("run", str(self.path), f"{file.name} is broken ({why})", "move it away, or take another run")
 
     def forget_after(self, step: int, *, signals: bool = True) -> None:
         """Drop metric lines of steps that a resumed run will take again, and, with `signals`, those of a signal."""
@@ -151,7 +236,9 @@ class RunFolder:
         Raises:
             RunError: Another process trains it.
         """
-        with (self.path / ".lock").open("w") as file:
+        with writing(self.path / ".lock"):
+            file = open_plain(self.path / ".lock", "lock")
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -159,6 +246,19 @@ class RunFolder:
                     "out", str(self.path), "another process is training this run", "wait for it or stop it"
                 ) from error
             yield
+
+
+def check_own(path: Path) -> None:
+    """Refuse a run folder that leads elsewhere: what we read, write and remove in it must lie in it.
+
+    Raises:
+        RunError: If a file of the run is a link or no plain file, or a folder of it is a link.
+    """
+    odd = [name for name in FILES if os.path.lexists(path / name) and not is_plain(path / name)]
+    odd += [name for name in FOLDERS if (path / name).is_symlink()]
+    if odd:
+        way_out = "copy what it leads to into the run's folder; the folder as a whole may be a link"
+        raise RunError("run", str(path), f"its {odd[0]} is a link or no plain file", way_out)
 
 
 def last_values(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

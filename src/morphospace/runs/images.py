@@ -43,7 +43,7 @@ def own_images(folder: RunFolder) -> Pack:
             rule = f"was trained on images that Python handed over, and they are not in the cache ({cache_folder()})"
             raise RunError("run", str(folder.path), rule, AGAIN)
         try:
-            pack = prepare(settings)
+            pack = prepare(settings, network=False)
         except (DataError, SettingError) as error:
             rule = f"the images of this run were there, and are not any more ({error.rule})"
             raise RunError("data", settings.data, rule, AGAIN) from error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from morphospace.data.batches import held_out
 from morphospace.data.decode import decode
-from morphospace.errors import DataError, SettingError, require
+from morphospace.errors import DataError, SettingError, one_line, require
+from morphospace.files import read_bytes
 from morphospace.models.contract import seeded_noise
+from morphospace.records import is_count, read_json, typed
 from morphospace.runs.codes import as_seen, codes_of, conditions_of, judged_rows, prior_for
 from morphospace.runs.codes import decode as decode_codes
 from morphospace.runs.condition import NO_CONDITION, Condition
@@ -53,6 +55,13 @@ class Shown:
     condition: Tensor | None = None
 
 
+class Codes(TypedDict):
+    """A file of codes, (N, D), with conditions (N, K) where the model takes any."""
+
+    codes: list[list[float]]
+    conditions: NotRequired[list[list[float]] | None]
+
+
 def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None) -> Pick:
     """Return the point of the space that someone means.
 
@@ -73,7 +82,7 @@ def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None)
     text = str(what)
     kind, colon, number = text.partition(":")
     if kind == "seed" and colon:
-        require(number.isdecimal(), "seed", text, "must be seed:NUMBER, for instance seed:7")
+        require(is_count(number), "seed", text, "must be seed:NUMBER, for instance seed:7")
         noise = seeded_noise(1, run.model.latent_dim, int(number))
         return Pick(prior_for(run, "model").from_noise(noise)[0].float(), None, f"seed {number}", condition)
     if Path(text.partition("#")[0]).suffix.lower() == ".json":
@@ -94,7 +103,7 @@ def shown(run: Run, what: int | str | Path, *, condition: Tensor | None = None) 
         DataError: A file that is no picture.
     """
     kind, _, number = str(what).partition(":")
-    if not (str(what).isdecimal() or (kind == "train" and number.isdecimal())):
+    if not (is_count(str(what)) or (kind == "train" and is_count(number))):
         image = picture_for(run, str(what))
         return Shown(as_seen(run, image[None])[0], Path(str(what)).name, condition)
     if kind == "train":
@@ -118,20 +127,19 @@ def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
     """Return a code out of a JSON file with `codes`, and `conditions` where the model takes any."""
     name, _, number = text.partition("#")
     require(Path(name).is_file(), "code", name, "no such file", "`morpho project --code` writes one")
-    require(not number or number.isdecimal(), "code", text, "must be FILE.json, or FILE.json#NUMBER")
+    require(not number or is_count(number), "code", text, "must be FILE.json, or FILE.json#NUMBER")
     try:
-        held = json.loads(Path(name).read_text(encoding="utf-8"))
-        codes, conditions = held["codes"], held.get("conditions")
-        index, count = int(number or 0), len(codes)
-        require(index < count, "code", text, f"must be from {name}#0 to {name}#{count - 1}")
-        code = torch.tensor([float(value) for value in codes[index]])
-        own = torch.tensor([float(value) for value in conditions[index]]) if conditions else None
-    except SettingError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        held = typed(read_json(read_bytes(name, links=True)), Codes, "codes")
+    except (OSError, ValueError) as error:
         raise DataError(
-            "code", name, f"holds no codes ({error!r})", "`morpho project --code` writes such a file"
+            "code", name, f"holds no codes ({one_line(error)})", "`morpho project --code` writes such a file"
         ) from None
+    codes, conditions = held["codes"], held.get("conditions")
+    index, count = int(number or 0), len(codes)
+    require(index < count, "code", text, f"must be from {name}#0 to {name}#{count - 1}")
+    require(not conditions or len(conditions) == count, "code", text, "has another number of conditions than codes")
+    code = torch.tensor(codes[index])
+    own = torch.tensor(conditions[index]) if conditions else None
     dim, size = run.model.latent_dim, 0 if run.model.conditioning is None else run.model.conditioning.size
     rule = f"has {len(code)} numbers, the codes of this run have {dim}; take one of the same run"
     require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from morphospace.files import json_text, writing
+from morphospace.files import json_text, open_plain, writing
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
 from morphospace.pictures.plots import draw_curves
 from morphospace.pictures.sheet import grid, grid_of_pairs, grid_of_rows, grid_with_row_labels, save_picture
@@ -115,8 +115,9 @@ class Recorder:
         if "seconds" not in more:
             more = {"seconds": round(self.engine.seconds, 3), **more}
         self.expect(self.run.metrics)
-        with writing(self.run.metrics), self.run.metrics.open("a", encoding="utf-8") as file:
-            file.write(json_text({**line, **more, **terms, **({} if event.due else {"due": False})}) + "\n")
+        with writing(self.run.metrics), open_plain(self.run.metrics, "ab") as file:
+            text = json_text({**line, **more, **terms, **({} if event.due else {"due": False})})
+            file.write(f"{text}\n".encode())
         folder = self.run.path / "tensorboard"
         if not self.expect(folder):
             self.close_board()

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from morphospace.files import write_text
+from morphospace.files import is_plain, read_bytes, write_text
 from morphospace.pictures.pages import render
 from morphospace.runs.folder import RunFolder, last_values
 
@@ -41,5 +41,5 @@ def _sections(run: RunFolder) -> dict[str, dict[str, Any]]:
 
 def _newest(folder: Path, pattern: str = "*.png") -> str:
     """Return the last picture of a folder, by name, as base64; empty where there is none."""
-    found = sorted(file for file in folder.glob(pattern) if file.is_file())
-    return base64.b64encode(found[-1].read_bytes()).decode() if found else ""
+    found = sorted(file for file in folder.glob(pattern) if is_plain(file))
+    return base64.b64encode(read_bytes(found[-1])).decode() if found else ""

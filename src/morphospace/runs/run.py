@@ -5,27 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from morphospace.data.pack import Pack
 from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
-from morphospace.errors import RunError
+from morphospace.errors import RunError, one_line
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
-from morphospace.models.priors import prior_of
-from morphospace.runs.checkpoints import load_checkpoint, load_tensors, pointed, read_name
+from morphospace.models.priors import Fitted, prior_of
+from morphospace.runs.checkpoints import check_fits, load_checkpoint, load_tensors, pointed, read_name
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import given_images, own_images, rule_for, settings_for
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
 from morphospace.training.selection import LOSS
-from morphospace.training.weights import load_weights
+from morphospace.training.weights import check_shapes, load_weights, shapes_of
 
 LOG = logging.getLogger("morphospace")
 FEW = 100  # held-out images: with fewer, which checkpoint is the best is chance
@@ -174,13 +175,15 @@ def load(
         LOG.warning("warning: %s does not name a checkpoint; takes the newest one, of image %s", where, taken)
     pack = None if data is None else given_images(folder, data, say)
     conditioning = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
-    model = folder.configuration.model.build(folder.shape, parts, conditioning)
-    state = load_checkpoint(found)
+    build = partial(folder.configuration.model.build, folder.shape, parts, conditioning)
+    if not parts:
+        check_weights(found, build)
+    state, model = load_checkpoint(found, ("model", "ema")), build()
     _load_model(model, state, raw)
     to_device(model.networks, choose_device(device))
     found_run = Run(folder, model.eval(), found, raw)
-    if model.prior is None and found_run.prior_file().is_file():
-        model.prior = prior_of("gaussian", load_tensors(found_run.prior_file()))
+    if model.prior is None and found_run.prior_file().exists():
+        model.prior = kept_prior(found_run.prior_file(), "gaussian", model.latent_dim)
     return found_run if pack is None else found_run.with_images(pack)
 
 
@@ -197,6 +200,44 @@ def _missing(folder: RunFolder, checkpoint: str) -> RunError:
         why = f"for {settings.model.name} has no loss on held-out images to choose by"
     yet = " yet" if settings.training.best != LOSS else ""
     return RunError("run", run, f"has no best checkpoint{yet}, {why}", "take the last one with --checkpoint last")
+
+
+def kept_prior(file: Path, kind: str, size: int) -> Fitted:
+    """Return the prior that is kept in a file.
+
+    Args:
+        file: A safetensors file.
+        kind: `gaussian` or `mixture`.
+        size: Number of latent dimensions.
+
+    Raises:
+        RunError: If it holds something else.
+    """
+    tensors = load_tensors(file)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    count = (shapes.get("weights") or (0,))[0]
+    wanted = {"mean": (size,), "factor": (size, size)}
+    if kind == "mixture":
+        wanted = {"weights": (count,), "means": (count, size), "factors": (count, size, size)}
+    if kind in ("gaussian", "mixture"):
+        check_shapes(shapes, wanted, file.stem)
+    try:
+        return prior_of(kind, tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError) as error:
+        raise RunError("prior", str(file), f"holds no {kind} prior ({one_line(error)})", "remove it") from None
+
+
+def check_weights(checkpoint: Path, build: Callable[[], Model]) -> None:
+    """Refuse a checkpoint that is not of a model, before that is allocated: its settings may ask for any size.
+
+    Raises:
+        RunError: It is of another model.
+    """
+    with torch.device("meta"):
+        wanted = shapes_of(build().networks)
+    check_fits(checkpoint / "model.safetensors", wanted)
+    if (checkpoint / "ema.safetensors").exists():
+        check_fits(checkpoint / "ema.safetensors", wanted, some=True)
 
 
 def _load_model(model: Model, state: State, raw: bool) -> None:

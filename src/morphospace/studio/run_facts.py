@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from morphospace.errors import MorphospaceError, SettingError
-from morphospace.files import as_json
+from morphospace.data.decode import MAX_PIXELS
+from morphospace.errors import MorphospaceError, SettingError, one_line
+from morphospace.files import as_json, is_plain, read_text
+from morphospace.records import is_count
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import Run
 from morphospace.studio.loaded_runs import LoadedRuns
@@ -43,7 +45,7 @@ def facts_of(key: str, folder: RunFolder) -> dict[str, Any]:
         "shape": list(folder.shape),
         "latent_dim": folder.configuration.model.latent_dim,
         "images": last.get("images", 0),
-        "minutes": round(float(last.get("seconds", 0)) / 60, 2),
+        "minutes": round(float(last.get("seconds") or 0) / 60, 2),
         "signed": bool(getattr(folder.configuration.model, "signed", False)),
     }
 
@@ -56,7 +58,7 @@ def describe(key: str, space: Space) -> dict[str, Any]:
         "cannot": space.cannot(),
         "condition": None if known is None else {"kind": known.kind, "names": known.ordered},
         "parameters": space.model.parameters(),
-        "settings": (folder.path / "run.toml").read_text(encoding="utf-8"),
+        "settings": read_text(folder.path / "run.toml"),
     }
 
 
@@ -72,7 +74,8 @@ def training_curves(folder: RunFolder) -> dict[str, Any]:
 
 def sample_moments(folder: Path) -> dict[int, Path]:
     """Return the sample grids of a run, by the images that training had seen when they were drawn."""
-    return {int(file.stem): file for file in (folder / "samples").glob("*.png") if file.stem.isdecimal()}
+    found = (folder / "samples").glob("*.png")
+    return {int(file.stem): file for file in found if is_count(file.stem) and is_plain(file)}
 
 
 def sample_grid(folder: RunFolder, images: int) -> np.ndarray:
@@ -84,8 +87,13 @@ def sample_grid(folder: RunFolder, images: int) -> np.ndarray:
     found = sample_moments(folder.path)
     if images not in found:
         raise SettingError("images", images, "no samples were drawn then", f"there are {len(found)} moments")
-    with Image.open(found[images], formats=("PNG",)) as picture:
-        return np.asarray(picture.convert("RGB"))[None]
+    try:
+        with Image.open(found[images], formats=("PNG",)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"more than {MAX_PIXELS:,} pixels")
+            return np.asarray(picture.convert("RGB"))[None]
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SettingError("images", images, f"its samples cannot be read ({one_line(error)})") from None
 
 
 def diagnosis(run: Run) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from morphospace.errors import RunError
-from morphospace.files import as_json, json_text
+from morphospace.files import as_json, is_plain, json_text, open_plain
+from morphospace.records import read_json
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import usual_checkpoint
 from morphospace.studio.loaded_runs import LoadedRuns
@@ -67,7 +67,7 @@ def new_events(key: str, folder: Path, seen: Seen) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     size = curve_bytes(folder)
     if size > seen.read:
-        with (folder / "metrics.jsonl").open("rb") as file:
+        with open_plain(folder / "metrics.jsonl") as file:
             file.seek(seen.read)
             text = file.read(READ_BYTES)
         whole = text[: text.rfind(b"\n") + 1]  # the last line may be half written
@@ -89,7 +89,7 @@ def new_events(key: str, folder: Path, seen: Seen) -> list[dict[str, Any]]:
 def curve_bytes(folder: Path) -> int:
     """Return the length of a run's curves in bytes."""
     file = folder / "metrics.jsonl"
-    return file.stat().st_size if file.is_file() else 0
+    return file.lstat().st_size if is_plain(file) else 0
 
 
 def newest_checkpoint(folder: Path) -> int | None:
@@ -103,7 +103,7 @@ def newest_checkpoint(folder: Path) -> int | None:
 def parsed(text: bytes) -> dict[str, Any] | None:
     """Return a line of curves, or None if it is none."""
     try:
-        found = json.loads(text)
+        found = read_json(text)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

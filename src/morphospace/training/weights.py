@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from morphospace.errors import RunError
+from morphospace.errors import OtherModel, RunError
 from morphospace.objectives.phase import Trainable
 from morphospace.training.distributed import World
 from morphospace.training.ema import Ema
@@ -61,15 +61,30 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -
         RunError: If a name is missing or unknown, or a shape differs.
     """
     own = network.state_dict()
-    if odd := sorted(set(own) ^ set(weights)):
-        rule = f"{name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
-        raise RunError("checkpoint", rule=rule)
+    check_shapes({key: value.shape for key, value in weights.items()}, shapes_of(network), name)
     with torch.no_grad():
         for key, value in own.items():
-            if value.shape != weights[key].shape:
-                rule = f"{name}/{key} has shape {tuple(weights[key].shape)}, not {tuple(value.shape)}"
-                raise RunError("checkpoint", rule=rule)
             value.copy_(weights[key])
+
+
+def shapes_of(network: nn.Module) -> dict[str, Sequence[int]]:
+    """Return the shape of each weight of a network."""
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+def check_shapes(found: Mapping[str, Sequence[int]], wanted: Mapping[str, Sequence[int]], name: str) -> None:
+    """Refuse weights that are not those of a network.
+
+    Raises:
+        RunError: If a name is missing or unknown, or a shape differs.
+    """
+    if odd := sorted(set(wanted) ^ set(found)):
+        rule = f"{name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
+        raise OtherModel("checkpoint", rule=rule)
+    for key, shape in wanted.items():
+        if tuple(found[key]) != tuple(shape):
+            rule = f"{name}/{key} has shape {tuple(found[key])}, not {tuple(shape)}"
+            raise OtherModel("checkpoint", rule=rule)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:

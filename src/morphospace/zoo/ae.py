@@ -51,7 +51,9 @@ class AE(Model):
         self.condition_size = 0 if self.conditioning is None else self.conditioning.size
         outputs = self.code_outputs * s.latent_dim
         raw = (shape[2] * self.likelihood.outputs_per_value, *shape[:2])
-        image = self.with_image(torch.zeros(2, shape[2], *shape[:2]), torch.zeros(2, self.condition_size))
+        image = torch.zeros(2, shape[2], *shape[:2])
+        if "encoder" in parts:
+            image = self.with_image(image, torch.zeros(2, self.condition_size))
         code = torch.zeros(2, s.latent_dim + self.condition_size)
         pair = self.code_outputs == 2
         self.encoder = self.part(parts, "encoder", image, (2, outputs), lambda: self.make_encoder(outputs), pair=pair)

@@ -12,12 +12,14 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from morphospace.data.headers import array_header
 from morphospace.data.labels import WANTED, Labels, read_labels
 from morphospace.data.pack import KINDS
 from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo
 from morphospace.data.sources.layout import SPLITS, listed
 from morphospace.data.values import GIVE_RANGE, kind_of_array
 from morphospace.errors import DataError, one_line
+from morphospace.files import open_plain
 
 _STEMS = {
     "images": ("images", "imgs", "x", "data", "arr_0", "image", "img", ""),
@@ -46,20 +48,10 @@ class StreamedArray:
         self._archive: zipfile.ZipFile | None = None
         try:
             with self._open() as stream:
-                self.shape, fortran, self.dtype = _header(stream)
+                self.shape, self.dtype = array_header(stream, self._size())
                 self._offset = stream.tell()
-                size = self._size() - self._offset
-        except DataError:
-            raise
         except _BROKEN as error:
             raise self.error(f"cannot be read as an array ({one_line(error)})") from None
-        if self.dtype.hasobject:
-            raise self.error("holds Python objects, which are never loaded", "save plain numbers")
-        want = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        if size != want:
-            raise self.error(f"has {size:,} bytes of data, its header promises {want:,}")
-        if fortran and len(self.shape) > 1:
-            raise self.error("is in Fortran order", "save np.ascontiguousarray of it")
         self._stream: IO[bytes] | None = None
         self._at = 0
 
@@ -69,7 +61,7 @@ class StreamedArray:
 
     def _open(self) -> IO[bytes]:
         if self.member is None:
-            return self.file.open("rb")
+            return open_plain(self.file, links=True)
         self._archive = self._archive or zipfile.ZipFile(self.file)
         return self._archive.open(self.member)
 
@@ -116,15 +108,6 @@ class StreamedArray:
         if int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize > _SMALL:
             raise self.error(f"is too large for a table ({self.shape})", "check what it is")
         return self[:]
-
-
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(stream)
-    if not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise ValueError(f"shape {shape}")
-    return shape, fortran, dtype
 
 
 class ArrayFile:

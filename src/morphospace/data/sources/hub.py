@@ -35,6 +35,9 @@ def _datasets() -> Any:
         rule = "needs the extra 'hub'"
         raise MissingExtra("data=hub:...", rule=rule, way_out="pip install 'morphospace[hub]'") from None
     datasets.disable_progress_bars()
+    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = (
+        False  # it would tell a server of every table that is read, local or not
+    )
     return datasets
 
 
@@ -48,15 +51,19 @@ class _Rows:
         return len(self.table)
 
     def __getitem__(self, at: slice) -> list[bytes | str]:
-        return [self._blob(row or {}) for row in self.table[at][self.column]]
+        return [self._blob(row) for row in self.table[at][self.column]]
 
-    def _blob(self, row: Mapping[str, Any]) -> bytes | str:
+    def _blob(self, row: Any) -> bytes | str:
         """The bytes; a path only where it lies in the Hub's own cache, for a table may name any file here."""
-        if row.get("bytes"):
+        if not isinstance(row, dict):
+            return b""
+        if isinstance(row.get("bytes"), bytes):
             return bytes(row["bytes"])
+        if not isinstance(row.get("path"), str):
+            return b""
         config = _datasets().config
         caches = [Path(str(c)).resolve() for c in (config.HF_CACHE_HOME, config.HF_DATASETS_CACHE)]
-        path = Path(row.get("path") or "").resolve()
+        path = Path(row["path"]).resolve()
         return str(path) if path.is_file() and any(path.is_relative_to(cache) for cache in caches) else b""
 
 
@@ -175,8 +182,10 @@ class Hub(Folder):
         for split, table in tables.items():
             image = _column(data, table, IMAGE_COLUMNS)
             used.append(image)
+            # A slice of the table decodes all its columns: sounds and films, and files that they name.
+            table = table.select_columns([image])
             if not isinstance(table.features[image], dict):  # a struct of bytes and path is what we want already
-                table = table.cast_column(image, datasets.Image(decode=False))
+                table = _undecoded(data, table, image, datasets)
             rows, numbers = _Rows(table, image), _Numbered(split, len(table))
             first = zip(map(numbers.__getitem__, range(_FIRST)), rows[:_FIRST])
             shape = shape or own_shape(data, first, self.settings, images="first images", way_out="check the column")
@@ -192,12 +201,15 @@ class Hub(Folder):
 
 def _labels(tables: Mapping[str, Any]) -> tuple[Labels, list[str], list[str]]:
     """Return classes or attributes of tables by split, the columns they come from, and notes on what is left out."""
-    features = tables["train"].features
+    # Sounds, films and pictures are no labels: to look at them decodes them, and files that they name.
+    features = {name: kind for name, kind in tables["train"].features.items() if not hasattr(kind, "decode_example")}
     sorts = [name for name, kind in features.items() if getattr(kind, "names", None)]
     column = next((word for word in LABEL_COLUMNS if word in features), sorts[0] if len(sorts) == 1 else None)
     if column is None:
         flags = [name for name, kind in features.items() if getattr(kind, "dtype", None) == "bool"]
-        if not flags or any(flag not in table.features for table in tables.values() for flag in flags):
+        if not flags or any(
+            getattr(table.features.get(flag), "dtype", None) != "bool" for table in tables.values() for flag in flags
+        ):
             return Labels(), [], []
         columns = {split: [np.array(list(table[flag]), float) for flag in flags] for split, table in tables.items()}
         found = {split: np.stack(mine, axis=1) for split, mine in columns.items()}
@@ -208,7 +220,11 @@ def _labels(tables: Mapping[str, Any]) -> tuple[Labels, list[str], list[str]]:
     inner = getattr(features[column], "feature", None)
     names = tuple(getattr(inner or features[column], "names", None) or ())
     try:
-        values = {split: list(table[column]) for split, table in tables.items() if column in table.features}
+        values = {
+            split: list(table[column])
+            for split, table in tables.items()
+            if type(table.features.get(column)) is type(features[column])
+        }
         lost = [split for split in tables if split not in values or any(v is None for v in values[split])]
         if lost:
             raise DataError(rule=f"some rows of {lost[0]} have none")
@@ -225,6 +241,19 @@ def _labels(tables: Mapping[str, Any]) -> tuple[Labels, list[str], list[str]]:
         why = error.reason if isinstance(error, DataError) else one_line(error)
         return Labels(), [column], [f"not read: the labels in the column {column} ({why})"]
     return replace(said, names=names or said.names), [column], []
+
+
+def _undecoded(data: str, table: Any, image: str, datasets: Any) -> Any:
+    """A table whose column of images gives their bytes.
+
+    Raises:
+        DataError: If it is no column of images.
+    """
+    try:
+        return table.cast_column(image, datasets.Image(decode=False))
+    except Exception as error:  # it raises whatever its many libraries do
+        rule = f"its column {image!r} holds no images ({one_line(error)})"
+        raise DataError(data, rule=rule, way_out="give another set") from None
 
 
 class _Numbered(Sequence[str]):

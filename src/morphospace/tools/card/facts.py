@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from morphospace.data.sources import SOURCES
-from morphospace.errors import RunError, command
+from morphospace.errors import command
 from morphospace.evaluation.results import Result
 from morphospace.models.contract import Encodes, Scores
 from morphospace.pictures.pages import render
@@ -17,6 +18,7 @@ from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import last_values
 from morphospace.runs.run import Run
+from morphospace.tools.evaluate.measure import read
 
 EVALUATION = "evaluation.json"
 # A likelihood's number compares only with others of the same kind; these say of each word in the history what it is.
@@ -31,13 +33,22 @@ MEANINGS = {
 
 def card_text(facts: Mapping[str, Any]) -> str:
     """Return the card, with the header that Hugging Face reads. JSON strings are YAML strings: no name can break it."""
-    functions = {"cell": cell, "command": command, "json": json.dumps, "repr": repr, "meanings": MEANINGS}
+    functions = {"cell": cell, "code": code, "command": command, "json": json.dumps, "repr": repr, "meanings": MEANINGS}
     return render("tools/card/card.md", **facts, **functions)
 
 
 def cell(text: str) -> str:
-    """Return text that breaks no table and no line."""
-    return " ".join(text.split()).replace("|", "\\|")
+    """Return text as Markdown that shows just this text: no link, picture, HTML or emphasis, in one line or cell."""
+    return re.sub(r"[\\`*<>|]|(?<=\])\(", r"\\\g<0>", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """Return text as Markdown's code, in one line or cell.
+
+    >>> print(code("a`b"))
+    `a'b`
+    """
+    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def facts_of(run: Run) -> dict[str, Any]:
@@ -66,8 +77,8 @@ def facts_of(run: Run) -> dict[str, Any]:
         "settings": changed(run),
         "images_trained": int(last.get("images", run.images)),
         "images_taken": run.images,
-        "epochs": float(last.get("epoch", 0.0)),
-        "seconds": float(last.get("seconds", 0.0)),
+        "epochs": float(last.get("epoch") or 0.0),
+        "seconds": float(last.get("seconds") or 0.0),
         "history": valid or logged,
         "held_out": bool(valid),
         "results": evaluated(run.path / EVALUATION),
@@ -94,11 +105,5 @@ def evaluated(file: Path) -> list[tuple[str, str, str]]:
     Raises:
         RunError: If the file is no evaluation.
     """
-    if not file.is_file():
-        return []
-    try:
-        results = [Result.read(row) for row in json.loads(file.read_text(encoding="utf-8"))["results"]]
-        return [(one.name, one.text(), ", ".join(f"{k} {v}" for k, v in one.conditions.items())) for one in results]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        name = str(file.parent)
-        raise RunError("run", name, f"{file.name} cannot be read ({error!r})", "evaluate it again") from None
+    results = [Result.read(row) for row in read(file)]
+    return [(one.name, one.text(), ", ".join(f"{k} {v}" for k, v in one.conditions.items())) for one in results]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from morphospace.errors import MorphospaceError, NoEncoder, SettingError
 from morphospace.objectives import adversarial
 from morphospace.pictures.maps import LatentMap
 from morphospace.roles import DESCRIPTIVE
+from morphospace.runs.checkpoints import state_of
 from morphospace.runs.folder import RunFolder, last_values
 from morphospace.runs.run import Run, load
 from morphospace.tools.compare.comparison import Cost, Member
@@ -125,8 +124,8 @@ def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Loo
     cost = Cost(
         counts,
         int(last.get("images", 0)),
-        float(last.get("seconds", 0.0)),
-        float(last.get("epoch", 0.0)),
+        float(last.get("seconds") or 0.0),
+        float(last.get("epoch") or 0.0),
         str(computed.get("precision", "")),
         _machine(computed),
     )
@@ -154,10 +153,7 @@ def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Loo
 
 def _computed(run: Run | str) -> dict[str, Any]:
     """Return the machine and precision that the run's checkpoint names, where it does."""
-    with contextlib.suppress(OSError, ValueError):
-        if not isinstance(run, str):
-            return dict(json.loads((run.checkpoint / "state.json").read_text(encoding="utf-8")))
-    return {}
+    return {} if isinstance(run, str) else state_of(run.checkpoint)
 
 
 def _machine(state: Mapping[str, Any]) -> str:

@@ -105,7 +105,8 @@ def csv_text(comparison: Comparison) -> str:
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for entry in entries(comparison):
-        writer.writerow({**entry, "conditions": files.json_text(entry["conditions"], sort_keys=True)})
+        row = {**entry, "conditions": files.json_text(entry["conditions"], sort_keys=True)}
+        writer.writerow({name: files.as_cell(value) for name, value in row.items()})
     return text.getvalue()
 
 

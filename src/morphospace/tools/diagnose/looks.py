@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from morphospace.data.batches import held_out
-from morphospace.data.pack import Split
+from morphospace.data.pack import Split, class_count
 from morphospace.evaluation.collapse import (
     CodeFacts,
     SampleFacts,
@@ -139,7 +139,7 @@ def _samples(
     facts = SampleFacts(spread, _doubles(fakes, usual), _doubles(unseen, usual), n)
     about: dict[str, Any] = {"sample_spread": spread, "duplicates": facts.duplicates}
     found: list[Finding | None] = [same_samples(facts, encodes=codes is not None, codes=codes)]
-    count = 0 if split.labels is None else int(split.labels.max()) + 1
+    count = class_count(split)
     if classes and 2 <= count <= n // EACH:
         there, missing = _modes(run, drawn, split.images[others])
         about, found = {**about, **there}, [*found, missing]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from morphospace.data.batches import held_out
 from morphospace.data.cache import cache_folder, locked, make_folder
-from morphospace.data.pack import Pack
+from morphospace.data.pack import Pack, class_count
 from morphospace.data.sources.download import download
 from morphospace.errors import DataError, SettingError, nearest
 from morphospace.evaluation.features import Extractor, module_features, pixel_features, trained_features
@@ -47,8 +47,7 @@ def kind_of(features: str | nn.Module, pack: Pack, resize: str = "legacy") -> st
     if isinstance(features, nn.Module):
         return "module"
     kind, colon, path = features.partition(":")
-    labelled = pack.split("train" if "train" in pack.splits else next(iter(pack.splits))).labels
-    classes = 0 if labelled is None else int(labelled.max()) + 1
+    classes = class_count(pack.split("train" if "train" in pack.splits else next(iter(pack.splits))))
     if not kind:
         return "classifier" if classes > 1 else "autoencoder"
     if kind not in KINDS:

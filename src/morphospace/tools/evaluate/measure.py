@@ -14,11 +14,13 @@ from morphospace.data.cache import locked
 from morphospace.data.pack import Pack, in_memory_pack
 from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
-from morphospace.errors import RunError, SettingError, nearest, require
+from morphospace.errors import RunError, SettingError, nearest, one_line, require
 from morphospace.evaluation.results import Result
-from morphospace.files import json_text, write_text
+from morphospace.files import json_text, read_bytes, write_text
 from morphospace.plugins import BRING_IT
+from morphospace.records import read_json, typed
 from morphospace.runs.codes import judged_rows
+from morphospace.runs.folder import KeptResults
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.evaluate import Evaluation
 from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
@@ -178,15 +180,15 @@ def read(file: Path) -> list[dict[str, Any]]:
     Raises:
         RunError: If it holds something else.
     """
-    if not file.is_file():
+    if not file.exists():
         return []
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))["results"]
-        return [entry for entry in entries if _identity(entry)]
-    except (ValueError, KeyError, TypeError) as error:
+        entries: list[dict[str, Any]] = typed(read_json(read_bytes(file)), KeptResults, file.name)["results"]
+    except (OSError, ValueError) as error:
         raise RunError(
-            file, rule=f"does not hold results ({error!r})", way_out="move it away and evaluate again"
+            file, rule=f"does not hold results ({one_line(error)})", way_out="move it away and evaluate again"
         ) from None
+    return entries
 
 
 def _identity(entry: Mapping[str, Any]) -> str:

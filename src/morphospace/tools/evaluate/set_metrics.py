@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from morphospace.data.batches import permutation
-from morphospace.data.pack import Pack, Split, in_memory_pack
+from morphospace.data.pack import Pack, Split, class_count, in_memory_pack
 from morphospace.evaluation.distances import (
     density_coverage,
     frechet_distance,
@@ -177,8 +177,7 @@ def _unclassified(evidence: Evidence) -> str:
 
 def _no_modes(evidence: Evidence) -> str:
     """Return why modes cannot be counted; empty where they can."""
-    labels = _first(evidence.real.pack).labels
-    if labels is None or int(labels.max()) < 1:
+    if class_count(_first(evidence.real.pack)) < 2:
         return "needs data of several classes; take another metric"
     return ""
 

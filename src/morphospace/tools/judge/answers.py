@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 
-from morphospace.errors import DataError
+from morphospace.errors import DataError, one_line
 from morphospace.evaluation.intervals import mean_over, wilson
+from morphospace.files import read_text
+from morphospace.ranges import AtLeast, Between
+from morphospace.records import read_json, typed
 from morphospace.tools.judge import Pooled, Rate
 
 WORDS = {"real": True, "generated": False}
+
+
+class Trial(TypedDict):
+    """One answer, as a page saves it."""
+
+    image: Annotated[int, Between(0, 2**63 - 1)]
+    truth: Literal["real", "generated"]
+    answer: Literal["real", "generated"]
+    milliseconds: Annotated[float, AtLeast(0)]
+
+
+class Saved(TypedDict):
+    """What a page saves."""
+
+    page: str
+    run: str
+    seconds: Annotated[float, AtLeast(0)]
+    trials: list[Trial]
 
 
 @dataclass(frozen=True)
@@ -85,10 +105,10 @@ def read_answers(paths: Sequence[str | Path]) -> list[Answers]:
     texts: dict[str, Path] = {}
     for path in map(Path, paths):
         try:
-            text = path.read_text(encoding="utf-8")
-            read = _parsed(json.loads(text))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            text = read_text(path, links=True)
+            read = _parsed(read_json(text))
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
             raise DataError(
                 "answers", str(path), f"holds no answers ({why})", "give files that a page of `morpho judge` saved"
             ) from None
@@ -108,21 +128,16 @@ def read_answers(paths: Sequence[str | Path]) -> list[Answers]:
 
 def _parsed(data: Any) -> Answers:
     """Return answers read from JSON."""
-    trials = data["trials"]
-    if not (isinstance(trials, list) and trials and isinstance(data["page"], str) and isinstance(data["run"], str)):
-        raise ValueError("no trials, page or run")
-    image = [trial["image"] for trial in trials]
-    milliseconds = [float(trial["milliseconds"]) for trial in trials]
-    if any(type(number) is not int or number < 0 for number in image) or len(set(image)) < len(image):
-        raise ValueError("an image without its number, or judged twice")
-    if not all(0 <= value < float("inf") for value in milliseconds):
-        raise ValueError("a time that is none")
+    saved: Saved = typed(data, Saved, "answers")
+    trials = saved["trials"]
+    if not trials or len({trial["image"] for trial in trials}) < len(trials):
+        raise ValueError("no trials, or an image that was judged twice")
     return Answers(
-        data["page"],
-        data["run"],
-        float(data["seconds"]),
-        np.array(image),
+        saved["page"],
+        saved["run"],
+        saved["seconds"],
+        np.array([trial["image"] for trial in trials]),
         np.array([WORDS[trial["truth"]] for trial in trials]),
         np.array([WORDS[trial["answer"]] for trial in trials]),
-        np.array(milliseconds),
+        np.array([trial["milliseconds"] for trial in trials]),
     )

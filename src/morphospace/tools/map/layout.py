@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from morphospace.data.pack import Pack, Split
+from morphospace.data.pack import Pack, Split, class_count
 from morphospace.errors import RunError, SettingError, nearest, require
 from morphospace.latent.components import Components, Moments
 from morphospace.models.contract import Decodes
@@ -75,7 +75,10 @@ def classes_of(
     if split.labels is None:
         return None, ()
     labels = np.asarray(split.labels[rows])
-    return labels, pack.label_names or tuple(str(number) for number in range(int(labels.max()) + 1))
+    if pack.label_names or class_count(split):
+        return labels, pack.label_names or tuple(map(str, range(int(labels.max()) + 1)))
+    there, numbers = np.unique(labels, return_inverse=True)
+    return numbers, tuple(map(str, there.tolist()))
 
 
 def placed(codes: Tensor, components: Components | None, by: str, seed: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from morphospace.evaluation.anomaly import (
 )
 from morphospace.latent.components import Moments
 from morphospace.models.contract import Scores
+from morphospace.records import is_count
 from morphospace.runs.codes import AT_ONCE, choose_rows, each_code, encoder_of, judged_rows
 from morphospace.runs.run import Run
 from morphospace.tools.score import DRAWS, By, Scored
@@ -110,7 +111,7 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
         if changed_since(own, pack) == CHANGED:
             pack = prepare(own)
         if classes and takes(source, "classes") and pack.split("train").labels is None:
-            pack = prepare(replace(own, classes=True))
+            pack = prepare(replace(own, classes=True), network=False)
     else:
         pack = prepare(replace(run.settings_for(source), classes=classes and takes(source, "classes")))
     kind = own.data.partition(":")[0]
@@ -158,7 +159,7 @@ def _labels(source: Source, strange: Sequence[int | str]) -> list[int]:
     there, numbers = set(np.unique(np.asarray(labels)[source.rows]).tolist()), []
     for label in strange:
         text = composed(str(label))
-        number = names.index(text) if text in names else int(text) if text.isdecimal() and not numbered else -1
+        number = names.index(text) if text in names else int(text) if is_count(text) and not numbered else -1
         known = nearest(text, names or [str(each) for each in sorted(there)][:40])
         require(number in there, "strange", text, f"no image of {source.words} has this label{known}")
         numbers.append(number)

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Union
 
 from morphospace.errors import SettingError, nearest, require
 from morphospace.ranges import Between, check_ranges
-from morphospace.runs.configuration import Configuration, as_written, field_named, fields_of, resolve
+from morphospace.records import fields_of
+from morphospace.runs.configuration import Configuration, as_written, field_named, resolve
 
 MOST = 1000
 Seeds = Annotated[int, Between(1, MOST)]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
-from morphospace.errors import RunError, SettingError, TrainingError, require
+from morphospace.errors import MorphospaceError, RunError, SettingError, TrainingError, require
 from morphospace.files import json_text, vacant, write_text
 from morphospace.models.contract import Encodes
 from morphospace.ranges import AtLeast, check_ranges
@@ -121,6 +121,7 @@ def sweep(
     runs, path = combinations(model, recipe, grid, seeds, settings), Path(out)
     if given is None:
         rehearsed(runs[:1], path, start_from, new_layers)
+    new = not (path / "sweep.json").exists()
     mark(path, runs[0].configuration.model.name, {name: list(map(str, values)) for name, values in grid.items()}, seeds)
     rows: list[Row] = []
     stopped = ""
@@ -129,10 +130,13 @@ def sweep(
         try:
             how: dict[str, Any] = {"start_from": start_from, "new_layers": new_layers, "keep_data": keep_data}
             row, stopped = carried_out(run, path / run.name, hooks, data=given, recipe=recipe, **how)
-        except SettingError as error:
-            if number == 1:  # probably a mistake that all runs share
+        except MorphospaceError as error:
+            if number > 1 and isinstance(error, SettingError):
+                row = row_of(run.name, run.settings, (), str(error))
+            else:  # of the first run, it is probably a mistake that all runs share
+                if new and number == 1:
+                    unmark(path)
                 raise
-            row = row_of(run.name, run.settings, (), str(error))
         rows.append(row)
         csv, page = SweepTable(rows).save(path)
         if stopped:
@@ -186,6 +190,13 @@ def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) 
     if not file.is_file() and not vacant(path):
         raise RunError("out", str(path), "is there already and is not a sweep", "choose another path")
     write_text(file, json_text({"model": model, "grid": dict(grid), "seeds": seeds}, indent=1) + "\n")
+
+
+def unmark(path: Path) -> None:
+    """Remove a sweep's folder that was made for nothing; one that holds more than sweep.json stays."""
+    if [file.name for file in path.iterdir()] == ["sweep.json"]:
+        (path / "sweep.json").unlink()
+        path.rmdir()
 
 
 def carried_out(run: Combination, path: Path, hooks: Hooks, *, data: Pack | None, **how: Any) -> tuple[Row, str]:

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from morphospace.evaluation.intervals import mean_over
 from morphospace.evaluation.roughness import roughness_of
-from morphospace.files import write_text
+from morphospace.files import as_cell, write_text
 from morphospace.pictures.lettering import cut, text_width, write
 from morphospace.pictures.sheet import PAD, as_picture, save_picture
 from morphospace.runs.folder import last_of, last_values
@@ -106,7 +106,8 @@ class SweepTable:
         text = io.StringIO()
         writer = csv.DictWriter(text, ["run", *self.columns], extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows({"run": row.name, **row.values()} for row in self.rows)
+        lines = [{"run": row.name, **row.values()} for row in self.rows]
+        writer.writerows({name: as_cell(value) for name, value in line.items()} for line in lines)
         write_text(folder / "sweep.csv", text.getvalue())
         parts = [_markdown(self.columns, self.cells())]
         headings, rows = self.deviation_over_seeds()

@@ -6,6 +6,7 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from morphospace.data.kept import find_pack, keep_pack, note_use
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import anchored, changed_since, check_given, outlined, prepare
 from morphospace.data.rule import Rule
-from morphospace.errors import DataError, RunError, SettingError, require
+from morphospace.errors import DataError, OtherModel, RunError, SettingError, require
 from morphospace.files import sweep
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
@@ -30,7 +31,7 @@ from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import warn
 from morphospace.runs.recorder import Recorder
-from morphospace.runs.run import Run, load
+from morphospace.runs.run import Run, check_weights, load
 from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, with_batch_size
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
 from morphospace.tools.train.scoring import Plan, Scorer, planned
@@ -125,7 +126,15 @@ class Job:
         """Train on the opened data, with settings that are all resolved, and return the loaded run."""
         s = self.configuration.training
         torch.manual_seed(stream(s.seed, "weights"))
-        model = self.configuration.model.build(pack.shape, self.parts, self.conditioning(pack))
+        build = partial(self.configuration.model.build, pack.shape, self.parts, self.conditioning(pack))
+        if existing and not self.parts and (last := pointed(existing.checkpoints, "last")):
+            try:
+                check_weights(last, build)
+            except OtherModel:
+                raise
+            except RunError:  # it is not whole, and a whole one before it is looked for later
+                pass
+        model = build()
         self.check_fit(model, pack, world)
         facts = self.facts(pack)
         start_from = begun_from(existing, start_from)

@@ -8,6 +8,7 @@ images that was set aside where there is none. Both stand in the run's `best.jso
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from torch import nn
 
 from morphospace.data.batches import held_out
 from morphospace.data.pack import Pack
-from morphospace.errors import SettingError, nearest, require
+from morphospace.errors import RunError, SettingError, nearest, require
 from morphospace.evaluation.results import Result
 from morphospace.files import json_text, write_text
 from morphospace.models.contract import Model
@@ -262,7 +263,9 @@ class Scorer:
             "n": s.metrics_n,
             "features": s.metrics_features,
         }
-        known = folder.read_best() or {}
+        known: dict[str, Any] = {}
+        with contextlib.suppress(RunError):  # a broken one is written again
+            known = folder.read_best() or {}
         if {key: known.get(key) for key in about} == about:
             return  # said before: the run was over already
         name = "best" if best else "last"

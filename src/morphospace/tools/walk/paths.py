@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from morphospace.errors import DataError, RunError, require
-from morphospace.files import json_text, write_text
+from morphospace.files import json_text, read_bytes, write_text
 from morphospace.models.contract import Decodes, Model
 from morphospace.pictures import Pictured
 from morphospace.pictures.films import Film, save_film
 from morphospace.pictures.sheet import grid, grid_with_row_labels, save_picture
+from morphospace.records import read_json
 from morphospace.runs.codes import chunks
 from morphospace.runs.condition import NO_CONDITION, Condition
 from morphospace.runs.pick import Pick, picked
@@ -198,7 +198,7 @@ def follow(run: Run | str | Path, path: str | Path) -> Walk:
     run = loaded(run)
     name = f"path = {str(path)!r}"
     try:
-        kept: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        kept: Any = read_json(read_bytes(path, links=True))
         codes = _matrix(kept["codes"])
         conditions = None if kept.get("conditions") is None else _matrix(kept["conditions"])
     except OSError as error:
