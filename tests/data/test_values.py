@@ -85,7 +85,7 @@ def test_twelve_bits_in_sixteen_are_told_and_spread(folder: Save) -> None:
     said = next(line for line in plain.remarks if "of 256 levels used" in line)
     assert "highest 12" in said and "600 to 3000" in said and "--range auto" in said
     spread = packed(data, range="auto")
-    assert spread.manifest["rule"]["range"] == [600, 3000]
+    assert spread.manifest["rule"]["range"] == (600, 3000)
     assert (images_of(spread)[..., 0] == expected(np.stack(values), 600, 3000)).all()
     assert not [line for line in check_pack(spread).remarks if "levels" in line]
     same = packed(data, range="600:3000")
@@ -117,7 +117,7 @@ def test_a_range_means_the_same_in_every_source(folder: Save, tmp_path: Path, fo
         "wds": f"wds:{tmp_path / 'x.tar'}",
     }[form]
     pack = packed(data, range="auto")
-    assert pack.manifest["rule"]["range"] == [600, 3000]
+    assert pack.manifest["rule"]["range"] == (600, 3000)
     assert (images_of(pack)[..., 0] == expected(np.stack(values), 600, 3000)).all()
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from morphospace.runs.configuration import resolve
+from morphospace.runs.folder import RunFolder
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.training_events import Broadcast, FolderWatcher
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "samples").mkdir()
+    facts = {"data": "digits", "data_hash": "", "data_given": False, "shape": [8, 8, 1], "custom": []}
+    RunFolder.create(tmp_path, resolve("vae"), facts)
+    (tmp_path / "samples").mkdir(exist_ok=True)
     (tmp_path / "metrics.jsonl").write_text('{"images": 1}\n')
     (tmp_path / "samples" / "000000000001.png").touch()
     return tmp_path

@@ -47,6 +47,8 @@ class Facts(TypedDict):
     attributes: NotRequired[list[str]]
     crop: NotRequired[Literal["center", "stretch", "pad"]]
     rule: NotRequired[Ways]
+    held_out: NotRequired[Count]
+    new_layers: NotRequired[bool]
     start_from: NotRequired[str]
     created: NotRequired[str]
     versions: NotRequired[dict[str, str]]
@@ -137,7 +139,9 @@ class RunFolder:
         check_own(path)
         try:
             content = read_toml(read_text(file))
-            facts = {"labels": [], "attributes": [], **typed(content.get("run"), Facts, "[run]")}
+            facts = dict(typed(content.get("run"), Facts, "[run]"))
+            for name in ("labels", "attributes"):  # at the end: a run that continues is written in the same order
+                facts.setdefault(name, [])
             return cls(path, resolve(recipe=str(file)), facts)
         except NotHere as error:
             raise RunError("run", str(path), f"its {error}") from error
