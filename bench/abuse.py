@@ -302,7 +302,7 @@ def judge(case: Ended, folder: Path, outside: Path, before: set[str]) -> None:
             case.faults.append(f"{len(errors)} lines of error")
         elif len(errors[0]) > 1500:
             case.faults.append(f"an error of {len(errors[0])} letters")
-    noise = [line for line in err.splitlines() if not line.startswith("error: ")]
+    noise = [line for line in err.splitlines() if not line.startswith(("error: ", "warning: "))]
     if noise and "Traceback" not in err:
         case.faults.append(f"noise: {noise[0][:120]}")
     if case.megabytes > MEGABYTES:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -211,3 +212,14 @@ def test_an_image_of_any_format_stands_upright(kind: str, turn: int) -> None:
     assert np.array_equal(decode(blob, Rule(*upright.shape, "stretch")), upright)
     header = read_header(blob)
     assert (header.height, header.width) == upright.shape[:2] == ((30, 20) if turn >= 5 else (20, 30))
+
+
+def test_libtiff_prints_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    with io.BytesIO() as buffer:
+        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(buffer, "TIFF", compression="tiff_lzw")
+        data = bytearray(buffer.getvalue())
+    data[20:60] = bytes(40)
+    with pytest.raises(DataError):
+        decode(bytes(data), SMALL)
+    os.write(2, b"still there")
+    assert capfd.readouterr().err == "still there"

@@ -21,9 +21,11 @@ columns (or along the columns first, as Pillow does).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import io
+import os
 import sys
 import threading
 import warnings
@@ -95,6 +97,38 @@ class Header:
     plain: bool = True
 
 
+class _Silence:
+    """A context in which nothing reaches standard error: libtiff prints there, past Python, what our own error says.
+
+    Several threads may be in it; the last to leave gives the stream back.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._kept = threading.Lock(), 0, -1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                with contextlib.suppress(OSError):  # a process without standard error
+                    sys.stderr.flush()
+                    self._kept = os.dup(2)
+                    nothing = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nothing, 2)
+                    os.close(nothing)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._kept >= 0:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+                self._kept = -1
+
+
+_SILENCE = _Silence()
+
+
 @contextmanager
 def _open(blob: Blob, max_pixels: int) -> Iterator[Image.Image]:
     """Give an image of which the header is read, and turn whatever Pillow raises into a DataError of one line."""
@@ -113,7 +147,8 @@ def _open(blob: Blob, max_pixels: int) -> Iterator[Image.Image]:
                 rule = f"{image.width}x{image.height} is more than {most:,} pixels"
                 raise DataError(rule=rule, way_out="raise --max-pixels if that is meant")
             try:
-                yield image
+                with _SILENCE if image.format == "TIFF" else contextlib.nullcontext():
+                    yield image
             finally:
                 image.close()  # an error that is still being handled would keep the pixels
     except (DataError, MemoryError):
