@@ -90,9 +90,9 @@ def odd_json(rng: random.Random, content: Any) -> Any:
                 nodes.append((node, key))
                 walk(inner)
 
-        if len(str(content)) > 200_000:
-            break
         try:
+            if len(str(content)) > 200_000:
+                break
             walk(content)
         except RecursionError:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -292,3 +293,18 @@ def test_averaged_weights_are_loaded_unless_raw(tmp_path: Path) -> None:
     raw = ms.load(tmp_path / "r", raw=True)
     averaged, live = (r.model.networks["generator"].state_dict() for r in (run, raw))
     assert any(not torch.equal(averaged[name], live[name]) for name in averaged)
+
+
+def test_samples_come_from_a_mixture_where_codes_lie_off_the_prior(tmp_path: Path) -> None:
+    """A VAE with next to no KL puts its codes far from N(0, I); one with much weight on the KL does not."""
+    from morphospace.runs.codes import named_prior
+
+    how: dict[str, Any] = {"data": "digits", "size": "8", "images": 4000, "device": "cpu", "tower": "mlp"}
+    how |= {"widths": (32,), "latent_dim": 4, "lr": 5e-3}
+    off = ms.train("vae", out=tmp_path / "off", beta=1e-3, **how)
+    assert named_prior(off, "auto") == "mixture"
+    assert np.array_equal(ms.sample(off, 5), ms.sample(off, 5, prior="mixture"))
+    assert named_prior(ms.load(off.path), "auto") == "mixture"  # kept with the checkpoint
+    on = ms.train("vae", out=tmp_path / "on", beta=4.0, **how)
+    assert named_prior(on, "auto") == "model"
+    assert np.array_equal(ms.sample(on, 5), ms.sample(on, 5, prior="normal"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import IO, Any
 
 import numpy as np
@@ -25,7 +26,9 @@ def array_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtyp
     try:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(stream)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of headers that Python 2 wrote, which are read all the same
+            shape, fortran, dtype = read(stream)
     except Exception as error:  # numpy parses it as Python, and raises whatever the tokenizer or a type's name does
         raise ValueError(one_line(error)) from None
     if not all(type(side) is int and 0 <= side < MOST_ROWS for side in shape):

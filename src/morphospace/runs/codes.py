@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -12,18 +13,20 @@ from torch import Tensor
 from morphospace.data.augment import binarised
 from morphospace.data.batches import held_out, permutation
 from morphospace.data.pack import Pack, Split
-from morphospace.errors import NoEncoder, SettingError
-from morphospace.files import atomic
+from morphospace.errors import DataError, NoEncoder, RunError, SettingError
+from morphospace.evaluation.collapse import code_facts, off_prior
+from morphospace.files import atomic, json_text, read_text, write_text
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
 from morphospace.models.distributions import DiagonalGaussian, Point
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior
 from morphospace.randomness import stream
+from morphospace.records import read_json, typed
 from morphospace.runs.checkpoints import save_tensors
 from morphospace.runs.encoder import kept_encoder
 from morphospace.runs.run import Run, kept_prior
 
 AT_ONCE = 256
-FITTED_ON = 10_000
+FITTED_ON, LOOKED_AT, FEWEST_CODES = 10_000, 2_000, 40
 FEW = 16  # held-out images: for fewer, what only shows or places images takes those of training if it needs more
 
 
@@ -240,14 +243,53 @@ def sampled(
     return decode(run.model, prior_for(run, prior).from_noise(noise, truncation), condition)
 
 
+def usual_prior(run: Run) -> str:
+    """Return which prior a run is sampled from if none is asked for: `mixture`, or `model` for its own.
+
+    A mixture is fitted where the codes of training images do not lie as N(0, I) does: there the decoder has learned
+    nothing of most codes that N(0, I) gives. The answer is kept with the checkpoint. Without the images it is `model`.
+    """
+    model, file = run.model, run.checkpoint / f"prior{'-raw' if run.raw else ''}.json"
+    if not (isinstance(model, Encodes) and isinstance(model.prior, Normal)):
+        return "model"
+    if file.exists():
+        return typed(read_json(read_text(file)), ChosenPrior, file.name)["prior"]
+    try:
+        codes = codes_to_fit(run, LOOKED_AT)
+    except (RunError, DataError):
+        return "model"
+    if len(codes) < FEWEST_CODES:
+        return "model"
+    drawn = seeded_noise(len(codes), model.latent_dim, stream(0, "usual prior"))
+    chosen = "model" if off_prior(code_facts(codes, None, drawn, drawn)) is None else "mixture"
+    write_text(file, json_text({"prior": chosen}) + "\n")
+    return chosen
+
+
+def named_prior(run: Run, kind: str) -> str:
+    """Return a kind of prior, and for `auto` what that means for a run."""
+    return usual_prior(run) if kind == "auto" else kind
+
+
+class ChosenPrior(TypedDict):
+    """prior.json beside a checkpoint."""
+
+    prior: Literal["model", "mixture"]
+
+
 def prior_for(run: Run, kind: str) -> Prior:
     """Return the prior to sample a run from; a fitted one is kept with the checkpoint whose codes it was fitted to.
+
+    Args:
+        run: A loaded run.
+        kind: `auto` for the usual one, `model` for the model's own, `normal`, or a kind that is fitted.
 
     Raises:
         SettingError: No such kind, or a prior is to be fitted to the codes of a model without an encoder.
     """
-    if kind not in ("model", "normal", *FITTED):
-        raise SettingError("prior", kind, "must be 'model', 'normal', 'gaussian', 'mixture' or 'flow'")
+    if kind not in ("auto", "model", "normal", *FITTED):
+        raise SettingError("prior", kind, "must be 'auto', 'model', 'normal', 'gaussian', 'mixture' or 'flow'")
+    kind = named_prior(run, kind)
     if kind == "normal":
         return Normal()
     if kind == "model" and run.model.prior is not None:
@@ -265,8 +307,8 @@ def prior_for(run: Run, kind: str) -> Prior:
     return prior
 
 
-def codes_to_fit(run: Run) -> Tensor:
-    """Return codes (N, D) of training images, drawn where the encoder gives a distribution.
+def codes_to_fit(run: Run, most: int = FITTED_ON) -> Tensor:
+    """Return codes (N, D) of at most so many training images, drawn where the encoder gives a distribution.
 
     Draws, not means: a unit that says nothing has means that do not vary, but the decoder knows it as N(0, 1). The
     images are spread over all that were trained on, which may be sorted by class; none is held out.
@@ -281,7 +323,7 @@ def codes_to_fit(run: Run) -> Tensor:
         raise SettingError(
             "prior", rule=f"{name} has no encoder to fit a prior to the codes of", way_out="use 'model' or 'normal'"
         )
-    chosen = choose_rows(trained, FITTED_ON, 0, "prior")
+    chosen = choose_rows(trained, most, 0, "prior")
     noise = torch.randn(len(chosen), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
     return _encoded(run, model, split.images[chosen], conditions_of(model, split, chosen), chosen, noise)
 

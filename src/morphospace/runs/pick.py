@@ -84,7 +84,7 @@ def picked(run: Run, what: int | str | Path, *, condition: Tensor | None = None)
     if kind == "seed" and colon:
         require(is_count(number), "seed", text, "must be seed:NUMBER, for instance seed:7")
         noise = seeded_noise(1, run.model.latent_dim, int(number))
-        return Pick(prior_for(run, "model").from_noise(noise)[0].float(), None, f"seed {number}", condition)
+        return Pick(prior_for(run, "auto").from_noise(noise)[0].float(), None, f"seed {number}", condition)
     if Path(text.partition("#")[0]).suffix.lower() == ".json":
         return _kept(run, text, condition)
     found = shown(run, text, condition=condition)

@@ -146,7 +146,7 @@ class Space:
     def seeded(self, seeds: tuple[int, ...]) -> Tensor:
         """Return the code of the first image that `morpho sample` draws with each seed, (N, D)."""
         noise = torch.cat([seeded_noise(1, self.model.latent_dim, seed) for seed in seeds])
-        return prior_for(self.run, "model").from_noise(noise).float()
+        return prior_for(self.run, "auto").from_noise(noise).float()
 
     def given(self, codes: tuple[tuple[float, ...], ...], name: str = "codes") -> Tensor:
         """Return codes that a page sent, (N, D).

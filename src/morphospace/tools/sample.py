@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from morphospace.tools.sample_files import SampleFiles
 
 COLUMNS = 8
+FITTED = (
+    "the codes of images do not lie as N(0, I) does: sampled from a mixture fitted to them (--prior model for N(0, I))"
+)
 MOST = 1_000_000
 MOST_SHOWN = 65_536
 
@@ -139,6 +142,7 @@ class Samples(Pictured):
         of = f" of {self.about['condition']}" if "condition" in self.about else ""
         lines = [f"{n} sample{'' if n == 1 else 's'}{of} at {run.images:,} images: {path}"]
         lines += [f"a row each: {'; '.join(self.about['rows'])}"] if "rows" in self.about else []
+        lines += [FITTED] if asked.words["prior"] == "auto" and self.about["prior"] == "mixture" else []
         return Answer({"out": str(path), **facts}, lines)
 
 
@@ -148,7 +152,7 @@ def draw_samples(
     *,
     n: Annotated[int | None, Between(1, MOST)] = None,
     seed: Seed = 0,
-    prior: PriorName = "model",
+    prior: PriorName = "auto",
     truncation: Truncation = 1.0,
     label: Label = None,
     attributes: Attributes = None,
@@ -163,7 +167,8 @@ def draw_samples(
         run: A loaded run or its folder.
         n: Number of images; 64 if left out. If each row shows one class, rounded up to whole rows.
         seed: Which samples. Sample i of a seed is the same at any n.
-        prior: The model's own prior, N(0, I), or one fitted to the codes of training images.
+        prior: The model's own prior (`model`), N(0, I) (`normal`), or one fitted to the codes of training images.
+            `auto` takes the model's own, or a fitted mixture where the codes of images do not lie as N(0, I) does.
         truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior; below 1,
             samples are more usual and vary less. In a mixture, m is the mean of the component.
         label: The class to sample, by name or number. If left out, each row shows one class.
@@ -191,7 +196,7 @@ def sample_masks(
     n: int = 64,
     seed: int = 0,
     *,
-    prior: PriorName = "model",
+    prior: PriorName = "auto",
     truncation: Truncation = 1.0,
     start: int = 0,
 ) -> np.ndarray | None:
@@ -217,7 +222,7 @@ def sample(
     n: Annotated[int, AtLeast(1)] = 64,
     seed: int = 0,
     *,
-    prior: PriorName = "model",
+    prior: PriorName = "auto",
     truncation: Truncation = 1.0,
     start: int = 0,
     label: Label = None,
@@ -233,8 +238,9 @@ def sample(
         run: A loaded run or its folder.
         n: Number of samples.
         seed: Which.
-        prior: `model` for the model's own prior, `normal` for N(0, I) whatever the model, `gaussian` or `mixture` for
-            one fitted to codes of training images.
+        prior: `auto` for the model's own prior, or a fitted mixture where the codes of images do not lie as N(0, I)
+            does; `model` for the model's own, `normal` for N(0, I) whatever the model, `gaussian`, `mixture` or
+            `flow` for one fitted to codes of training images.
         truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior. In a
             mixture, m is the mean of the component.
         start: Number of the first sample.
@@ -258,7 +264,7 @@ def sample_grid(
     columns: Annotated[int, AtLeast(1)] = 8,
     seed: int = 0,
     *,
-    prior: PriorName = "model",
+    prior: PriorName = "auto",
     truncation: Truncation = 1.0,
 ) -> SampleGrid:
     """Decode the same codes once for every class, or every mix of the attributes, that a conditional model knows.

@@ -62,7 +62,7 @@ def save_samples(
     *,
     n: int | None = None,
     seed: Seed = 0,
-    prior: PriorName = "model",
+    prior: PriorName = "auto",
     truncation: Truncation = 1.0,
     label: Label = None,
     attributes: Mapping[str, float] | None = None,

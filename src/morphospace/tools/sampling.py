@@ -14,7 +14,7 @@ from torch import Tensor
 from morphospace.errors import require
 from morphospace.models.contract import DecodesMasks, seeded_noise
 from morphospace.pictures.sheet import near_square, sheet_size
-from morphospace.runs.codes import AT_ONCE, decode, decode_masks, prior_for
+from morphospace.runs.codes import AT_ONCE, decode, decode_masks, named_prior, prior_for
 from morphospace.runs.condition import Condition
 from morphospace.runs.run import Run
 
@@ -79,7 +79,7 @@ class Sampling:
         Raises:
             SettingError: If the model knows no such condition.
         """
-        known = run.model.conditioning
+        known, prior = run.model.conditioning, named_prior(run, prior)
         if known is None or asked:
             condition = asked.rows(run.model)
             return cls(run, n or SAMPLES, None, None, condition, seed, prior, truncation)
@@ -89,9 +89,10 @@ class Sampling:
 
     @property
     def about(self) -> dict[str, Any]:
-        """The condition, or those of the rows, in words, and the truncation where there is one."""
+        """Prior, condition or those of the rows in words, and the truncation where there is one."""
         known = self.run.model.conditioning
-        about: dict[str, Any] = {} if self.truncation == 1 else {"truncation": self.truncation}
+        about: dict[str, Any] = {"prior": self.prior}
+        about |= {} if self.truncation == 1 else {"truncation": self.truncation}
         if known is not None and self.rows is not None:
             return about | {"rows": [known.words(row) for row in self.rows], "columns": self.columns}
         return (

@@ -253,5 +253,5 @@ PointName = int | str | Path  # of an image, a seed, a file: see `runs.pick.pick
 Label = int | str | None
 Attributes = Annotated[Mapping[str, float] | None, Written(read_attributes)]
 Names = Annotated[Sequence[str], Written(read_names)]
-PriorName = Literal["model", "normal", "gaussian", "mixture", "flow"]
+PriorName = Literal["auto", "model", "normal", "gaussian", "mixture", "flow"]
 Truncation = Annotated[float, Between(0, 2)]

@@ -105,7 +105,7 @@ def evaluate(
     seed: Seed = 0,
     features: str | nn.Module = "",
     resize: Literal["legacy", "antialias"] = "legacy",
-    prior: PriorName = "model",
+    prior: PriorName = "auto",
     real_split: str = "",
     fake_split: str = "",
     size: str | None = None,

@@ -91,7 +91,7 @@ def draw_pairs(
         pictures = np.stack([np.asarray(split.images[row]) for row in taken])
         codes, words = codes_of(run, pictures, own, rows=taken), [f"{name} image {number}" for number in numbers]
     else:
-        codes = prior_for(run, "model").from_noise(seeded_noise(2 * count, model.latent_dim, seed)).float()
+        codes = prior_for(run, "auto").from_noise(seeded_noise(2 * count, model.latent_dim, seed)).float()
         words = [f"sample {i} of seed {seed}" for i in range(2 * count)]
     both = None if conditions is None else conditions.cpu().float()
     halves = None if both is None else (both[:count], both[count:])
