@@ -32,7 +32,7 @@ GANS: list[tuple[GANSettings, str]] = [
     (SNGANSettings(**QUICK, minibatch_discrimination=4), "sngan"),
     (CGANSettings(**SMALL), "cgan"),
     (CGANSettings(**SMALL, conditioning="embedding", condition="attributes:round,bright"), "cgan-embedding"),
-    (CGANSettings(**SMALL, generator_conditioning="norm"), "cgan-norm"),
+    (CGANSettings(**SMALL, generator_conditioning="code"), "cgan-code"),
     (LSGANSettings(**SMALL), "lsgan"),
     (R3GANSettings(**QUICK), "r3gan"),
     (R3GANSettings(**QUICK, tower="mlp", init="default", penalty_every=4), "r3gan-mlp"),

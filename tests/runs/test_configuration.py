@@ -83,3 +83,11 @@ def test_what_may_change_when_a_run_goes_on() -> None:
     falling = resolve("vae", overrides={"epochs": 1.0, "schedule": "cosine"})
     longer = resolve("vae", overrides={"epochs": 2.0, "schedule": "cosine"})
     assert falling.differences(longer) == ["epochs = 2.0, was 1.0"]
+
+
+def test_a_run_that_is_older_than_a_setting_keeps_what_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('[run]\n[model]\nname = "cgan"\n', encoding="utf-8")
+    assert resolve(recipe=str(file)).model.generator_conditioning == "code"  # type: ignore[attr-defined]
+    file.write_text('[model]\nname = "cgan"\n', encoding="utf-8")
+    assert resolve(recipe=str(file)).model.generator_conditioning == "auto"  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from morphospace.files import read_text
 from morphospace.records import fields_of, read_toml, typed
 from morphospace.roles import Role, fields_with
 from morphospace.training.settings import TrainingSettings
-from morphospace.zoo.settings import ModelSettings, settings_class
+from morphospace.zoo.settings import ZOO, ModelSettings, settings_class
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _recipe(name: str, text: str) -> Recipe:
     except ValueError as error:
         raise SettingError("recipe", name, f"not valid TOML ({error})") from error
     about = content.pop("recipe", {})
-    content.pop("run", None)
+    of_a_run = content.pop("run", None) is not None
     for section, values in {"recipe": about, **content}.items():
         if not isinstance(values, dict):
             raise SettingError("recipe", name, f"{section} = {shown(values)} must be a section, [{section}]")
@@ -136,6 +136,10 @@ def _recipe(name: str, text: str) -> Recipe:
             raise SettingError(
                 "recipe", name, f"unknown section [{section}]{nearest(section, ('model', 'data', 'training'))}"
             )
+    model = content.get("model", {})
+    known = model.get("name")
+    if of_a_run and isinstance(known, str) and known in ZOO:
+        content["model"] = {**settings_class(known).earlier, **model}
     try:
         return Recipe(name, typed(about, About, "[recipe]"), content)
     except SettingError as error:

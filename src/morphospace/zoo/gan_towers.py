@@ -26,7 +26,7 @@ def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioni
     """Build the generator without its final tanh; in `conv`: stem, batch norm, ReLU, then transposed convolutions."""
     s = settings
     widths = s.generator_widths or critic_widths(s, shape)[::-1]
-    by_norm = getattr(s, "generator_conditioning", "") == "norm"
+    by_norm = getattr(s, "by_norm", False)
     embedded = getattr(s, "embedding", 0) if conditioning and not by_norm else 0
     size = conditioning.size if conditioning and by_norm else 0
     inputs, look = s.latent_dim + embedded, Look(activation="relu", bias=s.generator_bias, condition=size)

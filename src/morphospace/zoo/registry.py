@@ -81,6 +81,8 @@ class ModelSettings:
     paper: ClassVar[str]
     usual_batch: ClassVar[Mapping[str, int]] = {}
     """Images in a batch when none is asked for, by the kind of device; 128 where it is not named."""
+    earlier: ClassVar[Mapping[str, Any]] = {}
+    """What settings amount to that an old run's run.toml does not name, where that is not their default."""
 
     latent_dim: Annotated[int, Role.FIT, Between(1, 65_536)] = 32
     lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-3

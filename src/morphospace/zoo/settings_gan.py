@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import OFF, Above, AtLeast, Below, Between
@@ -193,14 +193,17 @@ class CGANSettings(GANSettings):
         condition: The condition of an image: `label`, or `attributes:Smiling,Male`.
         embedding: Length of the condition's embedding, which joins the code.
         generator_conditioning: How the generator is given the condition: an embedding joins its `code`, or the
-            condition scales and shifts the channels after each batch `norm` (convolutions only; de Vries et al. 2017).
+            condition scales and shifts the channels after each batch `norm` (convolutions only; de Vries et al. 2017),
+            which gives more varied images of a class; `auto` takes that where it can.
         conditioning: How the critic hears of the condition: its inner product with the features (`projection`), or a
             further plane of the image (`embedding`).
     """
 
+    earlier: ClassVar[Mapping[str, Any]] = {"generator_conditioning": "code"}
+
     condition: str = "label"
     embedding: Annotated[int, Between(1, 65_536)] = 100
-    generator_conditioning: Annotated[Literal["code", "norm"], Role.FIT] = "code"
+    generator_conditioning: Annotated[Literal["auto", "code", "norm"], Role.FIT] = "auto"
     conditioning: Literal["projection", "embedding"] = "projection"
 
     def __post_init__(self) -> None:
@@ -210,8 +213,16 @@ class CGANSettings(GANSettings):
         why = "the memory keeps images without their classes; leave it out of a conditional model"
         require(not self.replay, "replay", self.replay, why)
         why = f"needs the batch norms of --tower conv, and tower is {self.tower!r}; take --generator-conditioning code"
-        by_norm = self.generator_conditioning == "norm"
-        require(not by_norm or self.tower == "conv", "generator_conditioning", self.generator_conditioning, why)
+        asked = self.generator_conditioning == "norm"
+        require(not asked or self.tower == "conv", "generator_conditioning", self.generator_conditioning, why)
+        why = "the generator is given the condition by its batch norms, and embeds none"
+        way_out = "add --generator-conditioning code"
+        require(not self.by_norm or self.embedding == 100, "embedding", self.embedding, why, way_out)
+
+    @property
+    def by_norm(self) -> bool:
+        """Whether the generator is given the condition by its batch norms."""
+        return self.generator_conditioning == "norm" or (self.generator_conditioning == "auto" and self.tower == "conv")
 
 
 @member("lsgan", "morphospace.zoo.gan:LSGAN", "Mao et al. 2017")
