@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypedDict
@@ -13,7 +14,7 @@ from torch import Tensor
 from morphospace.data.augment import binarised
 from morphospace.data.batches import held_out, permutation
 from morphospace.data.pack import Pack, Split
-from morphospace.errors import DataError, NoEncoder, RunError, SettingError
+from morphospace.errors import DataError, MorphospaceError, NoEncoder, RunError, SettingError
 from morphospace.evaluation.collapse import code_facts, off_prior
 from morphospace.files import atomic, json_text, read_text, write_text
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
@@ -252,7 +253,7 @@ def usual_prior(run: Run) -> str:
     model, file = run.model, run.checkpoint / f"prior{'-raw' if run.raw else ''}.json"
     if not (isinstance(model, Encodes) and isinstance(model.prior, Normal)):
         return "model"
-    if file.exists():
+    with contextlib.suppress(OSError, ValueError, SettingError):  # broken, it is decided anew
         return typed(read_json(read_text(file)), ChosenPrior, file.name)["prior"]
     try:
         codes = codes_to_fit(run, LOOKED_AT)
@@ -262,7 +263,8 @@ def usual_prior(run: Run) -> str:
         return "model"
     drawn = seeded_noise(len(codes), model.latent_dim, stream(0, "usual prior"))
     chosen = "model" if off_prior(code_facts(codes, None, drawn, drawn)) is None else "mixture"
-    write_text(file, json_text({"prior": chosen}) + "\n")
+    with contextlib.suppress(OSError, MorphospaceError):  # a run that cannot be written to is looked at each time
+        write_text(file, json_text({"prior": chosen}) + "\n")
     return chosen
 
 
@@ -300,14 +302,14 @@ def prior_for(run: Run, kind: str) -> Prior:
         prior = kept_prior(file, fitted, run.model.latent_dim)
     else:
         prior = fit_prior(fitted, codes_to_fit(run))
-        with atomic(file) as partial:
+        with contextlib.suppress(OSError, MorphospaceError), atomic(file) as partial:  # as above
             save_tensors(partial, prior.tensors())
     if run.model.prior is None and fitted == "gaussian":
         run.model.prior = prior
     return prior
 
 
-def codes_to_fit(run: Run, most: int = FITTED_ON) -> Tensor:
+def codes_to_fit(run: Run, most: int | None = None) -> Tensor:
     """Return codes (N, D) of at most so many training images, drawn where the encoder gives a distribution.
 
     Draws, not means: a unit that says nothing has means that do not vary, but the decoder knows it as N(0, 1). The
@@ -323,7 +325,7 @@ def codes_to_fit(run: Run, most: int = FITTED_ON) -> Tensor:
         raise SettingError(
             "prior", rule=f"{name} has no encoder to fit a prior to the codes of", way_out="use 'model' or 'normal'"
         )
-    chosen = choose_rows(trained, most, 0, "prior")
+    chosen = choose_rows(trained, most or FITTED_ON, 0, "prior")
     noise = torch.randn(len(chosen), model.latent_dim, generator=torch.Generator().manual_seed(stream(0, "prior")))
     return _encoded(run, model, split.images[chosen], conditions_of(model, split, chosen), chosen, noise)
 
