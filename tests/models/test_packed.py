@@ -31,6 +31,8 @@ def build(model: str, shape: tuple[int, int, int], changes: dict[str, str]) -> t
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.3)
             layer.running_var.uniform_(0.3, 3)
+            if not layer.affine:  # scaled and shifted by the condition
+                continue
             layer.weight.data.uniform_(0.5, 2)
             layer.bias.data.normal_(0, 0.3)
     return made, None if conditioning is None else conditioning.spread(5)

@@ -252,7 +252,7 @@ def _watched(modules: Sequence[nn.Module], see: Callable[[nn.Module, Tensor], No
 class FirstLayer:
     """The first linear layer or convolution whose input begins with the code, and what comes of it.
 
-    A condition may stand behind the code, or have a layer of its own before it: that one is passed by.
+    A condition may stand behind the code, or have layers of its own: those are passed by.
 
     Args:
         networks: All networks of a model.
@@ -268,6 +268,8 @@ class FirstLayer:
 
         def note(module: nn.Module, values: Tensor) -> None:
             flat = values.flatten(1)
+            if condition is not None and flat.shape == condition.shape and torch.equal(flat, condition.to(flat)):
+                return  # a layer of the condition's own, before the code or within a norm
             takes = flat.shape[0] == len(z) and flat.shape[1] >= self.dim and torch.equal(flat[:, : self.dim], z)
             order.append((module, takes))
 
