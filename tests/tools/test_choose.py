@@ -48,6 +48,11 @@ def test_settings_win_and_wrong_ones_are_refused(photos: Path, tmp_path: Path) -
     assert not (tmp_path / "other").exists()
 
 
+def test_a_length_in_epochs_wins_over_the_chosen_one(photos: Path, tmp_path: Path) -> None:
+    run = ms.train(data=f"folder:{photos}", out=tmp_path / "run", size="16", epochs=2)
+    assert run.images == 38 and run.configuration.training.images is None
+
+
 def test_many_images_are_for_a_gan() -> None:
     pack = small_pack(20)
     assert suited(FEW - 1, pack, {}).model == "vae" and suited(FEW, pack, {}).model == "dcgan"

@@ -256,8 +256,8 @@ def _remarks(made: Checkup) -> tuple[str, ...]:
 def _value_remarks(made: Checkup, pack: Pack) -> list[str]:
     """Return remarks on values: a narrow range, transparency, few colours that were averaged."""
     lines = []
-    told = made.values
-    low, high = told.get("low"), told.get("high")
+    values = made.values
+    low, high = values.get("low"), values.get("high")
     held = f", the files hold {low} to {high}" if low is not None else ""
     for name, split in made.splits.items():
         (lowest, highest), (first, last) = split.ends, split.most
@@ -266,21 +266,21 @@ def _value_remarks(made: Checkup, pack: Pack) -> list[str]:
             lines.append(f"{name}: {split.levels} of 256 levels used, {at}highest {highest}{held}; --range auto")
         elif last - first < _NARROW and split.levels > 1:
             most = "all but a thousandth of the values"
-            asked = f"--range {_value(pack, first, told)}:{_value(pack, last, told)}"
+            asked = f"--range {_value(pack, first, values)}:{_value(pack, last, values)}"
             lines.append(f"{name}: {most} lie in {last - first + 1} of 256 levels, {first} to {last}; {asked}")
-    if told.get("transparent"):
+    if values.get("transparent"):
         where = pack.manifest.get("rule", {}).get("transparency", "on black")
         other = "; --background white or #rrggbb for another colour" if where == "on black" else ""
-        lines.append(f"{told['transparent']:,} images have transparent pixels, which lie {where}{other}")
-    if told.get("few_colours", 0) * 2 >= sum(split.count for split in made.splits.values()):
-        images = f"{told['few_colours']:,} images have few colours"
+        lines.append(f"{values['transparent']:,} images have transparent pixels, which lie {where}{other}")
+    if values.get("few_colours", 0) * 2 >= sum(split.count for split in made.splits.values()):
+        images = f"{values['few_colours']:,} images have few colours"
         lines.append(f"{images}, and resizing by averages made new ones; --resize nearest keeps them")
     return lines
 
 
-def _value(pack: Pack, level: int, told: Mapping[str, Any]) -> str:
+def _value(pack: Pack, level: int, values: Mapping[str, Any]) -> str:
     """Return which value of the files became a level."""
-    span = pack.manifest.get("rule", {}).get("range") or ((0, 1) if told.get("floats") else (0, 65535))
-    if "low" not in told and not pack.manifest.get("rule", {}).get("range"):
+    span = pack.manifest.get("rule", {}).get("range") or ((0, 1) if values.get("floats") else (0, 65535))
+    if "low" not in values and not pack.manifest.get("rule", {}).get("range"):
         span = 0, 255
     return f"{span[0] + level / 255 * (span[1] - span[0]):.6g}"

@@ -36,8 +36,8 @@ class Choice:
 
 def sized(data: DataSettings) -> DataSettings:
     """Return data settings with a size: 64 pixels where neither the user nor the source has one."""
-    source = SOURCES.get(data.data.partition(":")[0]) if data.data.partition(":")[0] in SOURCES else None
-    unsized = source is not None and source.info.shape is None and data.size is None
+    name = data.data.partition(":")[0]
+    unsized = data.size is None and name in SOURCES and SOURCES[name].info.shape is None
     return replace(data, size=SIDE) if unsized else data
 
 
@@ -96,4 +96,7 @@ def configured(
         raise SettingError("model", rule="none given", way_out=way_out)
     own = {name: value for name, value in settings.items() if name in fields_of(DataSettings)}
     chosen = choose(resolve("ae", None, own).data, progress=progress, say=say)
-    return resolve(chosen.model, None, {**chosen.settings, **settings}), chosen.why
+    more = dict(chosen.settings)
+    if settings.get("epochs") is not None:
+        more.pop("images", None)  # a length that is asked for wins, however it is said
+    return resolve(chosen.model, None, {**more, **settings}), chosen.why
