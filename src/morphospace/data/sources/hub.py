@@ -35,6 +35,7 @@ def _datasets() -> Any:
         rule = "needs the extra 'hub'"
         raise MissingExtra("data=hub:...", rule=rule, way_out="pip install 'morphospace[hub]'") from None
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs of a damaged file our own error says
     datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = (
         False  # it would tell a server of every table that is read, local or not
     )
