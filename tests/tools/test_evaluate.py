@@ -18,9 +18,11 @@ from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import RunError, SettingError
 from morphospace.evaluation import learned
-from morphospace.tools.evaluate import evidence, measure
+from morphospace.evaluation.distances import frechet_distance
+from morphospace.tools.evaluate import evidence, measure, null_words
 from morphospace.tools.evaluate.evidence import Evidence, chosen
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
+from morphospace.tools.evaluate.metric import METRICS
 from tests.conftest import draw_blobs
 
 SMALL = {"images": 128, "batch_size": 32, "widths": (8,), "latent_dim": 4, "device": "cpu"}
@@ -104,6 +106,37 @@ def test_real_images_are_nearer_than_samples_and_samples_than_noise(runs: dict[s
     drawn = ms.evaluate(runs["vae"], metrics=("fd",), features="pixels", n=300).results[0].value
     assert real < 0.5 * drawn < drawn < fd(real=pack, fake=noise)
     assert fd(real=pack, fake=pack) < 1e-9
+
+
+def test_a_frechet_distance_of_few_images_is_shown_beside_that_of_real_ones(runs: dict[str, ms.Run]) -> None:
+    run = runs["vae"]
+    (done,) = ms.evaluate(run, metrics=("fd",), n=100, features="pixels").results
+    null = done.null
+    assert null is not None and (null["n_real"], null["n_fake"], null["divisions"]) == (100, 100, 5)
+    pixels = np.concatenate([np.asarray(run.pack.split(name).images[:]) for name in ("test", "train")])
+    values = pixels.reshape(len(pixels), -1) / 255
+    found = []
+    for seed in range(40):
+        rows = np.random.default_rng(seed).permutation(len(values))
+        found.append(frechet_distance(real=values[rows[:100]], fake=values[rows[100:200]]))
+    assert null["low"] <= null["mean"] <= null["high"]
+    assert null["mean"] == pytest.approx(np.mean(found), rel=0.15) and null["low"] > 0.5 * np.mean(found)
+    assert null["high"] < done.value  # this model has hardly begun
+    kept = [entry for entry in measure.read(run.path / "evaluation.json") if entry["conditions"]["n_real"] == 100]
+    assert null in [entry["null"] for entry in kept] and "each" not in kept[0]
+
+
+def test_real_images_that_do_not_suffice_for_the_null_are_fewer_and_said(runs: dict[str, ms.Run]) -> None:
+    pack = in_memory_pack("few", draw_blobs(60, (8, 8, 1)))
+    done = ms.evaluate(real=pack, fake=draw_blobs(60, (8, 8, 1)), metrics=("fd", "kid"), features="pixels")
+    null = done.results[0].null
+    assert null is not None and (null["n_real"], null["n_fake"]) == (30, 30) and done.results[1].null is None
+    assert "30 and 30 (there are no more; of 60 and 60 it would be less)" in null_words(done.results[0])
+    side = chosen(pack, pack.split("train"), np.arange(60), "train", 20)
+    others = side.further(25)
+    assert [len(other.rows) for other in others] == [25] and not set(others[0].rows) & set(side.rows)
+    scored = Evidence(side, side, None, 20, 0, "pixels")  # as in training: no time is spent on it
+    assert METRICS["fd"].measure(scored)[0].null is None
 
 
 def test_two_folders_without_a_model(tmp_path: Path) -> None:

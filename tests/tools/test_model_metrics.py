@@ -234,3 +234,9 @@ def test_disentanglement_of_faces_from_codes_computed_once(runs: dict[str, ms.Ru
     assert {"MIG, binned means", "MIG, posteriors", "SAP", "DCI disentanglement", "FactorVAE metric"} <= set(found)
     assert all(0 <= r.value <= 1 and r.better == "higher" for r in found.values())
     assert found["beta-VAE metric"].conditions["chance"] == pytest.approx(1 / len(codes.names))
+    named = {name: result.conditions for name, result in found.items()}
+    assert named["DCI completeness"]["trees"] == 30 and "log(active units)" in named["DCI completeness"]["definition"]
+    assert "impurity" in named["DCI completeness"]["importance"] and "decision tree" in named["SAP"]["predictor"]
+    assert named["FactorVAE metric"]["votes"] == "10,000 + 5,000 of 64 images" and named["SAP"]["n_real"] == 400
+    half = len(runs["faces"].pack.split("train")) // 2
+    assert (named["SAP"]["fit_on"], named["SAP"]["judged_on"]) == (half, 400 - half)

@@ -14,7 +14,7 @@ from morphospace.errors import require
 from morphospace.evaluation.factors import Coded
 from morphospace.randomness import stream
 
-BINS = 20
+BINS, DRAWS = 20, 2_000
 TREES, DEPTH, ROWS = 30, 12, 5_000
 
 
@@ -65,7 +65,7 @@ def mig_binned(coded: Coded, *, bins: int = BINS) -> float:
     return gap(scores / entropies(living.states))
 
 
-def mig_posterior(coded: Coded, *, draws: int = 2_000, seed: int = 0) -> float:
+def mig_posterior(coded: Coded, *, draws: int = DRAWS, seed: int = 0) -> float:
     """Return the mutual information gap of codes drawn from q(z | x), as first defined (Chen et al. 2018).
 
     I(z_j; v_k) = E[log q(z_j | v_k) - log q(z_j)], where q(z_j) is the mean of q(z_j | x) over the whole set and
@@ -156,7 +156,9 @@ def dci(coded: Coded, *, seed: int = 0) -> DCI:
     """Return disentanglement, completeness and informativeness, from the importances of random forests.
 
     Forests (30 trees of depth 12, each split choosing among all units) are one of the two predictors of the paper,
-    the other being a lasso; gradient boosting, which later code uses, gives other numbers.
+    the other being a lasso; gradient boosting, which later code uses, gives other numbers. Completeness is the plain
+    mean over factors, its entropies over the logarithm of the number of active units: with all units in that
+    logarithm, each dead one would raise it.
     """
     living = coded.living()
     importance = np.zeros((living.means.shape[1], living.states.shape[1]))

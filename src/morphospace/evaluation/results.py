@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from morphospace.files import as_read
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Better = Literal["lower", "higher", ""]
 
@@ -25,6 +28,10 @@ class Result:
             and `interval`, which says what the interval is of. Plain values, so that they can be written as JSON.
         metric: The metric that it is a number of, such as `fd`; empty in files of older versions.
         better: Whether `lower` or `higher` is better; empty where neither is, and in older files.
+        null: What two disjoint sets of real images score, where that is not 0: `mean`, `low` and `high` over some
+            `divisions`, and their numbers of images `n_real` and `n_fake`. None where it was not measured.
+        each: The numbers that the value is the mean of, one for each real image in the order of its rows, (n_real,);
+            None where it is no such mean. It is not written to files: `compare` computes it again.
     """
 
     name: str
@@ -35,6 +42,8 @@ class Result:
     conditions: Mapping[str, Any] = field(default_factory=dict)
     metric: str = ""
     better: Better = ""
+    null: Mapping[str, Any] | None = None
+    each: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def read(cls, row: Mapping[str, Any]) -> Result:
@@ -43,7 +52,8 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
-        return {**vars(self), "conditions": dict(self.conditions)}
+        plain = {name: value for name, value in vars(self).items() if name != "each"}
+        return {**plain, "conditions": dict(self.conditions), "null": None if self.null is None else dict(self.null)}
 
     def text(self) -> str:
         """Return the value with its unit and interval.

@@ -66,6 +66,7 @@ class Scored(TypedDict):
     conditions: dict[str, Any]
     metric: NotRequired[str]
     better: NotRequired[Literal["lower", "higher", ""]]
+    null: NotRequired[dict[str, Any] | None]
 
 
 class KeptResults(TypedDict):

@@ -59,6 +59,21 @@ def _row(result: Result) -> list[str]:
     return [result.name, f"{result.value:.5g} {result.unit}".strip(), ends, str(result.conditions.get("interval", ""))]
 
 
+def null_words(result: Result) -> str:
+    """Return what real images score against each other, and how to read the number beside it."""
+    null, about = result.null or {}, result.conditions
+    sizes = f"{null['n_real']:,} and {null['n_fake']:,}"
+    more = f" (there are no more; of {about['n_real']:,} and {about['n_fake']:,} it would be less)"
+    fewer = "" if _as_many(result) else more
+    ends = f"{null['mean']:.4g} ({null['low']:.4g} to {null['high']:.4g} over {null['divisions']} divisions)"
+    return f"two sets of real images, {sizes}{fewer}, are {ends} apart, and so would a perfect model's samples be"
+
+
+def _as_many(result: Result) -> bool:
+    """Return whether the sets of real images are as large as the two that were compared."""
+    return all((result.null or {}).get(key) == result.conditions.get(key) for key in ("n_real", "n_fake"))
+
+
 def _notes(results: tuple[Result, ...]) -> list[str]:
     """Return how good the features are, what real images score, and how images were resized."""
     notes = []
@@ -68,7 +83,9 @@ def _notes(results: tuple[Result, ...]) -> list[str]:
             notes.append(f"{about['features']}: {about['features_quality']}")
         if "value_of_real" in about:
             notes.append(f"{result.name} of the real images: {about['value_of_real']:.5g}")
-        if "value_by_chance" in about:
+        if result.null is not None and (_as_many(result) or "value_by_chance" not in about):
+            notes.append(f"{result.name}: {null_words(result)}")
+        elif "value_by_chance" in about:
             counts = f"{about['n_real']:,} and {about['n_fake']:,} images are few for {about['dimensions']} features"
             chance = f"as many, drawn from both sets together, have {about['value_by_chance']:.5g} by chance"
             notes.append(f"{result.name}: {counts}: {chance}; only what is above that is a difference")

@@ -55,6 +55,17 @@ class Side:
             return "hold out more when training, as --valid 0.2, or evaluate with --real-split train"
         return "take more images"
 
+    def further(self, count: int) -> list[Side]:
+        """Return up to `count` other images of the pack: of the same split first, then of the other splits."""
+        found: list[Side] = []
+        for name, split in sorted(self.pack.splits.items(), key=lambda item: item[1] is not self.split):
+            rows = np.arange(len(split))
+            rows = np.setdiff1d(rows, self.rows) if split is self.split else rows
+            if len(rows) and count > 0:
+                found.append(chosen(self.pack, split, rows, name, count))
+                count -= len(found[-1].rows)
+        return found
+
     @property
     def key(self) -> str:
         """A hash of the images."""
@@ -85,6 +96,7 @@ class Evidence:
         seed: Which samples, and the seed of every resampling.
         features: Which features, as for `extractor_for`.
         resize: For the Inception network: `legacy` or `antialias`.
+        null: Whether to measure what real images score against each other, where that is not 0.
         prior: Which prior a run is sampled from, as for `sample`.
         device: Where features are computed.
         say: Takes one line at a time for the user.
@@ -97,6 +109,7 @@ class Evidence:
     seed: int
     features: str | nn.Module = ""
     resize: str = "legacy"
+    null: bool = False
     prior: str = "model"
     device: str = "cpu"
     say: Callable[[str], None] = field(default=lambda line: None)

@@ -77,7 +77,7 @@ def evaluated(
     _check_shapes(found, known, other)
     if found is not None:
         how["prior"] = named_prior(found, how.get("prior", "model"))
-    evidence = Evidence(known, other, found, count, device=str(choose_device(device)), say=say, **how)
+    evidence = Evidence(known, other, found, count, null=True, device=str(choose_device(device)), say=say, **how)
     wanted, left_out = _wanted(evidence, metrics_of(metrics))
     results: list[Result] = []
     for name in wanted:

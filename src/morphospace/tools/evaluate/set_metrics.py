@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,15 @@ from morphospace.evaluation.features import Extractor, extracted
 from morphospace.evaluation.intervals import student
 from morphospace.evaluation.modes import modes_of
 from morphospace.evaluation.results import Result
-from morphospace.tools.evaluate.evidence import Evidence
+from morphospace.tools.evaluate.evidence import Evidence, features_of
 from morphospace.tools.evaluate.extractors import extractor_for
 from morphospace.tools.evaluate.metric import Metric, usual_metric
 
 RESAMPLES = {"frechet": 20, "neighbours": 10}
 SUBSETS, SUBSET = 100, 1000
 DIVISIONS = 4
+FEW, NULLS = 5_000, 5
+"""Below so many images of either set, a Frechet distance is set beside that of real images, divided so many times."""
 SPLITS = 10
 STACKED = "stacked-mnist"
 
@@ -41,7 +44,33 @@ def frechet(evidence: Evidence) -> list[Result]:
     value = frechet_distance(real=evidence.real_statistics, fake=fake)
     half_widths, how = _half_widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
     name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
-    return [_within(evidence, name, value, half_widths[0], how, least=0, **_by_chance(evidence))]
+    result = _within(evidence, name, value, half_widths[0], how, least=0, **_by_chance(evidence))
+    return [replace(result, null=_null(evidence))]
+
+
+def _null(evidence: Evidence) -> dict[str, Any] | None:
+    """Return the distance of real images from other real images, in sets of the sizes that were compared.
+
+    It is what a perfect model would score. Where there are too few real images, the sets are smaller, in the same
+    proportion. None if it was not asked for, or both sets are so large that it is about 0.
+    """
+    sizes = (len(evidence.real.rows), evidence.n)
+    if not evidence.null or min(sizes) >= FEW:
+        return None
+    others = evidence.real.further(sum(sizes) - sizes[0])
+    features = [features_of(side, evidence.extractor, evidence.say)[0].features for side in others]
+    pool = torch.cat([evidence.real_features.features, *features])
+    share = min(1.0, len(pool) / sum(sizes))
+    first, second = (int(size * share) for size in sizes)
+    if min(first, second) < 2:
+        return None
+    found = []
+    for time in range(NULLS):
+        order = torch.from_numpy(permutation(len(pool), evidence.seed, "null", time))
+        one, other = pool[order[:first]], pool[order[first : first + second]]
+        found.append(frechet_distance(real=one, fake=other))
+    ends = {"mean": sum(found) / NULLS, "low": min(found), "high": max(found)}
+    return {**ends, "divisions": NULLS, "n_real": first, "n_fake": second}
 
 
 def _by_chance(evidence: Evidence) -> dict[str, float]:
