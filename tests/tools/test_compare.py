@@ -98,6 +98,35 @@ def test_seeds_share_a_row_and_have_the_spread_of_training(compared: ms.Comparis
     assert alone.value == column(compared.sampling, "FD").cells[2].value and alone.low is None and alone.n == 1
 
 
+def test_errors_of_the_same_images_are_subtracted_image_by_image(
+    compared: ms.Comparison, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    one = column(compared.sampling, "MSE").contrasts[0, 2]
+    errors = [ms.evaluate(runs[name], metrics=["mse"], **BRIEF).results[0].each for name in ("first", "strict")]
+    assert one.paired and one.n == (60, 60)
+    told = json.loads(ms.save_comparison(compared, tmp_path / "t.json").read_text())
+    entry = next(
+        e for e in told["differences"] if e["measure"] == "MSE" and (e["first"], e["second"]) == ("first", "strict")
+    )
+    assert entry["paired"] and entry["n"] == [60, 60] and entry["spread"] == "sampling" and entry["tests"] == 6
+    theirs = stats.ttest_rel(errors[1], errors[0])
+    assert entry["difference"] == pytest.approx(one.found.value) == pytest.approx(np.mean(errors[1] - errors[0]))
+    ends = theirs.confidence_interval(0.95)
+    assert (entry["low"], entry["high"], entry["p"]) == pytest.approx((ends.low, ends.high, theirs.pvalue))
+    fd = next(e for e in told["differences"] if e["measure"] == "FD[pixels]")
+    assert not fd["paired"] and fd["over"] == "two intervals" and fd["n"] is None
+    assert {e["over"] for e in told["differences"] if e["spread"] == "training"} <= {"seeds"}
+    null = next(number for number in told["numbers"] if number["measure"] == "FD[pixels]")["null"]
+    assert null["n_real"] == null["n_fake"] == 60 and 0 < null["low"] <= null["mean"] <= null["high"]
+    page = (ms.save_comparison(compared, tmp_path / "t.html")).read_text()
+    assert (
+        "paired, 60 images" in page
+        and "unpaired, from two intervals" in page
+        and "Holm" in page
+        and "real images: " in page
+    )
+
+
 def test_what_differs_is_named_and_the_rest_is_not(compared: ms.Comparison) -> None:
     assert compared.differ["beta"] == [1.0, 1.0, 8.0, None, 1.0] and compared.differ["seed"] == [0, 1, 0, 0, 0]
     assert compared.differ["model"] == ["vae", "vae", "vae", "dcgan", "cvae"]

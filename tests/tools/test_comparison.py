@@ -6,7 +6,9 @@ import itertools
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from morphospace.evaluation.results import Better
 from morphospace.tools.compare import Comparison
@@ -26,7 +28,10 @@ def cell(value: float, half: float | None, **conditions: Any) -> Cell:
     ("name", "cells", "best"),
     [
         ("FD[a]", [cell(5, 0.4), cell(6, 0.4), cell(9, 1)], 0),
-        ("FD[a]", [cell(5, 0.4), cell(5.7, 0.4)], None),  # the intervals meet
+        ("FD[a]", [cell(5, 0.4), cell(5.5, 0.4)], None),  # p = 0.08
+        ("FD[a]", [cell(5, 0.4), cell(5.65, 0.4)], 0),  # p = 0.024
+        ("FD[a]", [cell(5, 0.4), cell(5.65, 0.4), cell(9, 0.4)], 0),  # p = 0.024, the largest of three
+        ("FD[a]", [cell(5, 0.4), *(cell(5.65 + i / 100, 0.4) for i in range(3))], None),  # three of six: p > 0.1
         ("recall[a]", [cell(0.5, 0.05), cell(0.7, 0.05), Cell(note="none")], 1),
         ("FD[a]", [cell(5, 0.4), cell(6, 0.4, n_real=50)], None),  # measured on other images
         ("FD[a]", [cell(5, 0.4, data_hash="a"), cell(6, 0.4, data_hash="b")], None),  # of one name only
@@ -40,6 +45,39 @@ def cell(value: float, half: float | None, **conditions: Any) -> Cell:
 def test_the_best_is_best_beyond_doubt(name: str, cells: list[Cell], best: int | None) -> None:
     better: Better = {"recall[a]": "higher", "path length": ""}.get(name, "lower")  # type: ignore[assignment]
     assert Measure(name, "", tuple(cells), better).best == best
+
+
+def of_images(errors: Any, **conditions: Any) -> Cell:
+    about = {**SAME, "data_hash": "d", "images": "i", "seed": 0, **conditions}
+    return Cell(float(np.mean(errors)), 0.0, 1.0, len(errors), conditions=about, each=np.asarray(errors))
+
+
+EACH = np.random.default_rng(0).normal(50, 10, 40)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "over"),
+    [
+        ({}, "the same images"),
+        ({"split": "train"}, "other images"),
+        ({"images": "j"}, "other images"),
+        ({"seed": 1}, "other images"),
+        ({"n_real": 40}, "other images"),
+        ({"data_hash": "e"}, None),
+        ({"binarise": "fixed"}, None),
+        ({"of": "squared error"}, None),
+    ],
+)
+def test_only_numbers_of_the_same_images_are_paired(conditions: dict[str, Any], over: str | None) -> None:
+    cells = (of_images(EACH), of_images(EACH + 1 + np.arange(40) % 2, **conditions))
+    found = Measure("MSE", "", cells, "lower").contrasts.get((0, 1))
+    assert (None if found is None else found.over) == over
+    if found is not None:
+        ends = stats.t.interval(0.95, 39, 1.5, 0.5 * (40 / 39) ** 0.5 / 40**0.5)
+        assert found.paired == (over == "the same images") and found.n == (40, 40)
+        assert found.found.value == pytest.approx(1.5)
+        assert (found.found[1:3] == pytest.approx(ends)) == found.paired
+        assert found.paired or found.found.high - found.found.low > 10 * (ends[1] - ends[0])
 
 
 def test_numbers_have_the_digits_that_their_intervals_allow() -> None:

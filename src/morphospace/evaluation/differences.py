@@ -48,8 +48,9 @@ def paired(first: np.ndarray, second: np.ndarray) -> Difference:
 
     fits = len(first) == len(second) >= 2
     require(fits, "second", len(second), f"must be as many numbers as the first, {len(first)}, and at least 2")
-    apart = np.asarray(second, np.float64) - np.asarray(first, np.float64)
-    return _of(float(apart.mean()), float(apart.std(ddof=1)) / math.sqrt(len(apart)), len(apart) - 1)
+    with np.errstate(invalid="ignore"):  # numbers that are not finite have no difference, which `_of` says
+        apart = np.asarray(second, np.float64) - np.asarray(first, np.float64)
+        return _of(float(apart.mean()), float(apart.std(ddof=1)) / math.sqrt(len(apart)), len(apart) - 1)
 
 
 def unpaired(first: np.ndarray, second: np.ndarray) -> Difference:
@@ -64,9 +65,10 @@ def unpaired(first: np.ndarray, second: np.ndarray) -> Difference:
 
     counts = [len(first), len(second)]
     require(min(counts) >= 2, "numbers", counts, "must be at least 2 of each")
-    a, b = (float(np.asarray(side, np.float64).var(ddof=1)) / len(side) for side in (first, second))
-    freedom = (a + b) ** 2 / (a**2 / (counts[0] - 1) + b**2 / (counts[1] - 1)) if a + b > 0 else math.inf
-    return _of(float(np.mean(second) - np.mean(first)), math.sqrt(a + b), freedom)
+    with np.errstate(invalid="ignore"):
+        a, b = (float(np.asarray(side, np.float64).var(ddof=1)) / len(side) for side in (first, second))
+        freedom = (a + b) ** 2 / (a**2 / (counts[0] - 1) + b**2 / (counts[1] - 1)) if a + b > 0 else math.inf
+        return _of(float(np.mean(second) - np.mean(first)), math.sqrt(a + b), freedom)
 
 
 def from_intervals(first: float, second: float, half_widths: tuple[float, float]) -> Difference:

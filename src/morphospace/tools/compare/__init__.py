@@ -59,12 +59,13 @@ class Comparison:
 
     def show(self, asked: Asked) -> Answer:
         """Write the files asked for, and return the numbers as a table."""
-        from morphospace.tools.compare.tables import SPREADS, json_data, plain
+        from morphospace.tools.compare.tables import SPREADS, json_data, plain, plain_differences, plain_nulls
 
         for path in asked.files.values():
             save_comparison(self, path)
         table = self.training or self.sampling
         lines = [f"intervals: {SPREADS[table.spread]}"] if table.measures else []
+        lines += [*plain_nulls(table), *plain_differences(table)]
         lines += [f"note: {line}" for line in self.warnings]
         lines += [f"{name:16}{path}" for name, path in asked.files.items()]
         written = {name: str(asked.files[name]) if name in asked.files else None for name in ("out", "csv", "latex")}

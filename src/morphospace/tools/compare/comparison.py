@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from morphospace.evaluation.differences import LEVEL, Difference, from_intervals, holm, paired, unpaired
 from morphospace.evaluation.results import Better
 
 if TYPE_CHECKING:
@@ -13,8 +17,10 @@ if TYPE_CHECKING:
 
     from morphospace.pictures.maps import LatentMap
 
-# Conditions that must be equal for two numbers of one name to be compared.
-HELD_FAST = ("data", "data_hash", "images", "size", "split", "n_real", "n_fake", "features", "resize", "binarise", "of")
+# Conditions that must be equal for two numbers of one name to be compared: those of the images that were measured, and
+# those of how. Means over images can be compared over other images of the same data too, but not as pairs.
+SAME_IMAGES = ("split", "images", "n_real", "seed")
+SAME_MEASURE = ("data", "data_hash", "size", "n_fake", "features", "resize", "binarise", "of")
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,9 @@ class Cell:
         most: The highest value of the seeds.
         conditions: Everything else that the number depends on.
         note: Why there is no number.
+        null: See `Result.null`.
+        each: The numbers that the value is the mean of, one an image or one a seed; None where it is no such mean.
+        over: What they are one of: `images`, in a fixed order, or `seeds`.
     """
 
     value: float | None = None
@@ -40,6 +49,70 @@ class Cell:
     most: float | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    null: Mapping[str, Any] | None = None
+    each: np.ndarray | None = field(default=None, compare=False, repr=False)
+    over: str = "images"
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the width of the interval; of one that was cut at what the number can be, the wider side."""
+        if self.value is None or self.low is None or self.high is None:
+            return None
+        return max(self.value - self.low, self.high - self.value)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How two rows differ in a number.
+
+    Attributes:
+        first: A row.
+        second: Another row.
+        found: The difference, second less first.
+        n: Numbers of images or seeds that it was computed from; None where only the two intervals are known.
+        over: `the same images` if each image gives a pair, else `other images`, `seeds` or `two intervals`.
+        corrected: p after Holm's correction over all pairs of rows of this number.
+        tests: How many pairs that were.
+    """
+
+    first: int
+    second: int
+    found: Difference
+    n: tuple[int, int] | None
+    over: str
+    corrected: float = math.nan
+    tests: int = 0
+
+    @property
+    def paired(self) -> bool:
+        """Whether it is a mean over pairs of numbers of the same image."""
+        return self.over == "the same images"
+
+    @property
+    def remains(self) -> bool:
+        """Whether it is a difference at 5 % after the correction."""
+        return self.corrected < LEVEL
+
+
+def contrast(cells: Sequence[Cell], first: int, second: int) -> Contrast | None:
+    """Return how two rows differ, not corrected; None where there are no two numbers, or they do not compare."""
+    a, b = cells[first], cells[second]
+    half_widths = (a.half_width, b.half_width)
+    if None in half_widths or a.value is None or b.value is None:
+        return None
+    if any(a.conditions.get(key) != b.conditions.get(key) for key in SAME_MEASURE):
+        return None
+    same = all(a.conditions.get(key) == b.conditions.get(key) for key in SAME_IMAGES)
+    if a.each is not None and b.each is not None:
+        n = (len(a.each), len(b.each))
+        if a.over == "images" and same:
+            return Contrast(first, second, paired(a.each, b.each), n, "the same images")
+        if a.over == "images" or same:
+            return Contrast(first, second, unpaired(a.each, b.each), n, {"images": "other images"}.get(a.over, a.over))
+    if not same:
+        return None
+    assert half_widths[0] is not None and half_widths[1] is not None
+    return Contrast(first, second, from_intervals(a.value, b.value, (half_widths[0], half_widths[1])), None, INTERVALS)
 
 
 @dataclass(frozen=True)
@@ -60,24 +133,39 @@ class Measure:
     better: Better = ""
     logged: bool = False
 
-    @property
-    def best(self) -> int | None:
-        """The row that is clearly better than every other: its interval overlaps no other.
+    @cached_property
+    def contrasts(self) -> dict[tuple[int, int], Contrast]:
+        """How each two rows differ, by their numbers, the smaller first; pairs that do not compare are left out."""
+        pairs = itertools.combinations(range(len(self.cells)), 2)
+        found = [one for pair in pairs if (one := contrast(self.cells, *pair)) is not None]
+        tests = sum(not math.isnan(one.found.p) for one in found)
+        corrected = holm([one.found.p for one in found])
+        return {
+            (one.first, one.second): replace(one, corrected=p, tests=tests)
+            for one, p in zip(found, corrected, strict=True)
+        }
 
-        None where any two numbers were measured under different conditions, or one has no interval.
-        """
-        there = {row: cell for row, cell in enumerate(self.cells) if cell.value is not None}
-        conditions = [[cell.conditions.get(key) for key in HELD_FAST] for cell in there.values()]
-        if not self.better or len(there) < 2 or any(c != conditions[0] for c in conditions):
-            return None
-        ends = {row: (c.low, c.high) for row, c in there.items() if c.low is not None and c.high is not None}
-        if len(ends) < len(there):
+    @cached_property
+    def leader(self) -> int | None:
+        """The row with the best number, by chance or not; None where neither way is better, or there are no two."""
+        there = {row: cell.value for row, cell in enumerate(self.cells) if cell.value is not None}
+        if not self.better or len(there) < 2:
             return None
         sign = 1 if self.better == "lower" else -1
-        spans = {row: sorted((sign * low, sign * high)) for row, (low, high) in ends.items()}
-        first = min(spans, key=lambda row: spans[row][1])
-        others = min(low for row, (low, _) in spans.items() if row != first)
-        return first if spans[first][1] < others else None
+        return min(there, key=lambda row: (math.isnan(there[row]), sign * there[row]))
+
+    @property
+    def best(self) -> int | None:
+        """The leader, if its difference to every other row remains after Holm's correction."""
+        first = self.leader
+        rows = [row for row, cell in enumerate(self.cells) if cell.value is not None and row != first]
+        if first is None:
+            return None
+        to_others = [self.contrasts.get((min(first, row), max(first, row))) for row in rows]
+        return first if all(one is not None and one.remains for one in to_others) else None
+
+
+INTERVALS = "two intervals"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from morphospace.errors import MorphospaceError
 from morphospace.evaluation.intervals import mean_over
 from morphospace.evaluation.results import Result
@@ -91,7 +93,8 @@ def _cell(column: Result, score: Scores) -> Cell:
         if result.name == column.name:
             about = dict(result.conditions)
             of = "arcs" if "arcs" in about else "n_real" if "fake_is" in about or "n_fake" not in about else "n_fake"
-            return Cell(result.value, result.low, result.high, about.get(of), conditions=about)
+            more: dict[str, Any] = {"null": result.null, "each": result.each}
+            return Cell(result.value, result.low, result.high, about.get(of), conditions=about, **more)
     if score.trouble:
         return Cell(note=score.trouble)
     if any(result.metric == column.metric for result in score.results):
@@ -151,12 +154,14 @@ def _over(cells: Sequence[Cell]) -> Cell:
         return Cell(note=cells[0].note)
     values = [cell.value for cell in there if cell.value is not None]
     mean, low, high, _ = mean_over(values)
-    first = there[0].conditions
+    first_cell = there[0]
     shared = {
         key: value
-        for key, value in first.items()
+        for key, value in first_cell.conditions.items()
         if key not in NOT_SHARED and all(cell.conditions.get(key) == value for cell in there)
     }
+    null = first_cell.null if all(cell.null == first_cell.null for cell in there) else None
     if len(values) == 1:
-        return Cell(mean, n=1, conditions=shared, note="one seed")
-    return Cell(mean, low, high, len(values), min(values), max(values), shared)
+        return Cell(mean, n=1, conditions=shared, note="one seed", null=null)
+    more: dict[str, Any] = {"null": null, "each": np.asarray(values), "over": "seeds"}
+    return Cell(mean, low, high, len(values), min(values), max(values), shared, **more)

@@ -10,7 +10,16 @@ from morphospace.pictures.sheet import grid
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Cell, Member
 from morphospace.tools.compare.curves import COLOURS, dash_of, draw_panel, panels
-from morphospace.tools.compare.tables import ARROWS, SPREADS, conditions_of, texts_of
+from morphospace.tools.compare.tables import (
+    ARROWS,
+    CORRECTED,
+    SPREADS,
+    conditions_of,
+    difference_texts,
+    differences_of,
+    null_of,
+    texts_of,
+)
 
 
 def page_of(comparison: Comparison) -> str:
@@ -36,6 +45,9 @@ def page_of(comparison: Comparison) -> str:
         spreads=SPREADS,
         cell_of=cell_of,
         conditions_of=conditions_of,
+        corrected=CORRECTED,
+        difference_texts=difference_texts,
+        differences_of=differences_of,
         dash_of=dash_of,
         draw_panel=draw_panel,
         mapped=_mapped,
@@ -47,7 +59,7 @@ def page_of(comparison: Comparison) -> str:
 def cell_of(cell: Cell) -> tuple[str, list[str]]:
     """Return the number in a cell, and the lines below it."""
     value, interval = texts_of(cell)
-    lines = [interval]
+    lines = [interval, null_of(cell)]
     if cell.least is not None and cell.most is not None:
         ends = [texts_of(Cell(end, cell.low, cell.high))[0] for end in (cell.least, cell.most)]
         lines.append(f"{cell.n} seeds, {ends[0]} … {ends[1]}")

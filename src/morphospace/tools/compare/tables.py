@@ -11,7 +11,7 @@ from morphospace import files
 from morphospace.pictures.pages import render
 from morphospace.tools import tool
 from morphospace.tools.compare import Comparison
-from morphospace.tools.compare.comparison import Cell, Measure, Table
+from morphospace.tools.compare.comparison import Cell, Contrast, Measure, Table
 
 ARROWS = {"lower": "↓", "higher": "↑", "": ""}
 SPREADS = {
@@ -19,6 +19,7 @@ SPREADS = {
     "training": "95 % interval over training seeds, by Student's t",
 }
 MOST_DECIMALS = 8
+MOST_PAIRED = 12  # rows of which all pairs are listed; of more, only those with the first
 CSV_COLUMNS = ("run", "measure", "unit", "spread", "value", "low", "high", "n", "least", "most", "note", "conditions")
 
 
@@ -61,6 +62,106 @@ def _in_a_line(cell: Cell) -> str:
     return f"{value} ({interval})" if interval else value or ("" if not cell.note else "none")
 
 
+def null_of(cell: Cell) -> str:
+    """Return what two sets of real images score, in words; empty where it was not measured."""
+    if cell.null is None:
+        return ""
+    null = cell.null
+    as_many = all(null[key] == cell.conditions.get(key) for key in ("n_real", "n_fake"))
+    sizes = "" if as_many else f", {null['n_real']:,} and {null['n_fake']:,}"
+    return f"real images{sizes}: {number(null['mean'])} ({number(null['low'])} to {number(null['high'])})"
+
+
+def plain_nulls(table: Table) -> list[str]:
+    """Return lines with what real images score against each other, one for each number that has it."""
+    found = {(m.name, null_of(cell)): None for m in table.measures for cell in m.cells if cell.null is not None}
+    return [f"{name} of two sets of {words}, and so would a perfect model's samples be" for name, words in found]
+
+
+# -- differences ---------------------------------------------------------------------------------------------------
+
+
+def chance_text(p: float) -> str:
+    """Return a p value in words.
+
+    >>> chance_text(0.00004), chance_text(0.0312), chance_text(1.0)
+    ('p < 0.001', 'p = 0.031', 'p = 1')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def difference_texts(one: Contrast) -> tuple[str, str, str]:
+    """Return a difference, its interval, and what it was computed from with its corrected p; as texts."""
+    value, low, high, _ = one.found
+    if not math.isfinite(value) or not math.isfinite(low):
+        return "none", "", "a value that is not finite"
+    half = (high - low) / 2
+    signed = [("+" if end > 0 else "") + number(end, half) for end in (value, low, high)]
+    return signed[0], f"{signed[1]} to {signed[2]}", f"{kind_of(one)}; {chance_text(one.corrected)}"
+
+
+def kind_of(one: Contrast) -> str:
+    """Return in words whether a difference is paired, and over how many numbers."""
+    if one.n is None:
+        return f"unpaired, from {one.over}"
+    if one.paired:
+        return f"paired, {one.n[0]:,} images"
+    counts = " and ".join(f"{count:,}" for count in one.n)
+    return f"unpaired, {counts} {one.over}"
+
+
+def differences_of(table: Table) -> list[tuple[Measure, list[Contrast]]]:
+    """Return each measure with the differences to list: of all pairs of rows, or of many rows those to the first."""
+    few = len(table.rows) <= MOST_PAIRED
+    listed = [(m, [one for one in m.contrasts.values() if few or one.first == 0]) for m in table.measures]
+    return [(measure, found) for measure, found in listed if found]
+
+
+def plain_differences(table: Table) -> list[str]:
+    """Return lines with the differences to the first row, for a terminal; none where nothing compares."""
+    rows = [
+        [measure.name, table.rows[one.second], *difference_texts(one), "yes" if one.remains else "may be chance"]
+        for measure, found in differences_of(table)
+        for one in found
+        if one.first == 0
+    ]
+    if not rows:
+        return []
+    headings = ["measure", f"less {table.rows[0]}", "difference", "95 %", "computed from", "differs"]
+    return ["", *tool.Table(headings, rows).plain(), f"differs: {CORRECTED}", ""]
+
+
+CORRECTED = (
+    "p < 0.05 after Holm's correction over all pairs of rows of this number; different numbers are not "
+    "corrected for each other"
+)
+
+
+def difference_entries(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return every listed difference as plain values."""
+    return [
+        {
+            "measure": measure.name,
+            "spread": table.spread,
+            "first": table.rows[one.first],
+            "second": table.rows[one.second],
+            "difference": one.found.value,
+            "low": one.found.low,
+            "high": one.found.high,
+            "paired": one.paired,
+            "over": one.over,
+            "n": None if one.n is None else list(one.n),
+            "p": one.found.p,
+            "p_holm": one.corrected,
+            "tests": one.tests,
+            "remains": one.remains,
+        }
+        for table in _tables(comparison)
+        for measure, found in differences_of(table)
+        for one in found
+    ]
+
+
 def conditions_of(measure: Measure) -> str:
     """Return the conditions that all numbers of a measure share, in words."""
     every = [cell.conditions for cell in measure.cells if cell.value is not None]
@@ -77,7 +178,7 @@ def _tables(comparison: Comparison) -> list[Table]:
 
 
 def entries(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return every number with its interval and conditions, by the names of `CSV_COLUMNS`."""
+    """Return every number with its interval and conditions, by the names of `CSV_COLUMNS`, and the null."""
     return [
         {
             "run": name,
@@ -92,6 +193,7 @@ def entries(comparison: Comparison) -> list[dict[str, Any]]:
             "most": cell.most,
             "note": cell.note,
             "conditions": dict(cell.conditions),
+            "null": None if cell.null is None else dict(cell.null),
         }
         for table in _tables(comparison)
         for measure in table.measures
@@ -102,7 +204,7 @@ def entries(comparison: Comparison) -> list[dict[str, Any]]:
 def csv_text(comparison: Comparison) -> str:
     """Return the numbers in full precision, a line each; conditions as JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for entry in entries(comparison):
         row = {**entry, "conditions": files.json_text(entry["conditions"], sort_keys=True)}
@@ -130,7 +232,8 @@ def json_data(comparison: Comparison) -> dict[str, Any]:
         for member in comparison.members
     ]
     data = {"runs": runs, "differ": comparison.differ, "warnings": list(comparison.warnings)}
-    return {**data, "numbers": entries(comparison), "seed": comparison.seed}
+    numbers = {"numbers": entries(comparison), "differences": difference_entries(comparison)}
+    return {**data, **numbers, "seed": comparison.seed}
 
 
 def json_text(comparison: Comparison) -> str:
@@ -158,7 +261,7 @@ def escaped(text: str) -> str:
 
 
 def latex_text(comparison: Comparison) -> str:
-    """Return the tables for a document that uses booktabs; the best is bold if its interval overlaps no other."""
+    """Return the tables for a document that uses booktabs; bold is what `Measure.best` says."""
     how = {"spreads": SPREADS, "arrows": LATEX_ARROWS, "escaped": escaped, "cell_of": _latex}
     return render("tools/compare/tables.tex", tables=_tables(comparison), **how)
 

@@ -123,14 +123,16 @@ class Explained:
         mean, low, high = mean_interval(nats)
         conditions = self.conditions(**more)
         name = name if self.density.proper else f"{name}, no density"
-        found = [Result(name, mean, low, high, "nats", conditions, better="higher")]
+        found = [Result(name, mean, low, high, "nats", conditions, better="higher", each=nats.numpy())]
         if self.density.bits:
             values = math.prod(self.run.model.shape)
             width = 2.0 if self.run.model.signed else 1.0
             scale: dict[str, Any] = {"levels": 256, "width": width} if self.density.dequantised else {}
             bits = [None if v is None else bits_per_dim(-v, values, **scale) for v in (mean, high, low)]
             assert bits[0] is not None
-            found.append(Result(f"{name} in bits", bits[0], bits[1], bits[2], "bits/dim", conditions, better="lower"))
+            each = bits_per_dim(-nats, values, **scale).numpy()
+            name = f"{name} in bits"
+            found.append(Result(name, bits[0], bits[1], bits[2], "bits/dim", conditions, better="lower", each=each))
         return found
 
 
@@ -144,7 +146,8 @@ def elbo(explained: Explained, *, draws: int = 16) -> list[Result]:
     found = explained.results("ELBO", likely - kl, draws=draws)
     for name, values in (("E log p(x|z)", likely), ("KL", kl)):
         mean, low, high = mean_interval(values)
-        found.append(Result(name, mean, low, high, "nats", explained.conditions(draws=draws)))
+        about = explained.conditions(draws=draws)
+        found.append(Result(name, mean, low, high, "nats", about, each=values.numpy()))
     return found
 
 

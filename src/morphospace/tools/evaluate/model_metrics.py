@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,7 +101,9 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
         more |= {"at_most": round(top, 2)} if measure is psnr else {}
         how = run.configuration.data.binarise
         more |= {} if how == "none" else {"binarise": how}
-        return [_averaged(evidence, name, np.concatenate(parts), unit, fake_is="reconstructions of the means", **more)]
+        each = np.concatenate(parts)
+        found = _averaged(evidence, name, each, unit, fake_is="reconstructions of the means", **more)
+        return [replace(found, each=each)]
 
     return metric
 
