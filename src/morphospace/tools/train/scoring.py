@@ -202,10 +202,12 @@ class Scorer:
         run.with_images(self.pack)
         return run
 
-    def evidence(self, run: Run, side: Side, seed: int, say: Callable[[str], None] = lambda line: None) -> Evidence:
+    def evidence(
+        self, run: Run, side: Side, seed: int, *, null: bool = False, say: Callable[[str], None] = lambda line: None
+    ) -> Evidence:
         """Return what the metrics take their numbers from."""
-        s = self.plan.settings
-        return Evidence(side, None, run, s.metrics_n, seed, s.metrics_features, device=str(self.device), say=say)
+        s, device = self.plan.settings, str(self.device)
+        return Evidence(side, None, run, s.metrics_n, seed, s.metrics_features, null=null, device=device, say=say)
 
     def measured(self, evidence: Evidence) -> dict[str, Result]:
         """Return every number of the plan by its short name."""
@@ -272,8 +274,8 @@ class Scorer:
         self.say(f"scoring the {name} checkpoint, of image {int(taken.name):,}, on the {self.report.name} images")
         model = load(folder.path, checkpoint=taken.name, parts=self.parts or None, device=str(self.device)).model
         run = self.run_of(taken, raw=False, model=model)
-        seeds = ((self.by, s.seed + FRESH), (self.report, s.seed))
-        by, report = (self.measured(self.evidence(run, side, seed)) for side, seed in seeds)
+        by = self.measured(self.evidence(run, self.by, s.seed + FRESH))
+        report = self.measured(self.evidence(run, self.report, s.seed, null=True))
         keep(folder.path / FILE, list(report.values()))
         scores = {key: _as_dicts(found) for key, found in (("selection", by), ("report", report))}
         write_text(folder.best, json_text({**about, **scores}, indent=1) + "\n")
