@@ -19,7 +19,7 @@ def critic_widths(settings: GANSettings, shape: Shape) -> tuple[int, ...]:
         return settings.widths
     if settings.tower == "mlp":
         return (256, 256)
-    return auto_widths(shape, 64, 512 if settings.tower == "conv" else 256)
+    return auto_widths(shape, settings.base_width, 512 if settings.tower == "conv" else 256)
 
 
 def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioning | None) -> nn.Module:

@@ -23,8 +23,9 @@ class GANSettings(ModelSettings):
             batch-norm scales N(1, 0.02) (`dcgan`), or N(0, 1) for transposed convolutions only (`wide`). Residual
             towers have their own.
         tower: `conv` for the convolutions of DCGAN, `mlp` for fully connected layers, `residual` for R3GAN's blocks.
-        widths: Channels (or units) of the critic's layers, image side first; the generator mirrors them. Chosen from
-            the image's shape when empty.
+        widths: Channels (or units) of the critic's layers, image side first; the generator mirrors them. When empty,
+            they double from `base_width`, one layer for each halving of the image.
+        base_width: Channels of the critic's first layer where `widths` is empty.
         generator_widths: The generator's own, code side first, when it is not the critic's mirror.
         generator_bias: Biases in the generator's inner transposed convolutions.
         stem: How a code becomes the first feature map: a `linear` layer or a transposed convolution (`conv`); the
@@ -57,6 +58,7 @@ class GANSettings(ModelSettings):
 
     # A game needs updates more than it needs large batches, and on a CPU a large batch is hardly faster an image.
     usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}
+    earlier: ClassVar[Mapping[str, Any]] = {"base_width": 64}
 
     latent_dim: int = 100
     lr: float = 2e-4
@@ -64,6 +66,7 @@ class GANSettings(ModelSettings):
     init: Literal["default", "glorot", "dcgan", "wide"] = "dcgan"
     tower: Annotated[Literal["conv", "mlp", "residual"], Role.FIT] = "conv"
     widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
+    base_width: Annotated[int, Role.FIT, Between(1, 4096)] = 32
     generator_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
     generator_bias: Annotated[bool, Role.FIT] = False
     stem: Annotated[Literal["linear", "conv"], Role.FIT] = "linear"
@@ -199,7 +202,7 @@ class CGANSettings(GANSettings):
             further plane of the image (`embedding`).
     """
 
-    earlier: ClassVar[Mapping[str, Any]] = {"generator_conditioning": "code"}
+    earlier: ClassVar[Mapping[str, Any]] = {**GANSettings.earlier, "generator_conditioning": "code"}
 
     condition: str = "label"
     embedding: Annotated[int, Between(1, 65_536)] = 100
@@ -237,8 +240,8 @@ class R3GANSettings(GANSettings):
     """The modern default: each fake is compared with a real image, R1 and R2 on every step, residual towers, no norm.
 
     Attributes:
-        widths: Channels of the critic's stages, image side first; the generator mirrors them. Chosen from the image's
-            shape when empty.
+        widths: Channels of the critic's stages, image side first; the generator mirrors them. When empty, they double
+            from `base_width`, one stage for each halving of the image.
     """
 
     latent_dim: int = 64
