@@ -19,8 +19,9 @@ ema_halflife_images flip shift brightness valid strict max_pixels
 OBJECTIVE = """
 likelihood variance sigma dequantise signed reduction beta kl draws kl_warmup_images kl_reduction free_bits capacity
 capacity_weight capacity_images samples gradient condition gamma alpha sampling mask_weight outside lambda_ mixing
-adversarial_unit judged reconstruction_space share_fakes weight_clip gradient_penalty r1 r2 penalty_every spectral_norm
-minibatch_discrimination feature_matching replay replay_images unrolled unrolled_lr packing augment embedding
+adversarial_unit judged reconstruction_space share_fakes weight_clip gradient_penalty r1 r2 penalty_every
+penalty_by_size penalty_decay_images spectral_norm minibatch_discrimination feature_matching replay replay_images
+unrolled unrolled_lr packing augment embedding
 conditioning size channels crop classes labels parts background binarise resize range prior
 """
 SCORING = """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,6 +104,37 @@ def test_gradient_penalty_of_the_whole_model_on_a_linear_critic() -> None:
     assert float(terms.means["r2"]) == pytest.approx(norm**2 / 2, rel=1e-4)
     weights = [weight for _, weight in terms.weighted]
     assert weights == [1.0, 1.0, 2.0, 3.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("more", "images", "share"),
+    [
+        ({}, 0, 1.0),
+        ({"penalty_by_size": True}, 0, (16 / 64) ** 2),
+        ({"penalty_decay_images": 1000}, 0, 1.0),
+        ({"penalty_decay_images": 1000}, 500, 0.55),
+        ({"penalty_decay_images": 1000}, 5000, 0.1),
+        ({"penalty_by_size": True, "penalty_decay_images": 1000}, 5000, 0.1 / 16),
+    ],
+)
+def test_penalties_grow_with_the_images_and_fall_with_time(more: dict[str, Any], images: int, share: float) -> None:
+    settings = R3GANSettings(**{**SMALL, "penalty_by_size": False, "r1": 3.0, "r2": 4.0, **more})
+    engine = engine_of(settings)
+    turn = turn_of(engine)
+    turn.clock = replace(turn.clock, images=images)
+    weights = [weight for _, weight in engine.model.critic_loss(engine.data.batch(0), turn).weighted]
+    assert weights == pytest.approx([1.0, 3.0 * share, 4.0 * share])
+
+
+def test_widths_double_from_the_base_and_old_runs_keep_theirs(tmp_path: Path) -> None:
+    from morphospace.runs.configuration import resolve
+    from morphospace.zoo.gan_towers import critic_widths
+
+    assert critic_widths(DCGANSettings(), (28, 28, 1)) == (32, 64, 128)
+    assert critic_widths(DCGANSettings(base_width=48), (64, 64, 3)) == (48, 96, 192, 384)
+    run = tmp_path / "run.toml"
+    run.write_text('[run]\nversion = "0.1"\n[model]\nname = "dcgan"\nwidths = []\n')
+    assert critic_widths(resolve(recipe=str(run)).model, (28, 28, 1)) == (64, 128, 256)  # type: ignore[arg-type]
 
 
 def test_lazy_penalties_are_a_phase_of_their_own_on_the_critics_optimizer() -> None:
@@ -240,6 +273,8 @@ def test_fakes_are_drawn_for_the_classes_of_the_batch() -> None:
 # -- refusals ------------------------------------------------------------------------------------------------
 
 REFUSED = {
+    "size without a penalty": (DCGANSettings, {"penalty_by_size": True}, "penalty_by_size.*neither; add --r1"),
+    "decay without a penalty": (DCGANSettings, {"penalty_decay_images": 5}, "penalty_decay_images = 5.*neither"),
     "penalty with batch norm": (DCGANSettings, {"r1": 1.0}, "r1 = 1.0.*batch norm.*--critic-norm none"),
     "penalty with minibatch": (
         WGANGPSettings,

@@ -34,6 +34,22 @@ def test_every_recipe_resolves_and_says_what_to_expect() -> None:
         assert {"title", "source", "year", "data", "minutes", "expect"} <= set(recipe.about), name
 
 
+def test_what_says_averaged_weights_keeps_them() -> None:
+    saying = [name for name, recipe in recipes().items() if "averaged weights" in f"{recipe.about}"]
+    assert len(saying) >= 4
+    for name in saying:
+        assert resolve(recipe=name).training.ema_halflife_images, name
+
+
+def test_published_recipes_begin_as_published() -> None:
+    """The bias from the data is ours; a published recipe has it only where its code has."""
+    for name in ("celeba-vae", "celeba-ae", "celebamask-vae", "mnist-vae", "vae-mlp", "cvae"):
+        assert resolve(recipe=name).model.output_bias == "init", name  # type: ignore[attr-defined]
+    for name in ("mnist-iwae-k1", "mnist-iwae-k50"):
+        model = resolve(recipe=name).model
+        assert (model.init, model.output_bias, model.betas[0], model.eps) == ("glorot", "data", 0.99, 1e-4)  # type: ignore[attr-defined]
+
+
 def test_the_table_of_models_names_settings_that_they_have() -> None:
     page = Path(__file__).parents[2] / "docs" / "models.md"
     rows = [line.split("|") for line in page.read_text().replace(r"\|", "/").splitlines() if line.startswith("| `")]

@@ -30,6 +30,7 @@ from morphospace.objectives.adversarial import (
     unrolled,
 )
 from morphospace.objectives.augment import DRAWS, augment
+from morphospace.objectives.clock import cosine
 from morphospace.objectives.penalties import between, differentiable, one_centred, zero_centred
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
@@ -158,7 +159,8 @@ class GAN(Model):
     def critic_terms(self, batch: Batch, turn: Turn, *, penalised: bool, adversarial: bool) -> Terms:
         """Return what the critic minimises; a penalty differentiates the judgements that the loss is computed from."""
         s, terms, condition = self.settings, Terms(), self.condition_shown(batch)
-        r1, r2 = (weight if penalised else 0.0 for weight in (s.r1, s.r2))
+        share = self.penalty_share(turn) if penalised else 0.0
+        r1, r2 = s.r1 * share, s.r2 * share
         fake = self.shown(turn, self.critics_fakes(turn, batch))
         real = self.shown(turn, batch.images)
         real, fake = (differentiable(side) if on else side for side, on in ((real, r1), (fake, r2)))
@@ -179,6 +181,13 @@ class GAN(Model):
                 penalty = one_centred(lambda x: self.judge(x, condition), points)
                 terms.add("gradient_penalty", penalty, s.gradient_penalty)
         return terms
+
+    def penalty_share(self, turn: Turn) -> float:
+        """Return what r1 and r2 are multiplied by: for the images' size, and for the images seen."""
+        s, (height, width, _) = self.settings, self.shape
+        by_size = height * width / 64**2 if s.penalty_by_size else 1.0
+        decay = 0.1 + 0.9 * cosine(turn.clock.images, s.penalty_decay_images) if s.penalty_decay_images else 1.0
+        return by_size * decay
 
     @torch.no_grad()
     def clip_weights(self, batch: Batch, turn: Turn) -> None:
