@@ -35,5 +35,5 @@ GANS: list[tuple[GANSettings, str]] = [
     (CGANSettings(**SMALL, generator_conditioning="code"), "cgan-code"),
     (LSGANSettings(**SMALL), "lsgan"),
     (R3GANSettings(**QUICK), "r3gan"),
-    (R3GANSettings(**QUICK, tower="mlp", init="default", penalty_every=4), "r3gan-mlp"),
+    (R3GANSettings(**QUICK, tower="mlp", init="default", penalty_every=4, penalty_by_size=False), "r3gan-mlp"),
 ]
