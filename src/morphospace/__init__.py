@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from morphospace.tools.card import card
     from morphospace.tools.compare import Comparison, compare, save_comparison
     from morphospace.tools.diagnose import Diagnosis, diagnose
+    from morphospace.tools.diagram import Diagram, diagram
     from morphospace.tools.directions.attribute import AttributeWalk, Combined, attribute, combine, direction
     from morphospace.tools.directions.pca import ComponentPlane, components, pca
     from morphospace.tools.directions.traverse import Traversal, traverse
@@ -57,6 +58,7 @@ _PUBLIC = {
     "tools.directions.pca": "components pca ComponentPlane",
     "tools.directions.traverse": "traverse Traversal",
     "tools.directions.attribute": "attribute direction combine AttributeWalk Combined",
+    "tools.diagram": "diagram Diagram",
     "tools.diagnose": "diagnose Diagnosis",
     "tools.evaluate": "evaluate Evaluation",
     "tools.compare": "compare save_comparison Comparison",

@@ -102,7 +102,7 @@ def test_gradient_penalty_of_the_whole_model_on_a_linear_critic() -> None:
     assert float(terms.means["gradient_penalty"]) == pytest.approx((norm - 1) ** 2, rel=1e-4)
     assert float(terms.means["r1"]) == pytest.approx(norm**2 / 2, rel=1e-4)
     assert float(terms.means["r2"]) == pytest.approx(norm**2 / 2, rel=1e-4)
-    weights = [weight for _, weight in terms.weighted]
+    weights = [weight for *_, weight in terms.weighted]
     assert weights == [1.0, 1.0, 2.0, 3.0, 10.0]
 
 
@@ -238,7 +238,7 @@ def test_feature_matching_is_a_term_of_the_generator_only() -> None:
     plain = engine_of(DCGANSettings(**SMALL))
     phase = engine.phases[1]
     terms = phase.loss(engine.data.batch(0), turn_of(engine, "generator"))
-    assert [weight for _, weight in terms.weighted] == [1.0, 2.0]
+    assert [weight for *_, weight in terms.weighted] == [1.0, 2.0]
     assert plain.phases[1].loss(plain.data.batch(0), turn_of(plain, "generator")).means.keys() == {"adversarial"}
 
 

@@ -114,7 +114,7 @@ def test_free_bits_leave_a_collapsed_posterior_alone() -> None:
     model, batch = model_of(VAESettings(**MLP, free_bits=2.0)), batch_of()
     terms = model.loss(batch, FakeTurn())
     assert float(terms.means["kl"]) < 6 == pytest.approx(float(terms.means["kl_above_free"]))
-    terms.weighted[1][0].backward()
+    terms.weighted[1][1].backward()
     assert float(model.encoder.head.weight.grad.abs().max()) == 0
 
 
@@ -302,7 +302,7 @@ def test_a_mean_over_pixels_leaves_image_and_mask_beside_each_other_as_they_were
     weights = []
     for model in (summed, meant):
         terms = model.negative_bound(batch, posterior, posterior.mean, raw, FakeTurn())
-        weights.append([weight for _, weight in terms.weighted][:2])
+        weights.append([weight for *_, weight in terms.weighted][:2])
     assert weights[1] == pytest.approx([weights[0][0] / 64, weights[0][1] / 64])
 
 

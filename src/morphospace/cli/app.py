@@ -60,6 +60,7 @@ TOOLS = {
         "directions.attribute:attribute_or_formula",
         "Move images along the direction of an attribute, or do sums with codes.",
     ),
+    "diagram": ("diagram:diagram", "Draw a model or run as an SVG: layers, sizes, and its training step."),
     "evaluate": ("evaluate:evaluate", "Measure how close samples, or any images, are to real ones."),
     "pca": ("directions.pca:pca", "Show the plane of the two leading components, and how much each explains."),
     "traverse": (
@@ -73,7 +74,7 @@ TOOLS = {
 PURPOSES = {
     "Start": ("demo", "train", "resume", "sweep", "recipes", "models"),
     "Look at data": ("data",),
-    "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "studio"),
+    "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "diagram", "studio"),
     "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
     "Judge": ("evaluate", "diagnose", "compare", "score", "judge", "runs"),
     "Take away": ("export", "card"),

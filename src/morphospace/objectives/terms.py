@@ -17,13 +17,13 @@ class Terms:
     """
 
     def __init__(self) -> None:
-        self.weighted: list[tuple[Tensor, float]] = []
+        self.weighted: list[tuple[str, Tensor, float]] = []
         self.means: dict[str, Tensor] = {}
 
     def add(self, name: str, values: Tensor, weight: float = 1.0) -> Terms:
         """Add a term to minimise: values (B,) and their weight."""
         mean = full(values).mean()
-        self.weighted.append((mean, weight))
+        self.weighted.append((name, mean, weight))
         self.means[name] = mean.detach()
         return self
 
@@ -41,11 +41,11 @@ class Terms:
     def times(self, factor: float) -> Terms:
         """Return the same terms with every weight multiplied by `factor`; reported means do not change."""
         scaled = Terms()
-        scaled.weighted = [(mean, weight * factor) for mean, weight in self.weighted]
+        scaled.weighted = [(name, mean, weight * factor) for name, mean, weight in self.weighted]
         scaled.means = dict(self.means)
         return scaled
 
     def total(self) -> Tensor:
         """Return the loss: the sum of weight * mean over the terms."""
-        first, *rest = (mean if weight == 1.0 else mean * weight for mean, weight in self.weighted)
+        first, *rest = (mean if weight == 1.0 else mean * weight for _, mean, weight in self.weighted)
         return sum(rest, first)

@@ -31,7 +31,8 @@ from morphospace.plugins import NotHere
 from morphospace.records import number, read_json, read_toml, typed
 from morphospace.runs.configuration import Configuration, resolve, toml_of
 
-FILES = ("run.toml", ".lock", "metrics.jsonl", "best.json", "evaluation.json", "curves.png", "report.html")
+DIAGRAM = "diagram.svg"  # of the model that was trained
+FILES = ("run.toml", ".lock", "metrics.jsonl", "best.json", "evaluation.json", "curves.png", "report.html", DIAGRAM)
 FOLDERS = ("checkpoints", "samples", "reconstructions", "tensorboard")
 
 

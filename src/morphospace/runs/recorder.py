@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from morphospace.files import json_text, open_plain, writing
+from morphospace.errors import one_line
+from morphospace.files import json_text, open_plain, write_text, writing
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
+from morphospace.pictures.diagram import diagram_svg
 from morphospace.pictures.plots import draw_curves
 from morphospace.pictures.sheet import grid, grid_of_pairs, grid_of_rows, grid_with_row_labels, save_picture
 from morphospace.runs.checkpoints import save_checkpoint
-from morphospace.runs.folder import RunFolder
+from morphospace.runs.folder import DIAGRAM, RunFolder
 from morphospace.runs.report import write_report
+from morphospace.training.anatomy import anatomy
 from morphospace.training.engine import Engine
 from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Scored, Validated
 
@@ -85,6 +88,7 @@ class Recorder:
                 self.draw_curves(event.clock.images)
         elif isinstance(event, Finished):
             self.draw_curves(event.clock.images)
+            self.draw_diagram()
             write_report(self.run)
             self.close_board()
 
@@ -164,6 +168,18 @@ class Recorder:
         title = f"{self.model.settings.name}, {self.run.path.name}, {images:,} images"
         draw_curves(self.run.path / "curves.png", self.run.read_metrics(), title)
         self.begun = time.monotonic()
+
+    def draw_diagram(self) -> None:
+        """Draw the model's networks and phases, if this has not been done."""
+        file = self.run.path / DIAGRAM
+        if file.exists():
+            return
+        try:
+            svg = diagram_svg(anatomy(self.model), f"{self.run.path.name} ({self.model.settings.name})")
+        except Exception as error:  # of a network of the user's own; the run is trained and must not end with an error
+            self.say(f"no diagram of this model: {one_line(error)}")
+        else:
+            write_text(file, svg)
 
     def samples(self) -> Image.Image:
         """Draw fixed noise decoded; a conditional model decodes the same codes for each condition, a row each."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from morphospace.files import is_plain, read_bytes, write_text
 from morphospace.pictures.pages import render
-from morphospace.runs.folder import RunFolder, last_values
+from morphospace.runs.folder import DIAGRAM, RunFolder, last_values
 
 
 def write_report(run: RunFolder) -> Path:
@@ -20,6 +20,7 @@ def write_report(run: RunFolder) -> Path:
         samples=_newest(run.path / "samples"),
         reconstructions=_newest(run.path / "reconstructions"),
         curves=_newest(run.path, "curves.png"),
+        diagram=_newest(run.path, DIAGRAM),
         best=run.read_best(),
         numbers={name: f"{v:,.5g}" if isinstance(v, float) else f"{v:,}" for name, v in last.items()},
         sections=_sections(run),

@@ -32,7 +32,8 @@ class Card(str):
 def card(run: Run | str | Path, out: str | Path | None = None) -> Card:
     """Describe a run as a model card: data and their terms, settings, numbers, use and limits.
 
-    The card is Markdown with the header that Hugging Face reads. It says what the data are and their terms, which
+    The card is Markdown with the header that Hugging Face reads. Beside it stands a diagram of the networks, an SVG
+    named after it, that the card shows. It says what the data are and their terms, which
     settings differ from the defaults, how many parameters there are, how long training took, the last numbers of the
     run's history, what the model is for and what not, and how to load it. Where the run's folder holds an
     `evaluation.json`, the card has its numbers too.
@@ -48,8 +49,12 @@ def card(run: Run | str | Path, out: str | Path | None = None) -> Card:
     path = None if out is None else MARKDOWN.path("out", out)
     from morphospace.runs.run import loaded
     from morphospace.tools.card.facts import card_text, facts_of
+    from morphospace.tools.diagram import diagram
 
-    text = Card(card_text(facts_of(loaded(run))))
-    if path is not None:
+    drawn = diagram(loaded(run))
+    picture = None if path is None else path.with_name(f"{path.stem}-diagram.svg")
+    text = Card(card_text(facts_of(loaded(run), drawn.anatomy, picture.name if picture else "")))
+    if path is not None and picture is not None:
+        write_text(picture, drawn.svg)
         write_text(path, text)
     return text

@@ -13,12 +13,14 @@ from morphospace.data.sources import SOURCES
 from morphospace.errors import command
 from morphospace.evaluation.results import Result
 from morphospace.models.contract import Encodes, Scores
+from morphospace.pictures.diagram import formula
 from morphospace.pictures.pages import render
 from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import last_values
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.measure import read
+from morphospace.training.anatomy import Anatomy
 
 EVALUATION = "evaluation.json"
 # A likelihood's number compares only with others of the same kind; these say of each word in the history what it is.
@@ -51,8 +53,14 @@ def code(text: str) -> str:
     return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
-def facts_of(run: Run) -> dict[str, Any]:
-    """Gather what a card says, by the names that the template has for it."""
+def facts_of(run: Run, anatomy: Anatomy, picture: str) -> dict[str, Any]:
+    """Gather what a card says, by the names that the template has for it.
+
+    Args:
+        run: The run.
+        anatomy: Its networks and phases.
+        picture: Name of the diagram's file beside the card; empty if there is none.
+    """
     model, settings, facts = run.model, run.configuration.model, run.folder.facts
     last = last_values(run.folder.read_metrics())
     logged = {name: v for name, v in last.items() if "/" in name and isinstance(v, int | float)}
@@ -74,6 +82,8 @@ def facts_of(run: Run) -> dict[str, Any]:
         "data_hash": str(facts["data_hash"]),
         "licence": info.licence if info else "",
         "source": info.where if info and info.where.startswith("http") else "",
+        "picture": picture,
+        "phases": [(phase.name, phase.learns, formula(phase)) for phase in anatomy.phases],
         "settings": changed(run),
         "images_trained": int(last.get("images", run.images)),
         "images_taken": run.images,
