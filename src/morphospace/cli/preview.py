@@ -132,7 +132,7 @@ def opening(configuration: Configuration, shape: Shape | None, conditioning: Con
     Raises:
         SettingError: The towers cannot make such images, or there is no such device, precision or metric.
     """
-    from morphospace.tools.train.batch_size import usual_batch
+    from morphospace.tools.train.batch_size import SMALL_SET, usual_batch
     from morphospace.training.precision import choose_device, choose_precision
 
     scored = scores_line(configuration.training)
@@ -141,7 +141,8 @@ def opening(configuration: Configuration, shape: Shape | None, conditioning: Con
     precision = choose_precision(s.precision, device)
     length = f"{s.images:,} images" if s.images else f"{s.epochs:g} epochs"
     data = configuration.data.data
-    batch = s.batch_size or f"{usual_batch(configuration)} (all images if there are fewer)"
+    many, few = usual_batch(configuration, SMALL_SET), usual_batch(configuration, 0)
+    batch = s.batch_size or (f"{many}, or {few} for fewer than {SMALL_SET:,} images" if many != few else f"{many}")
     about = f"{length}, batch {batch}, {precision} on {device}, seed {s.seed}"
     if shape is None:
         return [f"{model.name} on {data}: {about}", *scored]

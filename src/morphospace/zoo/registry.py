@@ -81,6 +81,8 @@ class ModelSettings:
     paper: ClassVar[str]
     usual_batch: ClassVar[Mapping[str, int]] = {}
     """Images in a batch when none is asked for, by the kind of device; 128 where it is not named."""
+    small_set_batch: ClassVar[int] = 32
+    """The same where there are few training images, which large batches would give too few updates."""
     earlier: ClassVar[Mapping[str, Any]] = {}
     """What settings amount to that an old run's run.toml does not name, where that is not their default."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import Above, AtLeast, Below, Between, Inside
@@ -212,6 +212,8 @@ class FactorVAESettings(VAESettings):
         critic_lr: The critic's learning rate.
     """
 
+    small_set_batch: ClassVar[int] = 128  # a total correlation is estimated from a batch, and badly from a small one
+
     gamma: Annotated[float, Below(0, 1e6)] = 10.0
     critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = (1000, 1000, 1000, 1000, 1000)
     critic_lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-4
@@ -229,6 +231,8 @@ class BetaTCVAESettings(AESettings):
         sampling: How the codes' distribution is estimated from a batch: `weighted` as in the paper's experiments, or
             `stratified`, which is unbiased.
     """
+
+    small_set_batch: ClassVar[int] = 128  # as for factor-vae
 
     likelihood: Likelihoods = "bernoulli"
     alpha: Annotated[float, Below(0, 1e6)] = 1.0

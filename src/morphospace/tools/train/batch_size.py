@@ -20,21 +20,25 @@ from morphospace.training.precision import choose_device
 from morphospace.training.turn import EngineTurn, Noise
 
 Shape = tuple[int, int, int]
+SMALL_SET = 10_000
+"""With fewer training images an epoch has few updates, and smaller batches learn more in the same time."""
 
 
 def with_batch_size(configuration: Configuration, images: int, processes: int = 1) -> Configuration:
-    """Choose the batch size if none is given: the model's usual one, or all training images if there are fewer.
+    """Choose the batch size if none is given: the model's usual one for so many images, or all of them if fewer.
 
     Each process gets an equal share, of whole groups where a critic judges several images at once.
     """
     group = processes * packing_of(configuration.model)
-    size = max(group, min(usual_batch(configuration), images) // group * group)
+    size = max(group, min(usual_batch(configuration, images), images) // group * group)
     return configuration.with_batch_size(size)
 
 
-def usual_batch(configuration: Configuration) -> int:
+def usual_batch(configuration: Configuration, images: int) -> int:
     """Return the batch size of a model on the device that it is trained on, if none is asked for."""
-    return configuration.model.usual_batch.get(choose_device(configuration.training.device).type, 128)
+    model = configuration.model
+    usual = model.usual_batch.get(choose_device(configuration.training.device).type, 128)
+    return min(usual, model.small_set_batch) if images < SMALL_SET else usual
 
 
 def packing_of(model: Any) -> int:
