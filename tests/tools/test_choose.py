@@ -39,6 +39,27 @@ def test_a_folder_is_enough(photos: Path, tmp_path: Path, capsys: pytest.Capture
     assert ms.load(out).images == 76
 
 
+def test_a_dry_run_chooses_as_the_run_would_and_leaves_nothing(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORPHOSPACE_CACHE", str(tmp_path / "cache"))
+    assert main(["train", "--data", f"folder:{photos}", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert "20 images of 64x64: vae" in said.out + said.err and 'name = "vae"' in said.out
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert main(["train", "--dry-run"]) == 2
+
+
+def test_arrays_are_enough(tmp_path: Path) -> None:
+    said: list[str] = []
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), dtype=np.uint8)
+    hooks = ms.Hooks(say=said.append)
+    run = ms.train(data=pixels, out=tmp_path / "run", images=28, hooks=hooks)
+    assert run.configuration.model.name == "vae" and any("30 images of 16x16: vae" in line for line in said)
+    longer = ms.train(data=pixels, out=tmp_path / "run", images=56, hooks=hooks)
+    assert longer.images == 56
+
+
 def test_settings_win_and_wrong_ones_are_refused(photos: Path, tmp_path: Path) -> None:
     said: list[str] = []
     run = ms.train(data=f"folder:{photos}", out=tmp_path / "run", size="16", images=40, hooks=ms.Hooks(say=said.append))

@@ -94,7 +94,7 @@ def train(
     """Train a model, or continue the run in --out."""
     given = given_of(settings)
     chosen = model is None and recipe is None
-    if dry_run or not chosen:
+    if not chosen:
         configuration = resolve(model, recipe, given)
     if out is None and not dry_run:
         raise SettingError("out", rule="none given", way_out="name the run's folder, for instance --out runs/first")
@@ -102,22 +102,22 @@ def train(
     from morphospace.cli.preview import checked_start
 
     checked_start(start_from, new_layers)
+    if chosen:
+        configuration = _chosen(given, path, talk, dry=dry_run)
     if dry_run:
         return _dry_run(configuration, path, start_from, new_layers)
     assert path is not None
-    if chosen:
-        configuration = _chosen(given, path, talk)
     return carried_out(configuration, path, talk, start_from, new_layers)
 
 
-def _chosen(given: Mapping[str, Any], path: Path, talk: Talk) -> Configuration:
+def _chosen(given: Mapping[str, Any], path: Path | None, talk: Talk, *, dry: bool) -> Configuration:
     """Choose model and settings by the images, and say which and why."""
     from morphospace.cli.progress import Watch
     from morphospace.tools.train.choose import configured
 
     watch = Watch(talk)
     try:
-        configuration, why = configured(given, path, progress=watch.packing, say=watch.say)
+        configuration, why = configured(given, path, dry=dry, progress=watch.packing, say=watch.say)
     finally:
         watch.close()
     if why:

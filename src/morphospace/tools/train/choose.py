@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import prepare
+from morphospace.data.prepare import outlined, prepare
 from morphospace.data.settings import DataSettings
 from morphospace.data.sources import SOURCES
 from morphospace.errors import SettingError
@@ -44,6 +44,8 @@ def sized(data: DataSettings) -> DataSettings:
 def choose(
     data: DataSettings,
     *,
+    pack: Pack | None = None,
+    dry: bool = False,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Choice:
@@ -51,11 +53,21 @@ def choose(
 
     Args:
         data: Which images.
+        pack: These images instead, at their own size.
+        dry: Look at the files without packing them.
         progress: Called with (images done, images in all) while they are packed.
         say: Takes one line at a time for the user.
+
+    Raises:
+        SettingError: If `dry`, and only reading them all tells how many there are.
     """
+    if pack is not None:
+        return suited(len(pack.split("train")), pack, {})
     given, data = data, sized(data)
-    pack = prepare(data, progress=progress, say=say)
+    pack = outlined(data) if dry else prepare(data, progress=progress, say=say)
+    if pack is None:
+        rule = "chosen by the number of images, which is not known before they are read"
+        raise SettingError("model", rule=rule, way_out="name one, or leave out --dry-run")
     size = {} if data.size == given.size else {"size": data.size}
     return suited(len(pack.split("train")), pack, size)
 
@@ -73,8 +85,10 @@ def suited(count: int, pack: Pack, size: Mapping[str, Any]) -> Choice:
 
 def configured(
     settings: Mapping[str, Any],
-    out: Path,
+    out: Path | None,
     *,
+    pack: Pack | None = None,
+    dry: bool = False,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> tuple[Configuration, str]:
@@ -82,20 +96,23 @@ def configured(
 
     Args:
         settings: Settings by their plain names; they win.
-        out: The run's folder. A run that is there keeps its own model, however many images there are by now.
+        out: The run's folder, if it is known. A run that is there keeps its own model, however many images there are
+            by now.
+        pack: The images, where they are no source.
+        dry: Look at the files without packing them.
         progress: Called with (images done, images in all) while images are packed.
         say: Takes one line at a time for the user.
 
     Raises:
         SettingError: If no data are named either, or a setting is not one of the chosen model.
     """
-    if (out / "run.toml").is_file():
+    if out is not None and (out / "run.toml").is_file():
         return resolve(recipe=str(out / "run.toml"), overrides=settings), ""
-    if "data" not in settings:
+    if pack is None and "data" not in settings:
         way_out = "name one (see `morpho models`), a --recipe, or --data, whose images then choose it"
         raise SettingError("model", rule="none given", way_out=way_out)
     own = {name: value for name, value in settings.items() if name in fields_of(DataSettings)}
-    chosen = choose(resolve("ae", None, own).data, progress=progress, say=say)
+    chosen = choose(resolve("ae", None, own).data, pack=pack, dry=dry, progress=progress, say=say)
     more = dict(chosen.settings)
     if settings.get("epochs") is not None:
         more.pop("images", None)  # a length that is asked for wins, however it is said

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 from torch import nn
 
+from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
 from morphospace.errors import require
 from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder
-from morphospace.runs.images import given_images, own_images
+from morphospace.runs.images import given_images, own_images, warn
 from morphospace.runs.run import Run
 from morphospace.tools.train.choose import configured
 from morphospace.tools.train.job import KEEP_GB, Hooks, Job
@@ -35,8 +36,7 @@ def train(
     """Train a model, or go on with the run that `out` holds.
 
     Args:
-        model: Zoo member (`"vae"`). Without one and without a recipe, it is chosen by the number of images of `data`,
-            where that is a source, a folder or a pack.
+        model: Zoo member (`"vae"`). Without one and without a recipe, it is chosen by the number of images of `data`.
         data: Source name or pack path, an open `Pack`, arrays, or any map-style dataset, such as one of torch or of
             Hugging Face.
         out: The run's folder.
@@ -64,8 +64,10 @@ def train(
     if parts is not None and not isinstance(parts, Mapping):
         settings["parts"] = tuple(parts)
     hooks = hooks or Hooks()
-    if model is None and recipe is None and given is None:
-        configuration, why = configured(settings, Path(out), progress=hooks.progress, say=hooks.say)
+    if model is None and recipe is None:
+        if given is not None and not isinstance(given, Pack):
+            given = from_dataset(given, say=hooks.say or warn)
+        configuration, why = configured(settings, Path(out), pack=given, progress=hooks.progress, say=hooks.say)
         if why and hooks.say is not None:
             hooks.say(why)
     else:
