@@ -23,7 +23,16 @@ from morphospace.evaluation.inception import (
     resized_as_tensorflow,
     resized_smoothly,
 )
-from morphospace.evaluation.learned import Autoencoder, Classifier, shrunk_to, train_autoencoder, train_classifier
+from morphospace.evaluation.learned import (
+    AttributeClassifier,
+    Autoencoder,
+    Classifier,
+    balanced_accuracies,
+    shrunk_to,
+    train_attributes,
+    train_autoencoder,
+    train_classifier,
+)
 from tests.conftest import draw_blobs
 
 
@@ -32,14 +41,16 @@ def two_classes() -> Split:
     """Discs, and discs that are not lit."""
     blobs = draw_blobs(32, (12, 10, 1))
     labels = (np.arange(32) % 2).astype(np.int64)
-    return Split(np.where(labels[:, None, None, None] == 1, 255 - blobs, blobs), labels)
+    # Some discs are lit, and every one of them is a disc.
+    attributes = np.stack([labels, np.ones(32)], 1).astype(np.uint8)
+    return Split(np.where(labels[:, None, None, None] == 1, 255 - blobs, blobs), labels, attributes)
 
 
 def test_the_same_images_and_seed_make_the_same_network(two_classes: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(learned, "FEWEST_STEPS", 3)
     monkeypatch.setattr(learned, "images_to_see", lambda shape, count: 96)
     taken = (two_classes, np.arange(32))
-    for train in (train_classifier, train_autoencoder):
+    for train in (train_classifier, train_attributes, train_autoencoder):
         one, same, other = (weights_hash(train(taken, taken, seed=s).network) for s in (0, 0, 1))
         assert one == same != other
 
@@ -55,6 +66,32 @@ def test_a_classifier_learns(two_classes: Split) -> None:
     assert torch.allclose(found.probabilities.sum(1), torch.ones(32), atol=1e-5)
     assert (found.probabilities.argmax(1).numpy() == two_classes.labels).all()
     assert float(found.features.std(0).min()) > 0  # no unit is dead: the covariance has an inverse
+
+
+def test_a_classifier_of_attributes_learns_those_that_vary(two_classes: Split) -> None:
+    one = train_attributes((two_classes, np.arange(32)), (two_classes, np.arange(32)))
+    assert one.quality == 1.0  # the constant attribute counts neither for nor against
+    assert isinstance(one.network, AttributeClassifier)
+    features = trained_features(one.network, "discs", "")
+    assert features.name == f"attributes:discs@{weights_hash(one.network)[:4]}"
+    found = extracted(features, two_classes.images)
+    assert found.features.shape == (32, 128) and found.probabilities is None
+    assert float(found.features.std(0).min()) > 0
+
+
+def test_a_rare_attribute_weighs_as_much_as_a_common_one() -> None:
+    """Three of 64 discs are lit; to say that none is would be right for 95 % of them."""
+    blobs = draw_blobs(64, (12, 10, 1))
+    lit = np.arange(64) < 3
+    images = np.where(lit[:, None, None, None], 255 - blobs, blobs)
+    taken = (Split(images, attributes=lit[:, None].astype(np.uint8)), np.arange(64))
+    assert train_attributes(taken, taken).quality == 1.0
+
+
+def test_balanced_accuracy_by_hand() -> None:
+    said = np.array([[1, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 0]], bool)
+    true = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0]], bool)
+    assert np.allclose(balanced_accuracies(said, true), [(1 + 2 / 3) / 2, (0.5 + 1) / 2, np.nan], equal_nan=True)
 
 
 def test_an_autoencoder_learns(two_classes: Split) -> None:

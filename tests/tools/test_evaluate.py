@@ -182,7 +182,31 @@ def test_default_features_hang_on_what_the_images_have() -> None:
     plain = in_memory_pack("plain", images)
     one = in_memory_pack("one", Split(images, np.zeros(8, np.int64)))
     two = in_memory_pack("two", Split(images, np.arange(8) % 2))
-    assert [kind_of("", pack) for pack in (plain, one, two)] == ["autoencoder", "autoencoder", "classifier"]
+    halves = (np.arange(8) % 2).astype(np.uint8)[:, None]
+    named = {"attribute_names": ("lit",)}
+    lit = in_memory_pack("lit", Split(images, np.arange(8) % 2, halves), **named)
+    all_lit = in_memory_pack("all lit", Split(images, attributes=np.ones_like(halves)), **named)
+    found = [kind_of("", pack) for pack in (plain, one, two, lit, all_lit)]
+    assert found == ["autoencoder", "autoencoder", "classifier", "attributes", "autoencoder"]
+    with pytest.raises(SettingError, match="no attribute that some of its images have and others lack"):
+        kind_of("attributes", all_lit)
+
+
+def test_images_with_attributes_are_compared_by_a_classifier_of_them() -> None:
+    real = prepare(DataSettings(data="toyfaces:60"))
+    said: list[str] = []
+    done = ms.evaluate(real=real, fake=real, metrics=("fd",), n=60, say=said.append)
+    (result,) = done.results
+    assert result.name.startswith(f"FD[attributes:{real.name}@") and result.value == pytest.approx(0, abs=1e-3)
+    assert "mean balanced accuracy" in result.conditions["features_quality"]
+    assert any("training a small classifier of attributes" in line for line in said)
+    count = len(said)
+    assert extractor_for("", real, say=said.append).key and len(said) == count  # from the cache
+    with pytest.raises(SettingError, match="class probabilities, which attributes features have none of"):
+        ms.evaluate(real=real, fake=real, metrics=("is",), n=60)
+    # The earlier features are there by their name.
+    (earlier,) = ms.evaluate(real=real, fake=real, metrics=("fd",), n=60, features="autoencoder").results
+    assert earlier.name.startswith("FD[autoencoder:")
 
 
 class Means(nn.Module):

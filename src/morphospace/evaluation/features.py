@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from morphospace.errors import SettingError
-from morphospace.evaluation.learned import Autoencoder, Classifier, unit
+from morphospace.evaluation.learned import AttributeClassifier, Autoencoder, Classifier, unit
 from morphospace.evaluation.statistics import matrix
 
 MOST_PIXELS = 1024
@@ -109,8 +109,10 @@ def _few_pixels(height: int, width: int, channels: int) -> tuple[int, int]:
     return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def trained_features(network: Classifier | Autoencoder, data: str, quality: str, device: str = "cpu") -> Extractor:
-    """Return the features of a classifier or an autoencoder that was trained on the data at hand.
+def trained_features(
+    network: Classifier | AttributeClassifier | Autoencoder, data: str, quality: str, device: str = "cpu"
+) -> Extractor:
+    """Return the features of a network that was trained on the data at hand.
 
     Args:
         network: In evaluation mode.
@@ -118,7 +120,8 @@ def trained_features(network: Classifier | Autoencoder, data: str, quality: str,
         quality: How good it is, in words.
         device: Where to compute.
     """
-    kind = "classifier" if isinstance(network, Classifier) else "autoencoder"
+    kinds = {Classifier: "classifier", AttributeClassifier: "attributes", Autoencoder: "autoencoder"}
+    kind = kinds[type(network)]
     digest = weights_hash(network)
     network.to(device)
     size = network.trunk.size

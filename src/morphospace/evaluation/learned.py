@@ -1,6 +1,6 @@
 """Small networks trained on the data set itself, whose features need no download.
 
-A classifier where the images have labels, an autoencoder where they have none.
+A classifier of attributes where the images have any, a classifier where they have labels, else an autoencoder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Trained:
 
     Attributes:
         network: In evaluation mode.
-        quality: Accuracy of the classifier, mean squared error a pixel in [0, 1] of the autoencoder.
+        quality: Accuracy of the classifier, mean balanced accuracy of the classifier of attributes, mean squared error
+            a pixel in [0, 1] of the autoencoder.
     """
 
     network: nn.Module
@@ -111,6 +112,28 @@ class Classifier(nn.Module):
         return self.head(self.trunk(images))
 
 
+class AttributeClassifier(nn.Module):
+    """Images (B, C, H, W) in [0, 1] to features, and features to one logit an attribute.
+
+    Args:
+        shape: (H, W, C) of the images.
+        attributes: How many.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], attributes: int) -> None:
+        super().__init__()
+        self.trunk = Trunk(shape)
+        self.head = nn.Linear(FEATURES, attributes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return features (B, 128)."""
+        return self.trunk(images)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, A); above 0 the attribute is more likely present than not."""
+        return self.head(self.trunk(images))
+
+
 class Autoencoder(nn.Module):
     """Images (B, C, H, W) in [0, 1] to features, and features to images of the size that the trunk looks at.
 
@@ -159,6 +182,56 @@ def train_classifier(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
         said = torch.cat([network(unit(part)).argmax(1) for part in _blocks(test)])
     right = said.numpy() == np.array(wanted[test[1][:JUDGED]])
     return Trained(network, float(right.mean()))
+
+
+def train_attributes(train: Taken, test: Taken, *, seed: int = 0) -> Trained:
+    """Train a classifier of all attributes at once, the same for the same images, seed and number of threads.
+
+    The images with an attribute weigh as much as those without it, however rare it is.
+    """
+    known, wanted = train[0].attributes, test[0].attributes
+    assert known is not None and wanted is not None
+    values = np.array(known)
+    both = varied(train)
+    rule, way_out = "needs an attribute that some images have and others lack", "use autoencoder or pixels"
+    require(bool(both.any()), "features", "attributes", rule, way_out)
+    attributes = torch.from_numpy(values).float()
+    share = attributes[train[1]].mean(0).clamp(1e-6, 1 - 1e-6)
+    present, absent = torch.from_numpy(both) / (2 * share), torch.from_numpy(both) / (2 * (1 - share))
+
+    def loss(network: nn.Module, images: Tensor, taken: np.ndarray) -> Tensor:
+        target = attributes[taken]
+        weight = target * present + (1 - target) * absent
+        return functional.binary_cross_entropy_with_logits(network(images), target, weight)
+
+    network = _trained(lambda: AttributeClassifier(_shape(train[0]), values.shape[1]), loss, train, seed)
+    with torch.no_grad():
+        said = torch.cat([network(unit(part)) > 0 for part in _blocks(test)]).numpy()
+    return Trained(network, float(np.nanmean(balanced_accuracies(said, np.array(wanted[test[1][:JUDGED]]) > 0))))
+
+
+def varied(taken: Taken) -> np.ndarray:
+    """Return which attributes some of the images have and others lack, bool (A,); empty where there are none."""
+    split, rows = taken
+    if split.attributes is None or not len(rows):
+        return np.zeros(0, bool)
+    share = np.asarray(split.attributes[rows]).mean(0)
+    return (share > 0) & (share < 1)
+
+
+def balanced_accuracies(said: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Return the mean of the shares right among images with an attribute and without it, (A,); nan where one lacks.
+
+    Args:
+        said: bool (N, A).
+        true: bool (N, A).
+
+    >>> balanced_accuracies(np.array([[True], [True], [False]]), np.array([[True], [False], [False]]))
+    array([0.75])
+    """
+    present, absent = true.sum(0).astype(float), (~true).sum(0).astype(float)
+    present[present == 0], absent[absent == 0] = np.nan, np.nan
+    return ((said & true).sum(0) / present + (~said & ~true).sum(0) / absent) / 2
 
 
 def train_autoencoder(train: Taken, test: Taken, *, seed: int = 0) -> Trained:

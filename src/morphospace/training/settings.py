@@ -40,8 +40,9 @@ class TrainingSettings:
             evaluate`.
         metrics_every_images: Images between two scorings, each with a checkpoint; with each checkpoint when not given.
         metrics_n: Number of samples for a scoring, and the most held-out images to compare them with.
-        metrics_features: Features that distances are measured in: `classifier`, `autoencoder`, `pixels`, `inception` or
-            `inception:PATH`. When not given, a classifier if the images have labels, else an autoencoder.
+        metrics_features: Features that distances are measured in: `attributes`, `classifier`, `autoencoder`, `pixels`,
+            `inception` or `inception:PATH`. When not given, a classifier of attributes if the images have any, a
+            classifier if they have labels, else an autoencoder.
         best: What the best checkpoint is chosen by: `loss` on held-out images, or a metric, which is then scored.
         patience: End the run after this many scorings in a row without an improvement of `best`; 0 for never.
         min_delta: Smallest improvement that counts; half the width of the metric's interval when not given.

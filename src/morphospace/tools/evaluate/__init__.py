@@ -144,9 +144,10 @@ def evaluate(
             that apply.
         n: Number of fakes, and largest number of real images; 10,000 or as many as there are if left out.
         seed: Which samples, and the seed of every resampling.
-        features: What distances are measured in: classifier, autoencoder, pixels, inception or inception:PATH, in
-            Python also a network of your own that maps float32 images (B, C, H, W) in [0, 1] to (B, D). If left out, a
-            classifier trained on the real data where they have labels, else an autoencoder.
+        features: What distances are measured in: attributes, classifier, autoencoder, pixels, inception or
+            inception:PATH, in Python also a network of your own that maps float32 images (B, C, H, W) in [0, 1] to
+            (B, D). If left out, a classifier trained on the real data: of their attributes if they have any, else of
+            their labels; without either, an autoencoder.
         resize: How images are resized for the Inception network.
         prior: The prior that the run is sampled from, as for `sample`.
         real_split: Which split of the real images; test where there is one if left out.

@@ -116,7 +116,7 @@ class Evidence:
 
     @cached_property
     def kind(self) -> str:
-        """The kind of features: `classifier`, `autoencoder`, `pixels`, `inception` or `module`."""
+        """The kind of features: one of `KINDS`, or `module`."""
         return kind_of(self.features, self.real.pack, self.resize)
 
     @cached_property

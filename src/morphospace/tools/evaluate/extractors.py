@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -18,11 +18,27 @@ from morphospace.data.sources.download import download
 from morphospace.errors import DataError, SettingError, nearest
 from morphospace.evaluation.features import Extractor, module_features, pixel_features, trained_features
 from morphospace.evaluation.inception import SHA256, WEIGHTS, Resize, inception_features
-from morphospace.evaluation.learned import Autoencoder, Classifier, Taken, Trained, train_autoencoder, train_classifier
+from morphospace.evaluation.learned import (
+    AttributeClassifier,
+    Autoencoder,
+    Classifier,
+    Taken,
+    Trained,
+    train_attributes,
+    train_autoencoder,
+    train_classifier,
+    varied,
+)
 from morphospace.files import atomic
 from morphospace.runs.checkpoints import load_tensors, save_tensors
 
-KINDS = ("classifier", "autoencoder", "pixels", "inception")
+LEARNED: Mapping[str, tuple[Callable[[Taken, Taken], Trained], str]] = {
+    "attributes": (train_attributes, "mean balanced accuracy {:.4f}"),
+    "classifier": (train_classifier, "accuracy {:.4f}"),
+    "autoencoder": (train_autoencoder, "mean squared error {:.5f}"),
+}
+"""How each kind of network is trained, and its quality in words."""
+KINDS = (*LEARNED, "pixels", "inception")
 VERSION = 2
 """Version of how the networks are trained; networks of an older version in the cache are not used."""
 RELEASE = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
@@ -34,29 +50,36 @@ def kind_of(features: str | nn.Module, pack: Pack, resize: str = "legacy") -> st
     """Return the kind of features that a name means: one of `KINDS`, or `module`. Nothing is computed yet.
 
     Args:
-        features: A name, `inception:PATH`, the caller's own network, or empty: the classifier where the images have
-            labels, else the autoencoder.
+        features: A name, `inception:PATH`, the caller's own network, or empty: the classifier of attributes where the
+            images have any, the classifier where they have labels, else the autoencoder.
         pack: The data.
         resize: How images are resized for the Inception network.
 
     Raises:
-        SettingError: If there are no such features, or the data have no labels to train a classifier on.
+        SettingError: If there are no such features, or the data have nothing to train a classifier on.
     """
     if resize not in get_args(Resize):
         raise SettingError("resize", resize, "must be 'legacy' or 'antialias'")
     if isinstance(features, nn.Module):
         return "module"
     kind, colon, path = features.partition(":")
-    classes = class_count(pack.split("train" if "train" in pack.splits else next(iter(pack.splits))))
+    train, _, _ = _to_learn_from(pack)
+    classes, attributes = class_count(train[0]), bool(varied(train).any())
     if not kind:
-        return "classifier" if classes > 1 else "autoencoder"
+        return "attributes" if attributes else "classifier" if classes > 1 else "autoencoder"
     if kind not in KINDS:
         raise SettingError("features", features, f"there are no such features{nearest(kind, KINDS)}")
     if kind == "classifier" and classes < 2:
         raise SettingError(
             "features = 'classifier'",
             rule=f"{pack.name} has no labels of two classes to train one on",
-            way_out="use autoencoder",
+            way_out="use attributes" if attributes else "use autoencoder",
+        )
+    if kind == "attributes" and not attributes:
+        raise SettingError(
+            "features = 'attributes'",
+            rule=f"{pack.name} has no attribute that some of its images have and others lack",
+            way_out="use classifier" if classes > 1 else "use autoencoder",
         )
     if colon and (kind != "inception" or not Path(path).expanduser().is_file()):
         raise SettingError(
@@ -91,8 +114,8 @@ def extractor_for(
         weights = _inception_weights(features.partition(":")[2], say)
         return inception_features(weights, "legacy" if resize == "legacy" else "antialias", device)
     trained, split = _trained(kind, pack, say)
-    number = f"accuracy {trained.quality:.4f}" if kind == "classifier" else f"mean squared error {trained.quality:.5f}"
-    assert isinstance(trained.network, Classifier | Autoencoder)
+    number = LEARNED[kind][1].format(trained.quality)
+    assert isinstance(trained.network, AttributeClassifier | Classifier | Autoencoder)
     return trained_features(trained.network, pack.name, f"{number} on the {split} images", device)
 
 
@@ -103,10 +126,10 @@ def _trained(kind: str, pack: Pack, say: Say) -> tuple[Trained, str]:
     with locked(file):
         if file.is_file():
             tensors = load_tensors(file)
-            network = _network(kind, pack, tensors)
-            return Trained(network.eval(), float(tensors["quality"])), name
-        say(f"training a small {kind} on {pack.name} for its features; kept in the cache")
-        trained = (train_classifier if kind == "classifier" else train_autoencoder)(train, test)
+            return Trained(_network(kind, pack, tensors).eval(), float(tensors["quality"])), name
+        network = "classifier of attributes" if kind == "attributes" else kind
+        say(f"training a small {network} on {pack.name} for its features; kept in the cache")
+        trained = LEARNED[kind][0](train, test)
         state = {f"network.{key}": value for key, value in trained.network.state_dict().items()}
         with atomic(file) as partial:
             save_tensors(partial, {**state, "quality": torch.tensor(trained.quality, dtype=torch.float64)})
@@ -115,8 +138,9 @@ def _trained(kind: str, pack: Pack, say: Say) -> tuple[Trained, str]:
 
 def _network(kind: str, pack: Pack, tensors: dict[str, Tensor]) -> nn.Module:
     state = {name.removeprefix("network."): value for name, value in tensors.items() if name != "quality"}
-    classes = len(state["head.bias"]) if kind == "classifier" else 0
-    network = Classifier(pack.shape, classes) if kind == "classifier" else Autoencoder(pack.shape)
+    network: nn.Module = Autoencoder(pack.shape)
+    if kind != "autoencoder":
+        network = (Classifier if kind == "classifier" else AttributeClassifier)(pack.shape, len(state["head.bias"]))
     network.load_state_dict(state)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

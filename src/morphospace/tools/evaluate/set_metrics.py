@@ -198,7 +198,8 @@ def _too_few(least: int) -> Callable[[Evidence], str]:
 def _unclassified(evidence: Evidence) -> str:
     if evidence.kind in ("classifier", "inception"):
         return ""
-    return f"needs class probabilities, which {evidence.kind} features have none of; use features classifier"
+    instead = "classifier" if class_count(_first(evidence.real.pack)) > 1 else "inception"
+    return f"needs class probabilities, which {evidence.kind} features have none of; use features {instead}"
 
 
 # -- modes ---------------------------------------------------------------------------------------------------------

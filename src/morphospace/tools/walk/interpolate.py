@@ -153,8 +153,8 @@ def interpolate_or_study(
         seeds: With --study, how many seeds.
         ends: With --study, where the pairs come from: codes of held-out images, or random codes. Images if the model
             has an encoder.
-        features: With --study, the features to compare images in: classifier, autoencoder or pixels. A classifier if
-            the data have labels, else an autoencoder.
+        features: With --study, the features to compare images in: attributes, classifier, autoencoder or pixels. If
+            left out, those that `evaluate` takes.
         say: Takes one line at a time for the user.
     """
     if study:

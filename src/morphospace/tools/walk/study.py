@@ -117,9 +117,8 @@ def path_study(
         seeds: How many times, with other pairs.
         ends: `images` for codes of images that training did not see, `prior` for random codes; images if the model
             encodes when empty.
-        features: What images are compared in, as for an evaluation: `classifier`, `autoencoder`, `pixels`, the caller's
-            own; a classifier trained on the data where they have labels, else an autoencoder, when empty. In `pixels` a
-            blurred image lies near to many others, whatever it shows.
+        features: What images are compared in, as for an evaluation. In `pixels` a blurred image lies near to many
+            others, whatever it shows.
         references: At most so many training images, chosen by seed 0.
         say: Takes one line at a time for the user.
 
