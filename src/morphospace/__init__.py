@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from morphospace.data.pack import Pack, open_pack
     from morphospace.data.settings import DataSettings
     from morphospace.errors import MorphospaceError
+    from morphospace.pictures.enlarge import enlarging
     from morphospace.pictures.maps import LatentMap
     from morphospace.runs.configuration import Configuration
     from morphospace.runs.decoder import Decoder
@@ -67,6 +68,7 @@ _PUBLIC = {
     "tools.export": "export load_exported Exported Networks",
     "tools.card": "card",
     "runs.decoder": "Decoder",
+    "pictures.enlarge": "enlarging",
     "pictures.maps": "LatentMap",
     "tools.walk.paths": "Walk",
     "runs.configuration": "Configuration",

@@ -136,6 +136,27 @@ def test_sample(morpho: Morpho, runs: dict[str, Path], tmp_path: Path) -> None:
     assert morpho("sample", runs["vae"], "--n", 1, "--checkpoint", "last", "--out", picture).code == 0
 
 
+def test_scale_enlarges_sheets_films_and_files(morpho: Morpho, runs: dict[str, Path], tmp_path: Path) -> None:
+    """Images of 8x8, three pixels for one; words keep their size."""
+    run, larger = runs["vae"], ("--scale", 3, "--enlarge", "smooth")
+    for words, size in {
+        "sample --n 4 --out a.png": (54, 54),
+        "reconstruct --n 2 --out b.png": (54, 54),
+        "interpolate --from 0 --to 1 --steps 4 --out c.png": (106, 28),
+        "interpolate --from 0 --to 1 --steps 4 --out d.gif": (28, 28),
+        "morph --pairs 1x1 --seconds 0.5 --out e.gif": (28, 28),
+    }.items():
+        verb, *rest, out = words.split()
+        assert morpho(verb, run, *rest, tmp_path / out, *larger).code == 0, words
+        picture = Image.open(tmp_path / out)
+        told = json.loads(picture.info["morphospace" if out.endswith("png") else "comment"])
+        assert picture.size == size and (told["scale"], told["enlarge"]) == (3, "smooth"), words
+    assert morpho("sample", run, "--n", 2, "--out", f"{tmp_path}/each/", "--scale", 3).code == 0
+    assert {Image.open(file).size for file in (tmp_path / "each").glob("*.png")} == {(24, 24)}
+    assert morpho("data", "show", "digits", "--n", 4, "--scale", 3, "--out", tmp_path / "f.png").code == 0
+    assert Image.open(tmp_path / "f.png").height < 130
+
+
 @pytest.mark.parametrize("n", [1, 11, 16])
 def test_reconstruct_shows_all_that_was_asked_for(
     morpho: Morpho, runs: dict[str, Path], tmp_path: Path, n: int

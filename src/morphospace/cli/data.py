@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from morphospace.cli.flags import Json, flags_of, with_flags
 from morphospace.cli.talk import Answer, Spoken, Table, Talk
-from morphospace.cli.verbs import check_file
+from morphospace.cli.verbs import Enlarge, Scale, check_file, enlargement
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, command, require
 from morphospace.files import check_folder
@@ -126,6 +126,8 @@ def show(
     masks: Annotated[
         bool, Parameter(help="Put the masks beside each image, a colour a part.", negative=(), show_default=False)
     ] = False,
+    scale: Scale = None,
+    enlarge: Enlarge = "nearest",
     json: Json = False,
     talk: Spoken,
     **settings: Any,
@@ -134,6 +136,7 @@ def show(
     require(n is None or 1 <= n <= MOST_SHOWN, "n", n, f"must be from 1 to {MOST_SHOWN}")
     require(0 <= seed < 2**63, "seed", seed, "must be from 0 to 2**63 - 1")
     path = check_file("out", out, PNG)
+    larger = enlargement(scale, enlarge, [path])
     chosen = _settings(source, settings)
     from morphospace.pictures.captions import draw_split
     from morphospace.pictures.sheet import save_picture
@@ -143,9 +146,10 @@ def show(
     if n is not None and n > len(part):
         raise SettingError("n", n, f"{found.name} has {len(part):,} images in {split!r}", "ask for no more")
     count = min(SHOWN, len(part)) if n is None else n
-    picture = draw_split(found, part, _rows(len(part), count, None if first else seed), captions, masks=masks)
     facts = {"data": found.name, "split": split, "n": count, "seed": None if first else seed}
-    save_picture(path, picture, facts)
+    with larger:
+        picture = draw_split(found, part, _rows(len(part), count, None if first else seed), captions, masks=masks)
+        save_picture(path, picture, facts)
     return Answer({"out": str(path), **facts}, [f"{count} of {len(part):,} images of {found.name}, {split}: {path}"])
 
 

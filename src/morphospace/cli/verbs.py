@@ -11,6 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,6 +41,17 @@ Images = Annotated[
 ]
 ANY_SEED = Between(0, 2**63 - 1)  # goes without saying in a help
 
+Scale = Annotated[
+    int | None,
+    Parameter(
+        help="Pixels of the picture or film for each pixel of an image, along each side (from 1 to 64). If left out, "
+        "small images are brought to about 64 pixels."
+    ),
+]
+Enlarge = Annotated[
+    Literal["nearest", "smooth"], Parameter(help="Enlarge images by repeated pixels (nearest) or smoothly.")
+]
+ENLARGED = (".png", ".zip", ".gif", ".webp", ".mp4")
 Device = Annotated[Literal["auto", "cpu", "cuda", "mps"], Parameter(help="Where to compute.")]
 
 
@@ -137,6 +149,7 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
     takes = inspect.signature(function).parameters
     how: dict[str, Any] = {name: given.pop(name) for name in ("checkpoint", "raw", "device") if name in given}
     images = given.pop("data", None) if _has_images(function) else None
+    scale, how_enlarged = (given.pop("scale"), given.pop("enlarge")) if _enlarges(function) else (None, "nearest")
     files = {name: given.pop(name) for name in declared.files}
     folder = given.pop("run", None) if declared.loads else None
     values = {name: _read(function, name, value) for name, value in given.items()}
@@ -144,6 +157,7 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
     if declared.check is not None:
         declared.check(**values, **files, **({"run": folder} if "run" in takes and declared.loads else {}))
     paths = {name: check_file(name, path, declared.files[name]) for name, path in files.items() if path is not None}
+    larger = enlargement(scale, how_enlarged, [path for name, path in paths.items() if declared.files[name].enlarges])
     run: Run | None = None
     own: dict[str, Any] = {name: paths.get(name) for name in declared.files if name in takes}
     if declared.loads:
@@ -163,8 +177,42 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
     own |= {"say": talk.say} if "say" in takes else {}
     own |= {"device": how.get("device", "auto")} if "device" in takes else {}
     asked = Asked(run, {**given, **files, "run": folder}, paths, bool(how.get("raw")))
-    answer: Answer = function(**own, **values).show(asked)
+    with larger:
+        answer: Answer = function(**own, **values).show(asked)
     return answer
+
+
+def _enlarges(function: Callable[..., Any]) -> bool:
+    """Return whether the verb takes `--scale`; a tool may have an argument of that name itself."""
+    declared: Declared = function.declared  # type: ignore[attr-defined]
+    return (
+        any(file.enlarges for file in declared.files.values()) and "scale" not in inspect.signature(function).parameters
+    )
+
+
+def enlargement(
+    scale: int | None, how: Literal["nearest", "smooth"], paths: Sequence[Path]
+) -> AbstractContextManager[None]:
+    """Return the context in which pictures and films of images are drawn as `--scale` and `--enlarge` have it.
+
+    Args:
+        scale: Pixels for each pixel of an image.
+        how: `nearest` or `smooth`.
+        paths: The pictures and films that are written.
+
+    Raises:
+        SettingError: If the scale is out of range, or there is nothing to enlarge.
+    """
+    if scale is None and how == "nearest":
+        return nullcontext()
+    from morphospace.pictures.enlarge import Enlargement, enlarging
+
+    Enlargement(scale, how)
+    drawn = any(path.suffix.lower() in ENLARGED or not path.suffix for path in paths)
+    name, value = ("enlarge", how) if scale is None else ("scale", scale)
+    rule, way_out = "enlarges a picture or film, and none is written", "write a .png or a film, or leave it out"
+    require(drawn, name, value, rule, way_out)
+    return enlarging(scale, how)
 
 
 def _has_images(function: Callable[..., Any]) -> bool:
@@ -195,7 +243,8 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
         hint: Any = Annotated[str | None if optional else str, about]
         default = None if optional else inspect.Parameter.empty
         first = [inspect.Parameter("run", inspect.Parameter.POSITIONAL_ONLY, default=default, annotation=hint)]
-    last = [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)] if declared.loads else []
+    last = [_keyword("scale", Scale, None), _keyword("enlarge", Enlarge, "nearest")] if _enlarges(function) else []
+    last += [_keyword("checkpoint", Checkpoint, ""), _keyword("raw", Raw, False)] if declared.loads else []
     if _has_images(function):
         last.append(_keyword("data", Images, None))
     if declared.devices and (declared.loads or "device" in takes):

@@ -19,6 +19,7 @@ from PIL import GifImagePlugin, Image
 
 from morphospace.errors import MissingExtra, RunError, SettingError, require
 from morphospace.files import atomic, json_text
+from morphospace.pictures.enlarge import asked
 
 FILMS = (".gif", ".webp", ".mp4")
 SLOWEST, FASTEST = 0.1, 240.0
@@ -131,7 +132,7 @@ def save_film(
     kind = path.suffix.lower()
     side = {".gif": GIF_SIDE, ".webp": WEBP_SIDE, ".mp4": MP4_SIDE}[kind]
     require(max(first.size) <= side, "frame", f"{first.width}x{first.height}", f"a {kind} holds at most {side} pixels")
-    facts = json_text({**parameters, "frames": count, "fps": rate}, sort_keys=True)
+    facts = json_text({**parameters, **asked().facts, "frames": count, "fps": rate}, sort_keys=True)
     every = _counted(itertools.chain([first], stream), count)
     with atomic(path) as partial:
         if kind == ".gif":

@@ -12,19 +12,14 @@ from PIL import Image, ImageDraw, PngImagePlugin
 
 from morphospace.errors import SettingError
 from morphospace.files import atomic, json_text
+from morphospace.pictures.enlarge import asked, enlarged, scale_for
 from morphospace.pictures.lettering import LINE, cut, text_width, write
 
 PAD = 2
 WIDEST = 104  # pixels that a caption may widen its cell to
-CELL = 64  # pixels of an image's longer side, about
 EDGE = 6
 GREY = (110, 110, 110)
 WIDEST_WORD = 180  # pixels of a word beside a row
-
-
-def _usual_scale(height: int, width: int) -> int:
-    """Return the whole number that brings an image's longer side nearest to 64 pixels."""
-    return max(1, round(CELL / max(height, width)))
 
 
 def as_picture(image: np.ndarray) -> Image.Image:
@@ -40,19 +35,19 @@ def grid(
     Args:
         images: C is 1 or 3.
         columns: Images in a row; as square as leaves no cell empty, or few, when None.
-        scale: Whole-number enlargement by repeated pixels; small images are brought to about 64 pixels when None.
+        scale: Whole-number enlargement; when None as asked for by `enlarging`, else small images are brought to about
+            64 pixels.
         captions: Words under each image, of one line or several; what is too long for its cell is cut.
     """
-    count, height, width, channels = images.shape
+    count, channels = len(images), images.shape[-1]
     columns = columns or near_square(count)
     rows = -(-count // columns)
-    scale = scale or _usual_scale(height, width)
-    enlarged = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    height, width = height * scale, width * scale
+    images = enlarged(images, scale)
+    height, width = images.shape[1:3]
     across, down = (width, 0) if captions is None else _caption_size(captions, width)
     tall, wide = height + down + PAD, across + PAD
     sheet = np.full((rows * tall + PAD, columns * wide + PAD, channels), 255, np.uint8)
-    for i, image in enumerate(enlarged):
+    for i, image in enumerate(images):
         top, left = PAD + i // columns * tall, PAD + i % columns * wide + (across - width) // 2
         sheet[top : top + height, left : left + width] = image
     picture = as_picture(sheet)
@@ -63,7 +58,7 @@ def grid(
 
 def sheet_size(count: int, columns: int, height: int, width: int) -> tuple[int, int]:
     """Return the height and width of the grid of so many images without captions, in pixels."""
-    scale = _usual_scale(height, width)
+    scale = scale_for(height, width)
     return -(-count // columns) * (height * scale + PAD) + PAD, columns * (width * scale + PAD) + PAD
 
 
@@ -95,10 +90,9 @@ def grid_of_pairs(
         captions: Words under each pair.
     """
     channels = max(images.shape[-1], masks.shape[-1])
-    halves = [half.repeat(channels // half.shape[-1], axis=-1) for half in (images, masks)]
+    halves = [enlarged(half.repeat(channels // half.shape[-1], axis=-1)) for half in (images, masks)]
     columns = columns or max(1, near_square(2 * len(images)) // 2)  # a pair is as wide as two images
-    scale = _usual_scale(*images.shape[1:3])
-    return grid(np.concatenate(halves, axis=2), columns, scale=scale, captions=captions)
+    return grid(np.concatenate(halves, axis=2), columns, scale=1, captions=captions)
 
 
 def grid_with_row_labels(
@@ -155,12 +149,11 @@ def annotated_grid(
         headings: What stands over each column, of several lines perhaps.
         across: What goes on from left to right, under the images.
         up: What goes on upwards, written upwards at the left edge.
-        scale: Whole-number enlargement by repeated pixels; small images are brought to about 64 pixels when None.
+        scale: Whole-number enlargement; when None as asked for by `enlarging`, else small images are brought to about
+            64 pixels.
     """
-    count, height, width, _ = images.shape
-    scale = scale or _usual_scale(height, width)
-    big = images.repeat(scale, axis=1).repeat(scale, axis=2)
-    height, width = height * scale + PAD, width * scale + PAD
+    count, big = len(images), enlarged(images, scale)
+    height, width = big.shape[1] + PAD, big.shape[2] + PAD
     rows = ["\n".join(cut(line, WIDEST_WORD) for line in text.splitlines()) for text in rows]
     headings = ["\n".join(cut(line, WIDEST_WORD) for line in text.splitlines()) for text in headings]
     wide = max((text_width(text) for text in rows), default=0.0)
@@ -247,6 +240,6 @@ def save_picture(path: Path, picture: Image.Image, parameters: Mapping[str, Any]
         raise SettingError("out", str(path), "must be a file name that ends in .png")
     chunk = PngImagePlugin.PngInfo()
     chunk.add_text("Software", "morphospace")
-    chunk.add_text("morphospace", json_text(dict(parameters), sort_keys=True))
+    chunk.add_text("morphospace", json_text({**parameters, **asked().facts}, sort_keys=True))
     with atomic(path) as partial:
         picture.save(partial, format="PNG", pnginfo=chunk)

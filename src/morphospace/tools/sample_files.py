@@ -22,6 +22,7 @@ from torch import Tensor
 from morphospace.files import atomic, check_parent, writing
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import DecodesMasks
+from morphospace.pictures.enlarge import asked, enlarged
 from morphospace.pictures.sheet import as_picture
 from morphospace.ranges import Seed, check_ranges
 from morphospace.runs.condition import Condition
@@ -145,8 +146,10 @@ def file_name(words: str) -> str:
 def _png(image: np.ndarray, about: Mapping[str, Any]) -> bytes:
     chunk = PngImagePlugin.PngInfo()
     chunk.add_text("Software", "morphospace")
-    chunk.add_text("morphospace", json.dumps(dict(about), sort_keys=True))
+    chunk.add_text("morphospace", json.dumps({**about, **asked().facts}, sort_keys=True))
     held = io.BytesIO()
+    # A sheet enlarges small images unasked; these are files for other programs.
+    image = image if asked().scale is None else enlarged(image[None])[0]
     as_picture(image).save(held, format="PNG", pnginfo=chunk)
     return held.getvalue()
 

@@ -39,6 +39,7 @@ class File:
         help: What it is.
         required: Whether the verb always writes it.
         folder: Whether it may be a folder too, written `DIR/`.
+        enlarges: Whether it is a picture or film of images, which `--scale` enlarges.
         check: Checks the path before any work is done, for instance that the encoder of a film is installed.
     """
 
@@ -47,6 +48,7 @@ class File:
     required: bool = False
     check: Callable[[Path], Any] | None = None
     folder: bool = False
+    enlarges: bool = False
 
     def path(self, name: str, given: str | Path) -> Path:
         """Return the path of a file to write.
@@ -71,13 +73,14 @@ class File:
         return place
 
 
-PNG = File((".png",), "The picture to write, a .png.", required=True)
+PNG = File((".png",), "The picture to write, a .png.", required=True, enlarges=True)
 SAMPLES = File(
     (".png", ".npz", ".zip"),
     "Where to write: a .png shows all samples on one sheet; a folder, DIR/, or a .zip gets a PNG for each; a .npz gets "
     "one array of all, arr_0, uint8 (N, H, W, C), with labels if the model has classes.",
     required=True,
     folder=True,
+    enlarges=True,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -123,7 +123,7 @@ class Maps(Pictured):
         return Answer({"out": str(path), **facts}, [*lines, f"map {path}"])
 
 
-@tool(files={"out": PNG}, check=check_map)
+@tool(files={"out": replace(PNG, enlarges=False)}, check=check_map)
 def map_codes(
     runs: Sequence[Run],
     *,

@@ -150,7 +150,7 @@ def check_score(
 
 
 TABLE = File((".csv",), "The table to write, a .csv.", required=True)
-GALLERY = File((".png",), "A .png of the strangest images over the most usual ones.")
+GALLERY = File((".png",), "A .png of the strangest images over the most usual ones.", enlarges=True)
 
 
 @tool(files={"out": TABLE, "gallery": GALLERY}, check=check_score)

@@ -113,6 +113,7 @@ DRAWING = File(
     (".png", ".gif", ".webp", ".mp4"),
     "A strip, .png, or a film, .gif, .webp or .mp4 (extra `video`).",
     check=check_film,
+    enlarges=True,
 )
 
 

@@ -136,6 +136,7 @@ FILM = File(
     "The film to write, .gif, .webp or .mp4 (extra `video`).",
     required=True,
     check=check_film,
+    enlarges=True,
 )
 
 
