@@ -190,9 +190,7 @@ def _enlarges(function: Callable[..., Any]) -> bool:
     )
 
 
-def enlargement(
-    scale: int | None, how: Literal["nearest", "smooth"], paths: Sequence[Path]
-) -> AbstractContextManager[None]:
+def enlargement(scale: int | None, how: Any, paths: Sequence[Path]) -> AbstractContextManager[None]:
     """Return the context in which pictures and films of images are drawn as `--scale` and `--enlarge` have it.
 
     Args:
