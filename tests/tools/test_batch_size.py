@@ -52,13 +52,14 @@ def test_the_batch_size_when_none_is_given(images: int, processes: int, settings
         ("vae", 10_000, 128),
         ("vae", 9_999, 32),
         ("ae", 38, 32),
+        ("vae-gan", 60_000, 32),
         ("vae", 20, 20),
         ("beta-tcvae", 9_999, 128),
         ("factor-vae", 9_999, 128),
     ],
 )
 def test_a_vae_has_larger_batches_where_there_are_many_images(model: str, images: int, size: int) -> None:
-    assert with_batch_size(resolve(model, None, {}), images).training.batch_size == size
+    assert with_batch_size(resolve(model, None, {"device": "cpu"}), images).training.batch_size == size
 
 
 def test_a_small_set_is_trained_on_whole_and_continued_without_a_batch_size(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import OFF, Above, AtLeast, Below
@@ -32,6 +33,8 @@ class VAEGANSettings(VAESettings):
         critic_lr: The critic's learning rate, when it differs.
         r1: Weight gamma of half the critic's squared gradient at real images, which keeps it smooth; 0 for none.
     """
+
+    usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}  # a game, as every GAN
 
     lambda_: float = 0.1
     mixing: Literal["sum", "mix"] = "sum"
