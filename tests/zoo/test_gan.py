@@ -118,11 +118,12 @@ def test_gradient_penalty_of_the_whole_model_on_a_linear_critic() -> None:
     ],
 )
 def test_penalties_grow_with_the_images_and_fall_with_time(more: dict[str, Any], images: int, share: float) -> None:
-    settings = R3GANSettings(**{**SMALL, "penalty_by_size": False, "r1": 3.0, "r2": 4.0, **more})
+    settings = R3GANSettings(**{**SMALL, "penalty_every": 1, "penalty_by_size": False, "r1": 3.0, "r2": 4.0, **more})
     engine = engine_of(settings)
     turn = turn_of(engine)
     turn.clock = replace(turn.clock, images=images)
-    weights = [weight for _, weight in engine.model.critic_loss(engine.data.batch(0), turn).weighted]
+    terms = engine.model.critic_loss(engine.data.batch(0), turn)
+    weights = [weight for _, _, weight in terms.weighted]
     assert weights == pytest.approx([1.0, 3.0 * share, 4.0 * share])
 
 
@@ -221,7 +222,7 @@ def test_packing_halves_the_judgements_and_doubles_the_channels() -> None:
 
 
 def test_augmentation_is_seen_by_the_critic_in_both_turns_and_on_both_kinds() -> None:
-    engine = engine_of(R3GANSettings(**SMALL, augment=("cutout",)))
+    engine = engine_of(R3GANSettings(**SMALL, penalty_every=1, augment=("cutout",)))
     seen: list[torch.Tensor] = []
     original = engine.model.judge
     engine.model.judge = lambda shown, condition=None: (seen.append(shown.detach()), original(shown, condition))[1]
@@ -288,7 +289,11 @@ REFUSED = {
         {"gradient_penalty": 10.0, "critic_norm": "none"},
         "gradient_penalty = 10.0.*weight_clip = 0.01.*one of them",
     ),
-    "spectral norm of residual blocks": (R3GANSettings, {"spectral_norm": True}, "spectral_norm.*add --tower conv"),
+    "spectral norm of residual blocks": (
+        R3GANSettings,
+        {"tower": "residual", "spectral_norm": True},
+        "spectral_norm.*add --tower conv",
+    ),
     "two ways to see a batch": (DCGANSettings, {"packing": 2, "minibatch_discrimination": 4}, "packing = 2.*one of"),
     "unrolled with penalty": (WGANGPSettings, {"unrolled": 1}, "unrolled = 1.*gradient penalty"),
     "unrolled with clipping": (WGANSettings, {"unrolled": 1}, "unrolled = 1.*clipped"),
