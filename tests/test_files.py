@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from morphospace import files
-from morphospace.files import as_json, atomic, check_folder, json_text, sweep, vacant, write_text
+from morphospace.files import as_cell, as_json, atomic, check_folder, json_text, sweep, vacant, write_text
 
+FORMULAS = ["=1+1", "+A1", "-A1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "=cmd|' /C calc'!A0"]
 WRITER = """
 import sys, time
 from pathlib import Path
@@ -104,3 +105,13 @@ def test_an_error_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fails()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_table_runs_no_formula(text: str) -> None:
+    assert as_cell(text) == f"'{text}"
+
+
+def test_numbers_and_words_of_a_table_stay() -> None:
+    values = [-3, 0.5, None, "-0.5", "+3e-4", "a=b", "vae", ""]
+    assert [as_cell(value) for value in values] == values

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 from collections.abc import Iterable
+
+# Signs that would begin a line, move a terminal's cursor, colour it or turn the direction of writing.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
 class _NoValue:
@@ -94,6 +98,15 @@ def one_line(error: BaseException) -> str:
     ('bad header', 'EOFError')
     """
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def spelled_out(text: str) -> str:
+    r"""Return a text for a terminal: names out of files may hold control signs, which are written as escapes.
+
+    >>> spelled_out("a\x1b[31m\u202eb")
+    'a\\x1b[31m\\u202eb'
+    """
+    return _CONTROLS.sub(lambda sign: repr(sign[0])[1:-1], text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -224,7 +224,7 @@ def as_cell(value: Any) -> Any:
     >>> as_cell("=1+1"), as_cell("-0.5"), as_cell(-3)
     ("'=1+1", '-0.5', -3)
     """
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if not isinstance(value, str) or not value.startswith(tuple("=+-@\t\r\n＝＋－＠")):
         return value
     with contextlib.suppress(ValueError):
         float(value)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
 from morphospace.data.decode import decode, decode_chunk, fit, fit_mask, read_header
+from morphospace.data.formats import FORMATS
 from morphospace.data.rule import Rule
 from morphospace.errors import DataError
 
@@ -223,3 +224,32 @@ def test_libtiff_prints_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) ->
         decode(bytes(data), SMALL)
     os.write(2, b"still there")
     assert capfd.readouterr().err == "still there"
+
+
+@pytest.mark.skipif("JPEG2000" not in FORMATS, reason="Pillow has no JPEG 2000 here")
+def test_a_large_jpeg_2000_is_decoded_at_a_reduced_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = np.asarray(Image.fromarray(picture(5, 64, 64)).resize((512, 512)))
+    blobs = {n: saved(Image.fromarray(photo), "JPEG2000", num_resolutions=n + 1) for n in (0, 1, 5)}
+    rule = Rule(16, 16, 3)
+    whole = [decode(blob, rule) for blob in blobs.values()]
+    sizes: list[tuple[int, int]] = []
+    real = Image.Image.resize
+
+    def resize(image: Image.Image, *more: object, **named: object) -> Image.Image:
+        sizes.append(image.size)
+        return real(image, *more, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    monkeypatch.setattr("morphospace.data.decode.LARGE_PIXELS", 500 * 500)
+    small = [decode(blob, rule) for blob in blobs.values()]
+    assert sizes == [(512, 512), (256, 256), (64, 64)]  # as often halved as the file allows
+    assert np.array_equal(whole[0], small[0])
+    shifted = np.abs(np.roll(whole[0].astype(int), 1, axis=1) - whole[0]).mean()
+    assert all(np.abs(one.astype(int) - other).mean() < shifted / 3 for one, other in zip(whole, small, strict=True))
+    assert np.array_equal(decode(blobs[5], Rule(512, 512, 3)), photo)
+
+
+def test_a_format_that_is_copied_says_why_less_is_taken() -> None:
+    blob = saved(Image.new("RGB", (40, 30)), "WEBP")
+    with pytest.raises(DataError, match="40x30 is more than 600 pixels, the most of a WEBP, of which several copies"):
+        decode(blob, Rule(8, 8, 3, max_pixels=1200))

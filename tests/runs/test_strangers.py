@@ -11,7 +11,7 @@ import pytest
 
 import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
-from morphospace.errors import DataError, MorphospaceError, RunError
+from morphospace.errors import DataError, MorphospaceError, RunError, SettingError
 from morphospace.files import open_plain, read_bytes
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.report import write_report
@@ -152,3 +152,40 @@ def test_large_labels_number_no_classes() -> None:
     found = check_pack(in_memory_pack("x", split))
     assert found.splits["train"].classes == {"0": 1, str(2**62): 2}
     assert any("number no classes" in line for line in found.remarks)
+
+
+class Asked(Exception):
+    """A server was asked."""
+
+
+def asks(*_: object, **__: object) -> None:
+    raise Asked
+
+
+def stranger(run: Path, old: str, new: str) -> None:
+    """Change a line of a run's settings."""
+    file = run / "run.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def test_a_run_that_goes_on_asks_no_server_for_its_images(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "wds:http://images.example/a.tar"
+    stranger(run, f'data = "{RunFolder.open(run).configuration.data.data}"', f'data = "{address}"')
+    monkeypatch.setattr("socket.socket.connect", asks)
+    monkeypatch.setattr("socket.getaddrinfo", asks)
+    monkeypatch.setenv("MORPHOSPACE_CACHE", str(run.parent / "empty"))
+    with pytest.raises(DataError, match="a run may not name a server to ask; name it yourself, with --data"):
+        ms.resume(run, images=96)
+    with pytest.raises(Asked):
+        ms.resume(run, images=96, data=address)
+
+
+def test_a_run_that_goes_on_asks_no_server_for_features(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger(run, 'metrics_features = ""', 'metrics_features = "inception"')
+    stranger(run, "metrics = []", 'metrics = ["fd"]')
+    stranger(run, "valid = 0.05", "valid = 0.2")
+    monkeypatch.setattr("morphospace.tools.evaluate.extractors.download", asks)
+    monkeypatch.setenv("MORPHOSPACE_CACHE", str(run.parent / "empty"))
+    with pytest.raises(SettingError, match="metrics_features = 'inception': is not here, and a run may not name"):
+        ms.resume(run, images=96)

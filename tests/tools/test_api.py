@@ -308,3 +308,20 @@ def test_samples_come_from_a_mixture_where_codes_lie_off_the_prior(tmp_path: Pat
     on = ms.train("vae", out=tmp_path / "on", beta=4.0, **how)
     assert named_prior(on, "auto") == "model"
     assert np.array_equal(ms.sample(on, 5), ms.sample(on, 5, prior="normal"))
+
+
+def test_a_run_stays_where_it_is_when_the_working_directory_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run = ms.train("ae", data="digits", out="run", **SMALL)
+    monkeypatch.chdir(tmp_path / "there")
+    assert str(run.path) == "run"  # as it was named
+    assert ms.sample(run, 2).shape == (2, 8, 8, 1) and run.prior_file().is_file()
+    assert len(ms.reconstruct(run, 3).images) == 3
+    assert run.folder.read_metrics() and "digits" in str(ms.card(run))
+    ms.evaluate(run, metrics=["mse"])
+    assert (tmp_path / "here" / "run" / "evaluation.json").is_file()
+    assert not list((tmp_path / "there").iterdir())

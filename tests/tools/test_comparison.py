@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import re
 from typing import Any
@@ -14,7 +16,7 @@ from morphospace.evaluation.results import Better
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Cell, Cost, Measure, Member, Table
 from morphospace.tools.compare.curves import draw_panel, panels
-from morphospace.tools.compare.tables import escaped, latex_text, number, texts_of
+from morphospace.tools.compare.tables import csv_text, escaped, latex_text, number, texts_of
 
 SAME = {"data": "mnist", "split": "test", "n_real": 100, "n_fake": 100}
 
@@ -152,3 +154,12 @@ def test_latex_escapes_names_and_marks_the_best() -> None:
     assert r"$\mathbf{1{,}234}$ {\scriptsize $[1{,}214,\,1{,}254]$}" in text
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
     assert escaped("a\\b~c^d{e}#$") == r"a\textbackslash{}b\textasciitilde{}c\textasciicircum{}d\{e\}\#\$"
+
+
+def test_a_table_of_runs_runs_no_formula() -> None:
+    measure = Measure("FD[a]", "nats", (cell(-1.5, 1), cell(2.0, 1)), "lower")
+    table = Table("sampling", ("=1+1", "@SUM(A1)"), (measure,))
+    read = list(csv.DictReader(io.StringIO(csv_text(Comparison((), ("a",), (), table, None, {}, 0)))))
+    texts = [value for row in read for value in row.values()]
+    assert "'=1+1" in texts and "'@SUM(A1)" in texts and "-1.5" in texts
+    assert not [text for text in texts if text[:1] in "=@+" and text]

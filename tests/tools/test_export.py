@@ -193,3 +193,53 @@ def test_a_foreign_safetensors_file_is_said_to_be_one(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, str(tmp_path / "other.safetensors"))
     with pytest.raises(DataError, match="is none that `morpho export` wrote"):
         ms.load_exported(tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("shape", "[8, 8]"),
+        ("shape", "[8, 8, 2]"),
+        ("shape", "[-8, 8, 1]"),
+        ("shape", "[1e400, 8, 1]"),
+        ("settings", '{"name": "vae", "latent_dim": 60000}'),
+        ("settings", '{"name": "vae", "widths": [60000, 60000]}'),
+        ("settings", '{"name": ["vae"]}'),
+        ("settings", '"vae"'),
+        ("settings", '{"name": "vae", "beta": {"a": 1}}'),
+        ("part", "both"),
+        ("part", "[" * 5000),
+        ("labels", '{"a": 1}'),
+        ("attributes", "[1]"),
+    ],
+)
+def test_a_strangers_metadata_is_checked_before_a_network_is_made(
+    runs: dict[str, ms.Run], tmp_path: Path, key: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    good, bad = tmp_path / "good.safetensors", tmp_path / "bad.safetensors"
+    ms.export(runs["ae"], good, format="safetensors")
+    with safe_open(str(good), framework="pt") as opened:
+        metadata = opened.metadata()
+    save_file(load_file(good), str(bad), metadata | {key: text})
+    most: list[int] = []
+    real = torch.nn.init._no_grad_uniform_
+    monkeypatch.setattr(
+        torch.nn.init,
+        "_no_grad_uniform_",
+        lambda t, *more, **named: (most.append(0 if t.is_meta else t.numel()), real(t, *more, **named))[1],
+    )
+    with pytest.raises(DataError, match="is none that `morpho export` wrote") as refused:
+        ms.load_exported(bad)
+    assert "\n" not in str(refused.value) and max(most, default=0) < 1_000_000
+
+
+def test_a_huge_network_beside_the_weights_is_not_made() -> None:
+    held = {"decoder.weight": torch.zeros(4, 4)}
+    exporting._check_held(held, {"decoder.weight": (4, 4), "encoder.weight": (40, 4)})
+    with pytest.raises(DataError, match="ask for 1,000,016 weights, and it holds 16"):
+        exporting._check_held(held, {"decoder.weight": (4, 4), "critic.weight": (1000, 1000)})
+    with pytest.raises(RunError, match="has shape"):
+        exporting._check_held(held, {"decoder.weight": (400, 4)})

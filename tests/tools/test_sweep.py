@@ -137,3 +137,21 @@ def test_what_cannot_work_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SettingError, match="without torchrun"):
         ms.sweep("vae", out=tmp_path / "s", grid={"beta": [1.0]}, **SMALL)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"model": "vae"}', '{"model": 1, "grid": {}, "seeds": 1}', "[" * 90_000])
+def test_another_programs_sweep_json_is_left_alone(text: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(RunError, match=r"its sweep\.json is not a sweep's") as refused:
+        ms.sweep("vae", out=tmp_path, grid={"beta": [1.0]}, **SMALL)
+    assert "\n" not in str(refused.value) and (tmp_path / "sweep.json").read_text() == text
+    assert [file.name for file in tmp_path.iterdir()] == ["sweep.json"]
+
+
+def test_a_sweeps_mark_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "sweep.json").symlink_to(tmp_path / "victim")
+    with pytest.raises(RunError, match="is a link or no plain file"):
+        ms.sweep("vae", out=tmp_path / "s", grid={"beta": [1.0]}, **SMALL)
+    assert (tmp_path / "victim").read_text() == "mine"

@@ -134,3 +134,12 @@ def test_the_picture_has_a_row_a_run(tmp_path: Path) -> None:
     assert tops == sorted(tops)
     save_panels(tmp_path / "none.png", [Drawn("a", None, None)], None, {})
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
+    rows = [Row("=1+1", {"data": "=cmd|' /C calc'!A0", "beta": -1.0}, 1, 1.0, 1.0, None, None, note="@SUM(A1)")]
+    made, _ = SweepTable(rows).save(tmp_path)
+    with made.open() as file:
+        (read,) = csv.DictReader(file)
+    assert (read["run"], read["data"], read["note"]) == ("'=1+1", "'=cmd|' /C calc'!A0", "'@SUM(A1)")
+    assert read["beta"] == "-1.0"

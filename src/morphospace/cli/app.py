@@ -201,6 +201,8 @@ def _run(words: Sequence[str], talk: Talk) -> int:
 
 def _leave_world(code: int) -> None:
     """End one of several processes at once: tearing the process group down at interpreter exit may abort."""
+    if "torch" not in sys.modules:  # to import it takes longer than the other processes wait with their words
+        return
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from morphospace.cli.talk import Talk
+from morphospace.cli.talk import Talk, sayable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -76,7 +76,8 @@ class Watch:
         """Say a line above the bar, if there is one."""
         for said in (*self.opening, line):
             if self._bar is not None:
-                self._bar.console.print(said, markup=False, highlight=False, soft_wrap=True)
+                shown = sayable(said, self.talk.stream)
+                self._bar.console.print(shown, markup=False, highlight=False, soft_wrap=True)
             else:
                 self.talk.say(said)
         self.opening = []

@@ -83,8 +83,9 @@ def sweep(
     path = check_folder(out, holds="sweep.json", what="sweep")
     checked_start(start_from, new_layers)
     if dry_run:
-        from morphospace.tools.sweep.sweep import rehearsed
+        from morphospace.tools.sweep.sweep import read_mark, rehearsed
 
+        read_mark(path)
         refused = rehearsed(runs, path, start_from, new_layers)
         names = [str(path / run.name) for run in runs]
         lines = [

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 
+from morphospace.errors import spelled_out
 from morphospace.files import json_text
 from morphospace.tools.tool import Answer as Answer
 from morphospace.tools.tool import Table as Table
 
-OTHERS_WAIT = 3.0  # seconds
-# Signs that would move a terminal's cursor, colour it or turn the direction of writing.
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+OTHERS_WAIT = 10.0  # seconds
 
 
 def sayable(text: str, stream: TextIO) -> str:
     """Return a text as a stream can write it: names out of files may hold bytes that are no text, or control signs."""
-    text = _CONTROLS.sub(lambda sign: repr(sign[0])[1:-1], text)
     encoding = stream.encoding or "utf-8"
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return spelled_out(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Talk:
@@ -85,12 +83,16 @@ class Talk:
             return
         from rich import box
         from rich.console import Console
+        from rich.table import Column
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        drawn = RichTable(*table.columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        def cells(texts: Sequence[str]) -> list[Text]:
+            return [Text(sayable(text, self.stream)) for text in texts]
+
+        drawn = RichTable(*(Column(name) for name in cells(table.columns)), box=box.SIMPLE_HEAD, pad_edge=False)
         for row in table.rows:
-            drawn.add_row(*(Text(cell) for cell in row))
+            drawn.add_row(*cells(row))
         Console(file=self.stream).print(drawn)
 
 

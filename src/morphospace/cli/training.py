@@ -150,7 +150,7 @@ def _dry_run(configuration: Configuration, path: Path | None, start_from: str | 
     if path is not None and (path / "run.toml").is_file():
         lines.append(f"continues the run in {path}")
     comments = [f"# {line}" for line in lines]
-    return Answer(configuration.to_dict(), [*comments, "", configuration.to_toml().rstrip()])
+    return Answer(configuration.to_dict(), [*comments, "", *configuration.to_toml().rstrip().split("\n")])
 
 
 def carried_out(

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from morphospace.data.decode import to_uint8_image
+from morphospace.data.labels import gap_note, without_gaps
 from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.data.sources.base import IMAGE_COLUMNS, LABEL_COLUMNS
 from morphospace.data.sources.layout import split_of
-from morphospace.errors import DataError
+from morphospace.errors import DataError, shown
 
 LOOKS = 8  # how many items are read twice, to see whether they stay the same
 
@@ -36,7 +37,7 @@ def from_dataset(dataset: Any, name: str = "dataset", say: Callable[[str], None]
         DataError: If there is no image, if sizes differ, or if a value is out of range.
     """
     if not isinstance(dataset, Mapping):
-        return _one_split(dataset, name, say)
+        return _named(_one_split(dataset, name, say), say)
     splits = {split_of(str(key)) or "": split for key, split in dataset.items()}
     if "train" not in splits or "" in splits or len(splits) < len(dataset):
         rule = f"has the keys {', '.join(map(str, dataset)) or 'none'}; they must be train, and maybe valid and test"
@@ -47,7 +48,18 @@ def from_dataset(dataset: Any, name: str = "dataset", say: Callable[[str], None]
     if len({split.labels is None for split in whole.values()}) > 1:
         whole = {key: replace(split, labels=None) for key, split in whole.items()}
     names = train.label_names if whole["train"].labels is not None else ()
-    return in_memory_pack(name, label_names=names, **whole)  # type: ignore[arg-type]
+    return _named(in_memory_pack(name, label_names=names, **whole), say)  # type: ignore[arg-type]
+
+
+def _named(pack: Pack, say: Callable[[str], None]) -> Pack:
+    """Return a pack whose classes are those that occur, named by their numbers if these leave some out."""
+    labels = {name: split.labels for name, split in pack.splits.items() if split.labels is not None}
+    numbers, names = without_gaps(labels) if not pack.label_names else ({}, ())
+    if not names:
+        return pack
+    say(gap_note(names))
+    splits = {name: replace(split, labels=numbers.get(name)) for name, split in pack.splits.items()}
+    return in_memory_pack(pack.name, label_names=names, **splits)  # type: ignore[arg-type]
 
 
 def _one_split(dataset: Any, name: str, say: Callable[[str], None]) -> Pack:
@@ -126,8 +138,8 @@ def _classes(dataset: Any) -> tuple[str, ...]:
 def _labels(labels: list[Any], name: str) -> np.ndarray:
     try:
         numbers = np.array([int(label) for label in labels], np.int64)
-    except (TypeError, ValueError):
-        rule = f"labels must be whole numbers or None, the first is {labels[0]!r}"
+    except (TypeError, ValueError, OverflowError):
+        rule = f"labels must be whole numbers or None, the first is {shown(labels[0])}"
         raise DataError(name, rule=rule, way_out="map them") from None
     return numbers
 

@@ -12,7 +12,8 @@ What happens to every image, in this order:
    instead; where the sides divide, it takes one of each block.
 
 JPEGs are decoded at a half, a quarter or an eighth where that still leaves at least twice the target on both
-sides: quicker for photographs, and the resample still has pixels to average.
+sides: quicker for photographs, and the resample still has pixels to average. So is a JPEG 2000 of more than
+`LARGE_PIXELS`, which would take 19 bytes a pixel, if four times the target is left.
 
 A large image goes through steps 2 to 4 in bands of rows, so that beside its own pixels only a few bands are in memory.
 The result is the same, byte for byte: the resample works along the rows first, each row for itself, and then along the
@@ -48,6 +49,7 @@ Blob = Union[str, bytes, Callable[[], bytes]]  # noqa: UP007 - a Callable inside
 """What can be decoded: a path, the encoded bytes, or a picklable callable giving them (as for an archive)."""
 
 BAND_PIXELS = 1 << 20
+LARGE_PIXELS = 16_000_000  # a JPEG 2000 of more is decoded at a reduced scale
 _JPEG = ("JPEG", "MPO")
 _COPIED = ("WEBP", "AVIF", "JPEG2000", "HEIF")  # decoding one holds several copies: at most half of `max_pixels`
 _ORIENTATION = 0x0112
@@ -145,6 +147,7 @@ def _open(blob: Blob, max_pixels: int) -> Iterator[Image.Image]:
             most = max_pixels // 2 if image.format in _COPIED else max_pixels
             if image.width * image.height > most:
                 rule = f"{image.width}x{image.height} is more than {most:,} pixels"
+                rule += f", the most of a {image.format}, of which several copies are made" * (most < max_pixels)
                 raise DataError(rule=rule, way_out="raise --max-pixels if that is meant")
             try:
                 with _SILENCE if image.format == "TIFF" else contextlib.nullcontext():
@@ -293,17 +296,36 @@ def fit_mask(mask: np.ndarray, rule: Rule) -> np.ndarray:
 
 
 def _draft(image: Image.Image, rule: Rule) -> None:
-    """Let a JPEG be decoded at a reduced scale where at least twice the target is left on both sides."""
-    if image.format not in _JPEG or rule.resize == "nearest":
+    """Let an image be decoded at a reduced scale where at least twice the target is left on both sides.
+
+    JPEGs of any size, which is quicker. A JPEG 2000 only if it is large and four times the target is left: halved, its
+    pixels lie up to half a pixel beside the middle of those that they stand for, a ninth of the target's.
+    """
+    large = image.format == "JPEG2000" and image.width * image.height > LARGE_PIXELS
+    if not (large or image.format in _JPEG) or rule.resize == "nearest":
         return
     wide, high = (rule.height, rule.width) if _turn(image.getexif()) >= 5 else (rule.width, rule.height)
     ratios = image.width / (2 * wide), image.height / (2 * high)
     # `pad` scales by the longer edge, so there the shorter edge may end well under the target.
     room = max(ratios) if rule.crop == "pad" else min(ratios)
-    for scale in (8, 4, 2):
-        if room >= scale:
-            image.draft(None, (image.width // scale, image.height // scale))
-            return
+    room = room / 2 if large else room
+    scale = next((scale for scale in (8, 4, 2) if room >= scale), 1)
+    if large:
+        image.reduce = min(scale.bit_length() - 1, _reductions(image))  # type: ignore[method-assign,assignment]
+    elif scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
+
+
+def _reductions(image: Image.Image) -> int:
+    """Return how many times a JPEG 2000 can be halved: as often as its first tile's header says."""
+    stream: Any = image.fp  # type: ignore[attr-defined]
+    at = stream.tell()
+    stream.seek(0)
+    head = stream.read(1 << 16)
+    stream.seek(at)
+    begin = head.find(b"\xff\x4f\xff\x51")
+    place = head.find(b"\xff\x52", begin)
+    return head[place + 9] if 0 <= begin < place < len(head) - 9 else 0
 
 
 def decode(blob: Blob, rule: Rule) -> np.ndarray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from morphospace.data.pack import MOST_CLASSES
 from morphospace.errors import DataError
 
 WANTED = "give class numbers or names (N,), one-hot rows (N, K), or columns of 0 and 1 (N, K)"
@@ -73,6 +74,34 @@ def read_labels(place: object, tables: Mapping[str, np.ndarray], columns: Sequen
         return Labels({split: table.argmax(axis=1).astype(np.int64) for split, table in tables.items()}, tuple(columns))
     named = tuple(columns) or tuple(f"label {i}" for i in range(next(iter(shapes))[0]))
     return Labels(attributes={split: table.astype(np.uint8) for split, table in tables.items()}, attribute_names=named)
+
+
+def without_gaps(labels: Mapping[str, np.ndarray]) -> tuple[Mapping[str, np.ndarray], tuple[str, ...]]:
+    """Number classes anew if their numbers leave some out: a class is what occurs, and its old number is its name.
+
+    Args:
+        labels: Class numbers (N,) by split.
+
+    Returns:
+        The numbers and the names. The labels as they are and no names if they count from 0 without a gap, or if there
+        are too many to be classes.
+
+    >>> without_gaps({"train": np.array([900, 3, 7])})
+    ({'train': array([2, 0, 1])}, ('3', '7', '900'))
+    >>> without_gaps({"train": np.array([0, 2, 1])})[1]
+    ()
+    """
+    found = np.unique(np.concatenate([np.unique(numbers) for numbers in labels.values()] or [np.empty(0, np.int64)]))
+    if not len(found) or found[0] < 0 or found[-1] == len(found) - 1 or len(found) > MOST_CLASSES:
+        return labels, ()
+    anew = {split: np.searchsorted(found, numbers) for split, numbers in labels.items()}
+    return anew, tuple(map(str, found.tolist()))
+
+
+def gap_note(names: Sequence[str]) -> str:
+    """Return a line that says how classes are named whose numbers leave some out."""
+    shown = ", ".join(names[:5]) + (f", ... {names[-1]}" if len(names) > 5 else "")
+    return f"labels are the numbers {shown}: each of the {len(names):,} is a class with its number as its name"
 
 
 def _shapes(tables: Mapping[str, np.ndarray]) -> list[str]:

@@ -6,13 +6,14 @@ Whatever the number of images, a few are held at once, and of the tables at most
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from morphospace.data.decode import Blob, fit, fit_mask, measure_chunk
 from morphospace.data.formats import unread
+from morphospace.data.labels import gap_note, without_gaps
 from morphospace.data.rule import Rule
 from morphospace.data.sources.base import Contents, Part, Sample
 from morphospace.data.values import Met, kind_of_array, to_levels, to_uint8_rows
@@ -40,6 +41,7 @@ class Packer:
         self.met = Met()
         self.words: dict[str, int] = {}  # of classes that samples name, in the order they came
         self.labels: dict[str, list[np.ndarray]] = {}
+        self.numbers: tuple[str, ...] = ()  # of classes that samples number with gaps, once all splits were added
 
     def _count(self, images: int) -> None:
         self.done += images
@@ -47,22 +49,22 @@ class Packer:
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """The names of classes and of the tables' columns; complete when all splits have been added."""
-        return {
-            kind: tuple(sorted(self.words)) if kind == "label_names" and self.words else getattr(self.contents, kind)
-            for kind in _NAME_KINDS
-        }
+        names = {kind: getattr(self.contents, kind) for kind in _NAME_KINDS}
+        return names | {"label_names": tuple(sorted(self.words)) or self.numbers or self.contents.label_names}
 
     def notes(self) -> tuple[str, ...]:
         """Return lines on the files that were passed over beside the samples, once all have been read."""
         found = [part.samples.passed for part in self.contents.parts.values() if part.samples is not None]
-        return tuple(unread(sum(found, Counter())))
+        return (*unread(sum(found, Counter())), *[gap_note(self.numbers)] * bool(self.numbers))
 
     def finish(self, writer: PackWriter) -> None:
         """Write the labels, whose numbers are known once all splits were added."""
         order = {word: number for number, word in enumerate(sorted(self.words))}
         new = np.array([order[word] for word in self.words], np.int64)
-        for split, labels in self.labels.items():
-            numbers = np.concatenate(labels)
+        found: Mapping[str, np.ndarray] = {split: np.concatenate(labels) for split, labels in self.labels.items()}
+        if not self.words:
+            found, self.numbers = without_gaps(found)
+        for split, numbers in found.items():
             writer.append(split, "labels", new[numbers] if self.words else numbers)
 
     def add(self, writer: PackWriter, split: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.kept import packs_folder, users
+from morphospace.data.labels import gap_note, without_gaps
 from morphospace.data.pack import FORMAT, Pack, Split, open_pack
 from morphospace.data.packing import Packer, Progress, measure
 from morphospace.data.rule import Rule
@@ -180,7 +181,18 @@ def outlined(settings: DataSettings) -> Pack | None:
     key, inputs = _key(settings, source, size), source.inputs()
     target = packs_folder() / _folder_name(settings, source, size, key)
     found = _reusable(target, key, inputs, settings.strict, own=True, say=lambda line: None)
-    return found or _outline(source.read(), settings, size)
+    return found or _outline(_read(source), settings, size)
+
+
+def _read(source: Source) -> Contents:
+    """Return what a source has, its classes without gaps in their numbers."""
+    contents = source.read()
+    labels = {split: part.labels for split, part in contents.parts.items() if part.labels is not None}
+    numbers, names = without_gaps(labels) if not contents.label_names else ({}, ())
+    if not names:
+        return contents
+    parts = {split: replace(part, labels=numbers.get(split)) for split, part in contents.parts.items()}
+    return replace(contents, parts=parts, label_names=names, notes=(*contents.notes, gap_note(names)))
 
 
 def _outline(contents: Contents, settings: DataSettings, size: tuple[int, int] | None) -> Pack | None:
@@ -354,9 +366,16 @@ def _reusable(target: Path, key: str, inputs: Mapping[str, Any], strict: bool, *
             raise DataError("out", str(target), rule, "give another folder")
         say(f"packing again: the files of {pack.name} changed")
         return None
+    if own and not pack.label_names and without_gaps(_labels(pack))[1]:
+        say("packing again: its labels leave numbers out, and each class that occurs gets a name now")
+        return None
     if strict and pack.manifest["skipped"]["count"]:
         return None  # packing again stops at the unreadable file and names it
     return pack
+
+
+def _labels(pack: Pack) -> dict[str, np.ndarray]:
+    return {name: split.labels for name, split in pack.splits.items() if split.labels is not None}
 
 
 def _pack(
@@ -373,7 +392,7 @@ def _pack(
     note: Say,
 ) -> Pack:
     began = time.perf_counter()
-    contents = source.read()
+    contents = _read(source)
     for line in contents.notes:
         note(line)
     height, width = parse_size(size or contents.shape[:2]) or (0, 0)

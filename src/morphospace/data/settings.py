@@ -35,7 +35,8 @@ class DataSettings:
         classes: Take the subfolders of `folder:PATH` as class labels; of `wds:SHARDS`, each sample's text.
         labels: Files that say what images show, with a column of file names: `train.csv`, `metadata.jsonl`, stylegan's
             `dataset.json`; looked for here and among the images. A column becomes the class, and columns of 0 and 1
-            attributes; `FILE#COLUMN` names the column. Images that they leave out are left out.
+            attributes; `FILE#COLUMN` names the column. Images that they leave out are left out. Of arrays, an `.npy` of
+            labels, or a table with a row for each image.
         valid: Share of the training split held out for validation where the source has no validation split
             of its own; 0 turns it off.
         parts: Parts of the images that are kept and given as masks, for sources with part masks (`hair`,

@@ -6,12 +6,13 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from morphospace.data.pack import composed
-from morphospace.errors import DataError, one_line
+from morphospace.errors import DataError, SettingError, one_line
 
 MOST_BYTES = 256 << 20  # of one file
 _FILE, _LABEL = "file", "label"
@@ -70,8 +71,12 @@ def labels_of(files: Sequence[LabelFile], images: Sequence[str], split: Callable
     values: dict[str, str | tuple[int, ...]] = {}
     notes: list[str] = []
     columns: tuple[str, ...] | None = None
+
+    def headless(lines: list[list[str]]) -> bool:
+        return any(_keys(cell) & index.keys() for cell in lines[0])
+
     for file in files:
-        rows = _rows(file, index)
+        rows = _rows(file, headless)
         column = _file_column(file, rows, index, images)
         taken, rest = _label_columns(file, rows, column)
         flags = tuple(taken) if len(taken) > 1 else ()
@@ -97,16 +102,97 @@ def labels_of(files: Sequence[LabelFile], images: Sequence[str], split: Callable
         if empty:
             notes.append(f"{file.name}: {empty:,} rows have no label")
         if rest:
-            notes.append(f"{file.name}: not read: the columns {', '.join(rest[:5])}{', ...' if len(rest) > 5 else ''}")
+            notes.append(_rest_note(file, rest))
     lost = [name for name in images if name not in values]
     if lost:
         called = " and ".join(file.name for file in files[:2])
         notes.append(f"{len(lost):,} images have no label in {called} and are left out, the first {lost[0]}")
-    distinct = set(values.values())
+    _check_classes(files[0], values.values(), columns or ())
+    return Labelled(values, columns or (), tuple(notes))
+
+
+def labels_in_order(file: LabelFile, count: int) -> tuple[list[str | tuple[int, ...]], tuple[str, ...], list[str]]:
+    """Return what a file says of images that have no names: a row for each, in their order.
+
+    A column that numbers the rows from 0 says the order itself.
+
+    Args:
+        file: The file.
+        count: How many images there are.
+
+    Returns:
+        The class of each, or 0 or 1 for each of the columns; these columns; and notes.
+
+    Raises:
+        DataError: If the file has another number of rows, a row without a label, or leaves open which column to take.
+    """
+    rows = _rows(file, lambda lines: len(lines) == count)
+    if len(rows) != count:
+        rule = f"has {len(rows):,} rows for {count:,} images"
+        raise DataError(file.name, rule=rule, way_out="give one row for each image, in their order")
+    heads = list(rows[0])
+    numbers = {str(number): number for number in range(count)}
+    places = {head: [numbers.get(str(row.get(head)).strip(), -1) for row in rows] for head in heads[:9]}
+    order = next((head for head in places if len(heads) > 1 and set(places[head]) == set(range(count))), "")
+    taken, rest = _label_columns(file, rows, order)
+    if order:
+        rows = [row for _, row in sorted(zip(places[order], rows), key=lambda pair: pair[0])]
+    values = [_value(row, taken) for row in rows]
+    whole = [value for value in values if value is not None]
+    if len(whole) < count:
+        rule = f"says nothing of {count - len(whole):,} images, of which the first is number {values.index(None):,}"
+        raise DataError(file.name, rule=rule, way_out="give each image a label")
+    notes = [_rest_note(file, rest)] if rest else []
+    columns = tuple(taken) if len(taken) > 1 else ()
+    _check_classes(file, whole, columns)
+    return whole, columns, notes
+
+
+def _rest_note(file: LabelFile, rest: Sequence[str]) -> str:
+    return f"{file.name}: not read: the columns {', '.join(rest[:5])}{', ...' if len(rest) > 5 else ''}"
+
+
+def _check_classes(file: LabelFile, values: Collection[str | tuple[int, ...]], columns: Sequence[str]) -> None:
+    distinct = set(values)
     if not columns and len(values) >= 20 and len(distinct) > len(values) / 2:
         rule = f"says {len(distinct):,} different things of {len(values):,} images, which are no classes"
-        raise DataError(files[0].name, rule=rule, way_out="name the column of labels, as --labels FILE#COLUMN")
-    return Labelled(values, columns or (), tuple(notes))
+        raise DataError(file.name, rule=rule, way_out="name the column of labels, as --labels FILE#COLUMN")
+
+
+def given_file(text: str) -> tuple[Path | None, str, str]:
+    """Return the path that `FILE` or `FILE#COLUMN` names, None if nothing is there; the name and the column."""
+    name, column = (text, "") if Path(text).expanduser().is_file() else text.partition("#")[::2]
+    path = Path(name).expanduser()
+    return (path if path.is_file() else None), name, column
+
+
+def given_files(labels: Sequence[str]) -> list[tuple[Path, str, str]]:
+    """Return path, name and column of each `FILE#COLUMN`, for sources whose files of labels lie outside of them.
+
+    Raises:
+        SettingError: If there is no such file.
+    """
+    found = []
+    for text in labels:
+        path, name, column = given_file(text)
+        if path is None:
+            raise SettingError("labels", text, "there is no such file", "check the path")
+        found.append((path, name, column))
+    return found
+
+
+def content_of(path: Path) -> bytes:
+    """Return the content of a file of labels.
+
+    Raises:
+        DataError: If it cannot be read, or is too large.
+    """
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise DataError(path, rule=f"has more than {MOST_BYTES >> 20} MB", way_out="give the rows that are needed")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(path, rule=f"cannot be read ({error.strerror})", way_out="check the file") from None
 
 
 def sorted_classes(values: Iterable[str]) -> list[str]:
@@ -123,8 +209,8 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 20
 
 
-def _rows(file: LabelFile, index: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows of a file by column."""
+def _rows(file: LabelFile, headless: Callable[[list[list[str]]], bool]) -> list[dict[str, Any]]:
+    """Return the rows of a file by column; of the lines of a CSV, `headless` says if the first is a row too."""
     text = _text(file.content)
     ending = file.name.lower().rpartition(".")[2]
     try:
@@ -133,9 +219,10 @@ def _rows(file: LabelFile, index: Mapping[str, Any]) -> list[dict[str, Any]]:
         elif ending == "json":
             rows = _json_rows(json.loads(text))
         else:
-            rows = _csv_rows(text, index)
+            rows = _csv_rows(text, headless)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(file.name, rule=f"cannot be read as .{ending} ({one_line(error)})", way_out=_FORMS) from None
+    rows = [row if isinstance(row, dict | list) else {_LABEL: row} for row in rows]
     if not rows or not all(isinstance(row, dict) for row in rows):
         raise DataError(file.name, rule="has no rows of names and labels", way_out=_FORMS)
     return [_spread(row) for row in rows]
@@ -171,15 +258,14 @@ def _json_rows(said: Any) -> list[dict[str, Any]]:
     return [{_FILE: name, **(value if isinstance(value, dict) else {_LABEL: value})} for name, value in pairs]
 
 
-def _csv_rows(text: str, index: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _csv_rows(text: str, headless: Callable[[list[list[str]]], bool]) -> list[dict[str, Any]]:
     first = text.partition("\n")[0]
     mark = max(",\t;|", key=first.count)
     lines = list(csv.reader(io.StringIO(text), delimiter=mark) if mark in first else map(str.split, text.splitlines()))
     lines = [[cell.strip() for cell in line] for line in lines if any(cell.strip() for cell in line)]
     if not lines:
         return []
-    headless = any(_keys(cell) & index.keys() for cell in lines[0])
-    heads = [f"column {i + 1}" for i in range(len(lines[0]))] if headless else lines.pop(0)
+    heads = [f"column {i + 1}" for i in range(len(lines[0]))] if headless(lines) else lines.pop(0)
     return [dict(zip(heads, line)) for line in lines]
 
 

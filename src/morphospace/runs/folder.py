@@ -8,7 +8,7 @@ import platform
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from morphospace.data.pack import Count, Side, Ways
 from morphospace.errors import RunError, SettingError, require
 from morphospace.files import (
+    absolute,
     as_read,
     is_plain,
     json_text,
@@ -91,14 +92,21 @@ class RunFolder:
     """A run's folder.
 
     Attributes:
-        path: The folder.
+        path: The folder as it was named, for words.
         configuration: All settings, resolved.
         facts: `[run]` of run.toml: versions, the data's name, hash and shape, custom parts.
+        place: The folder from any working directory, for files.
     """
 
     path: Path
     configuration: Configuration
     facts: Mapping[str, Any]
+    place: Path = field(default=Path(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Remember where the folder is: the working directory may change."""
+        if self.place == Path():
+            object.__setattr__(self, "place", absolute(self.path))
 
     @classmethod
     def create(cls, path: Path, configuration: Configuration, facts: Mapping[str, Any]) -> RunFolder:
@@ -125,7 +133,7 @@ class RunFolder:
 
     def write(self) -> None:
         """Write run.toml."""
-        write_text(self.path / "run.toml", toml_of({"run": self.facts, **self.configuration.to_dict()}))
+        write_text(self.place / "run.toml", toml_of({"run": self.facts, **self.configuration.to_dict()}))
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -170,17 +178,17 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """The folder of its checkpoints."""
-        return self.path / "checkpoints"
+        return self.place / "checkpoints"
 
     @property
     def metrics(self) -> Path:
         """The file of its numbers, one JSON object a line."""
-        return self.path / "metrics.jsonl"
+        return self.place / "metrics.jsonl"
 
     @property
     def best(self) -> Path:
         """The file that says how the best checkpoint scored, where metrics were watched."""
-        return self.path / "best.json"
+        return self.place / "best.json"
 
     def read_best(self) -> dict[str, Any] | None:
         """Return what `best.json` holds, a score that is null as NaN; None where there is none.
@@ -242,8 +250,8 @@ class RunFolder:
         Raises:
             RunError: Another process trains it.
         """
-        with writing(self.path / ".lock"):
-            file = open_plain(self.path / ".lock", "lock")
+        with writing(self.place / ".lock"):
+            file = open_plain(self.place / ".lock", "lock")
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ from morphospace.data.rule import Rule, rule_of
 from morphospace.data.settings import DataSettings
 from morphospace.data.sizes import written_colour, written_range
 from morphospace.data.sources import SOURCES
-from morphospace.errors import DataError, RunError, SettingError
+from morphospace.errors import DataError, RunError, SettingError, spelled_out
 from morphospace.models.conditioning import class_names
 from morphospace.runs.folder import RunFolder
 
@@ -27,7 +27,7 @@ AGAIN = "say where they are with --data, in Python ms.load(run, data=...)"
 
 def warn(line: str) -> None:
     """Say a line to a caller who gave no other way to say it."""
-    warnings.warn(line, stacklevel=2)
+    warnings.warn(spelled_out(line), stacklevel=2)
 
 
 def own_images(folder: RunFolder) -> Pack:
@@ -50,7 +50,7 @@ def own_images(folder: RunFolder) -> Pack:
     if pack.hash != wanted:
         rule = "is not what the run was trained on (its hash differs), and no pack of that is left"
         raise RunError("data", settings.data, rule, f"restore the files, or {AGAIN}")
-    note_use(pack, folder.path)
+    note_use(pack, folder.place)
     return pack
 
 
@@ -76,7 +76,7 @@ def given_images(folder: RunFolder, data: Any, say: Say | None = None) -> Pack:
         rule = f"its images are {sizes[0]}, this run's {sizes[1]}"
         raise SettingError("data", pack.name, rule, "give them in that size")
     if pack.hash == folder.facts["data_hash"]:
-        note_use(pack, folder.path)
+        note_use(pack, folder.place)
         return pack
     for kind, theirs in (("label", class_names(pack)), ("attribute", pack.attribute_names)):
         own = tuple(folder.facts.get(f"{kind}s", ()))

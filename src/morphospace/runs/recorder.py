@@ -122,7 +122,7 @@ class Recorder:
         with writing(self.run.metrics), open_plain(self.run.metrics, "ab") as file:
             text = json_text({**line, **more, **terms, **({} if event.due else {"due": False})})
             file.write(f"{text}\n".encode())
-        folder = self.run.path / "tensorboard"
+        folder = self.run.place / "tensorboard"
         if not self.expect(folder):
             self.close_board()
         try:
@@ -149,7 +149,7 @@ class Recorder:
             "samples": decodes and self.model.prior is not None,
             "reconstructions": decodes and isinstance(self.model, Encodes),
         }
-        return [self.run.path / folder / f"{images:012d}.png" for folder, drawn in there.items() if drawn]
+        return [self.run.place / folder / f"{images:012d}.png" for folder, drawn in there.items() if drawn]
 
     def draw(self, images: int) -> None:
         """Draw samples from fixed noise and reconstructions of fixed images."""
@@ -166,12 +166,12 @@ class Recorder:
     def draw_curves(self, images: int) -> None:
         """Draw the curves so far."""
         title = f"{self.model.settings.name}, {self.run.path.name}, {images:,} images"
-        draw_curves(self.run.path / "curves.png", self.run.read_metrics(), title)
+        draw_curves(self.run.place / "curves.png", self.run.read_metrics(), title)
         self.begun = time.monotonic()
 
     def draw_diagram(self) -> None:
         """Draw the model's networks and phases, if this has not been done."""
-        file = self.run.path / DIAGRAM
+        file = self.run.place / DIAGRAM
         if file.exists():
             return
         try:

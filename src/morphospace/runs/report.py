@@ -17,16 +17,16 @@ def write_report(run: RunFolder) -> Path:
     page = render(
         "runs/report.html",
         title=f"{run.configuration.model.name}: {run.path.name}",
-        samples=_newest(run.path / "samples"),
-        reconstructions=_newest(run.path / "reconstructions"),
-        curves=_newest(run.path, "curves.png"),
-        diagram=_newest(run.path, DIAGRAM),
+        samples=_newest(run.place / "samples"),
+        reconstructions=_newest(run.place / "reconstructions"),
+        curves=_newest(run.place, "curves.png"),
+        diagram=_newest(run.place, DIAGRAM),
         best=run.read_best(),
         numbers={name: f"{v:,.5g}" if isinstance(v, float) else f"{v:,}" for name, v in last.items()},
         sections=_sections(run),
     )
-    write_text(run.path / "report.html", page)
-    return run.path / "report.html"
+    write_text(run.place / "report.html", page)
+    return run.place / "report.html"
 
 
 def _sections(run: RunFolder) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import nn
 from morphospace.data.pack import Pack
 from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
-from morphospace.errors import RunError, one_line
+from morphospace.errors import RunError, one_line, spelled_out
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.models.priors import Fitted, prior_of
@@ -171,7 +171,7 @@ def load(
         raise _missing(folder, checkpoint)
     best = few_held_out(folder) is None and read_name(folder.checkpoints, "best")
     if (checkpoint == "last" or not (checkpoint or best)) and found.name != read_name(folder.checkpoints, "last"):
-        where, taken = folder.checkpoints / "last", f"{int(found.name):,}"
+        where, taken = spelled_out(str(folder.checkpoints / "last")), f"{int(found.name):,}"
         LOG.warning("warning: %s does not name a checkpoint; takes the newest one, of image %s", where, taken)
     pack = None if data is None else given_images(folder, data, say)
     conditioning = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])

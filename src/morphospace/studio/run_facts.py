@@ -58,7 +58,7 @@ def describe(key: str, space: Space) -> dict[str, Any]:
         "cannot": space.cannot(),
         "condition": None if known is None else {"kind": known.kind, "names": known.ordered},
         "parameters": space.model.parameters(),
-        "settings": read_text(folder.path / "run.toml"),
+        "settings": read_text(folder.place / "run.toml"),
     }
 
 
@@ -69,7 +69,7 @@ def training_curves(folder: RunFolder) -> dict[str, Any]:
     columns = ["images", "seconds", *(name for name in names if "/" in name or name == "images_per_second")]
     every = max(1, math.ceil(len(lines) / MOST_LINES))
     rows = [[finite(line.get(name)) for name in columns] for line in lines[::every]]
-    return {"columns": columns, "rows": rows, "samples": sorted(sample_moments(folder.path))}
+    return {"columns": columns, "rows": rows, "samples": sorted(sample_moments(folder.place))}
 
 
 def sample_moments(folder: Path) -> dict[int, Path]:
@@ -84,7 +84,7 @@ def sample_grid(folder: RunFolder, images: int) -> np.ndarray:
     Raises:
         SettingError: If no grid was drawn then.
     """
-    found = sample_moments(folder.path)
+    found = sample_moments(folder.place)
     if images not in found:
         raise SettingError("images", images, "no samples were drawn then", f"there are {len(found)} moments")
     try:

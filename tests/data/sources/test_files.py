@@ -371,3 +371,43 @@ def test_tables_and_labels_that_the_hub_leaves_out_are_told(tmp_path: Path) -> N
     assert "not read: the labels in the column label (1 labels are below 0" in said[1]
     plain = tables(tmp_path / "plain", {}, birds=3)
     assert len(prepare(of(plain)).split("train")) == 3
+
+
+def table_of_everything(path: Path, secret: Path, label: str) -> None:
+    """A table with columns of sounds, films, pictures and files beside the images, as the Hub writes them."""
+    pyarrow = pytest.importorskip("pyarrow")
+    datasets = pytest.importorskip("datasets")
+    write_table = pytest.importorskip("pyarrow.parquet").write_table
+    kinds = {"audio": "Audio", "video": "Video", "mask": "Image", "pdf": "Pdf"}
+    kinds = {name: getattr(datasets, kind)() for name, kind in kinds.items() if hasattr(datasets, kind)}
+    named = {"label": datasets.ClassLabel(names=["a", "b"])} if label == "label" else {label: datasets.Audio()}
+    features = datasets.Features({"image": datasets.Image(), **kinds, **named})
+    away = [{"bytes": None, "path": place} for place in (str(secret), "http://127.0.0.1:9/x.wav")] * 2
+    rows = [{"bytes": encoded(picture(i)), "path": None} for i in range(4)]
+    columns = {"image": rows, **dict.fromkeys(kinds, away), label: [0, 1, 0, 1] if label == "label" else away}
+    path.parent.mkdir(parents=True)
+    write_table(pyarrow.table(columns, schema=features.arrow_schema), path)
+
+
+@pytest.mark.usefixtures("offline")
+@pytest.mark.parametrize("label", ["label", "cls"])
+def test_sounds_and_films_of_a_table_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, label: str
+) -> None:
+    secret = tmp_path / "secret.wav"
+    secret.write_bytes(encoded(picture(1)))
+    table_of_everything(tmp_path / "set" / "train-0.parquet", secret, label)
+    opened: list[str] = []
+    real = open
+
+    def watched(file: object, *more: object, **named: object) -> object:
+        opened.append(str(file))
+        return real(file, *more, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("builtins.open", watched)
+    pack = prepare(of(f"hub:{tmp_path / 'set'}"))
+    assert str(secret) not in opened
+    assert (pack.split("train").images == np.stack([picture(i) for i in range(4)])).all()
+    assert pack.label_names == (("a", "b") if label == "label" else ())
+    (note,) = [note for note in pack.manifest["notes"] if "audio" in note]
+    assert note.startswith("not read: the columns") and "video" in note and "mask" in note

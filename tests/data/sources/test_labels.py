@@ -7,14 +7,19 @@ import os
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from morphospace.data.prepare import prepare
+from morphospace.data.checkup import check_pack
+from morphospace.data.datasets import from_dataset
+from morphospace.data.pack import class_count
+from morphospace.data.prepare import outlined, prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError, MorphospaceError, SettingError
 
 from ..conftest import encoded, one_line, picture
 from .test_not_read import as_backslashed_zip, as_folder, as_hub, as_zip, packed
+from .test_wds import tar
 
 NAMES = [f"00000/img{i:04}.png" for i in range(6)]
 KINDS = ["cat", "dog", "cat", "fox", "dog", "cat"]
@@ -196,3 +201,175 @@ def test_class_folders_of_two_systems_are_one_class(tmp_path: Path) -> None:
         "train": 3,
         "test": 3,
     }
+
+
+def array_file(tmp_path: Path, kind: str, **more: np.ndarray) -> str:
+    images = np.stack([picture(i) for i in range(6)])
+    file = tmp_path / f"set.{kind}"
+    if kind == "npy":
+        np.save(file, images)
+    else:
+        np.savez(file, images=images, **more)
+    return f"{kind}:{file}"
+
+
+ORDERED: dict[str, bytes] = {
+    "one.csv": lines(",", ["breed"], *([kind] for kind in KINDS)),
+    "headless.txt": "\n".join(KINDS).encode(),
+    "indexed.csv": lines(",", ["label", "index"], *((KINDS[i], i) for i in (5, 3, 1, 0, 2, 4))),
+    "list.json": json.dumps(KINDS).encode(),
+    "rows.jsonl": b"\n".join(json.dumps({"label": kind, "by": "me"}).encode() for kind in KINDS),
+}
+
+
+@pytest.mark.parametrize("name", ORDERED)
+@pytest.mark.parametrize("kind", ["npy", "npz"])
+def test_arrays_take_labels_in_their_order(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).write_bytes(ORDERED[name])
+    pack = prepare(DataSettings(data=array_file(tmp_path, kind), labels=(str(tmp_path / name),)))
+    assert pack.label_names == ("cat", "dog", "fox") and pack.split("train").labels.tolist() == NUMBERS  # type: ignore[union-attr]
+    assert pack.manifest["notes"] == [f"{tmp_path / name}: not read: the columns by"] * (name == "rows.jsonl")
+
+
+def test_arrays_take_an_array_of_labels_and_columns(tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.array(NUMBERS) * 100 + 3)
+    (tmp_path / "flags.csv").write_bytes(lines(",", ["red", "large"], *((i % 2, int(i > 2)) for i in range(6))))
+    source = array_file(tmp_path, "npz", labels=np.arange(6), class_names=np.array(list("abcdef")))
+    pack = prepare(DataSettings(data=source, labels=(str(tmp_path / "labels.npy"),)))
+    assert pack.label_names == ("3", "103", "203") and pack.split("train").labels.tolist() == NUMBERS  # type: ignore[union-attr]
+    flags = prepare(DataSettings(data=source, labels=(str(tmp_path / "flags.csv"),)))
+    assert flags.attribute_names == ("red", "large") and flags.split("train").labels is None
+    assert flags.split("train").attributes.tolist() == [[i % 2, int(i > 2)] for i in range(6)]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (lines(",", ["label"], ["a"], ["b"]), "has 2 rows for 6 images; give one row for each image"),
+        (
+            lines(",", ["label", "n"], *((kind if i else "", 1) for i, kind in enumerate(KINDS))),
+            "says nothing of 1 images",
+        ),
+        (lines(",", ["a", "b"], *((kind, kind) for kind in KINDS)), "leaves open which column"),
+        (b"\x00\xff", "has no rows"),
+    ],
+)
+def test_labels_that_do_not_fit_arrays_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "l.csv").write_bytes(content)
+    with pytest.raises(DataError, match=words) as refused:
+        prepare(DataSettings(data=array_file(tmp_path, "npz"), labels=(str(tmp_path / "l.csv"),)))
+    one_line(refused.value)
+
+
+def test_labels_of_arrays_in_several_splits_are_refused(tmp_path: Path) -> None:
+    source = array_file(tmp_path, "npz", test_images=np.stack([picture(9)]))
+    (tmp_path / "l.csv").write_bytes(ORDERED["one.csv"])
+    with pytest.raises(SettingError, match="keep labels beside the images, as train_labels"):
+        prepare(DataSettings(data=source, labels=(str(tmp_path / "l.csv"),)))
+    with pytest.raises(SettingError, match="there is no such file; check the path"):
+        prepare(DataSettings(data=source, labels=("no.csv",)))
+
+
+def shards(tmp_path: Path) -> str:
+    for shard in range(2):
+        files = {f"{i:04}.png": encoded(picture(i)) for i in range(3 * shard, 3 * shard + 3)}
+        tar(tmp_path / f"set-{shard:03}.tar", files)
+    return f"wds:{tmp_path / 'set-{000..001}.tar'}"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"{i:04}" for i in range(6)],
+        [f"{i:04}.png" for i in range(6)],
+        [f"set-{i // 3:03}/{i:04}.png" for i in range(6)],
+    ],
+)
+def test_samples_of_shards_take_labels_by_name(tmp_path: Path, names: list[str]) -> None:
+    (tmp_path / "l.csv").write_bytes(lines(",", ["id", "breed"], *pairs(names)[:5], ["0099", "cat"]))
+    pack = prepare(DataSettings(data=shards(tmp_path), labels=(str(tmp_path / "l.csv"),)))
+    assert pack.label_names == ("cat", "dog", "fox") and pack.split("train").labels.tolist() == NUMBERS[:5]  # type: ignore[union-attr]
+    assert (pack.split("train").images == np.stack([picture(i) for i in range(5)])).all()
+    notes = " ".join(pack.manifest["notes"])
+    assert "1 rows name no image here" in notes and "1 images have no label" in notes and "set-001/0005.png" in notes
+    (tmp_path / "l.csv").write_bytes(lines(",", ["id", "breed"], *pairs(names)))  # another file is read again
+    assert len(prepare(DataSettings(data=shards(tmp_path), labels=(str(tmp_path / "l.csv"),))).split("train")) == 6
+
+
+def test_labels_of_shards_as_columns_or_ambiguous(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_bytes(
+        lines(",", ["id", "red", "large"], *((f"{i:04}", i % 2, int(i > 2)) for i in range(6)))
+    )
+    pack = prepare(DataSettings(data=shards(tmp_path), labels=(str(tmp_path / "l.csv"),)))
+    assert pack.attribute_names == ("red", "large")
+    assert pack.split("train").attributes.tolist() == [[i % 2, int(i > 2)] for i in range(6)]  # type: ignore[union-attr]
+    for shard in range(2):  # one name in both
+        tar(tmp_path / f"twice-{shard}.tar", {"a.png": encoded(picture(shard))})
+    (tmp_path / "l.csv").write_bytes(b"id,label\na,cat")
+    with pytest.raises(DataError, match=r"there are twice-0/a\.png and twice-1/a\.png; write the folder before"):
+        prepare(DataSettings(data=f"wds:{tmp_path}/twice-*.tar", labels=(str(tmp_path / "l.csv"),)))
+    with pytest.raises(SettingError, match="download the shards"):
+        prepare(DataSettings(data="wds:http://127.0.0.1:9/a.tar", labels=(str(tmp_path / "l.csv"),)))
+
+
+NUMBERED = [3, 7, 900, 7, 3, 900]
+
+
+def gapped(tmp_path: Path, kind: str) -> str:
+    if kind == "wds":
+        pairs_of = {f"{i}.png": encoded(picture(i)) for i in range(6)} | {
+            f"{i}.cls": str(n).encode() for i, n in enumerate(NUMBERED)
+        }
+        tar(tmp_path / "set.tar", dict(sorted(pairs_of.items())))
+        return f"wds:{tmp_path / 'set.tar'}"
+    if kind == "hub":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pytest.importorskip("datasets")
+        (tmp_path / "hub").mkdir()
+        rows = [{"bytes": encoded(picture(i)), "path": None} for i in range(6)]
+        parquet.write_table(pyarrow.table({"image": rows, "label": NUMBERED}), tmp_path / "hub" / "train-0.parquet")
+        return f"hub:{tmp_path / 'hub'}"
+    return array_file(tmp_path, "npz", labels=np.array(NUMBERED))
+
+
+@pytest.mark.parametrize("kind", ["npz", "wds", "hub"])
+def test_numbers_that_leave_some_out_make_no_classes_of_those(tmp_path: Path, kind: str) -> None:
+    data = gapped(tmp_path, kind)
+    outlined_names = getattr(outlined(DataSettings(data=data)), "label_names", None)
+    said: list[str] = []
+    pack = prepare(DataSettings(data=data), say=said.append)
+    assert pack.label_names == ("3", "7", "900") and pack.split("train").labels.tolist() == [0, 1, 2, 1, 0, 2]  # type: ignore[union-attr]
+    assert outlined_names == (None if kind == "wds" else pack.label_names)
+    assert "labels are the numbers 3, 7, 900: each of the 3 is a class with its number as its name" in said
+    again: list[str] = []
+    assert prepare(DataSettings(data=data), say=again.append).hash == pack.hash
+    assert any("labels are the numbers" in line for line in again)  # at every use
+    assert check_pack(pack).splits["train"].classes == {"3": 2, "7": 2, "900": 2}
+
+
+def test_numbers_from_0_stay_as_they_are(tmp_path: Path) -> None:
+    pack = prepare(DataSettings(data=array_file(tmp_path, "npz", labels=np.array([0, 1, 2, 1, 0, 2]))))
+    assert pack.label_names == () and not pack.manifest["notes"]
+
+
+def test_splits_share_their_classes(tmp_path: Path) -> None:
+    more = {"test_images": np.stack([picture(8), picture(9)]), "test_labels": np.array([900, 5])}
+    pack = prepare(DataSettings(data=array_file(tmp_path, "npz", labels=np.array(NUMBERED), **more)))
+    assert pack.label_names == ("3", "5", "7", "900") and pack.split("test").labels.tolist() == [3, 1]  # type: ignore[union-attr]
+
+
+def test_a_pack_made_before_is_made_again_without_phantoms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = gapped(tmp_path, "npz")
+    with monkeypatch.context() as patched:
+        patched.setattr("morphospace.data.prepare.without_gaps", lambda labels: (labels, ()))
+        old = prepare(DataSettings(data=data))
+    assert old.label_names == () and class_count(old.split("train")) == 901
+    assert prepare(DataSettings(data=data)).label_names == ("3", "7", "900")
+
+
+def test_a_dataset_in_python_has_no_phantom_classes_either() -> None:
+    said: list[str] = []
+    pack = from_dataset([(picture(i), n) for i, n in enumerate(NUMBERED)], say=said.append)
+    assert pack.label_names == ("3", "7", "900") and "labels are the numbers 3, 7, 900" in said[0]
+    with pytest.raises(DataError, match="must be whole numbers"):
+        from_dataset([(picture(0), 10**40)])

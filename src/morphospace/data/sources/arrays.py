@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import zipfile
 import zlib
@@ -15,10 +16,11 @@ import numpy as np
 from morphospace.data.headers import array_header
 from morphospace.data.labels import WANTED, Labels, read_labels
 from morphospace.data.pack import KINDS
-from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo
+from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo, fingerprint
 from morphospace.data.sources.layout import SPLITS, listed
+from morphospace.data.tables import LabelFile, content_of, given_files, labels_in_order, sorted_classes
 from morphospace.data.values import GIVE_RANGE, kind_of_array
-from morphospace.errors import DataError, one_line
+from morphospace.errors import DataError, SettingError, one_line
 from morphospace.files import open_plain
 
 _STEMS = {
@@ -164,7 +166,7 @@ class Npz(PathSource):
 
     Images are called `images` (or `x`, `data`, `imgs`), labels `labels` (or `y`), with `attributes`,
     `factors` and `masks` beside them; `train_images` or `x_train` and the like make splits. Labels are class numbers
-    or names, one-hot rows, or columns of 0 and 1, which become attributes.
+    or names, one-hot rows, or columns of 0 and 1, which become attributes. With `labels`, a file says them in order.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(
@@ -174,13 +176,37 @@ class Npz(PathSource):
         shape=None,
         where="your own file",
     )
-    takes = ("background", "range")
+    takes = ("labels", "background", "range")
 
     def _base(self) -> Path:
         path, kind = super()._base(), self.info.name
         if path.suffix != f".{kind}":
             raise DataError("data", self.settings.data, f"{path.name} does not end in .{kind}", "give such a file")
         return path
+
+    def inputs(self) -> Mapping[str, Any]:
+        labels = [fingerprint(path.parent, [path.name]) for path, _, _ in self._label_files]
+        return {**super().inputs(), **({"labels": labels} if labels else {})}
+
+    @functools.cached_property
+    def _label_files(self) -> list[tuple[Path, str, str]]:
+        return given_files(self.settings.labels)
+
+    def _given_labels(self, images: Mapping[str, _Pictures]) -> tuple[Labels, tuple[str, ...]]:
+        """Return the labels of `--labels`, a row for each image, and notes."""
+        if len(self._label_files) > 1 or len(images) > 1:
+            rule = "is several files" if len(images) == 1 else f"is of {', '.join(images)}, whose rows it does not name"
+            way_out = "give one file, or keep labels beside the images, as train_labels and test_labels"
+            raise SettingError("labels", self.settings.labels, rule, way_out)
+        (path, name, column), count = self._label_files[0], len(images["train"])
+        if path.suffix == ".npy":
+            return read_labels(path, {"train": _label_table(StreamedArray(path), count)}), ()
+        values, columns, notes = labels_in_order(LabelFile(name, content_of(path), column), count)
+        if columns:
+            return read_labels(path, {"train": np.array(values)}, columns), tuple(notes)
+        classes = tuple(sorted_classes(map(str, values)))
+        numbers = {one: number for number, one in enumerate(classes)}
+        return Labels({"train": np.array([numbers[str(value)] for value in values])}, classes), tuple(notes)
 
     def read(self) -> Contents:
         path = self._base()
@@ -196,7 +222,8 @@ class Npz(PathSource):
         shapes = {mine.shape for mine in images.values()}
         if len(shapes) > 1:
             raise DataError(path, rule=f"its splits differ in shape ({sorted(shapes)})", way_out="make them one")
-        used = {key: name for key, name in roles.items() if key[0] in images}
+        over = ("labels",) if self._label_files else ()
+        used = {key: name for key, name in roles.items() if key[0] in images and key[1] not in over}
         tables: dict[tuple[str, str], Any] = {
             (split, kind): _table(held[name], kind, len(images[split]))
             for (split, kind), name in used.items()
@@ -208,9 +235,10 @@ class Npz(PathSource):
             if split == "train"
         }
         labels = {s: _label_table(held[name], len(images[s])) for (s, kind), name in used.items() if kind == "labels"}
-        said, names = Labels(), next((name for name in _CLASS_NAMES if name in held.names), None)
-        if labels:
-            said = read_labels(path, labels)
+        said, notes = self._given_labels(images) if self._label_files else (Labels(), ())
+        names = next((name for name in _CLASS_NAMES if name in held.names), None)
+        if labels or self._label_files:
+            said = read_labels(path, labels) if labels else said
             if said.attributes:
                 if ("train", "attributes") in tables:
                     rule = "has attributes, and labels that are columns of 0 and 1"
@@ -219,14 +247,14 @@ class Npz(PathSource):
                 words["attribute_names"] = said.attribute_names
             tables |= {(split, "labels"): table for split, table in said.labels.items()}
         classes = said.names or (_class_names(held[names], said.labels) if names and said.labels else ())
-        notes = [f"{split} has no labels" for split in images if labels and split not in labels]
+        notes += tuple(f"{split} has no labels" for split in images if labels and split not in labels)
         rest = [name for name in held.names if name not in {*used.values(), *([names] if classes else [])}]
-        notes += [f"not read: the arrays {listed(rest)}"] * bool(rest)
+        notes += (f"not read: the arrays {listed(rest)}",) * bool(rest)
         parts = {
             split: replace(Part(mine), **{kind: table for (own, kind), table in tables.items() if own == split})
             for split, mine in images.items()
         }
-        return Contents(path.stem, parts, next(iter(shapes)), label_names=classes, notes=tuple(notes), **words)
+        return Contents(path.stem, parts, next(iter(shapes)), label_names=classes, notes=notes, **words)
 
 
 def _roles(names: Iterable[str]) -> dict[tuple[str, str], str]:
@@ -273,7 +301,7 @@ def _table(array: StreamedArray, kind: str, count: int) -> np.ndarray:
 
 
 class Npy(Npz):
-    """`npy:PATH`: images alone."""
+    """`npy:PATH`: images alone, or with `labels`."""
 
     info = SourceInfo(
         name="npy",

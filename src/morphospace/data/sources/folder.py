@@ -16,7 +16,7 @@ from morphospace.data.formats import HEAD_BYTES, NO_IMAGE, TABLES, Listing, is_j
 from morphospace.data.labels import Labels, read_labels
 from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo, fingerprint, own_shape
 from morphospace.data.sources.layout import Layout, find_layout, listed, split_in
-from morphospace.data.tables import MOST_BYTES, LabelFile, Labelled, labels_of, sorted_classes
+from morphospace.data.tables import LabelFile, Labelled, content_of, given_file, labels_of, sorted_classes
 from morphospace.errors import DataError, SettingError
 
 _RULES = 3  # of what folders mean and which files are images; packs made under others are made again
@@ -71,13 +71,13 @@ class ImageTree(PathSource):
         """
         found: list[tuple[str, Path | None, str]] = []
         for text in self.settings.labels:
-            name, column = (text, "") if Path(text).expanduser().is_file() else text.partition("#")[::2]
-            path = Path(name).expanduser()
-            if path.is_file():
+            path, name, column = given_file(text)
+            if path is not None:
                 whole, base = path.resolve(), self._base().resolve()
                 found.append((whole.relative_to(base).as_posix() if whole.is_relative_to(base) else name, path, column))
                 continue
-            end = path.name if path.is_absolute() else name  # of a set that was moved, its file of labels too
+            # Of a set that was moved, its file of labels was moved too.
+            end = Path(name).name if Path(name).is_absolute() else name
             inside = [other for other in self._listing.others if f"/{other}".endswith(f"/{end}")]
             if not inside:
                 there = [other for other in self._listing.others if other.lower().endswith(TABLES)]
@@ -90,7 +90,7 @@ class ImageTree(PathSource):
         """Return what files of labels say; None where none are asked for."""
         files = []
         for name, path, column in self._label_files:
-            content = self._content(name) if path is None else _small(path)
+            content = self._content(name) if path is None else content_of(path)
             folder = name[: name.rfind("/") + 1] if name in self._listing.others else ""
             files.append(LabelFile(name, content, column, folder, split_in(name.rpartition("/")[2])))
         return labels_of(files, names, layout.split) if files else None
@@ -196,7 +196,7 @@ class Folder(ImageTree):
         return str(base / name)
 
     def _content(self, name: str) -> bytes:
-        return _small(self._base() / name)
+        return content_of(self._base() / name)
 
     def _files(self) -> Mapping[str, Any]:
         found, inside = self._listing, [name for name, path, _ in self._label_files if path is None]
@@ -216,16 +216,6 @@ class _Blobs(Sequence[Blob]):
         if isinstance(at, slice):
             return [self.make(self.base, name) for name in self.names[at]]
         return self.make(self.base, self.names[at])
-
-
-def _small(path: Path) -> bytes:
-    """Return the content of a file of labels."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise DataError(path, rule=f"has more than {MOST_BYTES >> 20} MB", way_out="give the rows that are needed")
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(path, rule=f"cannot be read ({error.strerror})", way_out="check the file") from None
 
 
 def _head(path: Path) -> bytes:

@@ -5,6 +5,7 @@ The library of that name is not needed: a shard is a tar archive whose neighbour
 
 from __future__ import annotations
 
+import functools
 import glob
 import itertools
 import json
@@ -31,6 +32,7 @@ from morphospace.data.sources.base import (
 )
 from morphospace.data.sources.layout import Layout, find_layout, listed, split_in, split_of
 from morphospace.data.sources.tars import BROKEN, MOST_BYTES, members, opened
+from morphospace.data.tables import LabelFile, Labelled, content_of, given_files, labels_of
 from morphospace.errors import DataError, SettingError, one_line
 
 _IMAGES = tuple(ending[1:] for ending in ENDINGS)
@@ -85,6 +87,7 @@ class _Samples:
         layout: What their folders mean.
         under: A folder to think them all in, with its slash, for `layout`.
         split: Only those of this split by `layout`; None for all.
+        said: What files of labels say of each, by its name with its shard's, and only these are taken; None for all.
         share: How much of all has been read, 0 to 1.
         passed: Files passed over, by ending.
     """
@@ -95,6 +98,7 @@ class _Samples:
     layout: Layout = field(default_factory=Layout)
     under: str = ""
     split: str | None = None
+    said: Labelled | None = None
     share: float = field(default=0.0, init=False)
     passed: Counter[str] = field(default_factory=Counter, init=False)
 
@@ -109,7 +113,8 @@ class _Samples:
                         held += 1
                         if size:
                             self.share = (number + min(1.0, _bytes_read(stream) / size)) / len(self.shards)
-                        yield self._sample(f"{called}/{name}", name, files)
+                        if self.said is None or _in_shard(shard, name) in self.said.values:
+                            yield self._sample(f"{called}/{name}", name, files, _in_shard(shard, name))
                 finally:
                     stream.close()
             except DataError:  # of the network, or a name that climbs: no matter of one sample or shard
@@ -120,13 +125,28 @@ class _Samples:
     def _wanted(self, path: str) -> bool:
         return self.split is None or self.layout.split(self.under + path) == self.split
 
-    def _sample(self, called: str, name: str, files: Mapping[str, bytes | str]) -> Sample:
+    def names(self) -> Iterator[str]:
+        """Yield the name of each image, with its shard's, without reading one."""
+        for shard in self.shards:
+            stream, _ = opened(shard)
+            try:
+                for full, _, _ in members(stream, str(shard)):
+                    path = full.removeprefix("./")
+                    parts = _PARTS.fullmatch(path)
+                    if parts and parts[2].lower() in _IMAGES and not is_junk(path) and self._wanted(path):
+                        yield f"{_in_shard(shard, parts[1])}.{parts[2]}"
+            except BROKEN:  # the samples before the damage count; packing says what is wrong
+                continue
+            finally:
+                stream.close()
+
+    def _sample(self, called: str, name: str, files: Mapping[str, bytes | str], key: str) -> Sample:
         try:
-            return self._read(called, name, files)
+            return self._read(called, name, files, key)
         except DataError as error:
             return Sample(b"", called, wrong=str(error))
 
-    def _read(self, called: str, name: str, files: Mapping[str, bytes | str]) -> Sample:
+    def _read(self, called: str, name: str, files: Mapping[str, bytes | str], key: str) -> Sample:
         image_kind = next((kind for kind in files if kind in _IMAGES), None)
         if image_kind is None:
             raise DataError(rule=f"has no image (only {', '.join(files)})")
@@ -139,15 +159,19 @@ class _Samples:
         label, of_use = self._label(name, files, said)
         of_use |= {image_kind} | ({"json"} if said else set())
         self.passed.update(f".{kind}" for kind in files if kind not in of_use)
-        attributes = {key: value for key, value in said.items() if isinstance(value, bool)}
+        attributes = {name: value for name, value in said.items() if isinstance(value, bool)}
+        if self.said is not None:
+            value = self.said.values[key]
+            label = None if self.said.columns else str(value)
+            attributes = dict(zip(self.said.columns, map(bool, value))) if self.said.columns else attributes
         if like is not None:
             label = label if like.label else None
             if like.label and type(label) is not like.label:
                 raise DataError(rule=f"its class is {label!r}, those of the others are of type {like.label.__name__}")
-            missing = [key for key in like.attributes if key not in attributes]
+            missing = [name for name in like.attributes if name not in attributes]
             if missing:
                 raise DataError(rule=f"its json does not say whether {missing[0]!r} holds, those of the others do")
-            attributes = {key: attributes[key] for key in like.attributes}
+            attributes = {name: attributes[name] for name in like.attributes}
         return Sample(bytes(image), called, label, attributes)  # type: ignore[arg-type]
 
     def _label(self, name: str, files: Mapping[str, Any], said: Mapping[str, Any]) -> tuple[int | str | None, set[str]]:
@@ -162,6 +186,15 @@ class _Samples:
         if "txt" in files:
             return _class(files["txt"], number=False), {"txt"}
         return self.layout.label(self.under + name), set()
+
+
+def _in_shard(shard: Path | str, name: str) -> str:
+    """Return a sample's name as files of labels may write it: below its shard, without that one's ending."""
+    return f"{_stem(str(shard).rpartition('/')[2])}/{name}"
+
+
+def _stem(shard: str) -> str:
+    return re.sub(r"(\.tar|\.gz|\.tgz)+$", "", shard)
 
 
 def _bytes_read(stream: Any) -> int:
@@ -243,6 +276,7 @@ class Wds(PathSource):
     them are, by the rule of `folder:PATH`. What the first sample of `train` brings, each must bring: a class from `cls`
     or from `label`, `cls` or `class` in `json` (a number or a word), and attributes from what is true or false in
     `json`. Samples that do not are left out and counted. With `classes`, a `txt` or else the first folder is the class.
+    With `labels`, files say it.
     """
 
     info: ClassVar[SourceInfo] = SourceInfo(
@@ -252,7 +286,7 @@ class Wds(PathSource):
         shape=None,
         where="your own files, or any server",
     )
-    takes = ("classes", "background", "range")
+    takes = ("classes", "labels", "background", "range")
     form = ("shards", "PATH-{000..012}.tar")
 
     def _found(self) -> list[Path | str]:
@@ -290,7 +324,29 @@ class Wds(PathSource):
         if paths:
             base = Path(os.path.commonpath([path.parent for path in paths]))
             state |= fingerprint(base, [path.relative_to(base).as_posix() for path in paths])
-        return state
+        labels = [fingerprint(path.parent, [path.name]) for path, _, _ in self._label_files]
+        return {**state, **({"labels": labels} if labels else {})}
+
+    @functools.cached_property
+    def _label_files(self) -> list[tuple[Path, str, str]]:
+        return given_files(self.settings.labels)
+
+    def _labelled(self, samples: Mapping[str, _Samples]) -> Labelled:
+        """Return what files of labels say of each sample, by its name in its shard.
+
+        Raises:
+            DataError: As `labels_of`.
+        """
+        split_by_name = {name: split for split, mine in samples.items() for name in mine.names()}
+        if not split_by_name:
+            raise DataError(self.settings.data, rule="has no sample with an image", way_out="check the shards")
+        files = [
+            LabelFile(name, content_of(path), column, split=split_in(path.name))
+            for path, name, column in self._label_files
+        ]
+        said = labels_of(files, list(split_by_name), split_by_name.__getitem__)
+        values = {name[: -len(ending_of(name))]: value for name, value in said.values.items()}
+        return replace(said, values=values)
 
     def _by_split(self) -> tuple[dict[str, _Samples], tuple[str, ...]]:
         """Return the samples of each split, which shards or else folders in them name, and notes on what does not."""
@@ -313,7 +369,13 @@ class Wds(PathSource):
         return {split: _Samples(shards, classes, layout=layout, split=split) for split in order}, notes
 
     def read(self) -> Contents:
+        if self._label_files and not self.at_hand():
+            rule = "names samples of shards at an address, which are read once, from start to end"
+            raise SettingError("labels", self.settings.labels, rule, "download the shards, or leave it out")
         samples, notes = self._by_split()
+        if self._label_files:
+            said = self._labelled(samples)
+            samples, notes = {split: replace(mine, said=said) for split, mine in samples.items()}, (*notes, *said.notes)
         first = list(itertools.islice(samples["train"], _FIRST))
         whole = [sample for sample in first if not sample.wrong]
         if not whole:
@@ -342,7 +404,7 @@ class Wds(PathSource):
 
 def _called(shard: Path | str) -> str:
     """A name for the set: the first shard's, less its number."""
-    stem = re.sub(r"(\.tar|\.gz|\.tgz)+$", "", str(shard).partition("?")[0].rpartition("/")[2])
+    stem = _stem(str(shard).partition("?")[0].rpartition("/")[2])
     return re.sub(r"[-_.]?[0-9]+$", "", stem) or "wds"
 
 

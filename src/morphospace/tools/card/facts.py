@@ -91,7 +91,7 @@ def facts_of(run: Run, anatomy: Anatomy, picture: str) -> dict[str, Any]:
         "seconds": float(last.get("seconds") or 0.0),
         "history": valid or logged,
         "held_out": bool(valid),
-        "results": evaluated(run.path / EVALUATION),
+        "results": evaluated(run.folder.place / EVALUATION),
         "versions": dict(facts.get("versions", {})),
         "created": str(facts.get("created", "")),
     }

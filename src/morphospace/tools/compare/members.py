@@ -60,7 +60,7 @@ class Looks:
 def run_of(folder: RunFolder, device: str, data: Pack | None) -> Run | str:
     """Return the run, or why it cannot be loaded."""
     try:
-        run = load(folder.path, device=device)
+        run = load(folder.place, device=device)
     except SettingError:  # a wrong device is not the fault of one run
         raise
     except MorphospaceError as error:

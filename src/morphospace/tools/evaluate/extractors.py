@@ -15,7 +15,7 @@ from morphospace.data.batches import held_out
 from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.pack import Pack, class_count
 from morphospace.data.sources.download import download
-from morphospace.errors import DataError, SettingError, nearest
+from morphospace.errors import DataError, SettingError, nearest, require
 from morphospace.evaluation.features import Extractor, module_features, pixel_features, trained_features
 from morphospace.evaluation.inception import SHA256, WEIGHTS, Resize, inception_features
 from morphospace.evaluation.learned import (
@@ -89,6 +89,25 @@ def kind_of(features: str | nn.Module, pack: Pack, resize: str = "legacy") -> st
             "write inception:PATH with the path of the weights",
         )
     return kind
+
+
+def check_at_hand(features: str, name: str) -> None:
+    """Refuse features that would be downloaded: for settings of a run, which may be anyone's.
+
+    Args:
+        features: A name, as for `kind_of`.
+        name: The setting that says it.
+
+    Raises:
+        SettingError: If they are the Inception network, and it is not in the cache.
+    """
+    here = features != "inception" or (_downloads() / WEIGHTS).is_file()
+    way_out = f"name it yourself, with --{name.replace('_', '-')} {features}"
+    require(here, name, features, "is not here, and a run may not name a server to ask", way_out)
+
+
+def _downloads() -> Path:
+    return cache_folder() / "downloads" / "inception"
 
 
 def extractor_for(
@@ -170,8 +189,7 @@ def _inception_weights(path: str, say: Say) -> dict[str, Tensor]:
             )
     else:
         manual = f"put {WEIGHTS} anywhere and write inception:PATH, or take features from classifier or autoencoder"
-        folder = cache_folder() / "downloads" / "inception"
-        file = download(WEIGHTS, SHA256, (RELEASE,), folder, say, manual)
+        file = download(WEIGHTS, SHA256, (RELEASE,), _downloads(), say, manual)
     try:
         weights: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:

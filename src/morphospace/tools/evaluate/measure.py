@@ -68,7 +68,7 @@ def evaluated(
     """Measure; `evaluate` says what. `how` are further fields of `Evidence`."""
     found = None if run is None else loaded(run)
     if found is not None:
-        _check_can_keep(found.path / FILE)
+        _check_can_keep(found.folder.place / FILE)
     known = _real_side(found, real, splits[0], size, n, say)
     other = (
         None if fake is None else _side(_pack(fake, "fake", found, known.pack, note=say), splits[1], n, "fake_split")
@@ -83,7 +83,9 @@ def evaluated(
     for name in wanted:
         say(f"measuring {METRICS[name].about}")
         results += measured(name, evidence)
-    path = None if found is None else keep(found.path / FILE, results)
+    if found is not None:
+        keep(found.folder.place / FILE, results)
+    path = None if found is None else found.path / FILE
     words = f"{known.pack.name} {known.name}, {len(known.rows):,} images"
     fakes = f"samples at {found.images:,} images" if found else f"{other.pack.name} {other.name}" if other else ""
     few = len(known.rows) < FEW

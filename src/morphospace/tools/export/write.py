@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import torch
 from safetensors import SafetensorError
@@ -14,10 +14,12 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from morphospace import __version__
-from morphospace.errors import DataError, RunError, SettingError
+from morphospace.data.pack import Side
+from morphospace.errors import DataError, RunError, one_line, require
 from morphospace.files import atomic, json_text
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Encodes, Model
+from morphospace.records import read_json, typed
 from morphospace.runs.codes import encoder_of
 from morphospace.runs.configuration import resolve
 from morphospace.runs.run import Run
@@ -31,6 +33,9 @@ from morphospace.tools.export.formats import (
     exported,
     networks_of,
 )
+from morphospace.training.weights import check_shapes, load_weights, shapes_of
+
+_TIMES = 100  # as many weights as a file holds may the whole model have, of which it holds a half
 
 
 def written(run: Run, path: Path, format: str, what: str, weights: str) -> Exported:
@@ -118,35 +123,66 @@ def named_weights(run: Run, parts: list[Part], weights: str) -> bytes:
     return save(tensors, {name: v if isinstance(v, str) else json_text(v) for name, v in facts.items()})
 
 
+class Metadata(TypedDict):
+    """What a file of named weights must say of itself; it says more."""
+
+    part: Literal["decoder", "encoder", "decoder+encoder"]
+    shape: tuple[Side, Side, Literal[1, 3]]
+    settings: dict[str, Any]
+    labels: list[str]
+    attributes: list[str]
+
+
 def networks_in(content: bytes, name: str) -> Networks:
-    """Build the networks whose weights these bytes are."""
+    """Build the networks whose weights these bytes are.
+
+    Raises:
+        DataError: If they are of no file that `named_weights` wrote; nothing of the size that they claim is allocated.
+    """
     try:
         tensors = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except SafetensorError as error:
-        raise DataError("file", name, f"is no safetensors file ({error})", "export it again") from None
-    written: dict[str, str] = header.get("__metadata__", {})
+        raise DataError("file", name, f"is no safetensors file ({one_line(error)})", "export it again") from None
     try:
-        facts = {key: plain(value) for key, value in written.items()}
+        header = read_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        written = typed(header.get("__metadata__"), dict[str, str], "metadata")
+        said = {key: plain(value) for key, value in written.items()}
+        facts: dict[str, Any] = typed(said, Metadata, "metadata")
+        with torch.device("meta"):
+            _check_held(tensors, shapes_of(built(facts).networks))
         model = built(facts)
         parts = facts["part"].split("+")
         halves = [decoder_part(model)] if "decoder" in parts else []
         if "encoder" in parts:
-            assert isinstance(model, Encodes)
-            halves.append(encoder_part(model, model))
+            require(isinstance(model, Encodes), "part", facts["part"], f"{model.settings.name} has no encoder")
+            halves.append(encoder_part(model, model))  # type: ignore[arg-type]
         for half in halves:
             networks = half.module.get_submodule("networks")
-            networks.load_state_dict({key: tensors[key] for key in networks.state_dict()})
-    except (KeyError, TypeError, AttributeError, RuntimeError, SettingError) as error:
-        raise DataError("file", name, f"is none that `morpho export` wrote ({error!r})", "export it again") from None
+            load_weights(networks, {key: tensors[key] for key in shapes_of(networks) if key in tensors}, "it")
+    except (ValueError, TypeError, RuntimeError) as error:  # a SettingError is a ValueError
+        rule = f"is none that `morpho export` wrote ({one_line(error)})"
+        raise DataError("file", name, rule, "export it again") from None
     found = {half.name: half.module for half in halves}
-    return Networks(found.get("decoder"), found.get("encoder"), facts)
+    return Networks(found.get("decoder"), found.get("encoder"), said)
+
+
+def _check_held(tensors: Mapping[str, Tensor], wanted: Mapping[str, Sequence[int]]) -> None:
+    """Refuse settings that ask for other networks than a file holds, before any is allocated.
+
+    A half of a model holds some of its networks; the others may not be out of all proportion to them.
+    """
+    mine = {key.partition(".")[0] for key in tensors}
+    of_mine = {key: shape for key, shape in wanted.items() if key.partition(".")[0] in mine}
+    check_shapes({key: values.shape for key, values in tensors.items()}, of_mine, "it")
+    held, asked = (sum(map(math.prod, shapes)) for shapes in (of_mine.values(), wanted.values()))
+    if asked > _TIMES * held:
+        raise DataError(rule=f"its settings ask for {asked:,} weights, and it holds {held:,}")
 
 
 def plain(value: str) -> Any:
     """Return what a line of metadata says: JSON, or the text itself."""
     try:
-        return json.loads(value)
+        return read_json(value)
     except ValueError:
         return value
 
@@ -154,10 +190,9 @@ def plain(value: str) -> Any:
 def built(facts: Mapping[str, Any]) -> Model:
     """Return a new model of the settings in a file, weights at random."""
     settings = dict(facts["settings"])
-    configuration = resolve(settings.pop("name"), overrides=settings)
+    configuration = resolve(typed(settings.pop("name", None), str, "model"), overrides=settings)
     conditioning = Conditioning.of(configuration.condition, facts["labels"], facts["attributes"])
-    height, width, channels = facts["shape"]
-    model: Model = configuration.model.build((height, width, channels), None, conditioning)
+    model: Model = configuration.model.build(facts["shape"], None, conditioning)
     return model.eval()
 
 

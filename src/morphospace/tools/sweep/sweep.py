@@ -8,14 +8,15 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
-from morphospace.errors import MorphospaceError, RunError, SettingError, TrainingError, require
-from morphospace.files import json_text, vacant, write_text
+from morphospace.errors import MorphospaceError, RunError, SettingError, TrainingError, one_line, require
+from morphospace.files import json_text, read_bytes, vacant, write_text
 from morphospace.models.contract import Encodes
 from morphospace.ranges import AtLeast, check_ranges
+from morphospace.records import read_json, typed
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import load
 from morphospace.tools.compare import save_comparison
@@ -121,7 +122,7 @@ def sweep(
     runs, path = combinations(model, recipe, grid, seeds, settings), Path(out)
     if given is None:
         rehearsed(runs[:1], path, start_from, new_layers)
-    new = not (path / "sweep.json").exists()
+    new = read_mark(path) is None
     mark(path, runs[0].configuration.model.name, {name: list(map(str, values)) for name, values in grid.items()}, seeds)
     rows: list[Row] = []
     stopped = ""
@@ -180,6 +181,31 @@ def rehearsed(
     return refused
 
 
+class Mark(TypedDict):
+    """sweep.json."""
+
+    model: str
+    grid: dict[str, list[str]]
+    seeds: Seeds
+
+
+def read_mark(path: Path) -> Mark | None:
+    """Return what sweep.json says; None if the folder has none.
+
+    Raises:
+        RunError: If it is not what `mark` wrote, so that the folder is probably something else.
+    """
+    file = path / "sweep.json"
+    if not os.path.lexists(file):
+        return None
+    try:
+        found: Mark = typed(read_json(read_bytes(file)), Mark, "sweep.json")
+    except (OSError, ValueError) as error:
+        rule = f"its sweep.json is not a sweep's ({one_line(error)})"
+        raise RunError("out", str(path), rule, "choose another path, or remove that file") from error
+    return found
+
+
 def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) -> None:
     """Write sweep.json, which makes the folder a sweep's.
 
@@ -187,7 +213,7 @@ def mark(path: Path, model: str, grid: Mapping[str, Sequence[str]], seeds: int) 
         RunError: If the folder holds something else.
     """
     file = path / "sweep.json"
-    if not file.is_file() and not vacant(path):
+    if not read_mark(path) and not vacant(path):
         raise RunError("out", str(path), "is there already and is not a sweep", "choose another path")
     write_text(file, json_text({"model": model, "grid": dict(grid), "seeds": seeds}, indent=1) + "\n")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, check_weights, load
+from morphospace.tools.evaluate.extractors import check_at_hand
 from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, with_batch_size
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
 from morphospace.tools.train.scoring import Plan, Scorer, planned
@@ -76,6 +77,8 @@ class Job:
         parts: The caller's own networks.
         hooks: Who listens.
         keep_data: How many GB of images that Python handed over the cache keeps.
+        named: The settings that the call names itself; the others are of a run's folder, which may be anyone's, and no
+            server that they name is asked. None if the call names them all.
     """
 
     configuration: Configuration
@@ -84,6 +87,7 @@ class Job:
     parts: dict[str, nn.Module]
     hooks: Hooks
     keep_data: float = KEEP_GB
+    named: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         """Make the run's data mean the same from any working directory; a pack with a folder is a pack by its path."""
@@ -97,6 +101,10 @@ class Job:
         """Whether the images are a Python object that has no place of its own."""
         return self.given is not None and getattr(self.given, "path", None) is None
 
+    def may_ask(self, name: str) -> bool:
+        """Return whether a server that a setting names may be asked."""
+        return self.named is None or name in self.named
+
     def run(self, start_from: Path | None, *, new_layers: bool = False) -> Run:
         """Train to the end and return the loaded run."""
         keep_freed_blocks()
@@ -104,6 +112,8 @@ class Job:
         world = World.join(device)
         # What cannot work is refused before the data is touched and before a folder exists.
         plan, existing = planned(self.configuration.training), self.existing()
+        if plan is not None and not self.may_ask("metrics_features"):
+            check_at_hand(self.configuration.training.metrics_features, "metrics_features")
         pack = self.pack(world, existing)
         (_, rows), _ = held_out(pack, self.configuration.data.valid)
         known = self.configuration if existing is None else existing.configuration
@@ -168,7 +178,7 @@ class Job:
             if world.leads:
                 clean(folder.checkpoints)
                 for place in ("", "checkpoints", "samples", "reconstructions"):
-                    sweep(folder.path / place)
+                    sweep(folder.place / place)
             saved = latest(folder.checkpoints, say)
             if saved is not None:
                 check_exact(engine, saved, say)
@@ -302,7 +312,7 @@ class Job:
             world.wait()
         hooks = self.hooks if world.leads else Hooks(say=lambda line: None)
         pack = self.own_pack(existing, hooks) or prepare(
-            self.configuration.data, say=hooks.say, progress=hooks.progress
+            self.configuration.data, say=hooks.say, progress=hooks.progress, network=self.may_ask("data")
         )
         if world.leads:
             world.wait()
@@ -320,7 +330,7 @@ class Job:
 
     def same_source(self, run: RunFolder) -> bool:
         """Return whether the settings name the source that a run was trained on."""
-        before, now = anchored(RunFolder.open(run.path).configuration.data), self.configuration.data
+        before, now = anchored(RunFolder.open(run.place).configuration.data), self.configuration.data
         return not run.facts["data_given"] and (before.data, before.root) == (now.data, now.root)
 
     def keep(self, pack: Pack, run: RunFolder) -> None:
@@ -337,7 +347,7 @@ class Job:
                 self.note(f"{error}: the images are not kept; later give them again, ms.load(run, data=...)")
                 return
             (self.hooks.say or (lambda line: None))(f"kept the images ({size * 1e3:,.3g} MB) in {place}")
-        note_use(pack, run.path)
+        note_use(pack, run.place)
 
     def facts(self, pack: Pack) -> dict[str, Any]:
         """Return what run.toml holds beside the settings."""

@@ -272,11 +272,11 @@ class Scorer:
             return  # said before: the run was over already
         name = "best" if best else "last"
         self.say(f"scoring the {name} checkpoint, of image {int(taken.name):,}, on the {self.report.name} images")
-        model = load(folder.path, checkpoint=taken.name, parts=self.parts or None, device=str(self.device)).model
+        model = load(folder.place, checkpoint=taken.name, parts=self.parts or None, device=str(self.device)).model
         run = self.run_of(taken, raw=False, model=model)
         by = self.measured(self.evidence(run, self.by, s.seed + FRESH))
         report = self.measured(self.evidence(run, self.report, s.seed, null=True))
-        keep(folder.path / FILE, list(report.values()))
+        keep(folder.place / FILE, list(report.values()))
         scores = {key: _as_dicts(found) for key, found in (("selection", by), ("report", report))}
         write_text(folder.best, json_text({**about, **scores}, indent=1) + "\n")
         write_report(folder)

@@ -105,4 +105,4 @@ def resume(
     elif isinstance(data, str | Path):
         changes, data = {**changes, "data": str(data)}, None
     configuration = resolve(recipe=str(path / "run.toml"), overrides=changes)
-    return Job(configuration, path, data, dict(parts or {}), hooks).run(None)
+    return Job(configuration, path, data, dict(parts or {}), hooks, named=changes).run(None)
