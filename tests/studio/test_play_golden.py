@@ -1,0 +1,167 @@
+"""The page's trainers are held to the library: every loss and penalty on offer, and all gradients, for the same numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from morphospace.data.batches import Batch
+from morphospace.data.sources import SOURCES
+from morphospace.objectives.clock import Clock
+from morphospace.objectives.phase import Phase
+from morphospace.zoo.settings import ZOO
+from tests.studio.browser import CHROMIUM, QUIET, needed
+from tests.studio.modules import open_modules
+
+NEAR = 1e-5
+BATCH, WIDTH = 16, 8
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    needed(CHROMIUM, "no chromium here: `apt-get install chromium`, then the page is tested too")
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        yield open_modules(playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET))
+
+
+class Noise:
+    """A turn of the engine that keeps the noise that it gives."""
+
+    training = True
+
+    def __init__(self, images: int) -> None:
+        self.clock = Clock(0, images, 0.0, 1000)
+        self.drawn: dict[str, Tensor] = {}
+
+    def normal(self, *shape: int) -> Tensor:
+        return self.drawn.setdefault("normal", torch.randn(*shape))
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self.drawn.setdefault("uniform", torch.rand(*shape))
+
+    def once(self, key: str, make: Any, by: Any) -> Any:
+        return make()
+
+
+def listed(values: Tensor) -> dict[str, Any]:
+    values = values.detach().flatten(1) if values.dim() > 1 else values.detach()[:, None]
+    return {"shape": list(values.shape), "values": values.flatten().tolist()}
+
+
+def weights_of(module: nn.Module) -> list[list[float]]:
+    return [p.detach().flatten().tolist() for p in module.parameters()]
+
+
+def asked(model: Any, settings: dict[str, Any], images: list[Tensor], seen: int) -> dict[str, Any]:
+    """Return a case: weights, batch and noise, and what the library's phases make of them."""
+    phases: list[Phase] = [phase for one in model.rounds() for phase in (one if isinstance(one, tuple) else (one,))]
+    case: dict[str, Any] = {"settings": settings, "phases": []}
+    case["weights"] = {name: weights_of(model.networks[name]) for name in model.networks}
+    for phase, real in zip(phases, images):
+        noise = Noise(seen)
+        loss = phase.loss(Batch(real, torch.arange(len(real))), noise).total()
+        learned = [p for module in phase.learns for p in module.parameters()]
+        gradients = [g.flatten().tolist() for g in torch.autograd.grad(loss, learned)]
+        facts = {name: listed(value) for name, value in noise.drawn.items()}
+        facts |= {"name": phase.name, "real": listed(real), "images": seen, "loss": float(loss), "gradients": gradients}
+        case["phases"].append(facts)
+    after = phases[0].after
+    case["clipped"] = None
+    if after:
+        after(Batch(images[0], torch.arange(BATCH)), Noise(0))
+        case["clipped"] = weights_of(model.critic)
+    return case
+
+
+def gan_case(losses: dict[str, Any], chosen: dict[str, Any], seed: int) -> dict[str, Any]:
+    member = losses[chosen["loss"]]
+    settings = {"tower": "mlp", "widths": (WIDTH, WIDTH), "latent_dim": 2, "init": "default"} | member["settings"]
+    torch.manual_seed(seed)
+    model = ZOO[member["member"]](**settings | {k: v for k, v in chosen.items() if k != "loss"}).build((1, 1, 2))
+    model.networks.train()
+    for parameter in model.networks.parameters():  # larger than at the start: the tanh bends, and clipping clips
+        parameter.data *= 1.5
+    images = [torch.rand(BATCH, 2, 1, 1) * 2 - 1 for _ in range(2)]
+    return asked(model, chosen | {"width": WIDTH, "batch": BATCH}, images, 0)
+
+
+def coder_case(chosen: dict[str, Any], seed: int) -> dict[str, Any]:
+    settings = {k: v for k, v in chosen.items() if k != "model"} | {"tower": "mlp", "widths": (WIDTH, WIDTH)}
+    if chosen["likelihood"] == "gaussian":
+        settings["variance"] = "fixed"
+    torch.manual_seed(seed)
+    shape, sign = ((1, 1, 2), 1) if chosen.get("signed") else ((8, 8, 1), 0)
+    model = ZOO[chosen["model"]](**settings | {"latent_dim": 2}).build(shape)
+    model.networks.train()
+    images = [torch.rand(BATCH, shape[2], *shape[:2]) * (1 + sign) - sign]
+    return asked(model, chosen | {"width": WIDTH}, images, 200)
+
+
+@pytest.fixture(scope="module")
+def compared(page: Any) -> list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]]:
+    """Every case: its name, what the library says, and what the page says, by WebAssembly and without."""
+    golden = page.evaluate("async () => ({ ...(await import('/play/golden.js')) })")
+    cases = [gan_case(golden["GAN_LOSSES"], one, i) for i, one in enumerate(golden["GOLDEN_GANS"])]
+    cases += [coder_case(one, i) for i, one in enumerate(golden["GOLDEN_CODERS"])]
+    said = page.evaluate((Path(__file__).parent / "golden.js").read_text(encoding="utf-8"), cases)
+    names = [json.dumps(one) for one in (*golden["GOLDEN_GANS"], *golden["GOLDEN_CODERS"])]
+    assert len(said["fast"]) == len(said["plain"]) == len(cases) == len(names) > 20
+    return list(zip(names, cases, said["fast"], said["plain"]))
+
+
+def test_losses_and_gradients_are_the_librarys(compared: Any) -> None:
+    for name, case, *both in compared:
+        for said in both:
+            for want, got in zip(case["phases"], said["phases"], strict=True):
+                assert got["loss"] == pytest.approx(want["loss"], rel=NEAR, abs=NEAR), (name, want["name"])
+                wanted = np.concatenate([np.ravel(g) for g in want["gradients"]])
+                given = np.concatenate([np.ravel(g) for g in got["gradients"]])
+                assert np.abs(wanted - given).max() <= NEAR * np.abs(wanted).max(), (name, want["name"])
+
+
+def test_clipped_weights_are_the_librarys(compared: Any) -> None:
+    clipped = [(case["clipped"], said["clipped"]) for _, case, said, _ in compared if case["clipped"]]
+    assert len(clipped) == 5
+    for wanted, got in clipped:
+        for one, other in zip(wanted, got, strict=True):
+            np.testing.assert_array_equal(np.float32(one), np.float32(other))
+
+
+def test_adam_is_torchs(page: Any) -> None:
+    rng = np.random.default_rng(0)
+    start, gradients = rng.normal(size=6).astype("f4"), rng.normal(size=(5, 6)).astype("f4")
+    parameter = nn.Parameter(torch.tensor(start))
+    adam = torch.optim.Adam([parameter], lr=0.01, betas=(0.5, 0.99))
+    for one in gradients:
+        parameter.grad = torch.tensor(one)
+        adam.step()
+    got = page.evaluate(
+        """async ([start, gradients]) => {
+            const { adam } = await import('/play/networks.js'), { kept } = await import('/play/tensor.js');
+            const p = kept(1, 6, start), move = adam([p], { lr: 0.01, betas: [0.5, 0.99] });
+            for (const g of gradients) move([{ data: g }]);
+            return Array.from(p.data);
+        }""",
+        [start.tolist(), gradients.tolist()],
+    )
+    np.testing.assert_allclose(got, parameter.detach(), rtol=1e-5)
+
+
+def test_digits_are_the_librarys(page: Any) -> None:
+    got = page.evaluate(
+        "async () => { const d = (await import('/play/digits.js')).digits(); return [Array.from(d.images), d.labels]; }"
+    )
+    train = SOURCES["digits"].__new__(SOURCES["digits"]).read().parts["train"]
+    count = len(got[1])
+    assert count == 600
+    np.testing.assert_allclose(got[0], train.images[:count].ravel() / 255, atol=1e-6)
+    assert got[1] == train.labels[:count].tolist()
