@@ -1,6 +1,7 @@
 // The page's frame: which run, which room, light or dark. A room gets { client, state, run } and an element to fill.
 import { Client } from "./client.js";
 import { choice, make, say, trying } from "./dom.js";
+import { copyLink, theme } from "./frame.js";
 import { State } from "./state.js";
 
 const ROOMS = [
@@ -11,6 +12,7 @@ const ROOMS = [
   ["compare", "Compare", ""],
   ["training", "Training", ""],
   ["runs", "Runs", ""],
+  ["play", "Play", ""],
 ];
 
 const client = new Client();
@@ -119,32 +121,9 @@ async function enter() {
   else if (left) left();
 }
 
-function theme() {
-  const toggle = document.getElementById("theme");
-  const dark = () => (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const show = () => { toggle.textContent = dark() ? "Light" : "Dark"; };
-  const kept = localStorage.getItem("theme");
-  if (kept) document.documentElement.dataset.theme = kept;
-  toggle.onclick = () => {
-    document.documentElement.dataset.theme = dark() ? "light" : "dark";
-    localStorage.setItem("theme", document.documentElement.dataset.theme);
-    show();
-    dispatchEvent(new Event("themed"));
-  };
-  show();
-}
-
 async function begin() {
   theme();
-  document.getElementById("link").onclick = async () => {
-    state.write();
-    try {
-      await navigator.clipboard.writeText(location.href.replace(/[?&]token=[^#]*/, ""));
-      say("Link copied.");
-    } catch {
-      say("The browser does not allow copying. Copy the link from the address bar.");
-    }
-  };
+  copyLink(state);
   const answer = await trying(() => client.ask("runs"));
   if (!answer) return;
   runs = answer.runs;

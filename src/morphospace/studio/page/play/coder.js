@@ -40,8 +40,7 @@ export class Coder {
   constructor(settings) {
     const s = (this.settings = { ...CODER_DEFAULTS, ...settings });
     this.digits = s.data === "digits";
-    s.signed = settings.signed ?? !this.digits;
-    s.likelihood = settings.likelihood || (this.digits ? "bernoulli" : s.model === "ae" ? "squared-error" : "gaussian");
+    if (!s.likelihood) { s.signed = !this.digits; s.likelihood = this.digits ? "bernoulli" : s.model === "ae" ? "squared-error" : "gaussian"; }
     this.source = this.digits ? new Digits() : new Points(s.data, s.own);
     this.plain = s.model === "ae";
     const { inputs } = this.source, widths = Array(s.layers).fill(s.width), weights = stream(s.seed, "weights");
@@ -148,7 +147,7 @@ export class Coder {
   // One digit: the image, its reconstruction and samples of its posterior; and what the chosen place decodes to.
   watch(out, mu, logvar, order) {
     const d = this.settings.latent_dim, { row, code } = this.watched;
-    if (code) out.atCode = Float32Array.from(this.decode(this.planeOfCodes([code], order)).data);
+    if (code) { out.code = code; out.atCode = Float32Array.from(this.decode(this.planeOfCodes([code], order)).data); }
     if (row < 0) return;
     const codes = new Matrix(4, d);
     for (let i = 0; i < 4; i++) for (let k = 0; k < d; k++) codes.data[i * d + k] = mu.data[row * d + k] + (i && logvar ? Math.exp(logvar.data[row * d + k] / 2) * this.look.data[i * d + k] : 0);

@@ -1,0 +1,23 @@
+// All simulations on one page: links to each, and the one that the address names.
+import { make } from "../dom.js";
+import { mount, read, written } from "./simulation.js";
+import { SIMULATIONS } from "./simulations/all.js";
+
+// Fills an element; `state` is the page's address. Returns what ends it.
+export function playground(place, state, home = {}) {
+  const current = SIMULATIONS.find((one) => one.id === state.get("sim")) || SIMULATIONS[0];
+  const links = SIMULATIONS.map((one) => {
+    const link = make("a", { href: `#${new URLSearchParams({ ...home, sim: one.id })}` }, one.short);
+    if (one === current) link.setAttribute("aria-current", "page");
+    return make("li", {}, link);
+  });
+  const stage = make("div", {});
+  place.append(make("nav", { class: "simulations", "aria-label": "Simulations" }, make("ul", {}, ...links)), stage);
+  const given = (name) => (state.get(name, null) === null ? undefined : read(state.get(name)));
+  // No `against` at all is the preset's own; an empty one, written "-", is two equal sides.
+  const against = state.get("vs") === "no" ? null : given("vs");
+  const view = { simulation: current.id, preset: state.get("preset"), settings: given("set"), against };
+  return mount(stage, view, {
+    changed: ({ preset, settings, against: other }) => state.set({ sim: current.id, preset, set: written(settings), vs: other === null ? "no" : written(other) || "same:1" }),
+  });
+}

@@ -1,0 +1,9 @@
+// The simulations, in the order of the page.
+import { coder } from "./coder.js";
+import { elbo } from "./elbo.js";
+import { frechet } from "./frechet.js";
+import { gan } from "./gan.js";
+import { reparameterization } from "./reparameterization.js";
+import { transposed } from "./transposed.js";
+
+export const SIMULATIONS = [gan, coder, reparameterization, elbo, transposed, frechet];
