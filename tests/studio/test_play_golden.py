@@ -1,9 +1,8 @@
-"""The page's trainers are held to the library: every loss and penalty on offer, and all gradients, for the same numbers."""
+"""The page's trainers are held to the library: every loss and penalty on offer, with all gradients."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,7 +71,13 @@ def asked(model: Any, settings: dict[str, Any], images: list[Tensor], seen: int)
         learned = [p for module in phase.learns for p in module.parameters()]
         gradients = [g.flatten().tolist() for g in torch.autograd.grad(loss, learned)]
         facts = {name: listed(value) for name, value in noise.drawn.items()}
-        facts |= {"name": phase.name, "real": listed(real), "images": seen, "loss": float(loss), "gradients": gradients}
+        facts |= {
+            "name": phase.name,
+            "real": listed(real),
+            "images": seen,
+            "loss": float(loss.detach()),
+            "gradients": gradients,
+        }
         case["phases"].append(facts)
     after = phases[0].after
     case["clipped"] = None
@@ -165,3 +170,27 @@ def test_digits_are_the_librarys(page: Any) -> None:
     assert count == 600
     np.testing.assert_allclose(got[0], train.images[:count].ravel() / 255, atol=1e-6)
     assert got[1] == train.labels[:count].tolist()
+
+
+@pytest.mark.parametrize("kind", ["fused", "vector", "plain"])
+def test_products_of_panels_and_of_strided_matrices_are_numpys(page: Any, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    for m, n, k in ((4, 8, 1), (8, 24, 5), (12, 16, 33)):
+        a, b = rng.normal(size=(m, k)).astype("f4"), rng.normal(size=(k, n)).astype("f4")
+        panels = (a.reshape(-1, 4, k).transpose(0, 2, 1), b.reshape(k, -1, 8).transpose(1, 0, 2))
+        got = page.evaluate(
+            """async ([kind, m, n, k, a, b, c]) => {
+                const { products, stridedProducts } = await import('/gemm.js');
+                const p = products(4096, [kind]), s = stridedProducts(4096), out = [];
+                p.numbers.set(a, 0); p.numbers.set(b, 1024); p.product(m, n, k, 0, 1024, 2048);
+                out.push(Array.from(p.numbers.subarray(2048, 2048 + m * n)));
+                for (const [at, row, col] of [[c[0], k, 1], [c[1], 1, m]]) {
+                    s.numbers.set(at, 0); s.numbers.set(c[2], 1024); s.product(m, n, k, 0, row, col, 1024, 2048, n);
+                    out.push(Array.from(s.numbers.subarray(2048, 2048 + m * n)));
+                }
+                return out;
+            }""",
+            [kind, m, n, k, *(x.ravel().tolist() for x in panels), [x.ravel().tolist() for x in (a, a.T, b)]],
+        )
+        for one in got:
+            np.testing.assert_allclose(np.reshape(one, (m, n)), a @ b, rtol=1e-5, atol=1e-5)

@@ -1,7 +1,7 @@
 // Products of matrices in single precision. A kernel of some 600 bytes is put together here as WebAssembly, so that there
 // is no binary file and no compiler; where the browser has no vectors, or may not compile, plain JavaScript takes its place.
 //
-// C (m x n, a row after the other) = A B. A lies in panels of ROWS rows, B in panels of COLUMNS columns: of each panel
+// `products`: C (m x n, a row after the other) = A B. A lies in panels of ROWS rows, B in panels of COLUMNS columns: of each panel
 // first its part of k = 0, then of k = 1, and so on. m is a multiple of ROWS and n of COLUMNS; fill up with zeros.
 
 export const ROWS = 4;
@@ -20,8 +20,15 @@ export function products(count, kinds = ["fused", "vector", "plain"]) {
   throw new Error("This browser can multiply no matrices.");
 }
 
-function compiled(count, kind) {
-  const bytes = kernel(kind === "fused");
+// The same for matrices that lie a row after the other, and are used once: { numbers, product, kind }, or null where the
+// browser compiles no kernel. product(m, n, k, A, row, col, B, C, width): element (i, p) of A is at A + i row + p col, so
+// that a transpose needs no copy; rows of B and C are `width` numbers long, of which n count.
+export function stridedProducts(count) {
+  return ["fused", "vector"].reduce((made, kind) => made || compiled(count, kind, true), null);
+}
+
+function compiled(count, kind, strided = false) {
+  const bytes = kernel(kind === "fused", strided);
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(bytes)) return null;
   const memory = new WebAssembly.Memory({ initial: Math.ceil(count / PAGE) + 1 });
   let instance;
@@ -31,7 +38,10 @@ function compiled(count, kind) {
     return null; // the page's policy, or its lack of memory, forbids it
   }
   const { gemm } = instance.exports;
-  return { numbers: new Float32Array(memory.buffer), product: (m, n, k, A, B, C) => gemm(m, n, k, 4 * A, 4 * B, 4 * C) };
+  const product = strided
+    ? (m, n, k, A, row, col, B, C, width) => gemm(m, n, k, 4 * A, 4 * B, 4 * C, 4 * row, 4 * col, 4 * width)
+    : (m, n, k, A, B, C) => gemm(m, n, k, 4 * A, 4 * B, 4 * C);
+  return { numbers: new Float32Array(memory.buffer), product, kind };
 }
 
 function plain(count) {
@@ -57,10 +67,12 @@ function plain(count) {
   return { numbers: F, product };
 }
 
-// The bytes of a module that imports env.memory and exports gemm(m, n, k, A, B, C), addresses in bytes.
-function kernel(fused) {
-  const [m, n, k, A, B, C, i, j, p, a, x, y, out] = Array(13).keys(); // the parameters, then whole numbers
-  const sum = (row, half) => 13 + 2 * row + half, left = 21, right = 22, one = 23; // vectors of four
+// The bytes of a module that imports env.memory and exports gemm(m, n, k, A, B, C), addresses in bytes; with `strided` also
+// how many bytes lie between rows of A, columns of A, and rows of B and C.
+function kernel(fused, strided) {
+  const parameters = strided ? 9 : 6, locals = Array.from({ length: 10 }, (_, i) => parameters + i);
+  const [m, n, k, A, B, C, aRow, aCol, width] = Array(9).keys(), [i, j, p, a, x, y, out, ...others] = locals;
+  const first = parameters + 10, sum = (row, half) => first + 2 * row + half, left = first + 8, right = first + 9, one = first + 10; // vectors of four
   const get = (local) => [0x20, local], set = (local) => [0x21, local], number = (value) => [0x41, ...signed(value)];
   const ADD = 0x6a, MULTIPLY = 0x6c, LESS = 0x49, BRANCH_IF = 0x0d, LOOP = [0x03, 0x40], END = 0x0b, ALIGNED = 2;
   const vector = (code) => [0xfd, ...whole(code)];
@@ -76,23 +88,29 @@ function kernel(fused) {
     ? [...get(one), ...get(half ? right : left), ...get(sum(row, half)), ...vector(0x105), ...set(sum(row, half))]
     : [...get(sum(row, half)), ...get(one), ...get(half ? right : left), ...vector(0xe6), ...vector(0xe4), ...set(sum(row, half))];
   const rows = [0, 1, 2, 3], each = (make) => rows.flatMap((row) => [...make(row, 0), ...make(row, 1)]);
+  // Where the four rows of A are: side by side in a panel, or each at an address of its own.
+  const at = strided ? [x, ...others] : rows.map(() => x), begin = strided
+    ? [...get(A), ...get(i), ...get(aRow), MULTIPLY, ADD, ...set(x), ...rows.slice(1).flatMap((row) => [...get(at[row - 1]), ...get(aRow), ADD, ...set(at[row])]), ...get(B), ...times(j, 4), ADD, ...set(y)]
+    : [...get(a), ...set(x), ...get(B), ...set(y)];
+  const value = (row) => spread(at[row], strided ? 0 : 4 * row), next = strided ? rows.flatMap((row) => advance(at[row], get(aCol))) : advance(x, number(4 * ROWS));
+  const rowOfC = strided ? get(width) : times(n, 4);
   const inner = loop(p, 1, k, [
     ...load(y, 0), ...set(left), ...load(y, 16), ...set(right),
-    ...rows.flatMap((row) => [...spread(x, 4 * row), ...set(one), ...accumulate(row, 0), ...accumulate(row, 1)]),
-    ...advance(x, number(4 * ROWS)), ...advance(y, number(4 * COLUMNS))]);
+    ...rows.flatMap((row) => [...value(row), ...set(one), ...accumulate(row, 0), ...accumulate(row, 1)]),
+    ...next, ...advance(y, strided ? get(width) : number(4 * COLUMNS))]);
   const code = loop(j, COLUMNS, n, [
     ...get(A), ...set(a),
     ...loop(i, ROWS, m, [
-      ...each((row, half) => zero(sum(row, half))), ...get(a), ...set(x), ...get(B), ...set(y), ...inner,
-      ...get(C), ...get(i), ...get(n), MULTIPLY, ...get(j), ADD, ...number(4), MULTIPLY, ADD, ...set(out),
-      ...rows.flatMap((row) => [...store(out, 0, sum(row, 0)), ...store(out, 16, sum(row, 1)), ...advance(out, times(n, 4))]),
-      ...advance(a, times(k, 4 * ROWS))]),
-    ...advance(B, times(k, 4 * COLUMNS))]);
-  const I32 = 0x7f, V128 = 0x7b, body = [2, 7, I32, 11, V128, ...code, END];
+      ...each((row, half) => zero(sum(row, half))), ...begin, ...inner,
+      ...get(C), ...get(i), ...rowOfC, MULTIPLY, ADD, ...times(j, 4), ADD, ...set(out),
+      ...rows.flatMap((row) => [...store(out, 0, sum(row, 0)), ...store(out, 16, sum(row, 1)), ...advance(out, rowOfC)]),
+      ...(strided ? [] : advance(a, times(k, 4 * ROWS)))]),
+    ...(strided ? [] : advance(B, times(k, 4 * COLUMNS)))]);
+  const I32 = 0x7f, V128 = 0x7b, body = [2, 10, I32, 11, V128, ...code, END];
   const section = (id, content) => [id, ...whole(content.length), ...content];
   const text = (words) => [words.length, ...[...words].map((letter) => letter.charCodeAt(0))];
   return new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0,
-    ...section(1, [1, 0x60, 6, ...Array(6).fill(I32), 0]), ...section(2, [1, ...text("env"), ...text("memory"), 2, 0, 1]),
+    ...section(1, [1, 0x60, parameters, ...Array(parameters).fill(I32), 0]), ...section(2, [1, ...text("env"), ...text("memory"), 2, 0, 1]),
     ...section(3, [1, 0]), ...section(7, [1, ...text("gemm"), 0, 0]), ...section(10, [1, ...whole(body.length), ...body])]);
 }
 

@@ -110,6 +110,7 @@ export class GAN {
 
   // One player's turn, or with none named a whole step; returns how many steps it completed.
   step(player) {
+    this.last = player;
     if (player === "critic") { this.criticTurn(); return 0; }
     if (player === "generator") { this.generatorTurn(); return 1; }
     for (let t = 0; t < this.settings.turns; t++) this.criticTurn();
@@ -121,8 +122,7 @@ export class GAN {
   oneTurn() {
     const critic = this.turn < this.settings.turns;
     this.turn = critic ? this.turn + 1 : 0;
-    this.last = critic ? "critic" : "generator";
-    return this.step(this.last);
+    return this.step(critic ? "critic" : "generator");
   }
 
   // What is drawn: samples of the same codes each time, the critic's judgement of every place, and where it pushes samples.

@@ -157,7 +157,7 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
 
   // Both sides' settings: a preset's, with changes.
   let ours = { ...simulation.defaults, ...chosen.settings, ...known(simulation, view.settings) };
-  let theirs = view.against ? { ...ours, ...known(simulation, view.against) } : view.against === undefined && !view.settings && chosen.against ? { ...ours, ...chosen.against } : null;
+  let theirs = view.against ? { ...ours, ...known(simulation, view.against) } : view.against === undefined && chosen.against ? { ...ours, ...chosen.against } : null;
 
   const sentence = make("p", { class: "sentence", "aria-live": "polite" });
   const presets = make("div", { class: "presets", role: "group", "aria-label": "Presets" });
@@ -205,10 +205,11 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
     else go();
   }
   function pause(words = "") {
-    if (playing) for (const side of sides) side.engine.post({ halt: true });
+    const went = playing;
     playing = false;
     waiting = 0;
     clearTimeout(timer);
+    if (went) for (const side of sides) side.engine.post({ halt: true });
     if (running === pause) running = null;
     playButton.textContent = "Play";
     if (typeof words === "string" && words) state.textContent = words;

@@ -1,11 +1,11 @@
 // Matrices that know how they were made, and gradients of them. A gradient is made of the same operations, so it has a
 // gradient too: the penalties on a critic's slope need that. A step's matrices lie in one memory, which the next step uses
 // again.
-import { openProduct } from "./product.js";
+import { stridedProducts } from "../gemm.js";
 
 const FLOATS = 1 << 24; // 64 MiB of address space; the system gives memory only to the part that is used
-let fast = openProduct(FLOATS);
-let memory = fast ? fast.floats : new Float32Array(FLOATS);
+let fast = stridedProducts(FLOATS);
+let memory = fast ? fast.numbers : new Float32Array(FLOATS);
 let used = 0;
 
 // Begin a step: every matrix made before is void, but for those that are kept.
@@ -52,8 +52,8 @@ export function still(work) {
 
 // For tests: compute products in JavaScript, or by WebAssembly again.
 export function plainProducts(plain) {
-  fast = plain ? null : fast || openProduct(FLOATS);
-  memory = fast ? fast.floats : new Float32Array(FLOATS);
+  fast = plain ? null : fast || stridedProducts(FLOATS);
+  memory = fast ? fast.numbers : new Float32Array(FLOATS);
   used = 0;
 }
 
@@ -71,7 +71,7 @@ function multiply(m, n, k, A, row, col, B, out) {
     rows = m & ~3;
     columns = n & ~7;
     const a = inside(A), b = inside(B);
-    fast.product(rows, columns, k, a.byteOffset, 4 * row, 4 * col, b.byteOffset, 4 * n, out.byteOffset, 4 * n);
+    fast.product(rows, columns, k, a.byteOffset / 4, row, col, b.byteOffset / 4, out.byteOffset / 4, n);
   }
   if (columns < n) rest(0, m, columns, n, k, A, row, col, B, out);
   if (rows < m && columns) rest(rows, m, 0, columns, k, A, row, col, B, out);

@@ -53,8 +53,8 @@ export const coder = {
     { name: "seed", label: "Seed", number: true, min: 0, max: 9999, step: 1 },
   ],
   presets: [
-    { id: "vae", title: "VAE of digits", good: true, settings: {}, claim: { steps: 400, active: [2, 2], kl: [1, 5], norm: [0.6, 1.5] },
-      sentence: "The KL keeps the codes within the prior's circles and makes each an ellipse: after 400 steps both dimensions are in use, and neighbouring codes decode to similar digits." },
+    { id: "vae", title: "VAE of digits", good: true, settings: {}, claim: { steps: 300, active: [2, 2], kl: [0.6, 5], norm: [0.5, 1.5] },
+      sentence: "The KL keeps the codes within the prior's circles and makes each an ellipse: after 300 steps both dimensions are in use, and neighbouring codes decode to similar digits." },
     { id: "ae", title: "Autoencoder: no prior", settings: { model: "ae" }, against: { model: "vae" }, claim: { steps: 300, error: [0, 0.05], norm: [2, 100] }, claimAgainst: { steps: 300, norm: [0.4, 1.5] },
       sentence: "A has no KL, and its codes spread far beyond the circle of a prior: twice as far as B's or more. B is a VAE of the same seed. Where would you sample?" },
     { id: "collapse", title: "Posterior collapse", good: false, settings: { beta: 4 }, claim: { steps: 300, active: [0, 0], kl: [0, 0.05], error: [0.065, 0.1] },
