@@ -7,7 +7,7 @@ export const GAN_LOSSES = {
   wasserstein: { member: "wgan", settings: { weight_clip: 0, turns: 1, optimizer: "adam" } },
   hinge: { member: "sngan", settings: { spectral_norm: false, slope: 0.2 } },
   "least-squares": { member: "lsgan", settings: {} },
-  relativistic: { member: "r3gan", settings: { r1: 0, r2: 0 } },
+  relativistic: { member: "r3gan", settings: { r1: 0, r2: 0, penalty_every: 1, penalty_by_size: false } },
 };
 const REMEDIES = [{}, { gradient_penalty: 0.1 }, { r1: 0.02 }, { r2: 0.03 }, { r1: 0.02, r2: 0.03, packing: 2 }, { packing: 4 }, { gradient_penalty: 2, packing: 2 }, { weight_clip: 0.05 }];
 
