@@ -49,8 +49,8 @@ class DataSettings:
         brightness: Multiply training images by a random factor from 1 - this to 1 + this.
         binarise: Make pixels 0 or 1, for likelihoods: `threshold` at one half, `fixed` (sampled once for an
             image) or `dynamic` (sampled anew at every visit; validation takes the fixed sample).
-        max_pixels: Images with more pixels than this are refused, for they may be made to fill the memory; a WebP with
-            more than half of it.
+        max_pixels: Images with more pixels than this are refused, for they may be made to fill the memory; a WebP,
+            AVIF, JPEG 2000 or HEIF with more than half of it.
         strict: Stop at the first unreadable file instead of skipping and counting it.
     """
 

@@ -126,9 +126,11 @@ def labels_in_order(file: LabelFile, count: int) -> tuple[list[str | tuple[int, 
     Raises:
         DataError: If the file has another number of rows, a row without a label, or leaves open which column to take.
     """
-    rows = _rows(file, lambda lines: len(lines) == count)
+    rows = _rows(
+        file, lambda lines: len(lines) == count and not {*_LABEL_NAMES} & {cell.casefold() for cell in lines[0]}
+    )
     if len(rows) != count:
-        rule = f"has {len(rows):,} rows for {count:,} images"
+        rule = f"has {len(rows):,} row{'s' if len(rows) > 1 else ''} for {count:,} images"
         raise DataError(file.name, rule=rule, way_out="give one row for each image, in their order")
     heads = list(rows[0])
     numbers = {str(number): number for number in range(count)}
@@ -212,6 +214,8 @@ def _is_number(text: str) -> bool:
 def _rows(file: LabelFile, headless: Callable[[list[list[str]]], bool]) -> list[dict[str, Any]]:
     """Return the rows of a file by column; of the lines of a CSV, `headless` says if the first is a row too."""
     text = _text(file.content)
+    if "\0" in text:
+        raise DataError(file.name, rule="is no text", way_out=_FORMS)
     ending = file.name.lower().rpartition(".")[2]
     try:
         if ending in ("jsonl", "ndjson"):

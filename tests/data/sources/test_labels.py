@@ -129,7 +129,7 @@ def test_a_file_of_labels_elsewhere_is_found_from_here(tmp_path: Path, monkeypat
         (b"file,label\nno.png,1", "names no image here"),
         (b"file\n" + NAMES[0].encode(), "has no column of labels"),
         (b"file,height,width\n" + NAMES[0].encode() + b",3,4", "which column holds the labels: height, width; name it"),
-        (b"\xff\xfe\0\0", "has no rows|names no image"),
+        (b"\xff\xfe\0\0", "has no rows|names no image|is no text"),
         (b'"' * 3000, "has no rows"),
     ],
 )
@@ -251,7 +251,8 @@ def test_arrays_take_an_array_of_labels_and_columns(tmp_path: Path) -> None:
             "says nothing of 1 images",
         ),
         (lines(",", ["a", "b"], *((kind, kind) for kind in KINDS)), "leaves open which column"),
-        (b"\x00\xff", "has no rows"),
+        (lines(",", ["Label"], *([kind] for kind in KINDS[1:])), "has 5 rows for 6 images"),  # a heading is no class
+        (b"PK\x03\x04\x00\x00\xff", "is no text"),
     ],
 )
 def test_labels_that_do_not_fit_arrays_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
