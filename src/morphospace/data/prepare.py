@@ -308,7 +308,9 @@ def check_taken(settings: DataSettings) -> None:
     name, colon, more = settings.data.partition(":")
     kind = SOURCES[name]
     if colon and not (kind.needs_path or kind.variants):
-        raise SettingError("data", settings.data, f"{name} takes nothing after its name, and here is {more!r}")
+        raise SettingError(
+            "data", settings.data, f"{name} takes nothing after its name, and here is {more!r}", f"write {name}"
+        )
     if settings.classes and settings.labels:
         raise SettingError("labels", settings.labels, "classes are the folders already", "leave classes or labels out")
     for each in ("classes", "labels", "parts", "background", "range"):

@@ -68,7 +68,7 @@ class Conditioning:
             raise SettingError("condition", text, "must be 'label' or 'attributes:NAME,NAME'")
         way_out = "choose data that have some, such as celeba"
         require(bool(attributes), "condition", text, "the data has no attributes", way_out)
-        require(len(set(names)) == len(names), "condition", text, "names an attribute twice")
+        require(len(set(names)) == len(names), "condition", text, "names an attribute twice", "name each once")
         for name in names:
             if name not in attributes:
                 raise SettingError("condition", text, f"the data has no attribute {name!r}{nearest(name, attributes)}")
@@ -102,7 +102,9 @@ class Conditioning:
         """Return the conditions (B, size) of images with these labels (B,) and attributes (B, A)."""
         if self.kind == "label":
             if labels is None:
-                raise SettingError("condition = 'label'", rule="these images have no labels")
+                raise SettingError(
+                    "condition = 'label'", rule="these images have no labels", way_out="take images that have"
+                )
             numbers = labels.long()
             if self.classes:
                 numbers = torch.tensor(self.classes, device=labels.device)[numbers]
@@ -112,7 +114,9 @@ class Conditioning:
                 require(not unknown, "label", unknown[0] if unknown else None, rule)
             return functional.one_hot(numbers, self.size).float()
         if attributes is None:
-            raise SettingError("condition", ", ".join(self.names), "these images have no attributes")
+            raise SettingError(
+                "condition", ", ".join(self.names), "these images have no attributes", "take images that have"
+            )
         return attributes[:, list(self.columns)].float()
 
     def from_batch(self, batch: Batch) -> Tensor:
@@ -126,7 +130,9 @@ class Conditioning:
             SettingError: If there is no such class, or the model is conditioned on attributes.
         """
         if self.kind != "label":
-            raise SettingError("label", wanted, f"the model is conditioned on attributes ({', '.join(self.names)})")
+            raise SettingError(
+                "label", wanted, f"the model is conditioned on attributes ({', '.join(self.names)})", "use --attributes"
+            )
         return functional.one_hot(torch.tensor(class_number(wanted, self.names)), self.size).float()
 
     def attributes(self, wanted: Mapping[str, float]) -> Tensor:

@@ -242,7 +242,7 @@ def read_attributes(text: str) -> dict[str, float]:
             number = float("nan")
         fine = bool(name) and abs(number) < float("inf")
         require(fine, "attributes", text, "must be NAME=1,NAME=0, each with a number")
-        require(name not in wanted, "attributes", text, f"names {name} twice")
+        require(name not in wanted, "attributes", text, f"names {name} twice", "name it once")
         wanted[name] = number
     return wanted
 

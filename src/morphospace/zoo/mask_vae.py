@@ -66,7 +66,8 @@ class MaskVAE(VAE):
             SettingError: If the images have no masks.
         """
         if batch.masks is None:
-            raise SettingError("model = 'mask-vae'", rule="learns from masks, and these images have none")
+            rule = "learns from masks, and these images have none"
+            raise SettingError("model = 'mask-vae'", rule=rule, way_out="take data with masks, or another model")
         mask = batch.masks.amax(1, keepdim=True).to(batch.images.dtype)
         terms = self.reconstruction(Terms(), raw, batch.images, turn, mask)
         repeated = mask.repeat_interleave(len(z) // len(mask), 0) if len(z) > len(mask) else mask

@@ -149,7 +149,8 @@ def check_plane(
         SettingError: If a label and attributes are both given, or an image and `as_published`.
     """
     check_condition(label, attributes)
-    require(image is None or not as_published, "image", image, "does not go with as_published, whose centre is 0")
+    rule = "does not go with as_published, whose centre is 0"
+    require(image is None or not as_published, "image", image, rule, "leave one of them out")
 
 
 @tool(

@@ -124,7 +124,13 @@ def _real_side(
 
 def _side(pack: Pack, split: str, n: int | None, argument: str) -> Side:
     """Return images of a pack: of the named split, else of the test split where there is one, else of any."""
-    require(not split or split in pack.splits, argument, split, f"{pack.name} has {', '.join(pack.splits)}")
+    require(
+        not split or split in pack.splits,
+        argument,
+        split,
+        f"{pack.name} has {', '.join(pack.splits)}",
+        "give one of these",
+    )
     order = [split] if split else [name for name in ("test", "train", *pack.splits) if name in pack.splits]
     found = pack.split(order[0])
     return chosen(pack, found, np.arange(len(found)), order[0], USUAL_N if n is None else n)

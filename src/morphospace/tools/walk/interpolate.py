@@ -82,7 +82,8 @@ def check_walk(
     """
     if study:
         for flag, value in (("from", start), ("to", end), ("out", out), ("path", path)):
-            require(value is None, flag, value, "does not go with --study, which makes a table over many pairs")
+            rule = "does not go with --study, which makes a table over many pairs"
+            require(value is None, flag, value, rule, "leave one of them out")
         return
     check_condition(label, attributes)
     if (start is None) != (end is None):
