@@ -78,6 +78,8 @@ def test_commands_run(page: Path, stand_ins: None, capsys: pytest.CaptureFixture
             command = [*kept, "--images", "64", "--batch-size", "32", "--device", "cpu"]
         elif command[0] == "train-encoder":
             command = [*strip(command, {"--images", "--minutes"}), "--images", "64"]
+        elif command[0] == "reproduce":  # whole pages are made in tests/cli/test_reproduce.py
+            command = [*command, *([] if "--dry-run" in command else ["--dry-run"])]
         elif command[0] == "studio":  # would serve until stopped: its words are read, no more
             build(command).parse_args(command, exit_on_error=False, print_error=False)
             continue

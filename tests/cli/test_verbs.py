@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from morphospace.cli.preview import beta_line, opening, parameter_counts
+from morphospace.data.sources import SOURCES
 from morphospace.runs.configuration import recipes, resolve
 from morphospace.zoo.settings import ZOO, VAESettings
 
@@ -208,15 +209,18 @@ def test_a_run_in_training_is_seen(morpho: Morpho, runs: dict[str, Path]) -> Non
 
 @pytest.mark.parametrize("name", recipes())
 def test_dry_run_of_every_recipe_leaves_nothing_and_is_a_recipe(morpho: Morpho, tmp_path: Path, name: str) -> None:
+    twin, source = "twin_of" in recipes()[name].about, resolve(recipe=name).data.data
+    embedded = {"data": SOURCES[source].info.embedded or source} if twin else {}  # for no other images are here
+    wanted = resolve(recipe=name, overrides=embedded)
     said = morpho("train", "--recipe", name, "--out", tmp_path / "run", "--dry-run")
     assert said.code == 0 and list(tmp_path.iterdir()) == []
     assert " parameters (" in said.out
     file = tmp_path / "again.toml"
     file.write_text(said.out)
-    assert tomllib.loads(said.out) == resolve(recipe=name).to_dict()
-    assert resolve(recipe=str(file)) == resolve(recipe=name)
-    assert morpho("train", "--recipe", file, "--dry-run").out == said.out
-    assert morpho("train", "--recipe", name, "--dry-run", "--json").json == resolve(recipe=name).to_dict()
+    assert tomllib.loads(said.out) == wanted.to_dict()
+    assert resolve(recipe=str(file)) == wanted
+    assert said.out.endswith(morpho("train", "--recipe", file, "--dry-run").out)  # a twin says that it falls back
+    assert morpho("train", "--recipe", name, "--dry-run", "--json").json == wanted.to_dict()
 
 
 def test_flags_win_over_a_recipe(morpho: Morpho) -> None:

@@ -32,6 +32,7 @@ HELP_FLAGS = {"--help", "-h"}
 # Verb: where it is, and its line in the help. The modules are loaded when their verb is called.
 VERBS = {
     "demo": ("demo:demo", "Train three small models on data inside the package, and list their pictures."),
+    "reproduce": ("reproduce:reproduce", "Reproduce every figure of a published source in minutes, on one page."),
     "train": ("training:train", "Train a model, or continue the run in --out."),
     "sweep": ("sweep:sweep", "Train every combination of a grid of settings, and compare the runs."),
     "resume": ("training:resume", "Continue a run from its last checkpoint, with its own settings."),
@@ -73,7 +74,7 @@ TOOLS = {
 }
 # What a person wants, and the verbs for it, in the order of the help.
 PURPOSES = {
-    "Start": ("demo", "train", "resume", "sweep", "recipes", "models"),
+    "Start": ("demo", "train", "resume", "sweep", "recipes", "models", "reproduce"),
     "Look at data": ("data",),
     "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "diagram", "studio"),
     "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
@@ -176,13 +177,7 @@ def _run(words: Sequence[str], talk: Talk) -> int:
             # By `parse_args` it takes 0.05 s longer: that reads all flags, and reads them again to print the help.
             build(words).help_print([word for word in words if word not in HELP_FLAGS])
             return 0
-        words = split_lists(words)
-        command, bound, ignored = build(words).parse_args(
-            list(words), exit_on_error=False, print_error=False, verbose=False
-        )
-        if "talk" in ignored:
-            bound.arguments["talk"] = talk
-        answer = command(*bound.args, **bound.kwargs)
+        answer = answered(words, talk)
         return talk.answer(answer) if isinstance(answer, Answer) else 0
     except CycloptsError as error:
         verbs = [*VERBS, *TOOLS, *ADDED.installed, *ADDED.loaded, "data", *(f"data {name}" for name in DATA_VERBS)]
@@ -199,6 +194,22 @@ def _run(words: Sequence[str], talk: Talk) -> int:
         if not (isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error)):
             raise
         return talk.fail("out of memory: give a smaller --batch-size, --size or --widths, or fewer images with --n")
+
+
+def answered(words: Sequence[str], talk: Talk) -> Any:
+    """Carry a command out and return its answer, which is not printed; None for a help.
+
+    Raises:
+        CycloptsError: If there is no such command or flag.
+        MorphospaceError: As the command does.
+    """
+    words = split_lists(words)
+    command, bound, ignored = build(words).parse_args(
+        list(words), exit_on_error=False, print_error=False, verbose=False
+    )
+    if "talk" in ignored:
+        bound.arguments["talk"] = talk
+    return command(*bound.args, **bound.kwargs)
 
 
 def _leave_world(code: int) -> None:

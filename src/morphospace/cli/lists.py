@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,21 +37,34 @@ def recipes(
     if name is not None:
         return _recipe(recipe_named(name))
     data = [_of_recipe(recipe) for recipe in all_recipes().values()]
+    twins = [entry for entry in data if "twin_of" in entry]
+    rows = [[e["name"], _minutes(e), e["data"], _with_minutes(e["twin_of"]), e["adds"]] for e in twins]
+    table = Table(("laptop twin", "minutes", "data", "stands for", "which adds"), rows)
     keys = ("name", "model", "year", "data", "minutes", "title", "source")
-    rows = [[str(entry.get(key, "")) for key in keys] for entry in [{**e, "minutes": _minutes(e)} for e in data]]
+    others = [{**e, "minutes": _minutes(e)} for e in data if "twin_of" not in e]
+    listed = Table(("recipe", *keys[1:]), [[str(entry.get(key, "")) for key in keys] for entry in others])
     lines = [
+        "",
+        *listed.plain(),
+        "",
+        "a laptop twin shows in minutes what a longer recipe shows; `morpho reproduce` trains those of a source",
         "year: of the paper that its method is from",
         "minutes as measured on a CPU; ~ at the rate of the part that was run, which `morpho recipes NAME` tells",
         f"train one with `morpho train --recipe {data[0]['name']} --out RUN`",
     ]
-    return Answer({"recipes": data}, lines, Table(("recipe", *keys[1:]), rows))
+    return Answer({"recipes": data}, lines, table)
+
+
+def _with_minutes(name: str) -> str:
+    """Return a recipe's name, with how long it takes."""
+    return f"{name} ({_minutes(recipe_named(name).about)} min)"
 
 
 def _of_recipe(recipe: Recipe) -> dict[str, Any]:
     return {"name": recipe.name, "model": recipe.sections.get("model", {}).get("name"), **recipe.about}
 
 
-def _minutes(about: dict[str, Any]) -> str:
+def _minutes(about: Mapping[str, Any]) -> str:
     """Return how long a recipe takes, marked where only a part of it was run."""
     if "minutes" not in about:
         return ""
@@ -64,6 +78,11 @@ def _recipe(recipe: Recipe) -> Answer:
     words: dict[str, str] = {
         key: str(about[key]) for key in ("title", "source", "year", "data", "expect", "note") if key in about
     }
+    if "twin_of" in about:
+        words["twin of"] = f"{_with_minutes(about['twin_of'])}, which adds {about['adds']}"
+    twins = [twin.name for twin in all_recipes().values() if twin.about.get("twin_of") == recipe.name]
+    if twins:
+        words["twin"] = f"{', '.join(map(_with_minutes, twins))}: shows in minutes what this one shows"
     if "minutes" in about:
         share = about.get("share", 1)
         words["minutes"] = _minutes(about) + (f"; {100 * share:.2g}% of it was run" if share < 1 else "")

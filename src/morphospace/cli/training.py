@@ -104,10 +104,34 @@ def train(
     checked_start(start_from, new_layers)
     if chosen:
         configuration = _chosen(given, path, talk, dry=dry_run)
+    elif recipe is not None and (instead := _embedded(recipe, given, configuration, path)):
+        line = f"{configuration.data.data} is not here: trains on {instead['data']} (--data names other images)"
+        talk.say(f"# {line}" if dry_run else line)
+        configuration = resolve(model, recipe, {**given, **instead})
     if dry_run:
         return _dry_run(configuration, path, start_from, new_layers)
     assert path is not None
     return carried_out(configuration, path, talk, start_from, new_layers)
+
+
+def _embedded(
+    recipe: str, given: Mapping[str, Any], configuration: Configuration, path: Path | None
+) -> dict[str, Any] | None:
+    """Return the embedded images on which a laptop twin is trained where its own are not here; None where they are.
+
+    A run that began on them keeps them.
+    """
+    if "data" in given or "twin_of" not in recipe_named(recipe).about:
+        return None
+    from morphospace.data.prepare import embedded_instead
+    from morphospace.data.sources import SOURCES
+
+    instead = embedded_instead(configuration.data)
+    if path is not None and (path / "run.toml").is_file():
+        before = resolve(recipe=str(path / "run.toml")).data.data
+        name = configuration.data.data
+        instead = before if name in SOURCES and before == SOURCES[name].info.embedded else ""
+    return {"data": instead} if instead else None
 
 
 def _chosen(given: Mapping[str, Any], path: Path | None, talk: Talk, *, dry: bool) -> Configuration:

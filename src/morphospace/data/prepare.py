@@ -489,6 +489,13 @@ def data_list(root: str | Path | None = None) -> list[SourceInfo]:
     return listed
 
 
+def embedded_instead(settings: DataSettings) -> str:
+    """Return the embedded source of the same kind of images; empty if the files of the one named are here."""
+    name = settings.data.partition(":")[0]
+    instead = SOURCES[name].info.embedded if name in SOURCES else ""
+    return "" if not instead or _source(settings, lambda line: None).here() else instead
+
+
 def fetch(name: str, root: str | Path | None = None, *, say: Say | None = None) -> Path | None:
     """Download the files of a source.
 

@@ -32,12 +32,21 @@ def series(lines: Sequence[Mapping[str, Any]]) -> Series:
     return found
 
 
+def panel_of(name: str) -> str:
+    """Return the panel that a number is drawn in: a critic's judgements of real and generated images share one.
+
+    >>> panel_of("valid/vae/loss"), panel_of("critic/score_fake")
+    ('vae/loss', 'critic/score')
+    """
+    return name.removeprefix("valid/").removesuffix("@raw").removesuffix("_real").removesuffix("_fake")
+
+
 def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]], title: str) -> None:
     """Draw one panel a number, training and validation together, into a PNG."""
     from matplotlib.figure import Figure
 
     found = series(lines)
-    panels = list(dict.fromkeys(name.removeprefix("valid/").removesuffix("@raw") for name in found))
+    panels = list(dict.fromkeys(map(panel_of, found)))
     if not panels:
         return
     columns = min(4, len(panels))
@@ -57,12 +66,20 @@ def draw_curves(path: Path, lines: Sequence[Mapping[str, Any]], title: str) -> N
 
 
 def _draw_panel(axes: Axes, name: str, found: Series) -> None:
-    """Draw one number in training and on held-out images, or a metric with averaged and own weights."""
+    """Draw one number in training and on held-out images, or a metric with averaged and own weights.
+
+    Judgements that are probabilities get a line at .5, where the critic cannot tell real from generated.
+    """
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
     first = ("averaged weights", "o-") if name.startswith("metric/") else ("training", "-")
     lines = {name: first, f"{name}@raw": ("own weights", "o-"), f"valid/{name}": ("held out", "o-")}
+    lines |= {f"{name}_real": ("real", "-"), f"{name}_fake": ("generated", "-")}
     there = [key for key in lines if key in found]
+    judgements = [value for key in there if key.startswith(f"{name}_") for value in found[key][1]]
+    if judgements and min(judgements) >= 0 and max(judgements) <= 1:
+        axes.axhline(0.5, color="#777777", linewidth=0.9, linestyle="--")
+        axes.set_ylim(-0.02, 1.02)
     for key in there:
         label, style = lines[key]
         axes.plot(*found[key], style, label=label, linewidth=1.2, markersize=2.5)

@@ -65,7 +65,11 @@ class Configuration:
 
 
 class About(TypedDict):
-    """The `[recipe]` table: what a recipe is, in words and numbers."""
+    """The `[recipe]` table: what a recipe is, in words and numbers.
+
+    A laptop twin takes a few minutes of one core and shows what a longer recipe shows: `twin_of` names that recipe, and
+    `adds` says what the longer one adds.
+    """
 
     title: NotRequired[str]
     source: NotRequired[str]
@@ -75,6 +79,8 @@ class About(TypedDict):
     share: NotRequired[int | float]
     expect: NotRequired[str]
     note: NotRequired[str]
+    twin_of: NotRequired[str]
+    adds: NotRequired[str]
 
 
 @dataclass(frozen=True)
@@ -94,10 +100,11 @@ class Recipe:
 
 @cache
 def recipes() -> dict[str, Recipe]:
-    """Return all recipes that come with the library, by name."""
+    """Return all recipes that come with the library, by name; laptop twins first."""
     folder = resources.files("morphospace") / "recipes"
     found = sorted((f for f in folder.iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
-    return {f.name[:-5]: _recipe(f.name[:-5], f.read_text(encoding="utf-8")) for f in found}
+    read = [_recipe(f.name[:-5], f.read_text(encoding="utf-8")) for f in found]
+    return {recipe.name: recipe for recipe in sorted(read, key=lambda recipe: "twin_of" not in recipe.about)}
 
 
 def recipe_named(name: str) -> Recipe:

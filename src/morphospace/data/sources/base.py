@@ -37,6 +37,7 @@ class SourceInfo:
         where: Where its files come from, and where they are looked for.
         size: How much there is to download; "none" where nothing is, empty where that depends on what is asked for.
         here: Whether its files are on this machine; None when that depends on the path given.
+        embedded: The source of the same kind of images that comes with the library; empty where there is none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class SourceInfo:
     where: str
     size: str = ""
     here: bool | None = None
+    embedded: str = ""
 
 
 @dataclass(frozen=True, slots=True)

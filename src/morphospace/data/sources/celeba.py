@@ -32,6 +32,7 @@ class CelebA(HandFetched):
         shape=(64, 64, 3),
         where=_HOME,
         size="1.4 GB",
+        embedded="toyfaces",
     )
     refusal = f"{HandFetched.refusal} ({info.licence.replace(';', ',')})"
 

@@ -138,6 +138,7 @@ class CelebAMaskHQ(HandFetched):
         shape=(64, 64, 3),
         where=_HOME,
         size="3.2 GB",
+        embedded="toyfaces",
     )
     takes = ("parts", "background")
 

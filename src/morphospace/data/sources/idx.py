@@ -146,6 +146,7 @@ class Mnist(IdxSource):
         shape=(_SIDE, _SIDE, 1),
         where="https://ossci-datasets.s3.amazonaws.com/mnist",
         size="11.6 MB",
+        embedded="digits",
     )
     folders = ("mnist", "MNIST")
     mirrors = ("https://ossci-datasets.s3.amazonaws.com/mnist", "https://storage.googleapis.com/cvdf-datasets/mnist")
@@ -168,6 +169,7 @@ class FashionMnist(IdxSource):
         shape=(_SIDE, _SIDE, 1),
         where="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
         size="30.9 MB",
+        embedded="digits",
     )
     folders = ("fashion_mnist", "fashion-mnist", "FashionMNIST")
     mirrors = (
@@ -193,6 +195,7 @@ class Kmnist(IdxSource):
         shape=(_SIDE, _SIDE, 1),
         where="https://codh.rois.ac.jp/kmnist/dataset/kmnist",
         size="21 MB",
+        embedded="digits",
     )
     folders = ("kmnist", "KMNIST")
     mirrors = ("https://codh.rois.ac.jp/kmnist/dataset/kmnist", "http://codh.rois.ac.jp/kmnist/dataset/kmnist")
