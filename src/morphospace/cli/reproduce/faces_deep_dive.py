@@ -12,8 +12,7 @@ def faces_deep_dive(s: Setup) -> Source:
         s.name,
         "The Variational Autoencoder: a deep dive",
         "A convolutional VAE of faces: reconstructions, a wall of generated faces and morphs; then what its author "
-        "wished for: "
-        "masks, other likelihoods, anomalies.",
+        "wished for: masks, other likelihoods, anomalies.",
         (*_images(s), *_model(s), *_films(s), *_wishes(s)),
         0.2 if s.quick else 2,
     )
@@ -31,14 +30,14 @@ def _images(s: Setup) -> tuple[Figure, ...]:
             (),
             (
                 Step(
-                    f"data show {prepared} --size {size or 64} --n {few} --captions none --out {at('as-they-are.png')}"
-                    f"{' --background keep' if prepared.partition(':')[0] in ('toyfaces', 'celebamask-hq') else ''}",
+                    f"data show {prepared} --size {size or 64} --n {few} --captions none --out "
+                    f"{at('as-they-are.png')}{' --background keep' if prepared.partition(':')[0] in ('toyfaces', 'celebamask-hq') else ''}",
                     "As they are",
                 ),
                 *(
                     Step(
-                        f"data show {prepared} --size {size or 64} --n {few} --captions none --background black "
-                        f"--out {at('prepared.png')}",
+                        f"data show {prepared} --size {size or 64} --n {few} --captions none --background black --out "
+                        f"{at('prepared.png')}",
                         "The union of all parts kept, all else black",
                     )
                     for _ in range(prepared.partition(":")[0] in ("toyfaces", "celebamask-hq"))
@@ -46,8 +45,7 @@ def _images(s: Setup) -> tuple[Figure, ...]:
             ),
             lambda f: Said(
                 "Where a background is painted over, the model spends nothing on it. The recipe celebamask-vae trains "
-                "on "
-                f"such images; the runs below keep the background. The pictures show {f.answers[0]['n']} images of "
+                f"on such images; the runs below keep the background. The pictures show {f.answers[0]['n']} images of "
                 f"{f.answers[0]['data'].partition(':')[0]}."
             ),
         ),
@@ -65,9 +63,8 @@ def _model(s: Setup) -> tuple[Figure, ...]:
             (vae,),
             (),
             lambda f: Said(
-                f"{fell(f, str(vae), 'vae/loss', 'The loss')} {fell(f, str(vae), 'vae/kl', 'The KL')} Cross-entropy "
-                "on grey "
-                "values is no density: it cannot fall to 0, and its value compares with no likelihood."
+                f"{fell(f, str(vae), 'vae/loss', 'The loss')} {fell(f, str(vae), 'vae/kl', 'The KL')} Cross-entropy on "
+                "grey values is no density: it cannot fall to 0, and its value compares with no likelihood."
             ),
             curves={str(vae): "Cross-entropy, KL and squared error; dots are held-out images"},
         ),
@@ -82,10 +79,9 @@ def _model(s: Setup) -> tuple[Figure, ...]:
                 ),
             ),
             lambda f: Said(
-                f"Rows alternate: held-out originals, then what the model makes of them. The squared error is "
+                "Rows alternate: held-out originals, then what the model makes of them. The squared error is "
                 f"{f.answers[0]['mse']:.4f}, pixels in [0, 1]. Each is decoded from the mean of its code, so that the "
-                "picture shows "
-                "the model and not its noise."
+                "picture shows the model and not its noise."
             ),
         ),
         Figure(
@@ -95,8 +91,7 @@ def _model(s: Setup) -> tuple[Figure, ...]:
             (Step(f"sample {vae} --n {s.n(256, 16)} --prior model --out {at('generated.png')}", "Codes from N(0, I)"),),
             lambda f: Said(
                 f"{f.answers[0]['n']} samples. Look for kinds of faces that come up too often, and for smears: their "
-                "codes lie where "
-                "those of no image do."
+                "codes lie where those of no image do."
             ),
         ),
     )
@@ -113,16 +108,15 @@ def _films(s: Setup) -> tuple[Figure, ...]:
             (vae,),
             (
                 Step(
-                    f"morph {vae} --pairs 1x1 --how linear --fps {s.n(30, 6)} --seconds {s.n(5, 1)} "
-                    f"--out {at('morph.gif')}",
+                    f"morph {vae} --pairs 1x1 --how linear --fps {s.n(30, 6)} --seconds {s.n(5, 1)} --out "
+                    f"{at('morph.gif')}",
                     "A straight line between the means of two held-out faces",
                 ),
             ),
             lambda f: Said(
                 f"{f.answers[0]['frames']} frames in {f.answers[0]['seconds']:.2f} seconds, both ends included. A GIF "
-                "holds delays of "
-                "whole hundredths of a second; here they differ by one so that the film has the length that was asked "
-                "for."
+                "holds delays of whole hundredths of a second; here they differ by one so that the film has the "
+                "length that was asked for."
             ),
         ),
         Figure(
@@ -131,15 +125,14 @@ def _films(s: Setup) -> tuple[Figure, ...]:
             (vae,),
             (
                 Step(
-                    f"morph {vae} --pairs {'1x2' if s.quick else '3x4'} --how linear "
-                    f"--fps {s.n(15, 4)} --seconds {s.n(3, 1)} --there-and-back --seed 1 --out {at('morphs.gif')}",
+                    f"morph {vae} --pairs {'1x2' if s.quick else '3x4'} --how linear --fps {s.n(15, 4)} --seconds "
+                    f"{s.n(3, 1)} --there-and-back --seed 1 --out {at('morphs.gif')}",
                     "Pairs of held-out faces, there and back",
                 ),
             ),
             lambda f: Said(
-                f"{len(f.answers[0]['ends'])} pairs that move together. Hair and background fade, while pose and "
-                "mouth move: what "
-                "the codes order, they move; what they do not, they fade."
+                f"{len(f.answers[0]['ends'])} pairs that move together. Hair and background fade, while pose and mouth "
+                "move: what the codes order, they move; what they do not, they fade."
             ),
         ),
     )
@@ -164,9 +157,8 @@ def _wishes(s: Setup) -> tuple[Figure, ...]:
             ),
             lambda f: Said(
                 "A Gaussian whose variance follows the error weighs each pixel by how well it can be known, so that "
-                "beta needs no "
-                f"tuning. It uses {f.logs[str(gaussian)]['vae/kl']:.0f} nats of KL an image, the Bernoulli "
-                f"{f.logs[str(vae)]['vae/kl']:.0f}, and turns them into detail.",
+                f"beta needs no tuning. It uses {f.logs[str(gaussian)]['vae/kl']:.0f} nats of KL an image, the "
+                f"Bernoulli {f.logs[str(vae)]['vae/kl']:.0f}, and turns them into detail.",
                 table=Table(
                     ("likelihood", "squared error, held out", "structural similarity", "KL, nats"),
                     [
@@ -192,9 +184,8 @@ def _wishes(s: Setup) -> tuple[Figure, ...]:
             ),
             lambda f: Said(
                 "The source wished for it; `mask-vae` is it. The image's loss counts only within the true mask, so no "
-                f"background is learned. Within the masks the squared error is {f.answers[0]['mse']:.4f}. Drawn "
-                "faces, for their "
-                "masks are exact."
+                f"background is learned. Within the masks the squared error is {f.answers[0]['mse']:.4f}. Drawn faces, "
+                "for their masks are exact."
             ),
         ),
         Figure(
@@ -230,10 +221,7 @@ def _anomalies(f: Found) -> Said:
 
     return Said(
         "Each image is scored by minus its evidence lower bound. Digits, in colour and at the same size, are told "
-        "from faces "
-        f"with an area under the ROC curve of {word(plain)} (.5 is chance, 1 is perfect, below .5 means that the "
-        "model finds them "
-        f"more usual than faces). Taking off the length of each image as a PNG gives {word(corrected)}: a likelihood "
-        "alone "
-        "prefers simple images."
+        f"from faces with an area under the ROC curve of {word(plain)} (.5 is chance, 1 is perfect, below .5 means "
+        "that the model finds them more usual than faces). Taking off the length of each image as a PNG gives "
+        f"{word(corrected)}: a likelihood alone prefers simple images."
     )

@@ -29,8 +29,7 @@ def lesson(s: Setup) -> Source:
         s.name,
         "Generative models: VAEs and GANs (lesson)",
         "A VAE and GANs of digits, what keeps a critic in bounds, remedies, evaluation; and the exercise, a VAE-GAN "
-        "of clothes "
-        "at lambda 0, 0.1 and 1.",
+        "of clothes at lambda 0, 0.1 and 1.",
         (*_models(s), *_critics(s), *_remedies(s), *_judgement(s), *_exercise(s), *_exercise_numbers(s)),
         0.2 if s.quick else 4,
     )
@@ -54,8 +53,8 @@ def _models(s: Setup) -> tuple[Figure, ...]:
             ),
             lambda f: Said(
                 f"{fell(f, str(vae), 'vae/loss', 'The loss')} The squared error of the digits above is "
-                f"{f.answers[0]['mse']:.4f}. "
-                "Cross-entropy on grey pixels is no density: its value is a loss, no likelihood."
+                f"{f.answers[0]['mse']:.4f}. Cross-entropy on grey pixels is no density: its value is a loss, no "
+                "likelihood."
             ),
             curves={str(vae): "Cross-entropy, KL and squared error"},
         ),
@@ -67,8 +66,7 @@ def _models(s: Setup) -> tuple[Figure, ...]:
             lambda f: Said(
                 f"At the end the critic gives real digits {_score(f, gan, 'real'):.2f} and generated ones "
                 f"{_score(f, gan, 'fake'):.2f}. At the line, .5, it cannot tell them apart. That the curves stay away "
-                "from "
-                "it is no failure: a critic that is a little ahead is what the generator learns from.",
+                "from it is no failure: a critic that is a little ahead is what the generator learns from.",
             ),
             curves={str(gan): "Losses, and what the critic says of real and generated digits, with the line at .5"},
         ),
@@ -84,8 +82,7 @@ def _models(s: Setup) -> tuple[Figure, ...]:
             ),
             lambda f: Said(
                 "The class is joined to z by an embedding, and the critic hears of it too. Look for rows with a wrong "
-                "digit, and for "
-                "columns that look alike: then the class decides all and the code little."
+                "digit, and for columns that look alike: then the class decides all and the code little."
             ),
         ),
     )
@@ -175,8 +172,8 @@ def _judgement(s: Setup) -> tuple[Figure, ...]:
             (Step(f"judge {gan} --trials 20 --out {at('judge.html')}"),),
             lambda f: Said(
                 f"Open {at('judge.html')} and give it to others: real or generated? 20 digits, two seconds each. The "
-                "answers that "
-                "people save are pooled by morpho judge --answers FILE FILE. At 50 % wrong, nobody can tell."
+                "answers that people save are pooled by morpho judge --answers FILE FILE. At 50 % wrong, nobody can "
+                "tell."
             ),
         ),
     )
@@ -233,11 +230,9 @@ def _exercise(s: Setup) -> tuple[Figure, ...]:
             (),
             lambda f: Said(
                 "At the line, .5, the critic cannot tell real images from generated ones. At the end it gives "
-                "generated images "
-                f"{f.logs[mixed['0.1']]['critic/score_fake']:.2f} at lambda 0.1, "
-                f"{f.logs[mixed['1']]['critic/score_fake']:.2f} at "
-                f"lambda 1 and {_score(f, plain, 'fake'):.2f} in the plain GAN. At lambda 0 it watches without any "
-                "influence."
+                f"generated images {f.logs[mixed['0.1']]['critic/score_fake']:.2f} at lambda 0.1, "
+                f"{f.logs[mixed['1']]['critic/score_fake']:.2f} at lambda 1 and {_score(f, plain, 'fake'):.2f} in the "
+                "plain GAN. At lambda 0 it watches without any influence."
             ),
             curves={
                 mixed["0.1"]: "VAE-GAN, lambda 0.1",
@@ -320,10 +315,9 @@ def _compared(f: Found, base: Training, remedies: dict[str, Training]) -> Said:
     best = min(distances, key=distances.__getitem__)
     return Said(
         f"The same GAN, as many images, one remedy at a time. The smallest Frechet distance here has: {best}. A "
-        "recall near 0 would "
-        f"mean mode collapse, few kinds of digits; without a remedy it is {f.value(count, 'recall'):.2f}. A remedy "
-        "repairs a fault: "
-        "where the game is healthy, most cost more than they bring.",
+        "recall near 0 would mean mode collapse, few kinds of digits; without a remedy it is "
+        f"{f.value(count, 'recall'):.2f}. A remedy repairs a fault: where the game is healthy, most cost more than "
+        "they bring.",
         table=Table(("remedy", "Frechet distance", "precision", "recall"), rows),
     )
 
@@ -346,11 +340,9 @@ def _evaluation(f: Found) -> Said:
     )
     return Said(
         "The distance and the scores are measured in features of a classifier of these images, so they compare with "
-        "each other and "
-        "not with a published FID. The two models win in different columns: the bound asks what images the VAE thinks "
-        "possible, the "
-        "distance what samples look like. Disentanglement needs known factors, so it is measured on drawn faces: "
-        f"{factors}.",
+        "each other and not with a published FID. The two models win in different columns: the bound asks what "
+        "images the VAE thinks possible, the distance what samples look like. Disentanglement needs known factors, "
+        f"so it is measured on drawn faces: {factors}.",
         table=Table(("number", "VAE", "GAN"), rows),
     )
 
@@ -366,8 +358,8 @@ def _best(f: Found, run: str) -> Said:
     number = f", with a distance of {scores[0]:.3g}" if scores else ""
     return Said(
         f"{said}{number}. Every checkpoint holds both networks and both optimizers; load it, sample, or continue. The "
-        "number by which "
-        "it was chosen is biased in its favour, so the report measures it again on images that did not choose it."
+        "number by which it was chosen is biased in its favour, so the report measures it again on images that did "
+        "not choose it."
     )
 
 
@@ -377,8 +369,7 @@ def _samples(f: Found) -> Said:
     rows = [[name, f.text(step, "FD"), f.text(step, "sharpness")] for step, name in enumerate(names, 4)]
     return Said(
         f"Sharpness relative to real images: {sharp[0]:.2f} for the VAE, {sharp[1]:.2f} at lambda 0.1, {sharp[2]:.2f} "
-        "at lambda 1, "
-        f"{sharp[3]:.2f} for the GAN. Sharper is not nearer: look at the Frechet distance beside it.",
+        f"at lambda 1, {sharp[3]:.2f} for the GAN. Sharper is not nearer: look at the Frechet distance beside it.",
         holds=f.result(5, "sharpness")["low"] > f.result(4, "sharpness")["high"],
         table=Table(("model", "Frechet distance", "sharpness, real 1"), rows),
     )
@@ -391,11 +382,9 @@ def _smoothness(f: Found, mixed: dict[str, str], plain: Training) -> Said:
         rough = ", ".join(f"{player} {value:.2f}" for player, value in f.roughness[run].items())
         rows.append([name, rough, f.text(step, "jump"), f.text(step, "path length")])
     return Said(
-        "The roughness of a loss is the spread of its steps over its fall: a straight line has 0, a loss that goes up "
-        "and down without "
-        "getting anywhere more than 1. The jump is the largest change of the image on a path over the mean change: 1 "
-        "for an even walk, "
-        "16 for one leap.",
+        "The roughness of a loss is the spread of its steps over its fall: a straight line has 0, a loss that goes "
+        "up and down without getting anywhere more than 1. The jump is the largest change of the image on a path "
+        "over the mean change: 1 for an even walk, 16 for one leap.",
         table=Table(("model", "roughness of the losses", "jump", "path length"), rows),
     )
 
@@ -407,9 +396,7 @@ def _collapse(f: Found, mixed: dict[str, str]) -> Said:
         rows.append([value, f"{measured['kl_nats']:.3g}", str(measured["active_units"]), f"{f.logs[run]['images']:,}"])
     return Said(
         "A KL that goes to zero means that the codes say nothing and the decoder draws one image. Training stops by "
-        "itself when it "
-        f"stays below half a nat (stop_on_collapse, in the recipe). Here the KL is {rows[0][1]} nats at lambda 0, "
-        f"{rows[1][1]} at "
-        f"lambda 0.1 and {rows[2][1]} at lambda 1.",
+        f"itself when it stays below half a nat (stop_on_collapse, in the recipe). Here the KL is {rows[0][1]} nats "
+        f"at lambda 0, {rows[1][1]} at lambda 0.1 and {rows[2][1]} at lambda 1.",
         table=Table(("lambda", "KL, nats", "active units", "images seen"), rows),
     )

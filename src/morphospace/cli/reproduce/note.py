@@ -25,9 +25,8 @@ def note(s: Setup) -> Source:
             ),
             lambda f: Said(
                 f"The squared error of these images is {f.answers[0]['mse']:.4f} for the VAE and "
-                f"{f.answers[1]['mse']:.4f} for "
-                "the autoencoder, which pays nothing for its codes. Thin strokes and rare forms of a digit suffer "
-                "first."
+                f"{f.answers[1]['mse']:.4f} for the autoencoder, which pays nothing for its codes. Thin strokes and "
+                "rare forms of a digit suffer first."
             ),
         ),
         Figure(
@@ -74,17 +73,15 @@ def note(s: Setup) -> Source:
                     "Another pair",
                 ),
                 Step(
-                    f"morph {vae} --pairs 2x4 --how linear --fps {s.n(15, 4)} "
-                    f"--seconds {s.n(2, 1)} --there-and-back --out "
-                    f"{at('interpolation.gif')}",
+                    f"morph {vae} --pairs 2x4 --how linear --fps {s.n(15, 4)} --seconds {s.n(2, 1)} --there-and-back "
+                    f"--out {at('interpolation.gif')}",
                     "Eight pairs at once",
                 ),
             ),
             lambda f: Said(
                 "The first and the last image are reconstructions; those between belong to no image. The mean change "
-                "of a pixel is "
-                f"{100 * f.answers[0]['paths'][0]['speed']:.0f} % a step: strokes bend and move, they do not "
-                "cross-fade."
+                f"of a pixel is {100 * f.answers[0]['paths'][0]['speed']:.0f} % a step: strokes bend and move, they do "
+                "not cross-fade."
             ),
         ),
         Figure(
@@ -136,9 +133,8 @@ def note(s: Setup) -> Source:
             ),
             lambda f: Said(
                 "In each column the code is the same and the class changes: slant, width and thickness stay, because "
-                "the label already says which digit it is. The KL is "
-                f"{f.logs[str(cvae)]['cvae/kl']:.1f} nats an image, that of the VAE without labels "
-                f"{f.logs[vae]['vae/kl']:.1f}."
+                f"the label already says which digit it is. The KL is {f.logs[str(cvae)]['cvae/kl']:.1f} nats an "
+                f"image, that of the VAE without labels {f.logs[vae]['vae/kl']:.1f}."
             ),
         ),
         Figure(
@@ -158,8 +154,7 @@ def note(s: Setup) -> Source:
             lambda f: Said(
                 "Digits of one class lie together, and neighbours look alike. The two components hold "
                 f"{sum(f.answers[1]['explained'][:2]):.0%} of the variance of the codes, so classes that overlap here "
-                "may be apart in "
-                f"the other dimensions. To move about in it yourself: morpho studio {vae}"
+                f"may be apart in the other dimensions. To move about in it yourself: morpho studio {vae}"
             ),
         ),
     )
@@ -167,8 +162,7 @@ def note(s: Setup) -> Source:
         s.name,
         "VAE, learning to generate with latent spaces",
         "A fully connected VAE of digits, the plain autoencoder beside it and a conditional VAE: generation, "
-        "interpolation, "
-        "attributes, and what beta does.",
+        "interpolation, attributes, and what beta does.",
         figures,
         0.2 if s.quick else 1.5,
     )
@@ -179,10 +173,8 @@ def _traversal(f: Found) -> Said:
     living = sum(change > max(changes) / 100 for change in changes)
     return Said(
         f"Each dimension goes from -3 to 3 standard deviations of the prior. {living} of {len(changes)} dimensions "
-        "change the image "
-        "by more than a hundredth of what the first one does; the others are unused. A dimension moves several things "
-        "at once: "
-        "nothing asks it to stand for one attribute."
+        "change the image by more than a hundredth of what the first one does; the others are unused. A dimension "
+        "moves several things at once: nothing asks it to stand for one attribute."
     )
 
 
@@ -196,8 +188,7 @@ def _betas(f: Found, runs: list[str]) -> Said:
     ]
     return Said(
         f"The squared error grows from {errors[0]:.4f} to {errors[2]:.4f}, and the active units fall from {units[0]} "
-        "to "
-        f"{units[2]}: fewer dimensions carry what is left. The squared error has no half, so beta 1 here is .5 in "
+        f"to {units[2]}: fewer dimensions carry what is left. The squared error has no half, so beta 1 here is .5 in "
         "nats.",
         holds=errors[0] < errors[1] < errors[2] and units[2] <= units[0],
         table=Table(("beta", "squared error", "KL, nats", "active units"), rows),
