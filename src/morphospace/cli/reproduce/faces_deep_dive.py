@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from morphospace.cli.reproduce.plan import Figure, Found, Said, Setup, Source, Step, Table
 from morphospace.cli.reproduce.words import fell
+from morphospace.data.sources import SOURCES as IMAGES
 
 
 def faces_deep_dive(s: Setup) -> Source:
@@ -21,28 +22,22 @@ def faces_deep_dive(s: Setup) -> Source:
 def _images(s: Setup) -> tuple[Figure, ...]:
     """Return the images as they are prepared."""
     at = s.file
-    prepared, size = s.data_of("celebamask-vae")
-    few = 4 if prepared == "celebamask-hq" else 16
+    data, size = s.data_of("celebamask-vae")
+    kind = data.partition(":")[0]
+    has_masks = "background" in IMAGES[kind].takes if kind in IMAGES else False
+    few = 4 if kind == "celebamask-hq" else 16
+    shown = f"data show {data} --size {size or 64} --n {few} --captions none"
+    keep = " --background keep" if has_masks else ""
+    steps = [Step(f"{shown}{keep} --out {at('as-they-are.png')}", "As they are")]
+    if has_masks:
+        painted = "The union of all parts kept, all else black"
+        steps.append(Step(f"{shown} --background black --out {at('prepared.png')}", painted))
     return (
         Figure(
             "prepared-images",
             "Prepared images: everything outside the masks is painted black",
             (),
-            (
-                Step(
-                    f"data show {prepared} --size {size or 64} --n {few} --captions none --out "
-                    f"{at('as-they-are.png')}{' --background keep' if prepared.partition(':')[0] in ('toyfaces', 'celebamask-hq') else ''}",
-                    "As they are",
-                ),
-                *(
-                    Step(
-                        f"data show {prepared} --size {size or 64} --n {few} --captions none --background black --out "
-                        f"{at('prepared.png')}",
-                        "The union of all parts kept, all else black",
-                    )
-                    for _ in range(prepared.partition(":")[0] in ("toyfaces", "celebamask-hq"))
-                ),
-            ),
+            tuple(steps),
             lambda f: Said(
                 "Where a background is painted over, the model spends nothing on it. The recipe celebamask-vae trains "
                 f"on such images; the runs below keep the background. The pictures show {f.answers[0]['n']} images of "
