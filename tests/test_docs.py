@@ -109,6 +109,7 @@ def test_python_examples_run(page: Path, stand_ins: None, monkeypatch: pytest.Mo
         return train(*arguments, **{**settings, "images": 64, "batch_size": 32})
 
     monkeypatch.setattr("morphospace.tools.train.train.train", briefly)
+    monkeypatch.setattr("morphospace.tools.benchmark.plan.speed_of", lambda *arguments, **more: 20.0)
     program: dict[str, Any] = {"__name__": page.stem}
     for code in blocks(page, "python"):
         exec(code, program)

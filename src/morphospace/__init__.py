@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morphospace.runs.configuration import Configuration
     from morphospace.runs.decoder import Decoder
     from morphospace.runs.run import Run, load
+    from morphospace.tools.benchmark.benchmark import Benchmark, benchmark
     from morphospace.tools.card import card
     from morphospace.tools.compare import Comparison, compare, save_comparison
     from morphospace.tools.diagnose import Diagnosis, diagnose
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "tools.train.train": "train resume Hooks",
     "tools.sweep.sweep": "sweep Sweep",
+    "tools.benchmark.benchmark": "benchmark Benchmark",
     "runs.run": "load Run",
     "tools.sample": "sample sample_grid sample_masks reconstruct Reconstructions SampleGrid",
     "tools.sample_files": "save_samples SampleFiles",

@@ -35,6 +35,7 @@ VERBS = {
     "reproduce": ("reproduce:reproduce", "Reproduce every figure of a published source in minutes, on one page."),
     "train": ("training:train", "Train a model, or continue the run in --out."),
     "sweep": ("sweep:sweep", "Train every combination of a grid of settings, and compare the runs."),
+    "benchmark": ("benchmark:benchmark", "Train several models with equal minutes and tuning, and say which is best."),
     "resume": ("training:resume", "Continue a run from its last checkpoint, with its own settings."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
     "play": ("play:play", "Write a page on which small models train as you watch."),
@@ -74,7 +75,7 @@ TOOLS = {
 }
 # What a person wants, and the verbs for it, in the order of the help.
 PURPOSES = {
-    "Start": ("demo", "train", "resume", "sweep", "recipes", "models", "reproduce"),
+    "Start": ("demo", "train", "resume", "sweep", "benchmark", "recipes", "models", "reproduce"),
     "Look at data": ("data",),
     "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "diagram", "studio"),
     "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
@@ -88,6 +89,7 @@ GROUPS = {verb: _GROUP[purpose] for purpose, verbs in PURPOSES.items() for verb 
 OF_A_MODEL = {
     "train": ("training:train_command", "[MODEL] [OPTIONS]"),
     "sweep": ("sweep:sweep_command", "[MODEL] --grid SETTING=VALUE,... --out FOLDER [OPTIONS]"),
+    "benchmark": ("benchmark:benchmark_command", "--models NAME,NAME,... --data DATA --out FOLDER [OPTIONS]"),
 }
 ADDED.reserve([*VERBS, *TOOLS, "data"])
 DATA_VERBS = {

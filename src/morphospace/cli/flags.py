@@ -34,7 +34,7 @@ ORDER = ("Model", "Data", "Training")
 GROUPS = {name: Group(name, sort_key=10 + i) for i, name in enumerate(ORDER)}
 FIRST = Group("What to set first", sort_key=1)
 MET_FIRST = ("data", "size", "epochs", "latent_dim")
-OF_SETTINGS = ("train", "resume", "sweep", "data")
+OF_SETTINGS = ("train", "resume", "sweep", "benchmark", "data")
 SECTIONS: dict[str, type] = {"Data": DataSettings, "Training": TrainingSettings}
 
 

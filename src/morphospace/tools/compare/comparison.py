@@ -125,6 +125,7 @@ class Measure:
         cells: One a row.
         better: See `Result.better`.
         logged: Whether it comes from the run's own log, not from an evaluation.
+        metric: The metric that it is a number of, such as `fd`; empty for one of the log.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Measure:
     cells: tuple[Cell, ...]
     better: Better = ""
     logged: bool = False
+    metric: str = ""
 
     @cached_property
     def contrasts(self) -> dict[tuple[int, int], Contrast]:

@@ -111,13 +111,15 @@ def gather(
     features: str = "",
     device: str = "auto",
     data: Pack | None = None,
+    names: Sequence[str] = (),
     say: Callable[[str], None] = lambda line: None,
 ) -> Comparison:
     """Collect the comparison of any number of runs; the arguments are those of `compare`.
 
-    `metrics` is what `check_metrics` returns; `data` is what the runs were trained on, if it was passed as an object.
+    `metrics` is what `check_metrics` returns; `data` is what the runs were trained on, if it was passed as an object;
+    `names` are the runs' names, those of their folders when empty.
     """
-    rows, names = _rows(folders), _names(folders)
+    rows, names = _rows(folders), names or _names(folders)
     members: list[Member] = []
     scores: list[Scores] = []
     originals: dict[str, tuple[np.ndarray, str]] = {}

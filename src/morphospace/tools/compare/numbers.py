@@ -73,7 +73,13 @@ def table_of(members: Sequence[Member], scores: Sequence[Scores]) -> tuple[Table
     columns = {result.name: result for score in scores for result in score.results}
     metrics = list(dict.fromkeys(column.metric for column in columns.values()))
     measures = [
-        Measure(column.name, column.unit, tuple(_cell(column, score) for score in scores), column.better)
+        Measure(
+            column.name,
+            column.unit,
+            tuple(_cell(column, score) for score in scores),
+            column.better,
+            metric=column.metric,
+        )
         for column in sorted(columns.values(), key=lambda column: metrics.index(column.metric))
     ]
     measures += _logged(members)
@@ -141,6 +147,7 @@ def interval_over_seeds(sampling: Table, rows: Sequence[int], names: tuple[str, 
             tuple(_over([c for c, of in zip(measure.cells, rows) if of == row]) for row in range(len(names))),
             measure.better,
             measure.logged,
+            measure.metric,
         )
         for measure in sampling.measures
     ]

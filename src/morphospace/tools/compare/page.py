@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from PIL import Image
 
 from morphospace.pictures.maps import draw_maps
@@ -22,14 +24,21 @@ from morphospace.tools.compare.tables import (
 )
 
 
-def page_of(comparison: Comparison) -> str:
-    """Return the page; equal comparisons give equal bytes."""
+def page_of(comparison: Comparison, template: str = "tools/compare/page.html", **more: Any) -> str:
+    """Return the page; equal comparisons give equal bytes.
+
+    Args:
+        comparison: What to show.
+        template: This page, or one that extends it.
+        more: What that one shows too.
+    """
     members, (drawn, alone) = comparison.members, panels(comparison.members)
     differ: dict[bool, list[tuple[str, list[object]]]] = {True: [], False: []}
     for name, values in comparison.differ.items():
         differ[all(name in member.settings for member in members)].append((name, values))
     return render(
-        "tools/compare/page.html",
+        template,
+        **more,
         comparison=comparison,
         members=members,
         pictured=[member for member in members if member.pictured],

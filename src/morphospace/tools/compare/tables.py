@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from morphospace import files
@@ -262,8 +263,13 @@ def escaped(text: str) -> str:
 
 def latex_text(comparison: Comparison) -> str:
     """Return the tables for a document that uses booktabs; bold is what `Measure.best` says."""
+    return latex_of(_tables(comparison))
+
+
+def latex_of(tables: Sequence[Table], head: Sequence[str] = ()) -> str:
+    """Return some tables for a document that uses booktabs, below lines of comment."""
     how = {"spreads": SPREADS, "arrows": LATEX_ARROWS, "escaped": escaped, "cell_of": _latex}
-    return render("tools/compare/tables.tex", tables=_tables(comparison), **how)
+    return render("tools/compare/tables.tex", tables=tables, head=[" ".join(line.split()) for line in head], **how)
 
 
 def _latex(cell: Cell) -> tuple[str, str, str]:

@@ -39,7 +39,7 @@ class Combination:
     @property
     def words(self) -> list[str]:
         """Return the settings that vary, each as `beta=0.5`."""
-        return _words(self.settings)
+        return words_of(self.settings)
 
 
 def parse_grid(words: Sequence[str]) -> dict[str, list[str]]:
@@ -94,7 +94,7 @@ def combinations(
         shared = [name for name in settings if field_named(name, hints) == field]
         require(not shared, "grid", key, "is given as a flag as well", "leave one of them out")
         require(not isinstance(values, str) and len(values) > 0, "grid", key, "needs a list of values")
-        axes[field] = [_value_of(value, hints[field], as_written(field)) for value in values]
+        axes[field] = [value_of(value, hints[field], as_written(field)) for value in values]
     if seeds > 1:
         require("seed" not in axes, "seeds", seeds, "and seed in the grid say the same", "leave one of them out")
         axes["seed"] = [base.training.seed + i for i in range(seeds)]
@@ -111,14 +111,15 @@ def _resolved(
     for values in itertools.product(*axes.values()):
         varied = dict(zip(axes, values))
         written = {as_written(field): value for field, value in varied.items()}
-        name = "_".join(_words(written))
+        name = "_".join(words_of(written))
         require(name not in made, "grid", name, "is there twice", "leave one out")
         given = {**settings, **varied}
         made[name] = Combination(name, written, given, resolve(model, recipe, given))
     return list(made.values())
 
 
-def _words(settings: Mapping[str, Any]) -> list[str]:
+def words_of(settings: Mapping[str, Any]) -> list[str]:
+    """Return settings as words for a folder's name or a table, each as `beta=0.5`."""
     return [f"{name}={_in_a_path(value)}" for name, value in settings.items()]
 
 
@@ -132,16 +133,20 @@ def _in_a_path(value: Any) -> str:
     return re.sub(r"[^\w.+-]+", "-", text)
 
 
-def _value_of(value: Any, hint: Any, name: str) -> Any:
-    """Return a text as the setting's type; other values as they are."""
+def value_of(value: Any, hint: Any, name: str) -> Any:
+    """Return a text as the setting's type; other values as they are.
+
+    Raises:
+        SettingError: If it is no such value.
+    """
     if not isinstance(value, str):
         return value
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         (hint,) = (option for option in options if option is not type(None))
-        return None if value == "none" else _value_of(value, hint, name)
+        return None if value == "none" else value_of(value, hint, name)
     if origin is tuple:
-        return tuple(_value_of(part, options[0], name) for part in value.split("+"))
+        return tuple(value_of(part, options[0], name) for part in value.split("+"))
     if hint is str or origin is Literal:
         return value
     if hint is bool:
