@@ -11,7 +11,7 @@ from morphospace.tools.sweep.grid import Combination
 from morphospace.tools.train.train import Hooks, train
 from morphospace.training.events import Event, Finished, Progressed
 
-SECONDS = 3.0  # of training steps that a speed is measured over, after the first second
+SECONDS = 3.0  # of training steps among which the best is looked for, after the first
 TEMPORARY = ".speed-"
 ENDLESS = 10**9  # images
 
@@ -27,12 +27,14 @@ class Stopwatch:
         seconds: Of training steps, as the recorder counts them: without validating, saving and scoring.
 
     Attributes:
-        rate: Images/s after the first second, in which memory is reserved; 0 before.
+        rate: Images/s in the best second but the first, in which memory is reserved: other work on the machine hardly
+            touches it. 0 until it is known.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self.rate = seconds, 0.0
         self.first: tuple[int, float] | None = None
+        self.last = (0, 0.0)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Finished) and event.stopped:
@@ -42,9 +44,11 @@ class Stopwatch:
         now = (event.clock.images, event.clock.images / event.rate)
         if self.first is None:
             self.first = now
-        elif now[1] - self.first[1] >= self.seconds:
-            self.rate = (now[0] - self.first[0]) / (now[1] - self.first[1])
-            raise _Measured
+        else:
+            self.rate = max(self.rate, (now[0] - self.last[0]) / (now[1] - self.last[1]))
+            if now[1] - self.first[1] >= self.seconds:
+                raise _Measured
+        self.last = now
 
 
 def speed_of(
