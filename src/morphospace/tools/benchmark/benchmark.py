@@ -300,7 +300,7 @@ def _conditions(plan: Plan) -> list[str]:
     chosen = f"{tuned}, and the best {a['by']} on held-out images was trained again"
     seeds = f"with {a['seeds']} other seed{'s' * (a['seeds'] > 1)}"
     return [
-        f"Every run saw as many images as its model trains on in {a['minutes']:g} minutes, at the speed measured before",
+        f"Every run saw as many images as its model takes in {a['minutes']:g} minutes, at the speed measured before",
         f"{chosen} {seeds}" if plan.tuned else f"Nothing was tuned: each model has its own settings, {seeds}",
     ]
 
