@@ -33,7 +33,12 @@ DATA = "toyfaces:3000:1"
 
 def embedded() -> LoadedRuns:
     """Return the one run that the package brings; its folder is made in the cache if it is not there yet."""
-    return LoadedRuns([laid_out(packaged())])
+    return LoadedRuns([embedded_run()])
+
+
+def embedded_run() -> Path:
+    """Return the folder of the run that the package brings."""
+    return laid_out(packaged())
 
 
 def packaged() -> bytes:

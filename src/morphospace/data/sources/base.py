@@ -38,6 +38,7 @@ class SourceInfo:
         size: How much there is to download; "none" where nothing is, empty where that depends on what is asked for.
         here: Whether its files are on this machine; None when that depends on the path given.
         embedded: The source of the same kind of images that comes with the library; empty where there is none.
+        may_be_shown: Whether its terms let a page that is passed on show small pictures of it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SourceInfo:
     size: str = ""
     here: bool | None = None
     embedded: str = ""
+    may_be_shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

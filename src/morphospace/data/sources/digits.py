@@ -25,6 +25,7 @@ class Digits(Source):
         name="digits",
         description="1,797 handwritten digits of scikit-learn, 10 classes",
         licence="CC BY 4.0 (UCI, Alpaydin and Kaynak 1998)",
+        may_be_shown=True,
         shape=(8, 8, 1),
         where="comes with scikit-learn; nothing to download",
         size="none",

@@ -49,6 +49,7 @@ class DSprites(HandFetched):
         name="dsprites",
         description="737,280 binary sprites, all combinations of 5 factors; or a reduced file",
         licence="Apache-2.0, DeepMind",
+        may_be_shown=True,
         shape=(_SIDE, _SIDE, 1),
         where="https://github.com/google-deepmind/dsprites-dataset",
         size="26 MB",

@@ -130,6 +130,7 @@ class ToyFaces(Source):
         name="toyfaces",
         description="drawn faces with labels, attributes, factors and masks; toyfaces:COUNT:SEED, 10,000 by default",
         licence="none needed; drawn by this library",
+        may_be_shown=True,
         shape=(_SIDE, _SIDE, 3),
         where="drawn on the spot; nothing to download",
         size="none",

@@ -1,11 +1,12 @@
-// The one interface to whatever decodes: ask(kind, fields) -> facts and images. Here a websocket answers it; a page that
-// decodes by itself can bring another class with the same three methods. Nothing else knows which it is.
+// The one interface to whatever decodes: ask(kind, fields) -> facts and images. Here a websocket answers it; in a page
+// that decodes by itself local.js does, which has the same methods. Nothing else knows which it is.
 
 export class Client {
   constructor() {
     this.number = 0;
     this.waiting = new Map();
     this.down = () => {};
+    this.lacks = new Set(); // rooms and abilities that it does not have: none
     this.connect();
   }
 

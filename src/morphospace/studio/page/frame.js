@@ -18,7 +18,9 @@ export function theme() {
 }
 
 export function copyLink(state) {
-  document.getElementById("link").onclick = async () => {
+  const button = document.getElementById("link");
+  button.hidden = !location.protocol.startsWith("http"); // the address of a file is of no use to others
+  button.onclick = async () => {
     state.write();
     try {
       await navigator.clipboard.writeText(location.href.replace(/[?&]token=[^#]*/, ""));

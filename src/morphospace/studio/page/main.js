@@ -16,6 +16,7 @@ const ROOMS = [
 ];
 
 const client = new Client();
+const rooms = ROOMS.filter(([name]) => !client.lacks.has(name));
 const state = new State();
 const room = document.getElementById("room");
 const described = new Map();
@@ -70,7 +71,7 @@ function known(run) {
 
 function tabs(run) {
   const current = state.get("room");
-  const links = ROOMS.map(([name, words, needs]) => {
+  const links = rooms.map(([name, words, needs]) => {
     const link = make("a", { onclick: () => state.write() }, words);
     const why = needs ? run.cannot[needs] : "";
     if (name === current) link.setAttribute("aria-current", "page");
@@ -94,8 +95,8 @@ async function enter() {
   const facts = await trying(() => describe(run.id));
   if (!facts || mine !== entered) return;
   let name = state.get("room");
-  if (!ROOMS.some(([one]) => one === name)) {
-    name = facts.cannot.encode || facts.cannot.data ? "sliders" : "map";
+  if (!rooms.some(([one]) => one === name)) {
+    name = facts.cannot.encode || facts.cannot.data || client.lacks.has("map") ? "sliders" : "map";
     state.set({ room: name, run: run.name });
   }
   known(facts);

@@ -1,14 +1,15 @@
-"""A run's decoder or encoder as a file that needs no run: ONNX, TorchScript, or named weights."""
+"""A run's decoder or encoder as a file that needs no run: a page, ONNX, TorchScript, or named weights."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from morphospace.errors import DataError, MissingExtra, SettingError
+from morphospace.errors import DataError, MissingExtra, SettingError, require
 from morphospace.ranges import check_ranges
 from morphospace.tools.tool import Answer, Asked, File, tool
 
@@ -17,10 +18,16 @@ if TYPE_CHECKING:
 
     from morphospace.runs.run import Run
 
-Format = Literal["onnx", "torchscript", "safetensors"]
+Format = Literal["onnx", "torchscript", "safetensors", "html", "html-folder"]
 Half = Literal["decoder", "encoder", "both"]
-Weights = Literal["fp32", "fp16"]
-SUFFIX: dict[str, str] = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
+Weights = Literal["fp32", "fp16", "int8"]
+Thumbnails = Literal["none", "auto", "all"]
+SUFFIX: dict[str, str] = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors", "html": ".html"}
+PAGES = ("html", "html-folder")
+# What writes a page stands with the studio, whose page it is; it is imported when it is asked for.
+WRITERS = dict.fromkeys(SUFFIX, "morphospace.tools.export.write")
+WRITERS |= dict.fromkeys(PAGES, "morphospace.studio.page_file")
+FACES = "morphospace.studio.faces"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -35,6 +42,7 @@ class Exported:
         inputs: Names of the inputs, by part.
         outputs: Names of the outputs, by part.
         bytes: Size of all files.
+        notes: What else is to be said of them.
     """
 
     files: tuple[Path, ...]
@@ -42,17 +50,23 @@ class Exported:
     inputs: Mapping[str, tuple[str, ...]]
     outputs: Mapping[str, tuple[str, ...]]
     bytes: int
+    notes: tuple[str, ...] = ()
 
     def show(self, asked: Asked) -> Answer:
         """Return what each file takes and gives, and how exact it is."""
-        assert asked.run is not None
-        facts = {"run": str(asked.run.path)} | {name: asked.words[name] for name in ("format", "what", "weights")}
-        facts |= {"images": asked.run.images, "inputs": dict(self.inputs), "outputs": dict(self.outputs)}
+        run, format = asked.run, asked.words["format"]
+        facts: dict[str, Any] = {"run": None if run is None else str(run.path), "format": format}
+        facts["what"] = "both" if len(self.inputs) > 1 else next(iter(self.inputs))
+        facts["weights"] = asked.words["weights"] or usual_weights(format)
+        facts["images"] = None if run is None else run.images
+        facts |= {"inputs": dict(self.inputs), "outputs": dict(self.outputs)}
+        several = "one at a time" if format in PAGES else "any number at once"
         lines = [
-            f"{name}: {', '.join(self.inputs[name])} -> {', '.join(self.outputs[name])}; any number at once"
+            f"{name}: {', '.join(self.inputs[name])} -> {', '.join(self.outputs[name])}; {several}"
             for name in self.inputs
         ]
         lines.append(f"checked on random codes: largest error {self.error:.2g}, where outputs are at most 1")
+        lines += self.notes
         lines.append(f"{self.bytes / 1e6:.1f} MB: {', '.join(map(str, self.files))}")
         files = [str(file) for file in self.files]
         return Answer({"files": files, **facts, "error": self.error, "bytes": self.bytes}, lines)
@@ -74,57 +88,100 @@ class Networks:
     facts: Mapping[str, Any]
 
 
-def check_export(out: str | Path, format: str, **others: Any) -> None:
-    """Refuse a file name that is not the format's, and a format whose packages are missing.
+def usual_weights(format: str) -> str:
+    """Return how a format stores weights if nothing else is asked for."""
+    return "fp16" if format in PAGES else "fp32"
+
+
+def check_export(
+    out: str | Path, format: str, weights: str | None = None, thumbnails: str = "auto", **others: Any
+) -> None:
+    """Refuse a file name that is not the format's, what a format does not have, and one whose packages are missing.
 
     Raises:
-        SettingError: If `out` is a folder, or named as another format.
+        SettingError: If `out` is a folder where the format is a file, or the other way, or is named as another format;
+            or if the format has no such weights, or no thumbnails.
         MissingExtra: If the packages that write and run ONNX are not installed.
     """
-    path, suffix = Path(out), SUFFIX[format]
-    if path.suffix.lower() != suffix or path.is_dir():
-        raise SettingError("out", str(path), f"must be a file name that ends in {suffix} for {format}")
+    path = Path(out)
+    if format == "html-folder":
+        FILE.path("out", path if path.is_dir() else f"{out}/")
+        file = path.suffix.lower() in SUFFIX.values()
+        require(
+            not file, "out", str(path), "must be a folder, DIR/, for html-folder", "take --format html for one file"
+        )
+    elif path.suffix.lower() != SUFFIX[format] or path.is_dir():
+        raise SettingError("out", str(path), f"must be a file name that ends in {SUFFIX[format]} for {format}")
+    known = ("fp16", "int8") if format in PAGES else ("fp32", "fp16")
+    fits = weights is None or weights in known
+    require(fits, "weights", weights, f"{format} stores {' or '.join(known)}", f"take --weights {known[0]}")
+    fits = thumbnails == "auto" or format in PAGES
+    require(fits, "thumbnails", thumbnails, f"{format} has no pictures", "leave it out, or take --format html")
     missing = [name for name in NEEDED if find_spec(name) is None] if format == "onnx" else []
     if missing:
         way = "pip install 'morphospace[export]', or take another --format"
         raise MissingExtra("format = 'onnx'", rule=f"needs {', '.join(missing)}", way_out=way)
 
 
-FILE = File(tuple(SUFFIX.values()), "The file to write: .onnx, .pt or .safetensors.", required=True)
+FILE = File(
+    tuple(SUFFIX.values()),
+    "The file to write: .html, .onnx, .pt or .safetensors; for html-folder a folder, DIR/.",
+    required=True,
+    folder=True,
+)
 
 
-@tool(files={"out": FILE}, devices=False, images=False, check=check_export)
+@tool(
+    files={"out": FILE},
+    devices=False,
+    check=check_export,
+    help={"run": "The run's folder; the drawn faces of the package if none."},
+)
 def export(
-    run: Run | str | Path,
+    run: Run | str | Path | None,
     out: str | Path,
     *,
     format: Format = "onnx",
-    what: Half = "decoder",
-    weights: Weights = "fp32",
+    what: Half | None = None,
+    weights: Weights | None = None,
+    thumbnails: Thumbnails = "auto",
 ) -> Exported:
-    """Write a run's decoder or encoder to a file that needs neither the run nor, as ONNX, torch.
+    """Write a run's decoder or encoder to a file that needs neither the run nor, as a page or ONNX, torch.
 
-    The file is compared with the run's networks, on batches of several sizes, before anything is written.
+    As `html` it is a page that anybody can open: the studio's map, sliders and morphs of this run, decoded in the
+    browser. The file is compared with the run's networks before anything is written.
 
     Args:
-        run: A loaded run or its folder.
-        out: The file: `.onnx`, `.pt` or `.safetensors`.
-        format: `onnx` (extra `export`), `torchscript`, or `safetensors`: named weights for `ms.load_exported`.
-        what: Which half. Both are one file of named weights, and two files in the other formats,
-            `NAME-decoder.onnx` and `NAME-encoder.onnx`.
-        weights: `fp32`, or `fp16`: stored in half precision. Either computes in float32.
+        run: A loaded run or its folder; None for the drawn faces that the package brings.
+        out: The file: `.html`, `.onnx`, `.pt` or `.safetensors`; for `html-folder` a folder.
+        format: `onnx` (extra `export`), `torchscript`, `safetensors` (named weights for `ms.load_exported`), `html`
+            (one page that decodes by itself), or `html-folder` (its numbers in files beside it, for a large model).
+        what: Which half; if not given the decoder, and for a page both if the run has an encoder. Both are one page,
+            one file of named weights, and two files in the other formats, `NAME-decoder.onnx` and `NAME-encoder.onnx`.
+        weights: `fp32`, or `fp16`: stored in half precision. A page has `fp16`, or `int8`: a byte each, with a scale
+            for each channel. All compute in float32.
+        thumbnails: Whether a page shows small pictures of the data on its map: `auto` if the terms of the data's source
+            allow to pass them on, `all` in any case, or `none`.
 
     Raises:
         SettingError: If a choice is none of those, or `out` has another format's ending.
-        RunError: If the run has no encoder, or a file differs from the network by more than the tolerance.
+        RunError: If the run has no encoder, or a layer that a page cannot hold, or a file differs from the network by
+            more than the tolerance.
         MissingExtra: If the packages for ONNX are not installed.
     """
     check_ranges(export, locals())
-    check_export(out, format)
+    check_export(out, format, weights, thumbnails)
     from morphospace.runs.run import loaded
-    from morphospace.tools.export.write import written
 
-    return written(loaded(run), Path(out), format, what, weights)
+    chosen = loaded(import_module(FACES).embedded_run() if run is None else run)
+    write = import_module(WRITERS[format]).written
+    path, weights_ = Path(out), weights or usual_weights(format)
+    result: Exported = (
+        write(chosen, path, format, what, weights_, thumbnails)
+        if format in PAGES
+        else write(chosen, path, format, what or "decoder", weights_)
+    )
+    return result
 
 
 def load_exported(path: str | Path) -> Networks:

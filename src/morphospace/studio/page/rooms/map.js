@@ -16,12 +16,12 @@ export async function enter(place, { client, state, run, condition }) {
   const near = make("div", { class: "strip", "aria-live": "polite" });
   const nearHead = make("h3", {});
   const shown = { code: null };
-  let look = state.get("show", "both");
+  let look = client.lacks.has("images") ? "points" : state.get("show", "both");
   const tools = make("div", { class: "tools" },
-    choice("Show", [["both", "points and images"], ["points", "points"], ["thumbnails", "thumbnails"]], look, (value) => { look = value; state.set({ show: value }); draw(); }),
-    choice("Layout", [["pca", "PCA"], ["umap", "UMAP"]], state.get("by", "pca"), (value) => { state.set({ by: value, at: null }); load(); }),
-    button("Neighbours", () => neighbours("codes")),
-    button("Nearest in training", () => neighbours("train")),
+    client.lacks.has("images") ? null : choice("Show", [["both", "points and images"], ["points", "points"], ["thumbnails", "thumbnails"]], look, (value) => { look = value; state.set({ show: value }); draw(); }),
+    client.lacks.has("umap") ? null : choice("Layout", [["pca", "PCA"], ["umap", "UMAP"]], state.get("by", "pca"), (value) => { state.set({ by: value, at: null }); load(); }),
+    client.lacks.has("images") ? null : button("Neighbours", () => neighbours("codes")),
+    client.lacks.has("training images") ? null : button("Nearest in training", () => neighbours("train")),
     button("Whole map", () => { fit(); draw(); }),
     button("Use in Morph", () => shown.code && addEnd(state, run, shown.code)),
     button("Use in Sliders", () => shown.code && state.go({ room: "sliders", run: run.name, code: shown.code.map((x) => x.toFixed(4)).join(",") })));
@@ -186,7 +186,7 @@ export async function enter(place, { client, state, run, condition }) {
     });
     marked = inside.slice(0, LISTED).map((i) => map.points[i]);
     nearHead.textContent = `${inside.length} of ${map.points.length} images selected`;
-    list(inside.slice(0, LISTED).map((i) => [map.images.thumbnails[i], map.labels ? map.label_names[map.labels[i]] : `image ${i}`]));
+    if (thumbnails.length) list(inside.slice(0, LISTED).map((i) => [map.images.thumbnails[i], map.labels ? map.label_names[map.labels[i]] : `image ${i}`]));
   }
   function list(pairs) {
     near.replaceChildren(...pairs.map(([image, caption]) => {
@@ -197,7 +197,7 @@ export async function enter(place, { client, state, run, condition }) {
   }
 
   async function neighbours(among) {
-    if (!shown.code) return;
+    if (!shown.code || client.lacks.has("images")) return;
     const found = await trying(() => client.ask("neighbours", { run: run.id, code: shown.code, count: 8, among, condition }));
     if (!found) return;
     marked = found.points || [];

@@ -19,7 +19,7 @@ export async function enter(place, { client, state, run, condition }) {
   const wish = make("input", { type: "text", placeholder: "seed:7, 12 or train:3", size: 16, "aria-label": "Image to add: seed:7, the number of an image, or train:3" });
   const upload = make("input", { type: "file", accept: "image/*", "aria-label": "Add an image file" });
   const add = make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); more(wish.value.trim()); } }, wish,
-    make("button", { type: "submit" }, "Add image"), button("Add a random sample", () => more(`seed:${Math.floor(Math.random() * 1e6)}`)), upload,
+    make("button", { type: "submit" }, "Add image"), button("Add a random sample", () => more(`seed:${Math.floor(Math.random() * (run.seeds || 1e6))}`)), client.lacks.has("project") ? null : upload,
     button("Clear", () => { ends = []; keep(); show(); }));
   upload.onchange = () => trying(async () => {
     const picture = await client.send(upload.files[0]);
@@ -31,7 +31,7 @@ export async function enter(place, { client, state, run, condition }) {
   place.append(make("p", { class: "hint" }, "Three paths between the images below. Add images, then press Play or drag the slider to move along the paths."), add, row,
     make("div", { class: "tools" }, play, scrub),
     make("div", { class: "three" }, ...HOWS.map((how) => make("div", {}, views[how].element, numbers[how],
-      make("div", { class: "tools" }, button("GIF", () => film(how), { "aria-label": `Download ${how} as GIF` }), button("Path", () => path(how), { "aria-label": `Save ${how} as a path` }))))));
+      make("div", { class: "tools" }, client.lacks.has("film") ? null : button("GIF", () => film(how), { "aria-label": `Download ${how} as GIF` }), button("Path", () => path(how), { "aria-label": `Save ${how} as a path` }))))));
 
   function keep() {
     state.set({ ends: ends.map((code) => code.map((x) => x.toFixed(4)).join(",")).join(";") });

@@ -11,20 +11,20 @@ export async function enter(place, { client, state, run, condition }) {
   const drawn = new Picture("Most similar image", { facts });
   const numbers = make("p", { class: "hint" });
   const input = make("input", { type: "file", accept: "image/*", id: "photo", class: "away", onchange: () => take(input.files[0]) });
-  const drop = make("label", { for: "photo", class: "drop" }, make("b", {}, "Drop a picture here"), make("span", {}, "or choose a file. It stays in memory on the machine of the studio."));
+  const drop = make("label", { for: "photo", class: "drop" }, make("b", {}, "Drop a picture here"), make("span", {}, client.lacks.has("search") ? "or choose a file. It does not leave this page." : "or choose a file. It stays in memory on the machine of the studio."));
   const refine = make("input", { type: "number", min: "0", max: "500", step: "25", value: run.cannot.encode ? "150" : "0", "aria-label": "Search steps" });
   drop.ondragover = (event) => { event.preventDefault(); drop.classList.add("over"); };
   drop.ondragleave = () => drop.classList.remove("over");
   drop.ondrop = (event) => { event.preventDefault(); drop.classList.remove("over"); take(event.dataTransfer.files[0]); };
   const paste = (event) => { if (event.clipboardData.files.length) take(event.clipboardData.files[0]); };
   addEventListener("paste", paste);
-  const about = run.cannot.encode ? "This model has no encoder: the code is found by search, which takes a while." : "The encoder finds the code; search steps refine it.";
+  const about = run.cannot.encode ? "This model has no encoder: the code is found by search, which takes a while." : client.lacks.has("search") ? "The encoder finds the code." : "The encoder finds the code; search steps refine it.";
   const result = make("section", { hidden: true }, make("div", { class: "pair" }, original.element, drawn.element), numbers,
     make("div", { class: "tools" },
       button("Use in Morph", () => addEnd(state, run, found.code)),
       button("Use in Sliders", () => state.go({ room: "sliders", run: run.name, code: found.code.map((x) => x.toFixed(4)).join(",") }))));
   place.append(make("p", { class: "hint" }, "Drop a picture to see the most similar image that this model can generate, then change it in Sliders or Morph."), input, drop,
-    make("div", { class: "tools" }, make("label", { class: "field" }, "Search steps ", refine), button("Search again", () => search())),
+    ...(client.lacks.has("search") ? [] : [make("div", { class: "tools" }, make("label", { class: "field" }, "Search steps ", refine), button("Search again", () => search()))]),
     make("p", { class: "hint" }, about), result);
 
   async function take(file) {

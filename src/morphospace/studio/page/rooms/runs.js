@@ -14,7 +14,7 @@ export async function enter(place, { client, state, run, runs }) {
     make("thead", {}, make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words)))), make("tbody", {}, ...body)));
   const cannot = Object.entries(run.cannot).map(([what, why]) => make("p", { class: "cannot" }, `${what}: ${why}`));
   place.append(make("p", { class: "hint" }, "All runs of this studio. Choose one to see its model card and settings."), table,
-    make("section", {}, make("h2", {}, run.name), make("p", {}, `${run.parameters.toLocaleString("en")} parameters`), ...cannot),
+    make("section", {}, make("h2", {}, run.name), make("p", {}, `${run.parameters.toLocaleString("en")} parameters`), run.terms ? make("p", { class: "hint" }, `Training data: ${run.data}. Their terms: ${run.terms}.`) : null, ...cannot),
     make("details", { open: true }, make("summary", {}, "Model card"), card),
     make("details", {}, make("summary", {}, "Settings"), make("pre", { tabIndex: 0, "aria-label": "Settings" }, run.settings)));
   state.set({ run: run.name });

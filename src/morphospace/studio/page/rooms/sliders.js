@@ -26,7 +26,7 @@ export async function enter(place, { client, state, run, condition }) {
     make("div", { class: "stage column" }, kinds, list),
     make("aside", { class: "side" }, face.element,
       make("div", { class: "tools" },
-        button("Another seed", () => start(seed + 1)),
+        button("Another seed", () => start((seed + 1) % (run.seeds || Infinity))),
         button("Mean code", () => { base = null; seed = -1; state.set({ code: null, seed: null }); reset(); }),
         button("Reset all", () => reset()),
         button("Use in Morph", () => now && addEnd(state, run, now))),
