@@ -26,6 +26,7 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
 SETTLED = """document.querySelector('.visit')?.children.length
     && !document.getElementById('status').textContent.endsWith('…')"""
 
@@ -122,3 +123,22 @@ class Visitor:
 
         self.page.wait_for_timeout(500)
         return dict(parse_qsl(urlsplit(self.page.url).fragment))
+
+
+class PageVisitor(Visitor):
+    """A visitor of exported pages, each of one run, opened from disk.
+
+    Args:
+        page: The browser's page.
+        files: The exported pages by the runs' names.
+        run: Whose page stands for the address, as long as no other is visited.
+    """
+
+    def __init__(self, page: Any, files: dict[str, Path], run: str = "vae") -> None:
+        super().__init__(page, files[run].as_uri())
+        self.files = files
+
+    def go(self, room: str, run: str, **view: object) -> None:
+        """Open a room of a run's page."""
+        self.address = self.files[run].as_uri()
+        super().go(room, run, **view)

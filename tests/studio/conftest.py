@@ -39,6 +39,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def pages(tiny: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same runs as pages that decode by themselves, and a GAN of residual towers."""
+    folder = tmp_path_factory.mktemp("pages")
+    small: dict[str, Any] = {"data": "digits", "tower": "residual", "widths": (8, 8), "blocks": 1, "latent_dim": 6}
+    ms.train("r3gan", out=folder / "r3gan", device="cpu", **{**QUICK, **small})
+    runs = {**tiny, "r3gan": folder / "r3gan"}
+    for name, run in runs.items():
+        ms.export(run, folder / f"{name}.html", format="html")
+    return {name: folder / f"{name}.html" for name in runs}
+
+
+@pytest.fixture(scope="session")
 def session(tiny: dict[str, Path]) -> Session:
     """A session with these runs: r0 the VAE, r1 the GAN, r2 the conditional one."""
     return Session(LoadedRuns(list(tiny.values())))

@@ -336,7 +336,7 @@ def sheet(images: np.ndarray) -> dict[str, Any]:
         picture.save(plain, "PNG", optimize=True)
         kind, data = "png", plain.getvalue()
         if len(data) > LOSSLESS_BYTES:
-            picture.convert("RGB").save(packed, "WEBP", quality=75, method=6)
+            picture.convert("RGB").save(packed, "WEBP", quality=60, method=6)
             kind, data = "webp", packed.getvalue()
     url = f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
     return {"url": url, "count": count, "width": width, "height": height, "columns": columns}

@@ -18,6 +18,7 @@ const ROOMS = [
 const client = new Client();
 const rooms = ROOMS.filter(([name]) => !client.lacks.has(name));
 const state = new State();
+globalThis.morphospace = { client }; // for the console, and for whoever embeds the page
 const room = document.getElementById("room");
 const described = new Map();
 let runs = [];

@@ -163,29 +163,28 @@ export class Network {
     };
   }
 
-  each({ f, n: [n0, n1, n2, n3], x, y: [y, y0, y1, y2, y3] }) {
+  each({ f, n: [n0, n1, n2, n3, n4], x, y: [y, y0, y1, y2, y3, y4] }) {
     const { F } = this, make = FUNCTIONS[f];
     if (!make) throw new Error(`This page knows no step ${f}.`);
-    const [[a, a0, a1, a2, a3], [b, b0, b1, b2, b3], [c, c0, c1, c2, c3]] = [x[0], x[1] || x[0], x[2] || x[0]];
+    const [[a, a0, a1, a2, a3, a4], [b, b0, b1, b2, b3, b4], [c, c0, c1, c2, c3, c4]] = [x[0], x[1] || x[0], x[2] || x[0]];
     return () => {
-      for (let i = 0; i < n0; i++) for (let j = 0; j < n1; j++) for (let k = 0; k < n2; k++) {
-        let to = y + i * y0 + j * y1 + k * y2, p = a + i * a0 + j * a1 + k * a2, q = b + i * b0 + j * b1 + k * b2, r = c + i * c0 + j * c1 + k * c2;
-        for (let l = 0; l < n3; l++, to += y3, p += a3, q += b3, r += c3) F[to] = make(F[p], F[q], F[r]);
+      for (let h = 0; h < n0; h++) for (let i = 0; i < n1; i++) for (let j = 0; j < n2; j++) for (let k = 0; k < n3; k++) {
+        let to = y + h * y0 + i * y1 + j * y2 + k * y3, p = a + h * a0 + i * a1 + j * a2 + k * a3;
+        let q = b + h * b0 + i * b1 + j * b2 + k * b3, r = c + h * c0 + i * c1 + j * c2 + k * c3;
+        for (let l = 0; l < n4; l++, to += y4, p += a4, q += b4, r += c4) F[to] = make(F[p], F[q], F[r]);
       }
     };
   }
 
-  reduce({ f, n: [n0, n1, n2, n3], r: [m0, m1, m2, m3], x: [x, s0, s1, s2, s3, t0, t1, t2, t3], y }) {
-    const { F } = this, [zero, join, end] = REDUCTIONS[f], count = m0 * m1 * m2 * m3;
+  // Over the places of `r` at each place of `n`; `x` has where the first is, and the strides of both.
+  reduce({ f, n, r, x: [x, ...strides], y }) {
+    const { F } = this, [zero, join, end] = REDUCTIONS[f];
+    const outer = offsets(n, strides), inner = offsets(r, strides.slice(n.length));
     return () => {
-      let to = y;
-      for (let i = 0; i < n0; i++) for (let j = 0; j < n1; j++) for (let k = 0; k < n2; k++) for (let l = 0; l < n3; l++) {
-        const from = x + i * s0 + j * s1 + k * s2 + l * s3;
+      for (let i = 0; i < outer.length; i++) {
         let value = zero;
-        for (let a = 0; a < m0; a++) for (let b = 0; b < m1; b++) for (let c = 0; c < m2; c++) {
-          for (let d = 0, at = from + a * t0 + b * t1 + c * t2; d < m3; d++, at += t3) value = join(value, F[at]);
-        }
-        F[to++] = end(value, count);
+        for (let j = 0; j < inner.length; j++) value = join(value, F[x + outer[i] + inner[j]]);
+        F[y + i] = end(value, inner.length);
       }
     };
   }
@@ -209,6 +208,11 @@ export class Network {
 }
 
 const places = (step) => (step.op === "conv" ? step.to : step.size).reduce((a, b) => a * b);
+
+// How far from the first place each place of a shape is.
+function offsets(shape, strides) {
+  return shape.reduce((all, size, axis) => all.flatMap((at) => Array.from({ length: size }, (_, i) => at + i * strides[axis])), [0]);
+}
 
 // For each new pixel the two old ones it lies between, and how near to the second.
 function between(before, after) {

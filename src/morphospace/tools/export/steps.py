@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-MOST_AXES = 4  # that a step runs over, once neighbours are joined
+MOST_AXES = 5  # that a step runs over, once neighbours are joined
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 

@@ -3,6 +3,7 @@ import { button, calm, make, save, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 
 const HOWS = ["linear", "slerp", "rotate"];
+const WISHES = { train: "seed:7, 12 or train:3", images: "seed:7 or 12", seeds: "seed:7" }; // what may be added
 const ABOUT = { linear: "straight line", slerp: "along the sphere", rotate: "rotation" };
 
 export async function enter(place, { client, state, run, condition }) {
@@ -16,7 +17,8 @@ export async function enter(place, { client, state, run, condition }) {
   const play = button("Play", () => toggle(), { "aria-keyshortcuts": "Space" });
   const views = Object.fromEntries(HOWS.map((how) => [how, new Picture(`${how}, ${ABOUT[how]}`, { role: "path", facts: () => ({ run: run.name, how, ends, place: Number(scrub.value), steps }) })]));
   const numbers = Object.fromEntries(HOWS.map((how) => [how, make("p", { class: "hint" })]));
-  const wish = make("input", { type: "text", placeholder: "seed:7, 12 or train:3", size: 16, "aria-label": "Image to add: seed:7, the number of an image, or train:3" });
+  const wishes = client.lacks.has("images") ? "seeds" : client.lacks.has("training images") ? "images" : "train";
+  const wish = make("input", { type: "text", placeholder: WISHES[wishes], size: 16, "aria-label": `Image to add: ${WISHES[wishes]}` });
   const upload = make("input", { type: "file", accept: "image/*", "aria-label": "Add an image file" });
   const add = make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); more(wish.value.trim()); } }, wish,
     make("button", { type: "submit" }, "Add image"), button("Add a random sample", () => more(`seed:${Math.floor(Math.random() * (run.seeds || 1e6))}`)), client.lacks.has("project") ? null : upload,

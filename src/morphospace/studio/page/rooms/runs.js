@@ -13,7 +13,7 @@ export async function enter(place, { client, state, run, runs }) {
   const table = make("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Runs" }, make("table", {},
     make("thead", {}, make("tr", {}, ...head.map((words) => make("th", { scope: "col" }, words)))), make("tbody", {}, ...body)));
   const cannot = Object.entries(run.cannot).map(([what, why]) => make("p", { class: "cannot" }, `${what}: ${why}`));
-  place.append(make("p", { class: "hint" }, "All runs of this studio. Choose one to see its model card and settings."), table,
+  place.append(make("p", { class: "hint" }, runs.length > 1 ? "All runs of this studio. Choose one to see its model card and settings." : "The run, its model card and its settings."), table,
     make("section", {}, make("h2", {}, run.name), make("p", {}, `${run.parameters.toLocaleString("en")} parameters`), run.terms ? make("p", { class: "hint" }, `Training data: ${run.data}. Their terms: ${run.terms}.`) : null, ...cannot),
     make("details", { open: true }, make("summary", {}, "Model card"), card),
     make("details", {}, make("summary", {}, "Settings"), make("pre", { tabIndex: 0, "aria-label": "Settings" }, run.settings)));
