@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench faces setup browser clean
+.PHONY: demo test check bench faces pages setup browser clean
 
 # Trains small models on embedded data and names the pictures they drew.
 demo: $(VENV)/.installed
@@ -25,6 +25,18 @@ bench: $(VENV)/.installed-dev
 faces: $(VENV)/.installed
 	$(BIN)/morpho train --recipe studio-faces-vae --out runs/studio-faces
 	$(BIN)/python -m morphospace.studio.faces runs/studio-faces
+
+# Writes two models as pages that open with a double click: pages/faces.html and pages/digits.html.
+pages: pages/faces.html pages/digits.html
+
+pages/faces.html: $(VENV)/.installed src/morphospace/studio/faces.safetensors
+	mkdir -p pages
+	$(BIN)/morpho export --format html --out $@
+
+pages/digits.html: $(VENV)/.installed
+	mkdir -p pages
+	$(BIN)/morpho train --recipe demo-digits-vae --out runs/page-digits
+	$(BIN)/morpho export runs/page-digits --format html --out $@
 
 setup: $(VENV)/.installed-dev
 
@@ -49,4 +61,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) demo build src/*.egg-info
+	rm -rf $(VENV) demo pages build src/*.egg-info

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "distances": "bench.distances",
     "evaluation": "bench.evaluation",
     "studio": "bench.studio",
+    "page": "bench.page",
     "server": "bench.server",
     "gradio": "bench.gradio",
     "tables": "bench.tables",

@@ -17,7 +17,7 @@ import morphospace as ms
 from morphospace.cli import main
 from morphospace.studio import requests as ask
 from morphospace.studio.session import Session
-from tests.studio.browser import AXE, CHROMIUM, QUIET, Visitor, needed
+from tests.studio.browser import AXE, CHROMIUM, QUIET, PageVisitor, Visitor, needed
 from tests.studio.conftest import served
 
 ROOMS = ("map", "sliders", "morph", "project", "compare", "training", "runs", "play")
@@ -44,14 +44,21 @@ def browser(_chromium: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(browser: Any, studio: tuple[str, Session], request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **getattr(request, "param", {})})
-    visitor = Visitor(context.new_page(), studio[0])
+def visit(
+    browser: Any, studio: tuple[str, Session], pages: dict[str, Path], request: pytest.FixtureRequest
+) -> Iterator[Visitor]:
+    """A visitor of the studio, or, where a test asks for both clients, of exported pages of its runs."""
+    asked = dict(getattr(request, "param", {}))
+    exported = asked.pop("exported", False)
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **asked})
+    page = context.new_page()
+    visitor = PageVisitor(page, pages) if exported else Visitor(page, studio[0])
     yield visitor
     assert not visitor.wrong
     context.close()
 
 
+both = pytest.mark.parametrize("visit", [{}, {"exported": True}], indirect=True, ids=["served", "exported"])
 phone = {"viewport": {"width": 380, "height": 800}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
@@ -78,6 +85,7 @@ def saved_facts(visitor: Visitor, index: int = 0) -> tuple[np.ndarray, dict[str,
 # -- map ---------------------------------------------------------------------------------------------------------
 
 
+@both
 def test_the_image_under_the_pointer_follows_it(visit: Visitor, studio: tuple[str, Session]) -> None:
     visit.page.goto(visit.address)  # nothing chosen: the first run, the first room
     visit.settle()
@@ -99,6 +107,7 @@ def test_the_image_under_the_pointer_follows_it(visit: Visitor, studio: tuple[st
     assert same(shown, drawn_by(studio[1], "vae", facts["code"]))
 
 
+@both
 def test_arrows_move_the_probe_and_the_link_brings_it_back(visit: Visitor) -> None:
     visit.go("map", "vae")
     visit.page.locator("canvas.map").focus()
@@ -135,7 +144,7 @@ def test_a_click_holds_the_probe_and_a_frame_lists_what_lies_in_it(visit: Visito
     visit.until("document.querySelector('.side section h3')?.textContent?.startsWith('Nearest')")
 
 
-@pytest.mark.parametrize("visit", [phone], indirect=True)
+@pytest.mark.parametrize("visit", [phone, {**phone, "exported": True}], indirect=True, ids=["served", "exported"])
 def test_a_finger_moves_the_probe(visit: Visitor) -> None:
     visit.go("map", "vae")
     box = visit.page.locator("canvas.map").bounding_box()
@@ -178,6 +187,7 @@ def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
 # -- sliders -----------------------------------------------------------------------------------------------------
 
 
+@both
 def test_a_digit_chooses_a_slider_and_arrows_move_it(visit: Visitor, studio: tuple[str, Session]) -> None:
     visit.go("sliders", "vae", by="component")
     visit.page.locator("h1").click()
@@ -249,6 +259,7 @@ def test_an_image_is_drawn_as_it_comes_but_once_a_frame_and_the_last_one_stays(v
     assert seen[6:] == [11, 3, 11, 3, 11, 3, 31, 4], "of which the last is drawn"
 
 
+@both
 def test_sliders_play_and_seeds_are_panned_through(visit: Visitor) -> None:
     visit.go("sliders", "vae", by="dim")
     drawn = int(visit.page.locator(SIDE).get_attribute("data-drawn"))
@@ -266,6 +277,7 @@ def test_sliders_play_and_seeds_are_panned_through(visit: Visitor) -> None:
     assert len(visit.hash()["code"].split(",")) == 8
 
 
+@both
 def test_a_class_is_chosen(visit: Visitor, studio: tuple[str, Session]) -> None:
     visit.go("sliders", "cvae")
     before = visit.still(SIDE)
@@ -318,6 +330,7 @@ def test_a_morph_is_scrubbed_played_and_taken_away(
                      "--out", str(tmp_path / "again.png")])  # fmt: skip
 
 
+@both
 def test_what_a_map_found_is_an_end_of_a_morph(visit: Visitor) -> None:
     visit.go("map", "vae", at="0.5,0.5")
     visit.until("document.querySelector('.side figcaption')?.textContent?.includes('0.50')")

@@ -140,6 +140,9 @@ def test_products_of_two_results_are_refused() -> None:
 
 
 def test_neighbouring_axes_are_joined() -> None:
-    assert merged((2, 1, 3, 4), [(12, 12, 4, 1), (0, 0, 4, 1)]) == ([1, 1, 1, 2, 12], [[0, 0, 0, 12, 1], [0, 0, 0, 0, 1]])
+    assert merged((2, 1, 3, 4), [(12, 12, 4, 1), (0, 0, 4, 1)]) == (
+        [1, 1, 1, 2, 12],
+        [[0, 0, 0, 12, 1], [0, 0, 0, 0, 1]],
+    )
     with pytest.raises(RunError, match="6 axes"):
         merged((2,) * 6, [(1, 2, 4, 8, 16, 32)])

@@ -40,7 +40,7 @@ from morphospace.tools.export.reader import run as run_program
 from morphospace.tools.export.steps import Floats, Program
 from morphospace.tools.export.write import parts_of
 
-SEEDS, MAPPED, COMPONENTS, DIMS, GOLDEN = 64, 400, 24, 24, 4
+SEEDS, MAPPED, COMPONENTS, DIMS, GOLDEN = 64, 360, 24, 24, 4
 GOLDEN_PIXELS = 1024  # of each golden picture, spread over it
 # Weights are rounded as far as that moves no pixel by more than half a level, and no number of a code by more
 # than two hundredths of the largest. So an encoder, of which less is asked, takes less room.
@@ -320,7 +320,8 @@ def map_facts(space: Space, numbers: Numbers, shown: bool) -> dict[str, Any]:
         "flat": True,
     }
     # Whoever has an image's code can decode it: codes of images that must not be shown stay out.
-    codes = numbers.add("f16", known.codes[:count]) if shown else None
+    rounded = Rounded.of(known.codes[None, :count].numpy(), 1, 7)
+    codes = numbers.add("f16", rounded.stored) if shown else None
     return {"map": facts, "codes": codes, "sheet": sheet(chart.images[:count]) if shown else None}
 
 

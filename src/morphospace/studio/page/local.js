@@ -1,7 +1,7 @@
 // Answers what the studio's server answers, in the page itself: the same methods as in client.js. The file that `morpho
 // export` writes has this one in its place, and the model and all numbers in two elements of the page.
 import { fit, read } from "./fit.js";
-import { Network } from "./network.js";
+import { build } from "./network.js";
 import { unpack } from "./numbers.js";
 import { norm, route } from "./paths.js";
 
@@ -32,8 +32,8 @@ export class Client {
     const { space } = this;
     this.take = await unpack(document.getElementById("numbers").textContent, space.sizes);
     document.getElementById("numbers").remove();
-    this.decoder = this.network(space.decoder);
-    this.encoder = space.encoder && this.network(space.encoder);
+    this.decoder = build(space.decoder, this.take);
+    this.encoder = space.encoder && build(space.encoder, this.take);
     const wrong = this.check();
     if (wrong) this.warn(wrong);
   }
@@ -46,18 +46,6 @@ export class Client {
       this.made.set(key, Array.from({ length: numbers.length / wide }, (_, i) => Array.from(numbers.subarray(i * wide, (i + 1) * wide))));
     }
     return this.made.get(key);
-  }
-
-  network({ program, matrices, constants }) {
-    const weights = matrices.map((matrix) => {
-      let numbers = this.take(matrix.numbers);
-      if (matrix.scale) { // whole numbers, and one scale for each channel
-        const scale = this.take(matrix.scale), each = numbers.length / scale.length;
-        numbers = Float32Array.from(numbers, (value, i) => value * scale[Math.floor(i / each)]);
-      }
-      return { ...matrix, numbers, bias: matrix.bias && this.take(matrix.bias) };
-    });
-    return new Network(program, weights, this.take(constants));
   }
 
   // Compare what this browser decodes with what the model decoded when it was exported; a sentence if it differs.

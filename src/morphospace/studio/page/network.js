@@ -59,6 +59,19 @@ function erf(x) {
   return (2 / Math.sqrt(Math.PI)) * sum;
 }
 
+// Build a network from what the page says of it; `take` returns an array by its place.
+export function build({ program, matrices, constants }, take, kinds = undefined) {
+  const weights = matrices.map((matrix) => {
+    let numbers = take(matrix.numbers);
+    if (matrix.scale) { // whole numbers, and one scale for each channel
+      const scale = take(matrix.scale), each = numbers.length / scale.length;
+      numbers = Float32Array.from(numbers, (value, i) => value * scale[Math.floor(i / each)]);
+    }
+    return { ...matrix, numbers, bias: matrix.bias && take(matrix.bias) };
+  });
+  return new Network(program, weights, take(constants), kinds);
+}
+
 export class Network {
   // `program` has the steps; `weights` a matrix for each product, { groups, rows, inner, numbers, bias }; `constants` is
   // what the memory begins with; `kinds` are the kernels to try.
