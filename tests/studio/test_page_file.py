@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+import shutil
 import socket
 import sys
 from html.parser import HTMLParser
@@ -78,9 +79,9 @@ def test_a_page_names_its_one_script_and_asks_for_nothing(pages: dict[str, Path]
 
 def test_a_page_says_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "secret-home"
-    photos, runs = home / "secret-photos", home / "secret-runs"
+    photos, runs = home / "photos", home / "secret-runs"
     photos.mkdir(parents=True)
-    for i, pixels in enumerate(draw_blobs(40, (16, 16, 3))):
+    for i, pixels in enumerate(draw_blobs(80, (16, 16, 3))):
         Image.fromarray(pixels).save(photos / f"secret-{i:02}.png")
     monkeypatch.setenv("MORPHOSPACE_CACHE", str(home / "secret-cache"))
     ms.train("vae", data=f"folder:{photos}", size="16", out=runs / "mine", **BRIEF)
@@ -204,9 +205,12 @@ def test_the_same_run_gives_the_same_page(tiny: dict[str, Path], tmp_path: Path)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_without_the_images_there_is_no_map_and_it_is_said(tmp_path: Path) -> None:
-    blobs = in_memory_pack("blobs", Split(draw_blobs(64, (8, 8, 1))))
-    ms.train("vae", data=blobs, out=tmp_path / "run", **BRIEF)
+def test_without_the_images_there_is_no_map_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MORPHOSPACE_CACHE", str(tmp_path / "cache"))
+    np.save(tmp_path / "blobs.npy", draw_blobs(64, (8, 8, 1)))
+    ms.train("vae", data=f"npy:{tmp_path / 'blobs.npy'}", out=tmp_path / "run", **BRIEF)
+    (tmp_path / "blobs.npy").unlink()
+    shutil.rmtree(tmp_path / "cache")
     made = ms.export(tmp_path / "run", tmp_path / "x.html", format="html")
     space = space_in(made.files[0])
     assert "images of its data are not here" in " ".join(made.notes)
