@@ -256,6 +256,7 @@ def space_of(
         "settings": toml_of(run.configuration.to_dict(*DESCRIPTIVE)),
         "cannot": {name: REASONS[name] for name in cannot},
         "terms": terms_of(run),
+        "signed": model.signed,
     }
     return {
         "lacks": lacks,
