@@ -238,7 +238,7 @@ def test_a_folder_has_the_numbers_beside_the_page(
 
 
 def test_every_module_of_the_page_can_be_joined() -> None:
-    code = bundle.script(without=("compare", "training"))
+    code = bundle.script("main.js", instead=bundle.INSTEAD, without=("compare", "training"))
     assert (
         "rooms/map.js" in code and "rooms/compare.js" not in code and not re.search(r"^(import|export)\b", code, re.M)
     )

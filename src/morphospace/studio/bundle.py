@@ -12,7 +12,7 @@ import html
 import json
 import posixpath
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -22,6 +22,7 @@ INSTEAD = {"client.js": "local.js"}
 PART = 8_000_000  # letters of the packed numbers in each file of a folder
 IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
+STYLE = re.compile(r'<link rel="stylesheet" href="([^"]+)">\n')
 LOAD = "await import(`./rooms/${name}.js`)"  # how main.js enters a room
 
 
@@ -36,13 +37,20 @@ def rooms() -> list[str]:
     return sorted(file.name.removesuffix(".js") for file in found if file.name.endswith(".js"))
 
 
-def script(without: Collection[str] = ()) -> str:
-    """Return the page's modules as one script.
+def script(entry: str, *, instead: Mapping[str, str] | None = None, without: Collection[str] = ()) -> str:
+    """Return a module and all that it imports as one script.
 
     Args:
+        entry: The module.
+        instead: Modules that take the place of others.
         without: Rooms to leave out.
     """
     written: dict[str, str] = {}
+    others = instead or {}
+
+    def placed(name: str, wanted: str) -> str:
+        found = posixpath.normpath(posixpath.join(posixpath.dirname(name), wanted))
+        return others.get(found, found)
 
     def add(name: str) -> None:
         if name in written:
@@ -53,20 +61,14 @@ def script(without: Collection[str] = ()) -> str:
             wanted += [f"rooms/{room}.js" for room in rooms() if room not in without]
         for one in wanted:
             add(one)
-        written[name] = as_function(name, text)
+        written[name] = as_function(name, text, placed)
 
-    add("main.js")
+    add(entry)
     begin = f'/* morphospace {__version__}, Apache-2.0 */\n"use strict";\n{{\nconst $ = {{}};\n'
     return "".join([begin, *written.values(), "}\n"])
 
 
-def placed(name: str, wanted: str) -> str:
-    """Return which file a module means by what it imports."""
-    found = posixpath.normpath(posixpath.join(posixpath.dirname(name), wanted))
-    return INSTEAD.get(found, found)
-
-
-def as_function(name: str, text: str) -> str:
+def as_function(name: str, text: str, placed: Callable[[str, str], str]) -> str:
     """Return a module as a function that is called once, and returns what the module exports."""
 
     def bring(found: re.Match[str]) -> str:
@@ -77,6 +79,12 @@ def as_function(name: str, text: str) -> str:
     left = re.search(r"^(import|export)\b.*|\bimport\(.*", text, re.MULTILINE)
     assert left is None, f"{name}: {left and left[0]}"
     return f'$["{name}"] = (() => {{\n{text}\nreturn {{ {", ".join(names)} }};\n}})();\n'
+
+
+def styles(text: str, without: Collection[str]) -> tuple[str, str]:
+    """Return an HTML text without its style sheets, and these as one, but for those of rooms that are left out."""
+    found = [one[1] for one in STYLE.finditer(text)]
+    return STYLE.sub("", text), "".join(source(name) for name in found if name.split("/")[0] not in without)
 
 
 def digest(text: str) -> str:
@@ -110,7 +118,8 @@ def page(space: Mapping[str, Any], numbers: str, note: str, *, parts: bool = Fal
             f"numbers-{i}.js": f'document.getElementById("numbers").append("{piece}");\n'
             for i, piece in enumerate(pieces, 1)
         }
-    code, style = script(space["lacks"]), source("style.css")
+    code = script("main.js", instead=INSTEAD, without=space["lacks"])
+    text, style = styles(source("index.html"), space["lacks"])
     icon = f"data:image/svg+xml;base64,{base64.b64encode(source('icon.svg').encode()).decode()}"
     beside = " 'self' file:" if parts else ""
     policy = (
@@ -127,10 +136,8 @@ def page(space: Mapping[str, Any], numbers: str, note: str, *, parts: bool = Fal
         *(f'<script src="{name}"></script>' for name in made),
         f"<script>{code}</script>",
     ]
-    text = source("index.html")
     for old, new in (
-        ('<meta charset="utf-8">', head),
-        ('<link rel="stylesheet" href="style.css">', f"<style>{style}</style>"),
+        ('<meta charset="utf-8">', f"{head}\n<style>{style}</style>"),
         ('<script type="module" src="main.js"></script>\n', ""),
         ('href="icon.svg"', f'href="{icon}"'),
         ('src="icon.svg"', f'src="{icon}"'),

@@ -34,12 +34,13 @@ from morphospace.studio.run_facts import describe, finite
 from morphospace.studio.space import Space
 from morphospace.tools.card import card
 from morphospace.tools.export import Exported
-from morphospace.tools.export.formats import Part, checked, largest_error
+from morphospace.tools.export.formats import Part, checked
 from morphospace.tools.export.program import recorded
 from morphospace.tools.export.reader import run as run_program
 from morphospace.tools.export.steps import Floats, Program
 from morphospace.tools.export.write import parts_of
 
+TRIED = 48  # codes by which it is decided how far weights may be rounded
 SEEDS, MAPPED, COMPONENTS, DIMS, GOLDEN = 64, 360, 24, 24, 4
 GOLDEN_PIXELS = 1024  # of each golden picture, spread over it
 # Weights are rounded as far as that moves no pixel by more than half a level, and no number of a code by more
@@ -48,7 +49,7 @@ ENOUGH = {"decoder": 0.5 / 255, "encoder": 0.02}
 ENCODED_WITHIN = 0.05  # of the largest number of a code: how far that of a browser may be off
 LOSSLESS_BYTES = 60_000  # a sheet of thumbnails that is no larger stays as it is
 LARGE_BYTES = 32_000_000
-ALWAYS_LACKS = ("compare", "training", "umap", "training images", "film", "search")
+ALWAYS_LACKS = ("compare", "training", "play", "umap", "training images", "film", "search")
 
 
 class Numbers:
@@ -160,8 +161,7 @@ class Written:
         for bits in (0, 7, 8, 9, 10):
             rounded = [Rounded.of(matrix, shared, bits) for matrix, shared in program.weights]
             made = cls(part, program, rounded)
-            error = largest_error(part, made.runner)
-            if weights == "int8" or error <= ENOUGH[part.name]:
+            if weights == "int8" or made.off() <= ENOUGH[part.name]:
                 break
         return replace(made, error=checked(part, made.runner, weights))
 
@@ -169,6 +169,13 @@ class Written:
         """Run it as the page does, one by one."""
         given, weights = zip(*(np.asarray(one) for one in values)), [one.values for one in self.rounded]
         return np.stack([run_program(self.program, weights, *one) for one in given])
+
+    def off(self) -> float:
+        """Return how far it is from the part, at most, over some random codes; relative where numbers are above 1."""
+        given = self.part.arguments(TRIED)
+        wanted = self.part(*given)[0]
+        found = torch.from_numpy(self(*given)).view_as(wanted)
+        return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
 
     def runner(self, *values: Tensor) -> tuple[Tensor, ...]:
         """Run it as the part that it was made of runs; a page has no variances, so those are the part's own."""

@@ -3,50 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import posixpath
-import re
-from importlib.resources import files
 from pathlib import Path
 
 from markupsafe import Markup
 
 from morphospace.files import atomic
 from morphospace.pictures.pages import render
-
-_IMPORT = re.compile(r'^import \{([^}]*)\} from "([^"]+)";$', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|class|const) (\w+))", re.MULTILINE)
-
-
-def source(name: str) -> str:
-    """Return a file of the page."""
-    return files("morphospace.studio").joinpath("page", name).read_text(encoding="utf-8")
-
-
-def script(entry: str) -> str:
-    """Return a module and all that it imports as one script, without imports and exports."""
-    written: dict[str, str] = {}
-
-    def add(name: str) -> None:
-        text, here = source(name), posixpath.dirname(name)
-
-        def bring(found: re.Match[str]) -> str:
-            wanted = posixpath.normpath(posixpath.join(here, found[2]))
-            if wanted not in written:
-                add(wanted)
-            return f'const {{{found[1].replace(" as ", ": ")}}} = $["{wanted}"];'
-
-        names = _EXPORT.findall(text)
-        text = _EXPORT.sub("", _IMPORT.sub(bring, text))
-        written[name] = f'$["{name}"] = (() => {{\n{text}\nreturn {{ {", ".join(names)} }};\n}})();\n'
-
-    add(entry)
-    return "".join(['"use strict";\n{\nconst $ = {};\n', *written.values(), "}\n"])
-
-
-def digest(text: str) -> str:
-    """Return the source of a policy that allows this text alone."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+from morphospace.studio.bundle import digest, script, source
 
 
 def page() -> str:
