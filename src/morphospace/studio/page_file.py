@@ -45,6 +45,7 @@ SEEDS, MAPPED, COMPONENTS, DIMS, GOLDEN = 64, 360, 24, 24, 4
 GOLDEN_PIXELS = 1024  # of each golden picture, spread over it
 # Weights are rounded as far as that moves no pixel by more than half a level, and no number of a code by more
 # than two hundredths of the largest. So an encoder, of which less is asked, takes less room.
+BITS = (8, 9, 10, 11, 12, 13, 14, 16)
 ENOUGH = {"decoder": 0.5 / 255, "encoder": 0.02}
 ENCODED_WITHIN = 0.05  # of the largest number of a code: how far that of a browser may be off
 LOSSLESS_BYTES = 60_000  # a sheet of thumbnails that is no larger stays as it is
@@ -53,19 +54,13 @@ ALWAYS_LACKS = ("compare", "training", "play", "umap", "training images", "film"
 
 
 class Numbers:
-    """The numbers of a page: arrays of four kinds, packed into one text."""
+    """The numbers of a page: arrays of five kinds, packed into one text."""
 
-    kinds = ("i8", "f16", "f32", "u8")
-    types: ClassVar[dict[str, np.dtype[Any]]] = {
-        "i8": np.dtype("i1"),
-        "f16": np.dtype("<f2"),
-        "f32": np.dtype("<f4"),
-        "u8": np.dtype("u1"),
-    }
+    types: ClassVar[dict[str, str]] = {"i8": "i1", "i16": "<i2", "f16": "<f2", "f32": "<f4", "u8": "u1"}
 
     def __init__(self) -> None:
-        self._parts: dict[str, list[np.ndarray]] = {kind: [] for kind in self.kinds}
-        self.sizes = dict.fromkeys(self.kinds, 0)
+        self._parts: dict[str, list[np.ndarray]] = {kind: [] for kind in self.types}
+        self.sizes = dict.fromkeys(self.types, 0)
 
     def add(self, kind: str, values: np.ndarray | Tensor) -> list[Any]:
         """Add an array; where it is: kind, first number, count."""
@@ -80,7 +75,7 @@ class Numbers:
     def text(self) -> str:
         """Return everything as base64 of gzip; the bytes of wider numbers apart, which packs better."""
         whole = b""
-        for kind in self.kinds:
+        for kind in self.types:
             joined = np.concatenate([np.zeros(0, self.types[kind]), *self._parts[kind]])
             width = joined.dtype.itemsize
             whole += joined.view(np.uint8).reshape(-1, width).T.tobytes() if joined.size else b""
@@ -92,7 +87,7 @@ class Numbers:
         for (matrix, _), bias, one in zip(program.weights, program.biases, rounded, strict=True):
             groups, rows, inner = matrix.shape
             facts: dict[str, Any] = {"groups": groups, "rows": rows, "inner": inner}
-            facts["numbers"] = self.add("f16" if one.scale is None else "i8", one.stored)
+            facts["numbers"] = self.add(one.kind, one.stored)
             facts["scale"] = None if one.scale is None else self.add("f32", one.scale)
             matrices.append({**facts, "bias": None if bias is None else self.add("f32", bias)})
         steps = {"steps": program.steps, "inputs": program.inputs, "output": program.output, "size": program.size}
@@ -104,11 +99,13 @@ class Rounded:
     """A product's weights as a page stores them.
 
     Attributes:
-        stored: In half precision; or whole numbers of a byte.
-        scale: What these are multiplied by, one number for each channel; None in half precision.
+        kind: How they are stored, see `Numbers`.
+        stored: Whole numbers, or numbers in half precision.
+        scale: What whole numbers are multiplied by, one number for each channel; None in half precision.
         values: What the page computes with.
     """
 
+    kind: str
     stored: np.ndarray
     scale: np.ndarray | None
     values: Floats
@@ -120,18 +117,17 @@ class Rounded:
         Args:
             matrix: The weights.
             shared: Rows that share a scale.
-            bits: Of the fraction in half precision, 10 at most: the others are zero, which packs better; 0 for bytes.
+            bits: Of a whole number; 16 for half precision.
         """
-        if not bits:
-            channels = matrix.reshape(-1, shared * matrix.shape[2])
-            scale = np.maximum(np.abs(channels).max(1, keepdims=True), 1e-30).astype(np.float32) / 127
-            whole = np.round(channels / scale)
-            return cls(whole, scale, (whole * scale).astype(np.float32).reshape(matrix.shape))
-        step = np.uint16(1 << (10 - bits))
-        with np.errstate(over="ignore"):  # what half precision cannot hold is infinite, and the check refuses it
-            half = matrix.astype(np.float16).view(np.uint16)
-        cut = ((half + step // 2) & ~(step - np.uint16(1))).view(np.float16)
-        return cls(cut, None, cut.astype(np.float32))
+        if bits == 16:
+            with np.errstate(over="ignore"):  # what half precision cannot hold is infinite, and the check refuses it
+                half = matrix.astype(np.float16)
+            return cls("f16", half, None, half.astype(np.float32))
+        channels = matrix.reshape(-1, shared * matrix.shape[2])
+        scale = np.maximum(np.abs(channels).max(1, keepdims=True), 1e-30).astype(np.float32) / (2 ** (bits - 1) - 1)
+        whole = np.round(channels / scale)
+        values = (whole * scale).astype(np.float32).reshape(matrix.shape)
+        return cls("i8" if bits == 8 else "i16", whole, scale, values)
 
 
 @dataclass(frozen=True)
@@ -158,10 +154,10 @@ class Written:
             RunError: If it has a layer that cannot be written, or is off by too much.
         """
         program = recorded(part.module, *(one[:1] for one in part.arguments(2)))
-        for bits in (0, 7, 8, 9, 10):
+        for bits in BITS:
             rounded = [Rounded.of(matrix, shared, bits) for matrix, shared in program.weights]
             made = cls(part, program, rounded)
-            if weights == "int8" or made.off() <= ENOUGH[part.name]:
+            if weights == "int8" or bits == BITS[-1] or made.off() <= ENOUGH[part.name]:
                 break
         return replace(made, error=checked(part, made.runner, weights))
 
@@ -328,8 +324,7 @@ def map_facts(space: Space, numbers: Numbers, shown: bool) -> dict[str, Any]:
         "flat": True,
     }
     # Whoever has an image's code can decode it: codes of images that must not be shown stay out.
-    rounded = Rounded.of(known.codes[None, :count].numpy(), 1, 7)
-    codes = numbers.add("f16", rounded.stored) if shown else None
+    codes = numbers.add("f16", known.codes[:count]) if shown else None
     return {"map": facts, "codes": codes, "sheet": sheet(chart.images[:count]) if shown else None}
 
 

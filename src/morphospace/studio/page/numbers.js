@@ -1,6 +1,6 @@
 // The numbers of an exported page: one packed text in the page, many named arrays in it.
 
-// Unpack the text. `sizes` says how many numbers there are of each kind, in this order: i8 (one byte each), f16, f32, u8.
+// Unpack the text. `sizes` says how many numbers there are of each kind, in this order: i8, i16, f16, f32, u8.
 // Bytes of wider numbers lie apart, all first ones, then all second ones: so they pack better.
 export async function unpack(text, sizes) {
   let bytes;
@@ -12,12 +12,13 @@ export async function unpack(text, sizes) {
     const old = typeof DecompressionStream === "undefined";
     throw new Error(old ? "This browser is too old to unpack the model. Use one of 2023 or later." : DAMAGED);
   }
-  const whole = sizes.i8 + 2 * sizes.f16 + 4 * sizes.f32 + sizes.u8;
+  const whole = sizes.i8 + 2 * sizes.i16 + 2 * sizes.f16 + 4 * sizes.f32 + sizes.u8;
   if (bytes.length !== whole) throw new Error(DAMAGED);
   let at = 0;
   const take = (count) => bytes.subarray(at, (at += count));
   const kinds = {
     i8: new Int8Array(take(sizes.i8).slice().buffer),
+    i16: twice(take(sizes.i16), take(sizes.i16)),
     f16: widened(take(sizes.f16), take(sizes.f16)),
     f32: joined([0, 1, 2, 3].map(() => take(sizes.f32)), sizes.f32),
     u8: take(sizes.u8),
@@ -38,6 +39,8 @@ function joined(planes, count) {
   const view = new DataView(bytes.buffer); // whatever order this machine has
   return Float32Array.from({ length: count }, (_, j) => view.getFloat32(4 * j, true));
 }
+
+const twice = (low, high) => Int16Array.from(low, (byte, i) => byte | (high[i] << 8));
 
 // Half precision, low and high bytes apart.
 function widened(low, high) {
