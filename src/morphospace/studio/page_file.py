@@ -40,7 +40,8 @@ from morphospace.tools.export.reader import run as run_program
 from morphospace.tools.export.steps import Floats, Program
 from morphospace.tools.export.write import parts_of
 
-TRIED = 48  # codes by which it is decided how far weights may be rounded
+# Codes by which it is decided how far weights may be rounded: for small images more, whose few pixels say less.
+TRIED, TRIED_PIXELS = (48, 256), 50_000
 SEEDS, MAPPED, COMPONENTS, DIMS, GOLDEN = 64, 360, 24, 24, 4
 GOLDEN_PIXELS = 1024  # of each golden picture, spread over it
 # Weights are rounded as far as that moves no pixel by more than half a level, and no number of a code by more
@@ -168,7 +169,10 @@ class Written:
 
     def off(self) -> float:
         """Return how far it is from the part, at most, over some random codes; relative where numbers are above 1."""
-        given = self.part.arguments(TRIED)
+        least, most = TRIED
+        one = self.part.arguments(1)
+        places = max(values.numel() for values in (*one, *self.part(*one)))
+        given = self.part.arguments(min(most, max(least, TRIED_PIXELS // places)))
         wanted = self.part(*given)[0]
         found = torch.from_numpy(self(*given)).view_as(wanted)
         return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1))
