@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "evaluation": "bench.evaluation",
     "studio": "bench.studio",
     "page": "bench.page",
+    "play": "bench.play",
     "server": "bench.server",
     "gradio": "bench.gradio",
     "tables": "bench.tables",

@@ -111,6 +111,10 @@ def test_a_run_ends_by_itself_and_goes_on_when_asked(visit: Visitor) -> None:
     assert steps(visit) == 16
     press(visit, "Play")
     visit.until(f"{CANVAS}.dataset.steps > 17")
+    opened(visit, sim="transposed", set="size:2")
+    visit.page.get_by_label("Speed").select_option("slow")
+    press(visit, "Play")
+    visit.until("document.querySelector('.state').textContent.includes('ended after 4')")
 
 
 def test_two_sides_have_one_seed_and_stay_in_step(visit: Visitor) -> None:
@@ -133,7 +137,7 @@ def test_two_sides_have_one_seed_and_stay_in_step(visit: Visitor) -> None:
 
 def test_the_address_is_the_view(visit: Visitor) -> None:
     page = opened(visit, sim="gan")
-    page.get_by_role("button", name="Packing helps").click()
+    page.get_by_role("button", name="Packing").click()
     visit.until("document.querySelectorAll('canvas.plane').length === 2")
     page.get_by_label("Seed, A").fill("7")
     page.get_by_label("Learning rate, B").select_option("0.003")
@@ -150,6 +154,8 @@ def test_the_address_is_the_view(visit: Visitor) -> None:
 
 def test_a_drawing_is_learned_and_stands_in_the_link(visit: Visitor) -> None:
     page = opened(visit, sim="gan", preset="own")
+    press(visit, "Play")
+    assert page.inner_text(".state") == "Draw some points first." and steps(visit) == 0
     box = page.locator(PICTURE).bounding_box()
     page.mouse.move(box["x"] + 60, box["y"] + 80)
     page.mouse.down()

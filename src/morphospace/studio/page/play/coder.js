@@ -11,7 +11,7 @@ export const CODER_DEFAULTS = {
 };
 const ACTIVE = 0.01; // variance of a unit's posterior mean over the data, above which it is active
 const LIMIT = 30; // of a log variance, as in the library
-const SHOWN = 200, GRID = 12, SPAN = 2.5;
+const SHOWN = 200, GRID = 9, SPAN = 2.5;
 
 const squared = (a) => mul(a, a);
 

@@ -11,8 +11,9 @@
 //   engine or model                what `engines.js` trains in a worker, or model(settings), computed in the page
 //   defaults, fields, presets      settings, how each is chosen, and named settings with a sentence that a test holds
 //   players                        [[name, label]]: who takes turns
-//   length, pace                   steps of a run; steps a second at normal speed
+//   length, pace                   steps of a run, or a function of the settings; steps a second at normal speed
 //   toggles, curves, legend        what may be shown or hidden; the lines below the picture; what its colours mean
+//   blocked                        why these settings cannot be trained yet, in words; empty if they can
 //   aspect, draw, words            the picture's shape; draws a frame; says it in words
 //   pointer, key, typed            what a pointer or key on the picture, or a typed letter, changes: { settings, look, draft }
 import { button, make } from "../dom.js";
@@ -184,20 +185,24 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
 
   // -- the run
   function start() {
-    goal = simulation.length;
+    goal = length();
     state.textContent = "";
     const settings = [ours, theirs];
     sides.forEach((side, i) => side.start(settings[i]));
     show();
   }
-  function turn(player) { for (const side of sides) side.engine.post({ turn: { player } }); }
+  const length = () => (typeof simulation.length === "function" ? simulation.length(ours) : simulation.length);
+  // Why nothing can be trained yet, in words.
+  const blocked = () => { state.textContent = simulation.blocked?.(ours) || ""; return Boolean(state.textContent); };
+  function turn(player) { if (blocked()) return; for (const side of sides) side.engine.post({ turn: { player } }); }
   function play() {
+    if (blocked()) return;
     if (running && running !== pause) running();
     running = pause;
     playing = true;
     playButton.textContent = "Pause";
     const reached = Math.min(...sides.map((side) => side.steps));
-    if (reached >= goal) goal = reached + simulation.length;
+    if (reached >= goal) goal = reached + length();
     state.textContent = "";
     since = performance.now();
     begun = reached;
@@ -216,8 +221,8 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
   }
   // A turn at a time, by the clock of the page.
   function tick() {
+    timer = setTimeout(tick, 1000 / SLOW); // first: the turn may end the run
     turn(simulation.players ? "next" : undefined);
-    timer = setTimeout(tick, 1000 / SLOW);
   }
   // So many steps, then a frame; two sides stay in step. At full speed one side goes on by itself.
   function go() {
@@ -230,8 +235,8 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
   function told() {
     if (!playing) return;
     if (sides.some((side) => side.frame?.failed)) return pause();
+    if (sides.every((side) => side.steps >= goal)) return pause(`The run has ended after ${goal.toLocaleString("en")} steps. Play goes on for as many again.`);
     if (!waiting || sides.some((side) => side.steps < waiting)) return;
-    if (waiting >= goal) { pause(`The run has ended after ${goal.toLocaleString("en")} steps. Play goes on for as many again.`); return; }
     const took = performance.now() - asked, due = ((waiting - begun) * 1000) / simulation.pace - (performance.now() - since);
     chunk = Math.max(1, Math.round(chunk * Math.max(0.5, Math.min(2, FRAME / took))));
     waiting = 0;

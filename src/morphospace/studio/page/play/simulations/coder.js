@@ -34,7 +34,7 @@ export const coder = {
   shared: ["data", "own", "seed"],
   hovers: true,
   typed: { label: "Type a digit", when: ({ data }) => data === "digits", pattern: /^[0-9]$/, look: (digit, frame) => ({ row: nextOf(Number(digit), frame) }) },
-  legend: [["line", "left: codes in the two most active dimensions, with the prior's one and two standard deviations"], ["probe", "the code that you point at, or the image that you look at"]],
+  legend: [["line", "left: codes in the two most active dimensions, with the prior's one and two standard deviations"], ["real", "right, in the plane: data"], ["generated", "the same data, encoded and decoded"], ["probe", "samples of the prior; of digits, the code or image that you look at"]],
   curves: [["reconstruction", "reconstruction, nats", "real"], ["kl", "KL, nats", "generated"]],
   fields: [
     { name: "model", label: "Model", values: offered("model").map((name) => [name, NAMES[name]]) },
@@ -66,7 +66,7 @@ export const coder = {
     { id: "beta", title: "Sharp or smooth", settings: { beta: 0.1 }, against: { beta: 1 }, claim: { steps: 300, kl: [4, 9] }, claimAgainst: { steps: 300, kl: [0.6, 3.5] },
       sentence: "With beta 0.1 A keeps more than 4 nats about an image, in small ellipses with gaps between them. B keeps fewer than 3.5, and fills the prior." },
     { id: "moons", title: "Moons by one number", good: true, settings: { data: "moons", latent_dim: 1 }, claim: { steps: 400, active: [1, 1], error: [0, 0.02] },
-      sentence: "The decoder bends a line along both moons: one number a point, and the error stays below 0.02." },
+      sentence: "One number a point: the decoder bends a line through both moons. After 400 steps the squared error is below 0.02, and it goes on falling." },
     { id: "deaf", title: "A decoder too vague", good: false, settings: { data: "ring", sigma: 0.5 }, claim: { steps: 300, error: [0.1, 0.4], kl: [0, 0.6] },
       sentence: "A decoder's sigma of 0.5 calls every error small: the code says little (a KL below 0.6), and points are decoded far from where they were (error above 0.1)." },
   ],
@@ -92,7 +92,7 @@ export const coder = {
   },
 
   drawDigits(paper, frame, at) {
-    paper.image(greys(frame.grid, 8, frame.side), 0.1, 1.08, 1.5);
+    paper.image(greys(frame.grid, 8, frame.side, 1), 0.1, 1.08, 1.52);
     paper.style("probe", 2.5);
     const { watched, atCode, code } = frame, scale = 0.94 / frame.span, strip = [];
     if (code) { paper.ring(-1 + code[0] * scale, code[1] * scale, 6); strip.push(["decoded here", atCode]); }

@@ -82,9 +82,9 @@ export const reparameterization = {
   buttons: ({ seed }) => [["Redraw the noise", { seed: (seed + 1) % 10000 }]],
 
   draw(paper, frame, { settings }) {
-    const [f, slope] = FUNCTIONS[settings.f], base = 0.4, lift = settings.f === "high" ? 5 : 0, height = (z) => base + Math.max(-0.4, Math.min(1.8, 0.25 * (f(z) - lift)));
+    const [f, slope] = FUNCTIONS[settings.f], base = 0.4, lift = settings.f === "high" ? 5 : 0, height = (z) => base + 0.25 * (f(z) - lift);
     paper.style("line", 1).line([[-3.5, base], [3.5, base]]);
-    paper.style("muted", 1.6).line(axis(-3.5, 3.5, 141).map((z) => [z, height(z)]));
+    paper.style("muted", 1.6).line(axis(-3.5, 3.5, 141).map((z) => [z, height(z)]).filter(([, y]) => y < 2.3));
     bell(paper, frame.without, base, 1.2, "path");
     bell(paper, frame.with, base, 1.2, "generated", true);
     for (const e of frame.noise.slice(0, 16)) {

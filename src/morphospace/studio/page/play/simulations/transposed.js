@@ -48,7 +48,7 @@ export const transposed = {
   first: "Press Play and watch the stamps, one for each input pixel. The numbers say how many stamps touch each output pixel: where they differ, a checkerboard appears.",
   model: (settings) => new Stamps(settings),
   defaults: { size: 4, kernel: 4, stride: 2, padding: 1, extra: 0, weights: "ones", input: "ones", seed: 0 },
-  length: 16,
+  length: ({ size }) => size * size,
   pace: 5,
   stepLabel: "One stamp",
   aspect: 1.9,
