@@ -141,6 +141,7 @@ def test_the_address_is_the_view(visit: Visitor) -> None:
     visit.until("document.querySelectorAll('canvas.plane').length === 2")
     page.get_by_label("Seed, A").fill("7")
     page.get_by_label("Learning rate, B").select_option("0.003")
+    visit.until("location.hash.includes('lr')")
     view = visit.hash()
     opened(visit, **view)
     assert page.get_by_label("Seed, A").input_value() == page.get_by_label("Seed, B").input_value() == "7"
@@ -161,6 +162,7 @@ def test_a_drawing_is_learned_and_stands_in_the_link(visit: Visitor) -> None:
     page.mouse.down()
     page.mouse.move(box["x"] + 260, box["y"] + 80, steps=8)
     page.mouse.up()
+    visit.until("location.hash.includes('own%3A')")
     drawn = visit.hash()["set"]
     assert len(re.findall("[0-9a-z]{4}", drawn.removeprefix("own:"))) >= 5
     page.locator(PICTURE).focus()

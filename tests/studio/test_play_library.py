@@ -44,7 +44,7 @@ def reached(facts: dict[str, Any], chosen: dict[str, Any], seed: int, steps: int
     member = facts["losses"][s["loss"]]
     settings: dict[str, Any] = {name: s[name] for name in SAME}
     settings |= {"tower": "mlp", "init": "default", "widths": (s["width"],) * s["layers"]}
-    settings |= {"betas": (s["beta1"], s["beta2"]), "critic_lr": s["critic_lr"] or None}
+    settings |= {"betas": (float(s["beta1"]), float(s["beta2"])), "critic_lr": s["critic_lr"] or None}
     torch.manual_seed(stream(seed, "weights"))
     model = ZOO[member["member"]](**(member["settings"] | settings)).build((1, 1, 2))
     assert isinstance(model, GAN)
