@@ -21,9 +21,9 @@ check: $(VENV)/.installed-dev
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m bench
 
-# Trains the faces that `morpho studio` opens with, and puts their weights into the package.
+# Trains the faces that `morpho studio` opens with, chooses its seeds, and puts the weights into the package.
 faces: $(VENV)/.installed
-	$(BIN)/morpho train --recipe studio-faces-vae --out runs/studio-faces
+	$(BIN)/python -m bench faces --out runs/studio-faces
 	$(BIN)/python -m morphospace.studio.faces runs/studio-faces
 
 # Writes two models as pages that open with a double click: pages/faces.html and pages/digits.html.

@@ -30,10 +30,11 @@ COMMANDS: dict[str, str] = {
     "sizes": "bench.sizes",
     "kills": "bench.kills",
     "abuse": "bench.abuse",
+    "faces": "bench.faces",
 }
 
 
-HOURS = frozenset({"tables"})
+HOURS = frozenset({"tables", "faces"})
 
 
 def make_parser() -> argparse.ArgumentParser:

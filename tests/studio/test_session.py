@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from PIL import Image
 import morphospace as ms
 from morphospace.data.batches import held_out
 from morphospace.errors import DataError, SettingError
+from morphospace.latent.traverse import working
 from morphospace.studio import requests as ask
 from morphospace.studio import session as sessions
 from morphospace.studio.queues import packed
@@ -196,7 +198,8 @@ def test_sliders_move_along_their_directions(asked: Asked, refused: Refused, ses
     codes = space.gathered().codes.double().numpy()
     assert np.allclose(base, codes.mean(0), atol=1e-5)
     variances = np.linalg.eigvalsh(np.cov(codes.T))[::-1]
-    assert [c["share"] for c in facts["components"]] == pytest.approx(variances / variances.sum(), rel=1e-4)
+    shares = {c["name"]: c["share"] for c in facts["components"]}
+    assert [shares[i] for i in range(8)] == pytest.approx(variances / variances.sum(), rel=1e-4)
 
     def moved(*moves: list[Any], **more: Any) -> np.ndarray:
         return np.array(asked("decode", run="r0", moves=list(moves), **more).facts["codes"][0])
@@ -208,8 +211,9 @@ def test_sliders_move_along_their_directions(asked: Asked, refused: Refused, ses
     dim = facts["dims"][0]["name"]
     step = moved(["dim", dim, -1.5], base=[0.0] * 8)
     assert step[dim] == pytest.approx(-1.5 * codes[:, dim].std(ddof=1), rel=1e-4) and np.count_nonzero(step) == 1
-    sizes = [d["change"] for d in facts["dims"]]
-    assert sizes == sorted(sizes, reverse=True) and sorted(d["name"] for d in facts["dims"]) == list(range(8))
+    for kind in ("components", "dims"):  # what changes the image most comes first
+        sizes = [d["change"] for d in facts[kind]]
+        assert sizes == sorted(sizes, reverse=True) and sorted(d["name"] for d in facts[kind]) == list(range(8))
     name = facts["directions"][0]["name"]
     vector = space.directions()[name].vector.numpy()
     both = moved(["direction", name, 1.0], ["component", 1, 2.0])
@@ -217,6 +221,26 @@ def test_sliders_move_along_their_directions(asked: Asked, refused: Refused, ses
     assert "no such direction" in refused("decode", run="r0", moves=[["direction", "Moustache of Dali", 1]])
     assert "8 components" in refused("decode", run="r0", moves=[["component", 8, 1]])
     assert "8 dimensions" in refused("decode", run="r0", moves=[["dim", 8, 1]])
+
+
+def test_attributes_that_work_come_first_and_none_is_left_out(asked: Asked, session: Session) -> None:
+    """The first slider in the order of the alphabet is not the first on the page, but the one that works best."""
+    rows = asked("sliders", run="r0", by="direction").facts["rows"]
+    space = session.runs.space("r0")
+    assert {row["name"] for row in rows} == set(space.directions())
+    scores = working([row["accuracy"] for row in rows], [row["change"] for row in rows])
+    assert scores == sorted(scores, reverse=True) and scores[0] > 0
+    start = space.start()
+    name = rows[0]["name"]
+    ends = space.frames(torch.stack([start + s * space.directions()[name].vector for s in (-2, 0, 2)]), None) / 255.0
+    assert rows[0]["change"] == pytest.approx(((ends[[0, 2]] - ends[1]) ** 2).mean(), rel=1e-4)
+
+
+def test_a_direction_that_separates_or_shows_nothing_does_not_work() -> None:
+    right, sizes = [0.9, 0.9, 0.5, 0.95, math.nan], [0.01, 0.0, 0.09, 0.02, 0.05]
+    scores = working(right, sizes)
+    assert scores[1] == scores[2] == scores[4] == 0 and scores[3] > scores[0] > 0
+    assert working([], []) == []
 
 
 def test_neighbours_are_the_nearest(asked: Asked, runs: dict[str, ms.Run]) -> None:
@@ -272,7 +296,9 @@ def test_what_a_gan_cannot_is_refused_with_the_verb_that_would_add_it(refused: R
     ):  # fmt: skip
         assert "`morpho train-encoder`" in refused(kind, run="r1", **fields)
     assert len(asked("sliders", run="r1", by="component").facts["rows"]) == 4
-    assert asked("decode", run="r1", moves=[["dim", 0, 0]]).facts["codes"] == [[0.0] * 4]  # from the prior's middle
+    # From the sample of a seed, not from z = 0, which a GAN decodes to grey noise.
+    first = asked("decode", run="r1", seeds=asked("describe", run="r1").facts["opening"][:1]).facts["codes"]
+    assert asked("decode", run="r1", moves=[["dim", 0, 0]]).facts["codes"] == first
     assert asked("sliders", run="r1", by="direction").facts["rows"] == []
     assert asked("decode", run="r1", moves=[["component", 0, 1]]).blocks
     assert "numbers" in refused("decode", run="r1", codes=[[0.0] * 5])

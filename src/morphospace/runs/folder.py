@@ -29,6 +29,7 @@ from morphospace.files import (
     writing,
 )
 from morphospace.plugins import NotHere
+from morphospace.ranges import Seed
 from morphospace.records import number, read_json, read_toml, typed
 from morphospace.runs.configuration import Configuration, resolve, toml_of
 
@@ -52,6 +53,7 @@ class Facts(TypedDict):
     held_out: NotRequired[Count]
     new_layers: NotRequired[bool]
     start_from: NotRequired[str]
+    seeds: NotRequired[list[Seed]]
     created: NotRequired[str]
     versions: NotRequired[dict[str, str]]
     python: NotRequired[str]

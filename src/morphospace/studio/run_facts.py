@@ -56,6 +56,8 @@ def describe(key: str, space: Space) -> dict[str, Any]:
     return {
         **facts_of(key, folder),
         "cannot": space.cannot(),
+        "opening": list(space.seeds),
+        "chosen": "seeds" in folder.facts,
         "condition": None if known is None else {"kind": known.kind, "names": known.ordered},
         "parameters": space.model.parameters(),
         "settings": read_text(folder.place / "run.toml"),

@@ -296,18 +296,13 @@ class Session:
         return Reply(facts, (Block("images", np.stack(list(known.each(near)))),))
 
     def sliders(self, request: ask.Sliders) -> Reply:
-        """List the sliders of one kind."""
-        space = self.runs.space(request.run)
-        rows: list[dict[str, Any]]
-        if request.by == "component":
-            rows = [{"name": i, "share": share} for i, share in enumerate(space.axes().share.tolist()[:64])]
-        elif request.by == "dim":
-            rows = [{"name": index, "change": size} for index, size in space.ranked()[:64]]
-        else:
-            rows = [
-                {"name": name, "accuracy": finite(d.held and d.held.balanced_accuracy), "n": d.held.n if d.held else 0}
-                for name, d in space.directions().items()
-            ]
+        """List the sliders of one kind, those that work best first."""
+        rows = []
+        for slider in self.runs.space(request.run).sliders(request.by)[: None if request.by == "direction" else 64]:
+            row: dict[str, Any] = {"name": slider.name, "change": slider.change}
+            row |= {"share": slider.share} if request.by == "component" else {}
+            row |= {"accuracy": finite(slider.accuracy), "n": slider.n} if request.by == "direction" else {}
+            rows.append(row)
         return Reply({"rows": rows})
 
     def walk(self, request: ask.Walk) -> Reply:
@@ -393,7 +388,7 @@ def made_before(space: Space, request: ask.Request) -> bool:
     if isinstance(request, ask.Neighbours):
         return request.among != "train" and space.kept("codes", "chart pca")
     if isinstance(request, ask.Sliders):
-        return space.kept(MADE_FOR[request.by] if request.by != "dim" else "ranked")
+        return space.kept(f"sliders {request.by}")
     if type(request) is ask.Walk:
         count = len(request.hows) * (len(request.ends) - 1) * request.steps
     elif isinstance(request, ask.Decode):

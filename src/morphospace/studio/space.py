@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from morphospace.data.rule import Rule
 from morphospace.errors import MorphospaceError, SettingError, require
 from morphospace.latent.components import Components, Moments
 from morphospace.latent.directions import Direction
-from morphospace.latent.traverse import changes
+from morphospace.latent.traverse import changes, working
 from morphospace.models.contract import seeded_noise
 from morphospace.pictures.maps import LatentMap
 from morphospace.randomness import stream
@@ -34,7 +35,8 @@ from morphospace.tools.map.layout import classes_of, framed, placed, plane
 
 MAPPED = 3000  # images whose codes are kept
 TRAINING_IMAGES = 10_000  # searched for the nearest one
-DIRECTIONS = 24
+DIRECTIONS = 200
+REACH = (-2.0, 2.0)  # strengths at which a slider's change is measured
 MOST_PIXELS = 8_000_000  # decoded for one question: 32 MB
 AT_ONCE_NUMBERS = 8_000_000  # of images that are searched together
 THUMBNAIL, BEHIND = 32, 64  # pixels a side
@@ -62,6 +64,27 @@ class Gathered:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Slider:
+    """A direction in which a code can be moved, and what is known of it.
+
+    Attributes:
+        name: Number of the dimension or component, or name of the attribute.
+        change: Mean squared change of a pixel at strengths -2 and 2, from where sliders start; pixels in [0, 1].
+        score: How well it works, from 0 to 1; of a component or dimension its change.
+        share: Of the codes' variance, of a component.
+        accuracy: Balanced accuracy on held-out images, of an attribute; NaN where they do not tell.
+        n: On how many images that is measured.
+    """
+
+    name: int | str
+    change: float
+    score: float
+    share: float | None = None
+    accuracy: float | None = None
+    n: int = 0
 
 
 class Space:
@@ -212,9 +235,19 @@ class Space:
         )
 
     def start(self) -> Tensor:
-        """Return where sliders start when no code is given: the mean code, else the mean of the prior, (D,)."""
-        zeros = torch.zeros(self.model.latent_dim)
-        return self.once("start", lambda: zeros if self.cannot() else self.gathered().codes.mean(0))
+        """Return where sliders start when no code is given: the mean code, else the code of a seed, (D,).
+
+        A model that cannot encode does not start at the mean of its prior: no sample lies near there, and a GAN decodes
+        it to grey noise.
+        """
+        return self.once(
+            "start", lambda: self.seeded(self.seeds[:1])[0] if self.cannot() else self.gathered().codes.mean(0)
+        )
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds to open with: those that were chosen for the run, else the first ones."""
+        return tuple(self.run.folder.facts.get("seeds") or range(8))
 
     def spread(self) -> Tensor:
         """Return how far strength 1 goes along each dimension: a standard deviation of the codes or the prior, (D,)."""
@@ -231,19 +264,47 @@ class Space:
 
         return self.once("axes", made)
 
-    def ranked(self) -> list[tuple[int, float]]:
-        """Return the raw dimensions, the one that changes the image most first, with what it changes."""
+    def sliders(self, by: str) -> list[Slider]:
+        """Return the sliders of a kind, those that work best first.
 
-        def made() -> list[tuple[int, float]]:
-            found = changes(
-                lambda codes: self.frames(codes, self.condition(None, len(codes))),
-                self.start(),
-                torch.diag(self.spread()),
-                torch.tensor([-2.0, 2.0]),
-            )
-            return [(change.index, change.size) for change in found]
+        Args:
+            by: `dim` for raw dimensions and `component` for leading components, each by what it changes in the image;
+                `direction` for attributes, by `working`.
+        """
+        return self.once(f"sliders {by}", lambda: self._sliders(by))
 
-        return self.once("ranked", made)
+    def _sliders(self, by: str) -> list[Slider]:
+        if by == "dim":
+            found = [Slider(i, size, size) for i, size in enumerate(self._sizes(torch.diag(self.spread())))]
+        elif by == "component":
+            axes = self.axes()
+            sizes = self._sizes((axes.spread[:, None] * axes.directions).float())
+            found = [
+                Slider(i, size, size, share=share) for i, (size, share) in enumerate(zip(sizes, axes.share.tolist()))
+            ]
+        else:
+            known = list(self.directions().values())
+            if not known:
+                return []
+            held = [one.held.balanced_accuracy if one.held else math.nan for one in known]
+            sizes = self._sizes(torch.stack([one.vector for one in known]))
+            scores = working(held, sizes)
+            found = [
+                Slider(one.name, size, score, accuracy=right, n=one.held.n if one.held else 0)
+                for one, size, score, right in zip(known, sizes, scores, held)
+            ]
+        return sorted(found, key=lambda slider: -slider.score)  # stable: equal ones stay in order
+
+    def _sizes(self, directions: Tensor) -> list[float]:
+        """Return what each of the directions (K, D) changes in the image, in their order."""
+        found = changes(
+            lambda codes: self.frames(codes, self.condition(None, len(codes))),
+            self.start(),
+            directions,
+            torch.tensor(REACH),
+        )
+        sizes = {change.index: change.size for change in found}
+        return [sizes[i] for i in range(len(directions))]
 
     def directions(self) -> dict[str, Direction]:
         """Return the directions of the attributes that the data have, by name; none where nothing can be encoded."""

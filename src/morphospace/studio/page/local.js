@@ -183,7 +183,8 @@ export class Client {
   // -- questions ---------------------------------------------------------------------------------------------------
 
   answer_runs() { return { runs: [this.space.describe], broken: [] }; }
-  answer_describe() { return { ...this.space.describe, seeds: this.rows(this.space.seeds).length }; }
+  // The page holds the codes of the first seeds alone: it opens with those.
+  answer_describe() { return { ...this.space.describe, seeds: this.rows(this.space.seeds).length, opening: [0], chosen: false }; }
   answer_card() { return { card: this.space.card }; }
 
   answer_sliders({ by }) {

@@ -38,7 +38,7 @@ export async function enter(place, { client, state, run, condition }) {
   let frame = null; // two corners in the map, while something is brushed
 
   // Show a sample at once, while the map is computed.
-  client.ask("decode", { run: run.id, seeds: [0], condition }, "probe").then((answer) => {
+  client.ask("decode", { run: run.id, seeds: run.opening.slice(0, 1), condition }, "probe").then((answer) => {
     if (answer && !probe) { face.show(answer.images.images[0]); shown.code = answer.codes[0]; }
   }).catch(() => {});
   if (!(await load())) return null;

@@ -132,7 +132,7 @@ export async function enter(place, { client, state, run, condition }) {
   addEventListener("keydown", keys);
   ends = state.get("ends").split(";").filter(Boolean).map((text) => text.split(",").map(Number)).filter((code) => code.length === run.latent_dim && code.every(Number.isFinite));
   if (!ends.length && !state.get("ends")) {
-    const answer = await trying(() => client.ask("decode", { run: run.id, seeds: [1, 4], condition }));
+    const answer = await trying(() => client.ask("decode", { run: run.id, seeds: run.chosen ? run.opening.slice(0, 3) : [1, 4], condition }));
     if (answer) ends = answer.codes;
     keep();
   }

@@ -5,15 +5,20 @@ import { addEnd } from "./map.js";
 
 const REACH = { component: 4, dim: 4, direction: 6 };
 const SHOWN = 12;
+const changed = (one) => `changes pixels by ${(100 * Math.sqrt(one.change)).toFixed(1)} %`;
 const WORDS = {
-  component: (one) => ({ kind: "component", name: one.name, words: `Component ${one.name + 1}`, note: `${(100 * one.share).toFixed(1)} %` }),
-  dim: (one) => ({ kind: "dim", name: one.name, words: `Dimension ${one.name}`, note: one.change.toFixed(4) }),
-  direction: (one) => ({ kind: "direction", name: one.name, words: one.name, note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right` }),
+  component: (one) => ({ kind: "component", name: one.name, words: `Component ${one.name + 1}`, note: `${(100 * one.share).toFixed(1)} %`, more: `${(100 * one.share).toFixed(1)} % of the variance; ${changed(one)}` }),
+  dim: (one) => ({ kind: "dim", name: one.name, words: `Dimension ${one.name}`, note: `${(100 * Math.sqrt(one.change)).toFixed(1)} %`, more: changed(one) }),
+  direction: (one) => ({ kind: "direction", name: one.name, words: one.name, note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right`,
+    more: `${one.accuracy === null ? "" : `tells ${(100 * one.accuracy).toFixed(0)} % of ${one.n} held-out images right; `}${changed(one)}` }),
 };
 
 export async function enter(place, { client, state, run, condition }) {
   let base = state.code("code");
-  let seed = Number(state.get("seed", "-1"));
+  // A model that cannot encode has no mean code, and the mean of its prior shows nothing: it starts at a seed.
+  const least = run.cannot.encode || run.cannot.data ? 0 : -1;
+  const opening = run.chosen || least === 0 ? run.opening[0] : -1;
+  let seed = Math.max(least, Number(state.get("seed", String(state.get("code") ? -1 : opening))));
   let moves = new Map();
   let animation = 0;
   const face = new Picture("Moved", { facts: () => ({ run: run.name, base, moves: [...moves.values()], code: now }) });
@@ -22,12 +27,12 @@ export async function enter(place, { client, state, run, condition }) {
   const kinds = make("div", { class: "tools" });
   const pad = make("div", { class: "pad", tabIndex: 0, role: "application", "aria-label": "Plane of seeds: drag, or use the arrow keys, to pan" },
     make("span", {}, "Drag to pan between seeds"));
-  place.append(make("p", { class: "hint" }, "One image, and the directions in which its code can move. Drag a slider, or press a digit and then the arrow keys."), make("div", { class: "with-side lead" },
+  place.append(make("p", { class: "hint" }, "One image, and the directions in which its code can move. Drag a slider, or press a digit and then the arrow keys. Those that work best come first."), make("div", { class: "with-side lead" },
     make("div", { class: "stage column" }, kinds, list),
     make("aside", { class: "side" }, face.element,
       make("div", { class: "tools" },
-        button("Another seed", () => start((seed + 1) % (run.seeds || Infinity))),
-        button("Mean code", () => { base = null; seed = -1; state.set({ code: null, seed: null }); reset(); }),
+        button("Another seed", () => start(another())),
+        least < 0 ? button("Mean code", () => { base = null; seed = -1; state.set({ code: null, seed: -1 }); reset(); }) : null,
         button("Reset all", () => reset()),
         button("Use in Morph", () => now && addEnd(state, run, now))),
       pad)));
@@ -55,6 +60,13 @@ export async function enter(place, { client, state, run, condition }) {
       fill();
       if (moves.size) ask();
     });
+  }
+
+  // The chosen seeds first, then all others.
+  function another() {
+    const place = run.opening.indexOf(seed);
+    if (run.chosen && place >= 0 && place + 1 < run.opening.length) return run.opening[place + 1];
+    return (seed + 1) % (run.seeds || Infinity);
   }
 
   async function start(next, first = false) {
@@ -118,7 +130,7 @@ export async function enter(place, { client, state, run, condition }) {
     value.textContent = Number(slider.value).toFixed(1);
     const play = button("▷", () => swing(slider), { class: "small", "aria-label": `Animate ${row.words}` });
     const zero = button("↺", () => { slider.value = 0; slider.oninput(); }, { class: "small", "aria-label": `Reset ${row.words}` });
-    return make("div", { class: "slider" }, make("label", {}, make("b", {}, `${i + 1}`), ` ${row.words}`, make("small", {}, ` ${row.note}`)), slider, value, zero, play);
+    return make("div", { class: "slider" }, make("label", {}, make("b", {}, `${i + 1}`), ` ${row.words}`, make("small", { title: row.more }, ` ${row.note}`)), slider, value, zero, play);
   }
 
   // Back and forth once; with reduced motion, straight to the end.
