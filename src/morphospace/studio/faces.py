@@ -120,21 +120,27 @@ def unrounded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def sampled_codes(model: Model, noise: Tensor) -> Tensor:
+    """Return the codes of the prior for noise (N, D)."""
+    assert model.prior is not None
+    return model.prior.from_noise(noise).float()
+
+
 @torch.no_grad()
-def choose_seeds(model: Model, count: int = SEEDS, among: int = AMONG) -> list[int]:
+def choose_seeds(model: Model, count: int, among: int) -> list[int]:
     """Choose seeds to open with: clear samples, unlike each other, between which faces stay clear.
 
     How clear an image is: how little it changes when the model encodes and decodes it again. An image that mixes two
-    attributes comes back as one of them. The clearest quarter of the seeds are candidates. The clearest one comes first;
-    then always the candidate that is farthest in pixels from those before, among those to which the path from the one
-    before (along the sphere) stays as clear as the candidates are.
+    attributes comes back as one of them. The clearer half of the seeds are candidates. The one farthest in pixels from
+    the mean image comes first; then always the candidate that is farthest from those before, among those to which the
+    path from the one before (along the sphere) stays as clear as the candidates are.
 
     Args:
         model: It encodes and decodes.
         count: How many.
         among: Seeds 0 to this one.
     """
-    codes = model.prior.from_noise(torch.cat([seeded_noise(1, model.latent_dim, seed) for seed in range(among)]))  # type: ignore[attr-defined]
+    codes = sampled_codes(model, torch.cat([seeded_noise(1, model.latent_dim, seed) for seed in range(among)]))
 
     def decoded(some: Tensor) -> Tensor:
         return torch.cat([model.decode(part) for part in some.float().split(64)])  # type: ignore[attr-defined]
@@ -145,15 +151,15 @@ def choose_seeds(model: Model, count: int = SEEDS, among: int = AMONG) -> list[i
 
     images = decoded(codes)
     errors = unclear(images)
-    candidates = errors.argsort()[: max(count, among // 4)]
+    candidates = errors.argsort()[: max(count, among // 2)]
     limit = float(errors[candidates].max())
     pixels = images[candidates].flatten(1)
-    chosen = [0]
+    chosen = [int((pixels - images.flatten(1).mean(0)).norm(dim=1).argmax())]
     while len(chosen) < min(count, len(candidates)):
         away = torch.cdist(pixels, pixels[chosen]).amin(1)
         for place in away.argsort(descending=True).tolist():
-            ends = codes[candidates[[chosen[-1], place]]]
-            if place not in chosen and float(unclear(decoded(along(*ends, 12, "slerp"))).max()) <= 1.5 * limit:
+            start, end = codes[candidates[chosen[-1]]], codes[candidates[place]]
+            if place not in chosen and float(unclear(decoded(along(start, end, 12))).max()) <= limit:
                 break
         else:
             place = next(i for i in away.argsort(descending=True).tolist() if i not in chosen)
@@ -177,7 +183,7 @@ def pack_weights(run: str | Path, out: str | Path) -> dict[str, float | int]:
     same = trained.configuration.model == wanted.model
     require(same, "run", str(run), f"is not of the recipe {RECIPE}", "train it with `make faces`")
     model = trained.model
-    z = model.prior.from_noise(seeded_noise(64, model.latent_dim, 0)).float()  # type: ignore[attr-defined]
+    z = sampled_codes(model, seeded_noise(64, model.latent_dim, 0))
     small = rounded(model.networks.state_dict())
     with torch.no_grad():
         before = model.decode(z)  # type: ignore[attr-defined]
@@ -188,7 +194,7 @@ def pack_weights(run: str | Path, out: str | Path) -> dict[str, float | int]:
         raise RunError(
             "run", str(run), f"rounded weights decode to other images (PSNR {psnr:.1f} dB, not {LEAST_PSNR})"
         )
-    about = {"images": str(trained.images), "seeds": json.dumps(choose_seeds(model))}
+    about = {"images": str(trained.images), "seeds": json.dumps(choose_seeds(model, SEEDS, AMONG))}
     data = write_tensors(small, about)
     if len(data) > MOST_BYTES:
         raise RunError("run", str(run), f"{len(data):,} bytes are more than {MOST_BYTES:,}", "take narrower nets")
