@@ -16,7 +16,7 @@ from safetensors.torch import load as read_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
 
-from morphospace.data.cache import cache_folder
+from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.prepare import prepare
 from morphospace.errors import RunError, require
 from morphospace.files import atomic
@@ -64,15 +64,16 @@ def packaged() -> bytes:
 def laid_out(weights: bytes) -> Path:
     """Return a run folder with these weights in the cache, where any tool can use it; made if it is not there yet."""
     folder = cache_folder() / "studio" / f"drawn-faces-{hashlib.blake2b(weights, digest_size=6).hexdigest()}"
-    if (folder / "run.toml").is_file():
+    with locked(make_folder(folder.parent) / folder.name):
+        if (folder / "run.toml").is_file():
+            return folder
+        about = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])["__metadata__"]
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        write_run(partial, unrounded(read_tensors(weights)), int(about["images"]), json.loads(about["seeds"]))
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
         return folder
-    about = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])["__metadata__"]
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    write_run(partial, unrounded(read_tensors(weights)), int(about["images"]), json.loads(about["seeds"]))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
-    return folder
 
 
 def write_run(folder: Path, tensors: Mapping[str, Tensor], images: int, seeds: Sequence[int]) -> Path:
