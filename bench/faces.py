@@ -179,7 +179,7 @@ def judge(path: Path) -> int:
     pack = prepare(DataSettings(data="toyfaces:10000:2"))
     train, test = ((pack.split(name), np.arange(len(pack.split(name)))) for name in ("train", "test"))
     classifier = train_attributes(train, test)
-    held = unit(np.asarray(run.pack.split("test").images[:]))
+    held = unit(np.array(run.pack.split("test").images[:]))
     with torch.no_grad():
         codes = torch.cat([run.model.encode(part).mean for part in held.split(100)])
         made = torch.cat([run.model.decode(part) for part in codes.split(100)])
