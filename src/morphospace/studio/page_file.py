@@ -254,8 +254,8 @@ def space_of(
     lacks += [] if shown else ["images"]
     lacks += [] if "encoder" in networks else ["project"]
     known = model.conditioning
-    vectors = [direction.vector for direction in space.directions().values()]
-    axes, directions = space.axes(), space.directions()
+    axes, directions = space.axes(), space.slider_rows("direction")
+    vectors = [space.directions()[one["name"]].vector for one in directions]
     share = [finite(one) or 0.0 for one in axes.share[:COMPONENTS].tolist()]
     facts = describe("r0", space) | {
         "name": run.path.resolve().name,
@@ -281,12 +281,10 @@ def space_of(
             "spread": numbers.add("f32", axes.spread[:COMPONENTS]),
             "share": share,
         },
-        "directions": [
-            {"name": name, "accuracy": finite(d.held and d.held.balanced_accuracy), "n": d.held.n if d.held else 0}
-            for name, d in directions.items()
-        ],
+        "directions": directions,
+        "components": [one for one in space.slider_rows("component") if one["name"] < COMPONENTS],
         "vectors": numbers.add("f32", torch.stack(vectors) if vectors else np.zeros(0)),
-        "dims": [[index, size] for index, size in space.ranked()[:DIMS]],
+        "dims": space.slider_rows("dim", DIMS),
         **(map_facts(space, numbers, shown) if mapped else {"map": None, "codes": None, "sheet": None}),
         "golden": golden(space, numbers, networks),
         "sizes": numbers.sizes,

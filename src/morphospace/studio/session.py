@@ -297,13 +297,8 @@ class Session:
 
     def sliders(self, request: ask.Sliders) -> Reply:
         """List the sliders of one kind, those that work best first."""
-        rows = []
-        for slider in self.runs.space(request.run).sliders(request.by)[: None if request.by == "direction" else 64]:
-            row: dict[str, Any] = {"name": slider.name, "change": slider.change}
-            row |= {"share": slider.share} if request.by == "component" else {}
-            row |= {"accuracy": finite(slider.accuracy), "n": slider.n} if request.by == "direction" else {}
-            rows.append(row)
-        return Reply({"rows": rows})
+        most = None if request.by == "direction" else 64
+        return Reply({"rows": self.runs.space(request.run).slider_rows(request.by, most)})
 
     def walk(self, request: ask.Walk) -> Reply:
         """Decode the codes between several, on each kind of path."""

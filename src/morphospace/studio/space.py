@@ -295,6 +295,17 @@ class Space:
             ]
         return sorted(found, key=lambda slider: -slider.score)  # stable: equal ones stay in order
 
+    def slider_rows(self, by: str, most: int | None = None) -> list[dict[str, Any]]:
+        """Return what a page is told of the sliders of a kind, those that work best first; JSON can hold it."""
+        rows = []
+        for slider in self.sliders(by)[:most]:
+            row: dict[str, Any] = {"name": slider.name, "change": slider.change}
+            row |= {"share": slider.share} if by == "component" else {}
+            known = slider.accuracy is not None and not math.isnan(slider.accuracy)
+            row |= {"accuracy": slider.accuracy if known else None, "n": slider.n} if by == "direction" else {}
+            rows.append(row)
+        return rows
+
     def _sizes(self, directions: Tensor) -> list[float]:
         """Return what each of the directions (K, D) changes in the image, in their order."""
         found = changes(

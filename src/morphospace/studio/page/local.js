@@ -188,9 +188,7 @@ export class Client {
   answer_card() { return { card: this.space.card }; }
 
   answer_sliders({ by }) {
-    if (by === "component") return { rows: this.space.axes.share.map((share, name) => ({ name, share })) };
-    if (by === "dim") return { rows: this.space.dims.map(([name, change]) => ({ name, change })) };
-    return { rows: this.space.directions };
+    return { rows: { component: this.space.components, dim: this.space.dims, direction: this.space.directions }[by] };
   }
 
   async answer_decode({ codes, seeds, points, base, moves, condition }, late) {
