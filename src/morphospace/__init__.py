@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morphospace.runs.configuration import Configuration
     from morphospace.runs.decoder import Decoder
     from morphospace.runs.run import Run, load
+    from morphospace.tools.adopt import adopt
     from morphospace.tools.benchmark.benchmark import Benchmark, benchmark
     from morphospace.tools.card import card
     from morphospace.tools.compare import Comparison, compare, save_comparison
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 # Public names, by the module that holds them; loaded when first asked for.
 _PUBLIC = {
     "tools.train.train": "train resume Hooks",
+    "tools.adopt": "adopt",
     "tools.sweep.sweep": "sweep Sweep",
     "tools.benchmark.benchmark": "benchmark Benchmark",
     "runs.run": "load Run",

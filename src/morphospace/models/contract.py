@@ -133,11 +133,14 @@ class Model:
         make: Callable[[], nn.Module],
         *,
         pair: bool = False,
+        also: Sequence[int] = (),
+        way_out: str = "",
     ) -> nn.Module:
         """Return the caller's own network `name` if there is one, else a new one from `make`.
 
         An own network must map `example` to the shape `expected`. Where `pair` is set it may also return mean and log
-        variance: two tensors, each half as wide.
+        variance: two tensors, each half as wide. `also` is another shape that is allowed, `way_out` what to do about a
+        network that does not fit.
 
         Raises:
             SettingError: If the caller's network fails on the example, or returns another shape.
@@ -151,16 +154,20 @@ class Model:
             with torch.no_grad():
                 output = part(example)
         except Exception as error:
-            raise SettingError(what, rule=f"failed on an input of shape {tuple(example.shape)}: {error}") from error
+            rule = f"failed on an input of shape {tuple(example.shape)}: {error}"
+            raise SettingError(what, rule=rule, way_out=way_out) from error
         finally:
             part.train(was_training)
         outputs = output if isinstance(output, tuple | list) else [output]
         shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in outputs]
         half = (expected[0], expected[1] // 2)
-        if shapes != [tuple(expected)] and not (pair and shapes == [half, half]):
+        allowed = [[tuple(expected)], *([[half, half]] if pair else []), *([[tuple(also)]] if also else [])]
+        if shapes not in allowed:
             returned = " and ".join(map(str, shapes)) or "nothing"
             wanted = f"{tuple(expected)}{f', or mean and log variance of {half} each' if pair else ''}"
-            raise SettingError(what, rule=f"maps {tuple(example.shape)} to {returned}, must give {wanted}")
+            wanted += f", or {tuple(also)}" if also else ""
+            rule = f"maps {tuple(example.shape)} to {returned}, must give {wanted}"
+            raise SettingError(what, rule=rule, way_out=way_out)
         return part
 
     def condition_of(self, batch: Batch) -> Tensor | None:

@@ -100,7 +100,7 @@ def diagram_svg(found: Anatomy, title: str) -> str:
         total=short(sum(part.parameters for part in found.parts)),
         width=WIDTH,
         height=math.ceil(top + 22),
-        heading=phases[0]["top"] - 8,
+        heading=phases[0]["top"] - 8 if phases else None,
     )
 
 

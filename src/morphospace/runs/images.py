@@ -37,6 +37,8 @@ def own_images(folder: RunFolder) -> Pack:
         RunError: If it is nowhere, or the source's files have changed.
     """
     wanted, settings = str(folder.facts["data_hash"]), folder.configuration.data
+    if not wanted:
+        raise RunError("run", str(folder.path), "was adopted without images", AGAIN)
     pack = find_pack(wanted)
     if pack is None:
         if folder.facts["data_given"]:

@@ -50,8 +50,9 @@ class Run:
 
     def __repr__(self) -> str:
         facts, (height, width, channels) = self.folder.facts, self.folder.shape
-        seen = f"{self.images:,} images seen{', raw weights' if self.raw else ''}"
-        return f"{self.configuration.model.name} of {facts['data']}, {height}x{width}x{channels}, {seen}: {self.path}"
+        seen = f", {self.images:,} images seen" if self.images else ""  # none is known of networks trained elsewhere
+        seen += ", raw weights" if self.raw else ""
+        return f"{self.configuration.model.name} of {facts['data']}, {height}x{width}x{channels}{seen}: {self.path}"
 
     @property
     def images(self) -> int:

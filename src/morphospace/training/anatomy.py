@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
-from morphospace.models.contract import Model
+from morphospace.models.contract import Decodes, Encodes, Model
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.phase import Phase, Trainable
 from morphospace.training.distributed import World
@@ -186,7 +186,13 @@ def played(
     for tensor, word in ((batch.labels, "y"), (batch.attributes, "y"), (batch.masks, "mask")):
         origination.mark(tensor, word)
     found: list[PhaseAnatomy] = []
-    for several in cast(Trainable, model).rounds():
+    rounds = cast(Trainable, model).rounds()
+    if not rounds:  # trained elsewhere: that it encodes and decodes is all that is known
+        with origination:
+            if isinstance(model, Encodes):
+                model.encode(batch.images)
+            cast(Decodes, model).decode(noise_like(batch.images, model.latent_dim))
+    for several in rounds:
         together = several if isinstance(several, tuple) else (several,)
         for phase in together:
             turn = TracedTurn(noise, memo, clock, phase.name, 0, True, origination)
@@ -200,6 +206,11 @@ def played(
             learns = learned(phase, networks)
             found.append(PhaseAnatomy(phase.name, phase.turns, phase.every, others, chains, learns, weights))
     return iter(found)
+
+
+def noise_like(images: Tensor, size: int) -> Tensor:
+    """Return as many codes (B, size) as there are images, of their type and device."""
+    return torch.randn(len(images), size, device=images.device, dtype=images.dtype)
 
 
 def learned(phase: Phase, networks: Mapping[str, nn.Module]) -> tuple[str, ...]:

@@ -21,17 +21,20 @@ if TYPE_CHECKING:
 
 
 ZOO: Registry[type[ModelSettings]] = Registry("model")
+UNTRAINED: dict[str, type[ModelSettings]] = {}
+"""Models that a run may hold and nobody can train here: they are in no list and no help."""
 
 S = TypeVar("S", bound="type[ModelSettings]")
 
 
-def member(name: str, implementation: str, paper: str = "") -> Callable[[S], S]:
+def member(name: str, implementation: str, paper: str = "", *, trains: bool = True) -> Callable[[S], S]:
     """Register a settings class as the settings of a model.
 
     Args:
         name: What the command line and the API call the model.
         implementation: Its class, as "module:Class"; imported when the model is built, never for a help.
         paper: Authors and year, for the list of models.
+        trains: Whether it can be trained. If not, only its runs know it.
 
     Raises:
         SettingError: If a setting has no default.
@@ -43,7 +46,11 @@ def member(name: str, implementation: str, paper: str = "") -> Callable[[S], S]:
                 one.default is not MISSING, "model", name, f"its setting {one.name!r} has no default", "give it one"
             )
         cls.name, cls.implementation, cls.paper = name, implementation, paper
-        ZOO.register(name, cls, cls.__module__)
+        if trains:
+            ZOO.register(name, cls, cls.__module__)
+        else:
+            ZOO.reserve([name])
+            UNTRAINED[name] = cls
         return cls
 
     return register
@@ -55,6 +62,8 @@ def settings_class(name: str) -> type[ModelSettings]:
     Raises:
         NotHere: If there is no such model here, or the package that brings it cannot be imported.
     """
+    if name in UNTRAINED:
+        return UNTRAINED[name]
     if name not in ZOO:
         raise NotHere("model", name, f"no such model here{nearest(name, ZOO)}", f"see `morpho models`; {BRING_IT}")
     return ZOO[name]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from morphospace.zoo.registry import ZOO, ModelSettings, settings_class
+from morphospace.zoo.settings_adopted import AdoptedSettings
 from morphospace.zoo.settings_vae import (
     AESettings,
     BetaTCVAESettings,

@@ -84,6 +84,7 @@ def facts_of(run: Run, anatomy: Anatomy, picture: str) -> dict[str, Any]:
         "source": info.where if info and info.where.startswith("http") else "",
         "picture": picture,
         "phases": [(phase.name, phase.learns, formula(phase)) for phase in anatomy.phases],
+        "custom": model.custom,
         "settings": changed(run),
         "images_trained": int(last.get("images", run.images)),
         "images_taken": run.images,

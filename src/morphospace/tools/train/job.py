@@ -248,7 +248,9 @@ class Job:
         Raises:
             SettingError: There is such a setting.
         """
-        s = self.configuration.training
+        s, name = self.configuration.training, model.settings.name
+        way_out = "train it where it came from, and adopt it again"
+        require(bool(model.rounds()), "model", name, "has no objective to train by", way_out)  # type: ignore[attr-defined]
         check_needs(model, pack)
         check_packing(model, s.batch_size or 0, world)
         check_collapses(model, s.stop_on_collapse)
