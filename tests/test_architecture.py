@@ -14,7 +14,7 @@ import morphospace
 
 ROOT = Path(morphospace.__file__).parent
 LOWER = ["files", "data", "models", "objectives", "zoo", "training", "latent", "evaluation"]
-ORDER = [*LOWER, "pictures", "runs", "tools", "studio", "cli"]
+ORDER = [*LOWER, "pictures", "runs", "tools", "studio", "learn", "cli"]
 LEAVES = {"errors", "randomness", "ranges", "roles", "records", "plugins"}  # imported by all, import each other only
 FILES = sorted(ROOT.rglob("*.py"))
 

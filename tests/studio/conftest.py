@@ -14,6 +14,7 @@ import uvicorn
 
 import morphospace as ms
 from morphospace.cli.studio import bind
+from morphospace.learn.site import site
 from morphospace.studio import requests as ask
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.security import Gate
@@ -63,7 +64,7 @@ def served(folders: list[Path], host: str = "127.0.0.1") -> Iterator[tuple[str, 
     session = Session(LoadedRuns(folders))
     bound = bind(host, 0)
     port = bound.getsockname()[1]
-    server = uvicorn.Server(configured(make_app(session, Gate.of(host, port))))
+    server = uvicorn.Server(configured(make_app(session, Gate.of(host, port), site)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:

@@ -20,7 +20,7 @@ from morphospace.studio.session import Session
 from tests.studio.browser import AXE, CHROMIUM, QUIET, PageVisitor, Visitor, needed
 from tests.studio.conftest import served
 
-ROOMS = ("map", "sliders", "morph", "project", "compare", "training", "runs", "play")
+ROOMS = ("map", "sliders", "morph", "project", "compare", "training", "runs", "play", "learn")
 RUNS = ("vae", "dcgan", "cvae")
 SIDE = ".side .picture"
 

@@ -39,6 +39,7 @@ VERBS = {
     "resume": ("training:resume", "Continue a run from its last checkpoint, with its own settings."),
     "studio": ("studio:studio", "Explore runs in the browser: drag a point and watch the image change."),
     "play": ("play:play", "Write a page on which small models train as you watch."),
+    "learn": ("learn:learn", "Write the lessons as a site: predict, play, formulas, code and questions."),
     "runs": ("lists:runs", "List the runs below a folder."),
     "models": ("lists:models", "List the models."),
     "recipes": ("lists:recipes", "List the recipes: published systems, ready to train."),
@@ -81,7 +82,7 @@ PURPOSES = {
     "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
     "Judge": ("evaluate", "diagnose", "compare", "score", "judge", "runs"),
     "Take away": ("export", "card"),
-    "Learn": ("play",),
+    "Learn": ("learn", "play"),
 }
 _GROUP = {purpose: Group(purpose, sort_key=i) for i, purpose in enumerate(PURPOSES)}
 GROUPS = {verb: _GROUP[purpose] for purpose, verbs in PURPOSES.items() for verb in verbs}

@@ -51,7 +51,7 @@ ENOUGH = {"decoder": 0.5 / 255, "encoder": 0.02}
 ENCODED_WITHIN = 0.05  # of the largest number of a code: how far that of a browser may be off
 LOSSLESS_BYTES = 60_000  # a sheet of thumbnails that is no larger stays as it is
 LARGE_BYTES = 32_000_000
-ALWAYS_LACKS = ("compare", "training", "play", "umap", "training images", "film", "search")
+ALWAYS_LACKS = ("compare", "training", "play", "learn", "umap", "training images", "film", "search")
 
 
 class Numbers:

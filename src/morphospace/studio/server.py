@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mimetypes
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -226,9 +227,20 @@ async def listen(websocket: WebSocket, client: Client) -> None:
         await client.hear(message.get("text") or "")
 
 
-def make_app(session: Session, gate: Gate) -> ASGIApp:
-    """Return the application."""
+def make_app(session: Session, gate: Gate, lessons: Callable[[], Mapping[str, bytes]] = dict) -> ASGIApp:
+    """Return the application.
+
+    Args:
+        session: Answers the questions.
+        gate: Decides which requests may pass.
+        lessons: Returns the files of the lessons by name, when the first of them is asked for.
+    """
     studio = Studio(session)
+
+    async def lesson(request: Request) -> Response:
+        content = (await asyncio.to_thread(lessons)).get(name := request.path_params["name"])
+        kind = mimetypes.guess_type(name)[0] or "text/plain"
+        return PlainTextResponse("no such lesson\n", 404) if content is None else Response(content, media_type=kind)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -239,6 +251,7 @@ def make_app(session: Session, gate: Gate) -> ASGIApp:
         WebSocketRoute("/ws", studio.socket),
         Route("/picture", studio.picture, methods=["POST"]),
         Route("/events", studio.events),
+        Route("/learn/{name}", lesson),
         Mount("/", StaticFiles(packages=[("morphospace.studio", "page")], html=True)),
     ]
     return Guard(Starlette(routes=routes, lifespan=lifespan), gate)

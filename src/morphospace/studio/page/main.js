@@ -13,6 +13,7 @@ const ROOMS = [
   ["training", "Training", ""],
   ["runs", "Runs", ""],
   ["play", "Play", ""],
+  ["learn", "Learn", ""],
 ];
 
 const client = new Client();

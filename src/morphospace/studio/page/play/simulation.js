@@ -78,7 +78,7 @@ function opened(simulation, hear) {
 class Side {
   constructor(simulation, letter, told) {
     Object.assign(this, { simulation, letter, told, history: [], draft: {}, frame: null, measured: null, steps: 0 });
-    this.canvas = make("canvas", { class: "plane", role: "img", tabIndex: simulation.pointer ? 0 : -1 });
+    this.canvas = make("canvas", { class: "plane", role: "img", tabIndex: simulation.pointer ? 0 : -1, "aria-label": simulation.title });
     this.name = make("strong", {});
     this.words = make("span", {});
     this.chart = make("canvas", { class: "curves", role: "img", "aria-label": `Curves: ${simulation.curves.map(([, label]) => label).join(", ")}` });
