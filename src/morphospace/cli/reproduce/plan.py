@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.errors import command, nearest, require
+from morphospace.files import as_read
 from morphospace.runs.configuration import Configuration, recipe_named, resolve
 
 QUICK = {"images": 128, "report_images": 64, "checkpoint_images": 128}
@@ -128,7 +129,8 @@ class Found:
     def result(self, step: int, name: str) -> Mapping[str, Any]:
         """Return one number that `morpho evaluate` measured, by the beginning of its name."""
         results: Sequence[Mapping[str, Any]] = self.answers[step]["results"]
-        return next(one for one in results if str(one["name"]).lower().startswith(name.lower()))
+        found = next(one for one in results if str(one["name"]).lower().startswith(name.lower()))
+        return {**found, "value": as_read(found["value"])}
 
     def value(self, step: int, name: str) -> float:
         """Return its value."""

@@ -45,6 +45,8 @@ class Kept:
         """Read the file; one that is not there or is broken holds nothing."""
         try:
             found = read_json(read_text(Path(MARK)))
+            if found["morphospace"] != __version__:
+                return cls()
             return cls({str(key): dict(value) for key, value in found["answers"].items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
