@@ -105,7 +105,7 @@ def _critics(s: Setup) -> tuple[Figure, ...]:
                 *(Step(f"evaluate {run} --metrics fd --n {s.n(1000, 32)}{s.features}") for run in critics.values()),
             ),
             lambda f: _constraints(f, critics),
-            claim="The critic's loss is -mean D(real) + mean D(fake). (The lesson states no constraint.)",
+            claim="The loss -mean D(real) + mean D(fake) needs no constraint on the critic: the lesson states none.",
             curves={str(critics["wgan-unconstrained"]): "Without a constraint: judgements grow without bound"},
         ),
     )

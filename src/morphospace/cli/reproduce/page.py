@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -16,7 +15,7 @@ from morphospace.cli.reproduce.plan import Figure, Said, Setup, Source, Training
 from morphospace.errors import MorphospaceError
 from morphospace.files import read_bytes, write_text
 from morphospace.pictures.pages import png_data, render
-from morphospace.runs.configuration import recipe_named
+from morphospace.runs.configuration import recipe_named, resolve
 
 MOST = 64_000_000  # bytes of a film
 VERDICTS = {True: "It holds here.", False: "It does not hold here.", None: "Not decided by this measurement."}
@@ -92,7 +91,7 @@ def write_page(path: Path, source: Source, setup: Setup, trained: Sequence[Train
         again=as_typed(_again(source.name, setup)),
         version=__version__,
         trained=trained,
-        recipes={one.training.recipe: _about(one.training.recipe) for one in trained},
+        stands_for=_stands_for,
         files=any(_of_files(one.training) for one in trained),
         drawn=drawn,
         pictures=pictures_of,
@@ -108,8 +107,13 @@ def _again(name: str, setup: Setup) -> list[str]:
     return ["reproduce", name, *data, *quick, "--out", "."]
 
 
-def _about(recipe: str) -> Mapping[str, Any]:
-    return recipe_named(recipe).about
+def _stands_for(training: Training) -> tuple[str, str]:
+    """Return the recipe that a training stands for, and what that adds."""
+    about, length = recipe_named(training.recipe).about, resolve(recipe=training.recipe).training
+    if "twin_of" in about:
+        return about["twin_of"], about["adds"]
+    whole = f"{length.images:,} images" if length.images else f"{length.epochs:g} epochs"
+    return training.recipe, f"nothing but length: {whole}"
 
 
 def _of_files(training: Training) -> bool:
