@@ -292,7 +292,7 @@ def _adversary(s: Setup) -> tuple[Figure, ...]:
                 ),
             ),
             lambda f: Said(
-                "Each image between the ends is a face of its own, not a cross-fade. The mean change of a pixel from "
+                "Look whether each image between the ends is a face of its own, or a cross-fade. The mean change of a pixel from "
                 f"step to step is {100 * f.answers[0]['paths'][0]['speed']:.1f} %, with a spread of "
                 f"{100 * f.answers[0]['paths'][0]['speed_spread']:.1f} %: an even walk has little."
             ),

@@ -80,8 +80,8 @@ def note(s: Setup) -> Source:
             ),
             lambda f: Said(
                 "The first and the last image are reconstructions; those between belong to no image. The mean change "
-                f"of a pixel is {100 * f.answers[0]['paths'][0]['speed']:.0f} % a step: strokes bend and move, they do "
-                "not cross-fade."
+                f"of a pixel is {100 * f.answers[0]['paths'][0]['speed']:.0f} % a step. Where both digits are alike, "
+                "strokes bend; where they differ much, the middle is grey, for no code between them was ever decoded."
             ),
         ),
         Figure(
