@@ -70,9 +70,9 @@ def _codes(s: Setup) -> tuple[Figure, ...]:
             ),
             lambda f: Said(
                 "Each row of originals stands above the row of their reconstructions. The squared error of these "
-                f"images is {f.answers[0]['mse']:.4f} for the autoencoder and {f.answers[1]['mse']:.4f} for the VAE, "
-                "pixels in [0, 1]. Look at eyes, teeth and background: what differs between faces in few pixels is "
-                "lost first."
+                f"images is {f.answers[0]['mse']:.4f} for the autoencoder after {f.logs[str(ae)]['images']:,} images "
+                f"and {f.answers[1]['mse']:.4f} for the VAE after {f.logs[str(vae)]['images']:,}, pixels in [0, 1]. "
+                "Look at eyes, teeth and background: what differs between faces in few pixels is lost first."
             ),
         ),
         Figure(
@@ -292,8 +292,8 @@ def _adversary(s: Setup) -> tuple[Figure, ...]:
                 ),
             ),
             lambda f: Said(
-                "Look whether each image between the ends is a face of its own, or a cross-fade. The mean change of a pixel from "
-                f"step to step is {100 * f.answers[0]['paths'][0]['speed']:.1f} %, with a spread of "
+                "Look whether each image between the ends is a face of its own, or a cross-fade. The mean change of a "
+                f"pixel from step to step is {100 * f.answers[0]['paths'][0]['speed']:.1f} %, with a spread of "
                 f"{100 * f.answers[0]['paths'][0]['speed_spread']:.1f} %: an even walk has little."
             ),
         ),
@@ -389,11 +389,11 @@ def _dimensions(f: Found) -> Said:
     shares = found["explained"]
     few = f"{sum(shares[:20]):.0%} in 20 and {sum(shares[:30]):.0%} in 30"
     return Said(
-        f"It depends on the loss. The VAE done well holds 90 % of the variance of its codes in {count}, {few}, and "
-        f"uses {found['active_units']} units. The one with the published loss, KL averaged, uses {units} units, and "
-        f"reconstructs held-out images with a squared error of {f.value(1, 'MSE'):.4f} instead of "
-        f"{f.value(2, 'MSE'):.4f}. So 20 to 30 dimensions are more than the published loss uses, and fewer than the "
-        "images offer.",
+        f"The VAE done well holds 90 % of the variance of its codes in {count}, {few}, and uses "
+        f"{found['active_units']} units (variance of the mean above .01). The one with the published loss, KL "
+        f"averaged, uses {units} units with {f.answers[3]['measured']['kl_nats']:.3g} nats in all, and reconstructs "
+        f"held-out images with a squared error of {f.value(1, 'MSE'):.4f} instead of {f.value(2, 'MSE'):.4f}. How "
+        "many dimensions do depends on what the loss pays for detail.",
         holds=None if not dims else dims <= 30,
     )
 
