@@ -88,9 +88,10 @@ def _codes(s: Setup) -> tuple[Figure, ...]:
                 Step(f"pca {vae} --images {s.n(5000, 64)} --grid 2 --out {at('scatter-vae.png')}"),
             ),
             lambda f: Said(
-                "Compare the scales of the axes. Nothing keeps the autoencoder's codes near 0, the KL keeps the VAE's "
-                f"within the prior. The two components hold {share(f.answers[1]['explained'], 2)} of the variance of "
-                f"the autoencoder's codes and {share(f.answers[2]['explained'], 2)} of the VAE's."
+                "Compare the scales of the axes, and the VAE's codes with the dashed circle, two standard deviations "
+                "of the prior: what lies outside of it is hardly ever sampled. The two components hold "
+                f"{share(f.answers[1]['explained'], 2)} of the variance of the autoencoder's codes and "
+                f"{share(f.answers[2]['explained'], 2)} of the VAE's."
             ),
         ),
         Figure(
@@ -129,9 +130,9 @@ def _codes(s: Setup) -> tuple[Figure, ...]:
                 _judge(s, str(vae), "fd", " --prior mixture"),
             ),
             lambda f: Said(
-                "Soft faces that vary in pose, hair and light. The codes of images do not fill N(0, I) evenly, so "
-                "codes from its empty regions decode to smears. With a fitted mixture the Frechet distance is "
-                f"{f.value(3, 'FD'):.3g}, with N(0, I) {f.value(2, 'FD'):.3g}."
+                "Look whether samples vary in pose, hair and light, or smear. The codes of images do not fill N(0, I) "
+                "evenly, so codes from its empty regions decode to smears. With a fitted mixture the Frechet distance "
+                f"is {f.value(3, 'FD'):.3g}, with N(0, I) {f.value(2, 'FD'):.3g}."
             ),
         ),
         Figure(
@@ -219,7 +220,8 @@ def _space(s: Setup) -> tuple[Figure, ...]:
             lambda f: Said(
                 "A grid over [-3, 3] along both components. The published script leaves the mean code out and takes "
                 "raw units; the second plane is what a principal component means. Together the two explain "
-                f"{share(f.answers[1]['explained'], 2)} of the variance: mostly light and background, not the face."
+                f"{share(f.answers[1]['explained'], 2)} of the variance: look whether they are more than light and "
+                "background."
             ),
         ),
     )

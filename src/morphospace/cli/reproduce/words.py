@@ -54,7 +54,7 @@ def path_verdict(study: Mapping[str, Any]) -> Said:
     sure = "The same pairs were used for both, and seeds agree." if clear else "That is within what seeds differ by."
     return Said(
         f"The midpoints of great circles lie {size}: distance to the nearest of {study['references']:,} training "
-        f"images, in the features of {study['features'].partition(':')[0]}, {study['pairs']} pairs with each of "
+        f"images, in {study['features'].partition(':')[0]} features, {study['pairs']} pairs with each of "
         f"{study['seeds']} seeds. {sure} In such features an average image lies near to many others, so nearer is not "
         "always better.",
         holds=(gain > 0) if clear else None,
