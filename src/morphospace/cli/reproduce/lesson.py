@@ -251,7 +251,10 @@ def _exercise_numbers(s: Setup) -> tuple[Figure, ...]:
             "exercise-smoothness",
             "Exercise: smoothness of the curves and of the space",
             (exercise, plain),
-            tuple(Step(f"evaluate {run} --metrics smoothness --n {s.n(1000, 32)}") for run in (*mixed.values(), plain)),
+            tuple(
+                Step(f"evaluate {run} --metrics smoothness --prior model --n {s.n(1000, 32)}")
+                for run in (*mixed.values(), plain)
+            ),
             lambda f: _smoothness(f, mixed, plain),
         ),
         Figure(

@@ -31,7 +31,7 @@ from morphospace.runs.folder import RunFolder, last_values
 class Kept:
     """The answers of commands that were carried out already, in a file of the folder.
 
-    An answer is used again if the command is the same, the runs that the figure needs are at the same checkpoint, and
+    An answer is used again if the command is the same, the runs that it names are at the same checkpoint, and
     every picture is there.
 
     Attributes:
@@ -177,7 +177,7 @@ def _drawn(
     answers, said_so = [], False
     try:
         for step in figure.steps:
-            files, state = list(step.pictures), _state(runs)
+            files, state = list(step.pictures), _state(tuple(run for run in runs if run in step.words))
             answer = kept.find(step.words, state, files)
             if answer is None:
                 if not said_so:
