@@ -103,8 +103,8 @@ def _films(s: Setup) -> tuple[Figure, ...]:
             (vae,),
             (
                 Step(
-                    f"morph {vae} --pairs 1x1 --how linear --fps {s.n(30, 6)} --seconds {s.n(5, 1)} --out "
-                    f"{at('morph.gif')}",
+                    f"morph {vae} --pairs 1x1 --scale 6 --enlarge smooth --how linear --fps {s.n(30, 6)} --seconds "
+                    f"{s.n(5, 1)} --out {at('morph.gif')}",
                     "A straight line between the means of two held-out faces",
                 ),
             ),
@@ -126,8 +126,8 @@ def _films(s: Setup) -> tuple[Figure, ...]:
                 ),
             ),
             lambda f: Said(
-                f"{len(f.answers[0]['ends'])} pairs that move together. Hair and background fade, while pose and mouth "
-                "move: what the codes order, they move; what they do not, they fade."
+                f"{len(f.answers[0]['ends'])} pairs that move together. Look what moves, as a mouth or a head, and "
+                "what fades from one image into the other."
             ),
         ),
     )
@@ -151,9 +151,9 @@ def _wishes(s: Setup) -> tuple[Figure, ...]:
                 Step(f"evaluate {gaussian} --metrics mse,ssim --n {s.n(500, 32)}"),
             ),
             lambda f: Said(
-                "A Gaussian whose variance follows the error weighs each pixel by how well it can be known, so that "
-                f"beta needs no tuning. It uses {f.logs[str(gaussian)]['vae/kl']:.0f} nats of KL an image, the "
-                f"Bernoulli {f.logs[str(vae)]['vae/kl']:.0f}, and turns them into detail.",
+                "The Gaussian's variance follows the mean squared error, so that beta needs no tuning. It uses "
+                f"{f.logs[str(gaussian)]['vae/kl']:.0f} nats of KL an image, the Bernoulli "
+                f"{f.logs[str(vae)]['vae/kl']:.0f}.",
                 table=Table(
                     ("likelihood", "squared error, held out", "structural similarity", "KL, nats"),
                     [
@@ -178,9 +178,9 @@ def _wishes(s: Setup) -> tuple[Figure, ...]:
                 ),
             ),
             lambda f: Said(
-                "The source wished for it; `mask-vae` is it. The image's loss counts only within the true mask, so no "
-                f"background is learned. Within the masks the squared error is {f.answers[0]['mse']:.4f}. Drawn faces, "
-                "for their masks are exact."
+                "The source wished for it; the model mask-vae is it. The image's loss counts only within the true "
+                f"mask, so no background is learned. Within the masks the squared error is {f.answers[0]['mse']:.4f}. "
+                "Drawn faces, for their masks are exact."
             ),
         ),
         Figure(
