@@ -224,6 +224,16 @@ def test_the_faces_of_the_package_are_exported_without_a_run(
     assert space_in(ms.export(None, tmp_path / "faces.html", format="html").files[0])["describe"]["name"] == "vae"
 
 
+def test_a_page_opens_with_the_seeds_that_were_chosen_for_its_run(tiny: dict[str, Path], tmp_path: Path) -> None:
+    run = ms.load(tiny["vae"])
+    plain = space_in(ms.export(run, tmp_path / "plain.html", format="html").files[0])
+    assert plain["describe"]["opening"] == [0] and plain["numbered"] == list(range(page_file.SEEDS))
+    run.folder.facts["seeds"] = [125, 3]
+    chosen = space_in(ms.export(run, tmp_path / "chosen.html", format="html").files[0])
+    assert chosen["describe"]["opening"] == [125, 3] and chosen["describe"]["chosen"]
+    assert chosen["numbered"] == [*range(page_file.SEEDS), 125]
+
+
 def test_a_folder_has_the_numbers_beside_the_page(
     tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,7 +257,11 @@ def space_of(
     axes, directions = space.axes(), space.slider_rows("direction")
     vectors = [space.directions()[one["name"]].vector for one in directions]
     share = [finite(one) or 0.0 for one in axes.share[:COMPONENTS].tolist()]
+    opening = space.seeds if "seeds" in run.folder.facts else (0,)
+    numbered = tuple(dict.fromkeys((*range(SEEDS), *opening)))
     facts = describe("r0", space) | {
+        "seeds": SEEDS,
+        "opening": list(opening),
         "name": run.path.resolve().name,
         "data": run.data_name,
         "settings": toml_of(run.configuration.to_dict(*DESCRIPTIVE)),
@@ -272,7 +276,8 @@ def space_of(
         **{name: numbers.network(one.program, one.rounded) for name, one in networks.items()},
         "conditions": None if known is None else {"kind": known.kind, "names": list(known.names)},
         "rule": rule_facts(run) if "encoder" in networks else None,
-        "seeds": numbers.add("f32", space.seeded(tuple(range(SEEDS)))),
+        "seeds": numbers.add("f32", space.seeded(numbered)),
+        "numbered": list(numbered),
         "start": numbers.add("f32", space.start()),
         "spread": numbers.add("f32", space.spread()),
         "axes": {

@@ -183,8 +183,7 @@ export class Client {
   // -- questions ---------------------------------------------------------------------------------------------------
 
   answer_runs() { return { runs: [this.space.describe], broken: [] }; }
-  // The page holds the codes of the first seeds alone: it opens with those.
-  answer_describe() { return { ...this.space.describe, seeds: this.rows(this.space.seeds).length, opening: [0], chosen: false }; }
+  answer_describe() { return this.space.describe; }
   answer_card() { return { card: this.space.card }; }
 
   answer_sliders({ by }) {
@@ -192,7 +191,8 @@ export class Client {
   }
 
   async answer_decode({ codes, seeds, points, base, moves, condition }, late) {
-    if (seeds) { const all = this.rows(this.space.seeds); codes = seeds.map((seed) => all[seed % all.length]); }
+    // The page holds the codes of the first seeds and of those that it opens with.
+    if (seeds) { const all = this.rows(this.space.seeds), { numbered, describe } = this.space; codes = seeds.map((seed) => all[numbered.includes(seed) ? numbered.indexOf(seed) : seed % describe.seeds]); }
     else if (points) codes = points.map((point) => this.at(point));
     else if (!codes) codes = [this.moved(base || this.start(), moves || [])];
     const images = await this.decode(codes, condition, late);
