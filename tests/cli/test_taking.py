@@ -59,5 +59,8 @@ def test_card(morpho: Morpho, runs: dict[str, Path], tmp_path: Path) -> None:
     assert printed.code == 0 and printed.out.startswith("---\nlibrary_name: morphospace\n") and "# dcgan" in printed.out
     out = tmp_path / "card.md"
     assert morpho("card", runs["dcgan"], "--out", out, "--json").json["out"] == str(out)
-    assert out.read_text() == printed.out
+    written = out.read_text()
+    (picture,) = [line for line in written.splitlines() if "card-diagram.svg" in line]
+    assert (tmp_path / "card-diagram.svg").is_file()
+    assert written.replace(f"{picture}\n\n", "") == printed.out  # what is printed has no picture beside it
     assert morpho("card", runs["dcgan"], "--out", tmp_path / "card.txt").code == 2
