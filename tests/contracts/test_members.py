@@ -28,10 +28,13 @@ cases = pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES
 
 
 def test_every_member_is_covered_and_every_file_is_a_member() -> None:
-    assert {case.member for case in CASES} == set(ZOO)
+    assert {case.member for case in CASES} == set(ZOO)  # an adopted model has no training to be held to
     folder = Path(morphospace.zoo.__file__).parent
     files = (
-        {f.stem for f in folder.glob("*.py") if not f.stem.startswith("settings")} - {"__init__", "registry"} - BASES
+        {f.stem for f in folder.glob("*.py") if not f.stem.startswith("settings")}
+        - {"__init__", "registry"}
+        - BASES
+        - {"adopted"}
     )
     members = {cls.implementation for cls in ZOO.values()}
     assert files == {member.partition(":")[0].rpartition(".")[2] for member in members}
