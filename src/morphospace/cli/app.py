@@ -76,8 +76,9 @@ TOOLS = {
 }
 # What a person wants, and the verbs for it, in the order of the help.
 PURPOSES = {
-    "Start": ("demo", "train", "resume", "sweep", "benchmark", "recipes", "models", "reproduce"),
+    "Start": ("demo", "models", "recipes", "reproduce"),
     "Look at data": ("data",),
+    "Train": ("train", "resume", "sweep", "benchmark"),
     "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "diagram", "studio"),
     "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
     "Judge": ("evaluate", "diagnose", "compare", "score", "judge", "runs"),
