@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import morphospace as ms
-from morphospace.plugins import NotHere, Registry
+from morphospace.errors import SettingError
+from morphospace.plugins import NotHere, Registry, plug
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = ["--latent-dim", "2", "--widths", "4", "--images", "256", "--device", "cpu"]
@@ -302,3 +303,9 @@ def test_a_setting_named_like_one_of_the_data_is_refused_in_a_line(tmp_path: Pat
     )  # fmt: skip
     assert said.returncode == 2 and "'size' is a data or training setting" in said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_a_reason_of_thousands_of_letters_is_cut() -> None:
+    with pytest.raises(SettingError) as refused:
+        plug("9" * 5000)
+    assert len(str(refused.value)) < 1000

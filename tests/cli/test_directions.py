@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from morphospace.tools.directions.attribute import load_direction
@@ -85,3 +86,23 @@ def test_refusals_leave_nothing(
     said = morpho(*words.format(t=tmp_path, **runs).split())
     assert said.code == 2 and message in said.err and said.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_vectors_with_other_content_are_refused(tmp_path: Path) -> None:
+    from morphospace.errors import RunError
+    from morphospace.runs.checkpoints import save_vectors
+
+    one = torch.ones(3)
+    whole = {"mean": torch.ones(3), "directions": torch.ones(1, 3), "variance": torch.ones(3), "spread": torch.ones(3)}
+    for tensors, facts in (
+        ({**whole, "spreAd": one}, {"total": 1.0, "space": "codes"}),
+        ({"mean": one}, {"total": 1.0, "space": "codes"}),
+        (whole, {"space": "codes"}),
+    ):
+        save_vectors(tmp_path / "x.safetensors", "components", tensors, facts)
+        with pytest.raises(RunError, match="save it again"):
+            load_components(tmp_path / "x.safetensors")
+    for facts in ({}, {"held": None, "orthogonal_to": [], "colour": 1}, {"held": {"odd": 1}, "orthogonal_to": []}):
+        save_vectors(tmp_path / "y.safetensors", "direction", {"vector": one}, facts)
+        with pytest.raises(RunError, match="facts are not those of a direction"):
+            load_direction(tmp_path / "y.safetensors")

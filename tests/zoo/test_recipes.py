@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from morphospace.cli.preview import beta_line, parameter_counts
-from morphospace.runs.configuration import recipes, resolve
+from morphospace.errors import SettingError
+from morphospace.runs.configuration import recipe_named, recipes, resolve
 from morphospace.zoo.settings import ZOO, BetaTCVAESettings
 
 FACES, DIGITS = (64, 64, 3), (28, 28, 1)
@@ -72,3 +73,11 @@ def test_what_the_published_betas_amount_to() -> None:
     assert "beta 0.5 in nats" in beta_line(resolve(recipe="vae-mlp").model, DIGITS)
     assert "beta 6 with reduction=mean amounts to beta 4,704" in beta_line(BetaTCVAESettings(reduction="mean"), DIGITS)
     assert beta_line(BetaTCVAESettings(), DIGITS) == ""
+
+
+@pytest.mark.parametrize("value", ["2020-01-01", "[1, 12:30:00]", "{ a = 2020-01-01T10:00:00Z }"])
+def test_dates_in_a_recipe_are_refused(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text(f'[model]\nname = "vae"\nbeta = {value}\n')
+    with pytest.raises(SettingError, match=r"\[model\] beta holds a date or time"):
+        recipe_named(str(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from morphospace.errors import RunError, one_line
+from morphospace.errors import RunError, one_line, shown
 from morphospace.files import atomic, is_plain, json_text, read_bytes, sync_folder, write_text, writing
 from morphospace.records import is_count, read_json, typed
 from morphospace.training.events import State
@@ -327,8 +327,8 @@ def save_vectors(path: Path, kind: str, tensors: Mapping[str, Tensor], facts: Ma
         save_tensors(partial, tensors, {"kind": kind, "facts": json_text(dict(facts))})
 
 
-def load_vectors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_vectors` wrote: tensors and facts.
+def load_vectors(path: Path, kind: str, names: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_vectors` wrote: the tensors of these names, and facts.
 
     Raises:
         RunError: It is missing, or something else.
@@ -341,6 +341,9 @@ def load_vectors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if about.get("kind") != kind:
             raise RunError("path", str(path), f"holds {about.get('kind', 'other tensors')}, not {kind}", "take another")
+        if set(tensors) != set(names):
+            rule = f"holds the tensors {shown(sorted(tensors))}, not {', '.join(sorted(names))}"
+            raise RunError("path", str(path), rule, "save it again")
         facts: dict[str, Any] = typed(read_json(about["facts"]), dict[str, Any], "facts")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, RunError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, time
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -128,6 +129,13 @@ def recipe_named(name: str) -> Recipe:
     return recipes()[name]
 
 
+def _has_date(value: Any) -> bool:
+    """Return whether a value of a TOML file is or holds a date or time, which no setting is."""
+    if isinstance(value, list | dict):
+        return any(map(_has_date, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, date | time)
+
+
 def _recipe(name: str, text: str) -> Recipe:
     try:
         content = read_toml(text)
@@ -138,6 +146,10 @@ def _recipe(name: str, text: str) -> Recipe:
     for section, values in {"recipe": about, **content}.items():
         if not isinstance(values, dict):
             raise SettingError("recipe", name, f"{section} = {shown(values)} must be a section, [{section}]")
+        for key, value in values.items():
+            if _has_date(value):
+                way_out = "write a number, a text in quotes, or a list"
+                raise SettingError("recipe", name, f"[{section}] {key} holds a date or time", way_out)
     for section in content:
         if section not in ("model", "data", "training"):
             raise SettingError(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from morphospace.errors import SettingError, require
+from morphospace.errors import RunError, SettingError, one_line, require
 from morphospace.latent.formula import Part, parse_formula
 from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Seed, check_ranges
@@ -372,7 +372,11 @@ def load_direction(path: str | Path) -> Direction:
     from morphospace.latent.directions import Direction, Held
     from morphospace.runs.checkpoints import load_vectors
 
-    tensors, facts = load_vectors(Path(path), "direction")
-    held = facts.pop("held")
-    others = tuple(facts.pop("orthogonal_to"))
-    return Direction(vector=tensors["vector"], held=held and Held(**held), orthogonal_to=others, **facts)
+    tensors, facts = load_vectors(Path(path), "direction", ("vector",))
+    try:
+        held = facts.pop("held")
+        others = tuple(facts.pop("orthogonal_to"))
+        return Direction(vector=tensors["vector"], held=held and Held(**held), orthogonal_to=others, **facts)
+    except (KeyError, TypeError) as error:
+        rule = f"its facts are not those of a direction ({one_line(error)})"
+        raise RunError("path", str(path), rule, "save it again") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from morphospace.errors import require
+from morphospace.errors import RunError, require
 from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
 from morphospace.runs.condition import Condition
@@ -228,11 +228,15 @@ def pca(
     )
 
 
+VECTORS = ("mean", "directions", "variance", "spread")
+"""The tensors of components in a file."""
+
+
 def save_components(path: str | Path, found: Components) -> None:
     """Write components to a .safetensors file, for the explorer or another program."""
     from morphospace.runs.checkpoints import save_vectors
 
-    tensors = {name: getattr(found, name) for name in ("mean", "directions", "variance", "spread")}
+    tensors = {name: getattr(found, name) for name in VECTORS}
     save_vectors(Path(path), "components", tensors, {"total": found.total, "space": found.space})
 
 
@@ -245,5 +249,7 @@ def load_components(path: str | Path) -> Components:
     from morphospace.latent.components import Components
     from morphospace.runs.checkpoints import load_vectors
 
-    tensors, facts = load_vectors(Path(path), "components")
+    tensors, facts = load_vectors(Path(path), "components", VECTORS)
+    if not isinstance(facts.get("total"), int | float) or not isinstance(facts.get("space"), str):
+        raise RunError("path", str(path), "does not say `total` and `space` of the components", "save it again")
     return Components(**tensors, total=facts["total"], space=facts["space"])
