@@ -12,6 +12,7 @@ import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 COMMAND_HELP = "train the faces that the explorer opens with"
 RATE, MUON_RATE, WARM_UP = 2e-3, 0.02, 200
@@ -51,7 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def train(images: int, decay: int, batch: int = 32):  # type: ignore[no-untyped-def]
+def train(images: int, decay: int, batch: int = 32) -> Any:
     """Train encoder, decoder and prior together, and return the model."""
     import numpy as np
     import torch
@@ -101,7 +102,7 @@ def train(images: int, decay: int, batch: int = 32):  # type: ignore[no-untyped-
     return model
 
 
-def psnr(model, count: int = 256) -> float:  # type: ignore[no-untyped-def]
+def psnr(model: Any, count: int = 256) -> float:
     """Return the PSNR of the mean squared error of reconstructions of held-out faces, and leave the model training."""
     import math
 
@@ -119,7 +120,7 @@ def psnr(model, count: int = 256) -> float:  # type: ignore[no-untyped-def]
     return -10 * math.log10(error)
 
 
-def inner_matrices(networks):  # type: ignore[no-untyped-def]
+def inner_matrices(networks: Any) -> list[tuple[Any, bool]]:
     """Return the matrices and kernels between inner layers, each with whether it is of a transposed convolution."""
     from torch import nn
 
@@ -132,7 +133,7 @@ def inner_matrices(networks):  # type: ignore[no-untyped-def]
     return found
 
 
-def muon(matrices, momenta, rate: float) -> None:  # type: ignore[no-untyped-def]
+def muon(matrices: list[tuple[Any, bool]], momenta: list[Any], rate: float) -> None:
     """Take a step with each gradient's nearest orthogonal matrix, by Newton and Schulz, after Nesterov's momentum."""
     import torch
 

@@ -86,7 +86,6 @@ TABLES: dict[str, Table] = {
             "iwae, k = 50": _iwae(50, 24),
             "vae, N(0, I)": _vae("normal", 300),
             "vae, flow prior": _vae("flow", 280),
-            "vae, flow prior, short": _vae("flow", 70),
         },
         "elbo,iwae",
         10_000,

@@ -81,7 +81,7 @@
       if (place.dataset.after !== name) continue;
       const words = place.querySelector(".quoted");
       words.hidden = false;
-      place.closest(".simulation").dataset.told = "";
+      place.closest(".simulation").dataset.predicted = "";
       words.textContent = `You predicted: ${answer.replace(/[$`*]/g, "")}`;
     }
   }
@@ -96,7 +96,7 @@
   }
 
   // The preset's sentence says what will be seen: it waits for the prediction, or for who does not want to make one.
-  for (const details of document.querySelectorAll(".after details")) details.addEventListener("toggle", () => { details.closest(".simulation").dataset.told = ""; });
+  for (const details of document.querySelectorAll(".after details")) details.addEventListener("toggle", () => { details.closest(".simulation").dataset.predicted = ""; });
 
   // -- all of it: save, load, reset
   function manage() {

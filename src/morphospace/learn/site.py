@@ -106,9 +106,9 @@ def body(chapter: Chapter, made: dict[str, bytes]) -> str:
         made[name] = drawn.svg.encode()
         alt = f"Diagram of {drawn.title}; in words below"
         picture = f'<div class="scroll" tabindex="0"><img src="{name}" alt="{escape(alt)}" width="900"></div>'
-        told = escape(described(drawn.anatomy))
-        told = f"<details><summary>The diagram in words</summary><p>{told}</p></details>"
-        return f'<figure class="model">{picture}{told}</figure>\n'
+        words = escape(described(drawn.anatomy))
+        words = f"<details><summary>The diagram in words</summary><p>{words}</p></details>"
+        return f'<figure class="model">{picture}{words}</figure>\n'
 
     def link(target: str) -> str:
         if "://" in target or target.startswith("#") or target.startswith("glossary.html#"):

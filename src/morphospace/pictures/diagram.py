@@ -166,7 +166,7 @@ def cell(layer: Layer | None, shape: Sequence[int], side: int) -> dict[str, Any]
         "h": height,
         "name": shortened(name, int(CELL / BOLD)),
         "lines": [shortened(line, int(CELL / SMALL)) for line in lines],
-        "tip": "the input, " + size(shape) if layer is None else told(layer, side),
+        "tip": "the input, " + size(shape) if layer is None else in_words(layer, side),
         "given": layer is None,
         "apart": layer is not None and bool(layer.given),
     }
@@ -182,7 +182,7 @@ def sight(sees: int, side: int) -> str:
     return f"sees {sees}×{sees}" if sees < side else "sees all of it"
 
 
-def told(layer: Layer, side: int) -> str:
+def in_words(layer: Layer, side: int) -> str:
     """Return all that is known of a layer, in one line."""
     of = f" of {layer.given}" * bool(layer.given) + f" ({layer.detail})" * bool(layer.detail)
     more = [f"{layer.name}{of}: {size(layer.shape)}"]

@@ -215,8 +215,8 @@ def _anomalies(f: Found) -> Said:
         return f"{value:.2f}" if isinstance(value, float | int) else "not measured"
 
     return Said(
-        "Each image is scored by minus its evidence lower bound. Digits, in colour and at the same size, are told "
-        f"from faces with an area under the ROC curve of {word(plain)} (.5 is chance, 1 is perfect, below .5 means "
-        "that the model finds them more usual than faces). Taking off the length of each image as a PNG gives "
+        "Each image is scored by minus its evidence lower bound. This separates digits, in colour and at the same "
+        f"size, from faces with an area under the ROC curve of {word(plain)} (.5 is chance, 1 is perfect, below .5 "
+        "means that the model finds them more usual than faces). Taking off the length of each image as a PNG gives "
         f"{word(corrected)}: a likelihood alone prefers simple images."
     )

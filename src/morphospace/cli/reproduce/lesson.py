@@ -81,7 +81,7 @@ def _models(s: Setup) -> tuple[Figure, ...]:
                 ),
             ),
             lambda f: Said(
-                "The class is joined to z by an embedding, and the critic hears of it too. Look for rows with a wrong "
+                "The class is joined to z by an embedding, and is given to the critic too. Look for rows with a wrong "
                 "digit, and for columns that look alike: then the class decides all and the code little."
             ),
         ),

@@ -53,8 +53,8 @@ def note(s: Setup) -> Source:
             ),
             lambda f: Said(
                 f"Frechet distance to real digits: {f.value(1, 'FD'):.3g} for random codes of the autoencoder, "
-                f"{f.value(2, 'FD'):.3g} for those of the VAE. Nothing ever told the autoencoder where codes should "
-                "lie.",
+                f"{f.value(2, 'FD'):.3g} for those of the VAE. The autoencoder's loss says nothing of where "
+                "codes should lie.",
                 holds=f.value(1, "FD") > f.value(2, "FD"),
             ),
             claim="Random codes of a plain autoencoder give garbage.",
