@@ -48,12 +48,14 @@ def test_the_plot_is_drawn_with_and_without_an_answer() -> None:
 def test_vectors_come_back_with_what_they_mean(tmp_path: Path) -> None:
     path = tmp_path / "v.safetensors"
     save_vectors(path, "direction", {"vector": torch.arange(4.0)[::2]}, {"name": "Smiling", "held": {"auroc": 0.9}})
-    tensors, facts = load_vectors(path, "direction")
+    tensors, facts = load_vectors(path, "direction", ("vector",))
     assert tensors["vector"].tolist() == [0, 2] and facts == {"name": "Smiling", "held": {"auroc": 0.9}}
     with pytest.raises(RunError, match="holds direction, not components"):
-        load_vectors(path, "components")
+        load_vectors(path, "components", ("vector",))
+    with pytest.raises(RunError, match="holds the tensors .*vector.*, not mean"):
+        load_vectors(path, "direction", ("mean",))
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(RunError, match="not a whole safetensors file"):
-        load_vectors(path, "direction")
+        load_vectors(path, "direction", ("vector",))
     with pytest.raises(RunError, match="no such file"):
-        load_vectors(tmp_path / "no.safetensors", "direction")
+        load_vectors(tmp_path / "no.safetensors", "direction", ("vector",))
