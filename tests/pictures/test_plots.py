@@ -52,7 +52,7 @@ def test_vectors_come_back_with_what_they_mean(tmp_path: Path) -> None:
     assert tensors["vector"].tolist() == [0, 2] and facts == {"name": "Smiling", "held": {"auroc": 0.9}}
     with pytest.raises(RunError, match="holds direction, not components"):
         load_vectors(path, "components", ("vector",))
-    with pytest.raises(RunError, match="holds the tensors .*vector.*, not mean"):
+    with pytest.raises(RunError, match=r"holds the tensors .*vector.*, not mean"):
         load_vectors(path, "direction", ("mean",))
     path.write_bytes(path.read_bytes()[:20])
     with pytest.raises(RunError, match="not a whole safetensors file"):
