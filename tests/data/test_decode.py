@@ -9,8 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
-from morphospace.data.decode import decode, decode_chunk, fit, fit_mask, read_header
+from morphospace.data.decode import decode, decode_chunk
+from morphospace.data.fitting import fit, fit_mask
 from morphospace.data.formats import FORMATS
+from morphospace.data.opening import read_header
 from morphospace.data.rule import Rule
 from morphospace.errors import DataError
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 from morphospace.data import decode as decoding
 from morphospace.data.checkup import check_pack
-from morphospace.data.decode import decode, read_header
+from morphospace.data.decode import decode
+from morphospace.data.opening import read_header
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
 from morphospace.data.rule import Rule, rule_of

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from morphospace.data.decode import to_uint8_image
 from morphospace.data.labels import gap_note, without_gaps
 from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.data.sources.base import IMAGE_COLUMNS, LABEL_COLUMNS
 from morphospace.data.sources.layout import split_of
+from morphospace.data.values import to_uint8_image
 from morphospace.errors import DataError, shown
 
 LOOKS = 8  # how many items are read twice, to see whether they stay the same

@@ -11,9 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from morphospace.data.decode import Blob, fit, fit_mask, measure_chunk
+from morphospace.data.decode import measure_chunk
+from morphospace.data.fitting import fit, fit_mask
 from morphospace.data.formats import unread
 from morphospace.data.labels import gap_note, without_gaps
+from morphospace.data.opening import Blob
 from morphospace.data.rule import Rule
 from morphospace.data.sources.base import Contents, Part, Sample
 from morphospace.data.values import Met, kind_of_array, to_levels, to_uint8_rows

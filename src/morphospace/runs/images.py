@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from morphospace.data.cache import cache_folder
+from morphospace.data.checks import takes
 from morphospace.data.datasets import from_dataset
 from morphospace.data.kept import find_pack, note_use
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import prepare, takes
+from morphospace.data.prepare import prepare
 from morphospace.data.rule import Rule, rule_of
 from morphospace.data.settings import DataSettings
 from morphospace.data.sizes import written_colour, written_range

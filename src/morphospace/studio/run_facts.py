@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from morphospace.data.decode import MAX_PIXELS
+from morphospace.data.rule import MAX_PIXELS
 from morphospace.errors import MorphospaceError, SettingError, one_line
 from morphospace.files import as_json, is_plain, read_text
 from morphospace.records import is_count

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from morphospace.data.decode import read_header
+from morphospace.data.opening import read_header
 from morphospace.data.rule import Rule
 from morphospace.errors import DataError, MorphospaceError, SettingError
 from morphospace.latent.paths import along

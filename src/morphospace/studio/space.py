@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from morphospace.data.batches import held_out
-from morphospace.data.decode import fit
+from morphospace.data.fitting import fit
 from morphospace.data.pack import Split
 from morphospace.data.rule import Rule
 from morphospace.errors import MorphospaceError, SettingError, require

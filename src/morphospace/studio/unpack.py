@@ -13,7 +13,8 @@ import sys
 
 import numpy as np
 
-from morphospace.data.decode import decode, read_header
+from morphospace.data.decode import decode
+from morphospace.data.opening import read_header
 from morphospace.data.rule import Rule
 from morphospace.errors import DataError
 

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from morphospace.data.decode import Blob, Chunk, Header, decode_chunk, read_header
+from morphospace.data.decode import Chunk, decode_chunk
+from morphospace.data.opening import Blob, Header, read_header
 from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError, SettingError

@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from morphospace.data.decode import Chunk, decode, fit, read_header
+from morphospace.data.decode import Chunk, decode
+from morphospace.data.fitting import fit
+from morphospace.data.opening import read_header
 from morphospace.data.rule import Rule
 from morphospace.data.sizes import parse_background
 from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, fingerprint

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from morphospace.data.decode import Blob
 from morphospace.data.formats import HEAD_BYTES, NO_IMAGE, TABLES, Listing, is_junk, sorted_out
 from morphospace.data.labels import Labels, read_labels
+from morphospace.data.opening import Blob
 from morphospace.data.sources.base import Contents, Part, PathSource, SourceInfo, fingerprint, own_shape
 from morphospace.data.sources.layout import Layout, find_layout, listed, split_in
 from morphospace.data.tables import LabelFile, Labelled, content_of, given_file, labels_of, sorted_classes

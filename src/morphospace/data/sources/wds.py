@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from morphospace.data.decode import Blob, Chunk, decode_chunk
+from morphospace.data.decode import Chunk, decode_chunk
 from morphospace.data.formats import ENDINGS, ending_of, is_junk
+from morphospace.data.opening import Blob
 from morphospace.data.rule import Rule
 from morphospace.data.sources.base import (
     Contents,

@@ -10,8 +10,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from morphospace.data.decode import Blob
 from morphospace.data.formats import HEAD_BYTES, Listing, sorted_out
+from morphospace.data.opening import Blob
 from morphospace.data.sources.base import SourceInfo
 from morphospace.data.sources.folder import ImageTree
 from morphospace.errors import DataError, one_line

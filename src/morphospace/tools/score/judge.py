@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from morphospace.data.batches import Batch, Batches, held_out
+from morphospace.data.checks import takes
 from morphospace.data.pack import Pack, Split, composed, digest
-from morphospace.data.prepare import CHANGED, anchored, changed_since, prepare, takes
+from morphospace.data.prepare import CHANGED, anchored, changed_since, prepare
 from morphospace.errors import MorphospaceError, SettingError, nearest, require
 from morphospace.evaluation.anomaly import (
     auroc,

@@ -15,10 +15,11 @@ from torch import nn
 
 from morphospace.data.augment import Augment
 from morphospace.data.batches import Batches, check_batch, held_out
+from morphospace.data.checks import check_given
 from morphospace.data.datasets import from_dataset
 from morphospace.data.kept import find_pack, keep_pack, note_use
 from morphospace.data.pack import Pack
-from morphospace.data.prepare import anchored, changed_since, check_given, outlined, prepare
+from morphospace.data.prepare import anchored, changed_since, outlined, prepare
 from morphospace.data.rule import Rule
 from morphospace.errors import DataError, OtherModel, RunError, SettingError, require
 from morphospace.files import sweep
