@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from morphospace.runs.configuration import Configuration
     from morphospace.runs.decoder import Decoder
     from morphospace.runs.run import Run, load
+    from morphospace.studio.notebook import Explorer, explore
     from morphospace.tools.adopt import adopt
     from morphospace.tools.benchmark.benchmark import Benchmark, benchmark
     from morphospace.tools.card import card
@@ -71,6 +72,7 @@ _PUBLIC = {
     "tools.map": "latent_map",
     "tools.export": "export load_exported Exported Networks",
     "tools.card": "card",
+    "studio.notebook": "explore Explorer",
     "runs.decoder": "Decoder",
     "pictures.enlarge": "enlarging",
     "pictures.maps": "LatentMap",

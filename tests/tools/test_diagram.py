@@ -45,7 +45,7 @@ def test_report_and_card_show_it(run: ms.Run, tmp_path: Path) -> None:
 def test_models_and_recipes_by_name(tmp_path: Path) -> None:
     made = ms.diagram("dcgan", tmp_path / "gan.svg", size="32x16", channels=1, settings={"latent_dim": 7})
     assert made.anatomy.shape == (32, 16, 1) and made.anatomy.parts[0].given == (7,)
-    assert made._repr_svg_() == (tmp_path / "gan.svg").read_text()
+    assert made.media().content.decode() == (tmp_path / "gan.svg").read_text()
     assert ms.diagram("dcgan-128").anatomy.shape == (128, 128, 3)
     assert ms.diagram("toyfaces-mask-vae").anatomy.model == "mask-vae"
 

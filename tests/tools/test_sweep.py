@@ -55,9 +55,9 @@ def test_a_grid_of_runs_one_table_one_picture(tmp_path: Path) -> None:
         assert row.images == 128 and row.kl is not None and set(row.roughness) == {"vae", "critic"}
     assert len(done.csv.read_text().splitlines()) == 5 and done.csv.name == "sweep.csv"
     assert "Mean and standard deviation" in done.page.read_text()
-    assert done.picture is not None
-    facts = json.loads(Image.open(done.picture).info["morphospace"])
-    assert facts["runs"] == names and Image.open(done.picture).height > 5 * 56
+    assert done.panels is not None
+    facts = json.loads(Image.open(done.panels).info["morphospace"])
+    assert facts["runs"] == names and Image.open(done.panels).height > 5 * 56
 
 
 def test_the_same_again_trains_nothing_and_more_values_add_runs(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_run_that_breaks_is_noted_and_the_others_go_on(tmp_path: Path, monkeyp
     monkeypatch.setattr(Engine, "step", step)
     done = ms.sweep("vae", out=tmp_path / "s", grid={"beta": [1, 2, 3]}, **SMALL)
     assert [row.note for row in done.table.rows] == ["", "vae/kl is nan at step 2", ""]
-    assert done.table.columns[-1] == "note" and done.picture is not None
+    assert done.table.columns[-1] == "note" and done.panels is not None
 
 
 def test_a_combination_that_cannot_be_is_noted_and_the_others_go_on(tmp_path: Path) -> None:
@@ -113,18 +113,18 @@ def test_a_combination_that_cannot_be_is_noted_and_the_others_go_on(tmp_path: Pa
     done = ms.sweep("vae", out=tmp_path / "s", grid={"batch_size": [32, 5000, 64]}, **shared)
     notes = [row.note for row in done.table.rows]
     assert notes[0] == notes[2] == "" and notes[1].startswith("batch_size = 5000")
-    assert done.page is not None and done.picture is not None
+    assert done.page is not None and done.panels is not None
     with pytest.raises(SettingError, match="batch_size = 5000"):
         ms.sweep("vae", out=tmp_path / "t", grid={"batch_size": [5000, 32]}, **shared)
 
 
 def test_models_without_an_encoder_and_datasets_of_ones_own(tmp_path: Path) -> None:
     gan = ms.sweep("dcgan", out=tmp_path / "g", grid={"lr": [1e-4, 1e-3]}, **SMALL)
-    assert gan.table.rows[0].mse is None and "kl" not in gan.table.columns and gan.picture is not None
+    assert gan.table.rows[0].mse is None and "kl" not in gan.table.columns and gan.panels is not None
     pack = in_memory_pack("mine", train=draw_blobs(64, (8, 8, 1)))
     mine = {key: value for key, value in SMALL.items() if key != "data"}
     own = ms.sweep("vae", pack, tmp_path / "v", grid={"beta": [1, 2]}, **mine)
-    assert own.picture is not None and own.table.rows[1].mse is not None
+    assert own.panels is not None and own.table.rows[1].mse is not None
 
 
 def test_what_cannot_work_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from morphospace.pictures import Pictured
 from morphospace.ranges import Between, Seed
-from morphospace.tools.tool import PNG, Answer, Asked, tool
+from morphospace.tools.tool import PNG, Answer, Asked, Displayable, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Sorted(Pictured):
+class Sorted(Displayable):
     """Samples, the darkest first.
 
     Attributes:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from morphospace.data.naming import display_order
-from morphospace.pictures import Pictured
+from morphospace.pictures.display import Displayable
 from morphospace.pictures.lettering import for_plots, shorten
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ FAINT = {"codes": 0.35, "pca": 0.25}  # of the decoded plane: of all that varies
 
 
 @dataclass(frozen=True)
-class LatentMap(Pictured):
+class LatentMap(Displayable):
     """A set's codes in two dimensions.
 
     Attributes:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from morphospace.errors import RunError, one_line, spelled_out
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.models.priors import Fitted, prior_of
+from morphospace.pictures.display import Displayable, Summary
 from morphospace.runs.checkpoints import check_fits, load_checkpoint, load_tensors, pointed, read_name
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
@@ -32,8 +34,12 @@ LOG = logging.getLogger("morphospace")
 FEW = 100  # held-out images: with fewer, which checkpoint is the best is chance
 
 
+# Tools stand to the right of runs: these two are imported when a run is to be shown, and not before.
+CARD, EXPLORER = "morphospace.tools.card", "morphospace.studio.notebook"
+
+
 @dataclass(frozen=True)
-class Run:
+class Run(Displayable):
     """A trained model with its folder.
 
     Attributes:
@@ -53,6 +59,19 @@ class Run:
         seen = f", {self.images:,} images seen" if self.images else ""  # none is known of networks trained elsewhere
         seen += ", raw weights" if self.raw else ""
         return f"{self.configuration.model.name} of {facts['data']}, {height}x{width}x{channels}{seen}: {self.path}"
+
+    def summary(self) -> Summary:
+        """Return what it is, in a line."""
+        return Summary([repr(self)])
+
+    def markdown(self) -> str:
+        """Return its model card."""
+        text: str = import_module(CARD).card(self).markdown()
+        return text
+
+    def explore(self, **how: Any) -> Any:
+        """Show its map, sliders and morphs in a notebook; `ms.explore` says how."""
+        return import_module(EXPLORER).explore(self, **how)
 
     @property
     def images(self) -> int:

@@ -183,8 +183,27 @@ class Written:
         return (torch.from_numpy(self(*values)).view_as(first), *others)
 
 
-def written(run: Run, path: Path, format: str, what: str | None, weights: str, thumbnails: str) -> Exported:
-    """Write the page of `export`, which says how."""
+@dataclass(frozen=True)
+class Made:
+    """A page, not written yet.
+
+    Attributes:
+        files: The page's files by name; the page itself is `index.html`.
+        networks: What it decodes and encodes with, by name.
+        notes: What is to be said of it.
+    """
+
+    files: dict[str, str]
+    networks: dict[str, Written]
+    notes: list[str]
+
+
+def page_of(run: Run, format: str, what: str | None, weights: str, thumbnails: str) -> Made:
+    """Make the page of `export`, which says how.
+
+    Raises:
+        RunError: If a network cannot be written, or is off by too much.
+    """
     numbers, space = Numbers(), Space(run)
     what = what or ("both" if encodes(run) else "decoder")
     require(what != "encoder", "what", what, "alone makes no page", "take both, or decoder")
@@ -192,9 +211,14 @@ def written(run: Run, path: Path, format: str, what: str | None, weights: str, t
     facts, notes = space_of(space, numbers, networks, thumbnails)
     terms = terms_of(run)
     note = f"A model of images, made with morphospace. Training data: {run.data_name}. Their terms: {terms}."
-    made = page(facts, numbers.text(), note, parts=format == "html-folder")
-    files = write_folder(path, made) if format == "html-folder" else write_file(path, made["index.html"])
-    size = sum(len(text.encode()) for text in made.values())
+    return Made(page(facts, numbers.text(), note, parts=format == "html-folder"), networks, notes)
+
+
+def written(run: Run, path: Path, format: str, what: str | None, weights: str, thumbnails: str) -> Exported:
+    """Write the page of `export`, which says how."""
+    made = page_of(run, format, what, weights, thumbnails)
+    files = write_folder(path, made.files) if format == "html-folder" else write_file(path, made.files["index.html"])
+    size, notes, networks = sum(len(text.encode()) for text in made.files.values()), made.notes, made.networks
     if format == "html" and size > LARGE_BYTES:
         notes.append("this is large for one file; --format html-folder opens sooner where a server sends it")
     return Exported(

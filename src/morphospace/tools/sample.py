@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.errors import SettingError, require
-from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Between, Seed, check_ranges
 from morphospace.runs.condition import Condition
 from morphospace.tools.tool import (
@@ -17,8 +16,10 @@ from morphospace.tools.tool import (
     Answer,
     Asked,
     Attributes,
+    Displayable,
     Label,
     PriorName,
+    Summary,
     Truncation,
     check_condition,
     tool,
@@ -40,7 +41,7 @@ MOST_SHOWN = 65_536
 
 
 @dataclass(frozen=True)
-class Reconstructions(Pictured):
+class Reconstructions(Displayable):
     """Images and their reconstructions.
 
     Attributes:
@@ -66,6 +67,11 @@ class Reconstructions(Pictured):
         most = COLUMNS if self.masks is None else COLUMNS // 2
         return grid_of_rows(self.originals, self.images, most, self.masks)
 
+    def summary(self) -> Summary:
+        """Return how far the reconstructions are from the images."""
+        of = f"{len(self.images)} of the {self.split} split"
+        return Summary([f"{of}, originals over reconstructions, mean squared error {self.mse:.5f}"])
+
     def show(self, asked: Asked) -> Answer:
         """Write the picture, and say how far the reconstructions are from the images."""
         from morphospace.pictures.sheet import save_picture
@@ -75,15 +81,13 @@ class Reconstructions(Pictured):
         facts = {"run": str(asked.run.path), "n": n, "split": self.split, "images": asked.run.images, "raw": asked.raw}
         facts |= {} if self.masks is None else {"pairs": "image, mask"}
         save_picture(path, self.picture(), {**facts, "rows": "original, reconstruction"})
-        line = (
-            f"{n} of the {self.split} split, originals over reconstructions, mean squared error {self.mse:.5f}: {path}"
-        )
+        line = f"{self.summary().lines[0]}: {path}"
         fewer = [f"there are no more than {n} in it; a larger --valid holds out more"] if n < asked.words["n"] else []
         return Answer({"out": str(path), **facts, "mse": self.mse}, [line, *fewer])
 
 
 @dataclass(frozen=True)
-class SampleGrid(Pictured):
+class SampleGrid(Displayable):
     """Samples of a conditional model, a condition a row and a code a column.
 
     Attributes:
@@ -104,7 +108,7 @@ class SampleGrid(Pictured):
 
 
 @dataclass(frozen=True)
-class Samples(Pictured):
+class Samples(Displayable):
     """Samples as a picture shows them.
 
     Attributes:
@@ -248,15 +252,16 @@ def sample(
         attributes: The attributes to sample from a conditional model; those not named are 0.
 
     Returns:
-        uint8 (n, H, W, C).
+        uint8 (n, H, W, C); a notebook displays it as a grid.
     """
     check_ranges(sample, {"n": n, "truncation": truncation})
+    from morphospace.pictures.images import Images
     from morphospace.runs.codes import sampled
     from morphospace.runs.run import loaded
 
     run = loaded(run)
     conditions = Condition(label, attributes).rows(run.model, n, start)
-    return sampled(run, n, seed, conditions, prior=prior, truncation=truncation, start=start)
+    return sampled(run, n, seed, conditions, prior=prior, truncation=truncation, start=start).view(Images)
 
 
 def sample_grid(

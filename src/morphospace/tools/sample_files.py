@@ -28,7 +28,7 @@ from morphospace.ranges import Seed, check_ranges
 from morphospace.runs.condition import Condition
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.sampling import Block, Sampling
-from morphospace.tools.tool import SAMPLES, Answer, Asked, Label, PriorName, Truncation
+from morphospace.tools.tool import SAMPLES, Answer, Asked, Displayable, Label, PriorName, Summary, Truncation
 
 SECONDS_BETWEEN_LINES = 10.0
 DIGITS = 5  # at least, of the number in a file's name
@@ -36,7 +36,7 @@ LONGEST_NAME = 60  # letters of a class in a file's name
 
 
 @dataclass(frozen=True)
-class SampleFiles:
+class SampleFiles(Displayable):
     """Samples that were written into files.
 
     Attributes:
@@ -49,12 +49,16 @@ class SampleFiles:
     n: int
     facts: Mapping[str, Any]
 
-    def show(self, asked: Asked) -> Answer:
+    def summary(self) -> Summary:
         """Return what was written."""
         of = f" of {self.facts['condition']}" if "condition" in self.facts else ""
         line = f"{self.n:,} sample{'' if self.n == 1 else 's'}{of} at {self.facts['images']:,} images: {self.path}"
         lines = [line, *([f"as many of each: {'; '.join(self.facts['rows'])}"] if "rows" in self.facts else [])]
-        return Answer({"out": str(self.path), **self.facts}, lines)
+        return Summary(lines)
+
+    def show(self, asked: Asked) -> Answer:
+        """Return what was written."""
+        return Answer({"out": str(self.path), **self.facts}, *self.summary())
 
 
 def save_samples(

@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from morphospace.errors import require
+from morphospace.pictures.display import Displayable as Displayable
+from morphospace.pictures.display import Summary as Summary
+from morphospace.pictures.display import Table as Table
 from morphospace.plugins import Registry, built_in
 from morphospace.ranges import Between
 from morphospace.runs.condition import Condition
@@ -159,29 +162,6 @@ class Asked:
         if label is not None:
             return {"label": label}
         return {} if attributes is None else {"attributes": read_attributes(attributes)}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under headings.
-
-    Attributes:
-        columns: The headings.
-        rows: As many cells each.
-        empty: What to say when there are none.
-    """
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    empty: str = ""
-
-    def plain(self) -> list[str]:
-        """Return aligned lines."""
-        if not self.rows:
-            return [self.empty]
-        lines = [self.columns, *self.rows]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths)).rstrip() for line in lines]
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,13 @@ export function choice(label, values, chosen, change) {
   return make("label", { class: "field" }, `${label} `, select);
 }
 
+export const framed = location.protocol === "about:"; // in a notebook: no address of its own, and no downloads
+
 export function save(blob, name) {
+  if (framed) {
+    say("A notebook does not let the explorer save files. Right-click a picture to save it, or export the run as a page.");
+    return;
+  }
   const link = make("a", { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);

@@ -1,9 +1,17 @@
 // The view is the address: what follows the # says room, run and everything chosen. A link is a view.
+import { framed } from "./dom.js";
 
 const WRITE_EVERY = 400; // milliseconds: browsers refuse pages that write their address at every movement
 
 export class State {
   constructor() {
+    // In the frame of a notebook an address such as #room=map would be one of the notebook: it is the page's own.
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest?.("#rooms a, main a[href^='#']");
+      if (!link || !framed || event.defaultPrevented) return;
+      event.preventDefault();
+      location.hash = link.getAttribute("href");
+    });
     this.values = this.read();
     this.heard = new Set();
     this.changed = () => {};
@@ -46,6 +54,7 @@ export class State {
   write() {
     clearTimeout(this.due);
     this.due = 0;
+    if (framed) return; // it has no address to write
     history.replaceState(null, "", `#${new URLSearchParams(this.values)}`);
   }
 

@@ -26,7 +26,7 @@ from morphospace.tools.compare.tables import chance_text, json_data, latex_of, n
 from morphospace.tools.evaluate.metric import numbers
 from morphospace.tools.sweep.grid import Combination, words_of
 from morphospace.tools.sweep.sweep import carried_out
-from morphospace.tools.tool import Answer, Asked, Table
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table
 from morphospace.tools.train.job import KEEP_GB
 from morphospace.tools.train.train import Hooks
 
@@ -83,7 +83,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Displayable):
     """The result of a benchmark.
 
     Attributes:
@@ -136,9 +136,12 @@ class Benchmark:
         """Return the models in a table, who wins, and the files."""
         code = 128 + signal.Signals[self.stopped] if self.stopped else 0
         files = {name: None if self.stopped else str(path) for name, path in self.files.items()}
-        data = {**self.json_data, "files": files}
+        return Answer({**self.json_data, "files": files}, *self.summary(), code)
+
+    def summary(self) -> Summary:
+        """Return the models in a table, who wins, and the files."""
         if self.stopped:
-            return Answer(data, ["stopped; run the same command again to go on"], code=code)
+            return Summary(["stopped; run the same command again to go on"])
         headings = ["model", "chosen settings", f"{self.by} of the trials", "tuning", "training"]
         rows = [
             [
@@ -153,7 +156,7 @@ class Benchmark:
         lines = [verdict.text for verdict in self.verdicts]
         lines += [f"note: {line}" for line in (() if self.comparison is None else self.comparison.warnings)]
         lines += [f"{name:16}{path}" for name, path in self.files.items()]
-        return Answer(data, lines, Table(headings, rows), code)
+        return Summary(lines, Table(headings, rows))
 
 
 def benchmark(

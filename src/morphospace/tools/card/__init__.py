@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from morphospace.files import write_text
-from morphospace.tools.tool import Answer, Asked, File, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, File, tool
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MARKDOWN = File((".md",), "The Markdown file to write; printed if left out.")
 
 
-class Card(str):
+class Card(str, Displayable):
     """The text of a model card."""
 
     def show(self, asked: Asked) -> Answer:
@@ -24,7 +24,8 @@ class Card(str):
         data = {"out": out and str(out), "run": str(asked.run.path), "images": asked.run.images, "card": str(self)}
         return Answer(data, [f"card {out}"] if out else self.splitlines())
 
-    def _repr_markdown_(self) -> str:
+    def markdown(self) -> str:
+        """Return the text without the header that Hugging Face reads."""
         return self.partition("---\n")[2].partition("---\n")[2]
 
 

@@ -11,7 +11,7 @@ from morphospace.errors import SettingError
 from morphospace.files import write_text
 from morphospace.ranges import AtLeast, Seed, check_ranges
 from morphospace.tools.compare.comparison import Member, Table
-from morphospace.tools.tool import Answer, Asked, File, Names, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, File, Names, Summary, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ FILES = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Displayable):
     """Runs side by side.
 
     Attributes:
@@ -57,19 +57,26 @@ class Comparison:
         """The settings that are the same in all runs."""
         return {name: value for name, value in self.members[0].settings.items() if name not in self.differ}
 
-    def show(self, asked: Asked) -> Answer:
-        """Write the files asked for, and return the numbers as a table."""
-        from morphospace.tools.compare.tables import SPREADS, json_data, plain, plain_differences, plain_nulls
+    def summary(self) -> Summary:
+        """Return the numbers as a table."""
+        from morphospace.tools.compare.tables import SPREADS, plain, plain_differences, plain_nulls
 
-        for path in asked.files.values():
-            save_comparison(self, path)
         table = self.training or self.sampling
         lines = [f"intervals: {SPREADS[table.spread]}"] if table.measures else []
         lines += [*plain_nulls(table), *plain_differences(table)]
         lines += [f"note: {line}" for line in self.warnings]
-        lines += [f"{name:16}{path}" for name, path in asked.files.items()]
+        return Summary(lines, plain(table) if table.measures else None)
+
+    def show(self, asked: Asked) -> Answer:
+        """Write the files asked for, and return the numbers as a table."""
+        from morphospace.tools.compare.tables import json_data
+
+        for path in asked.files.values():
+            save_comparison(self, path)
+        lines, table = self.summary()
+        lines = [*lines, *(f"{name:16}{path}" for name, path in asked.files.items())]
         written = {name: str(asked.files[name]) if name in asked.files else None for name in ("out", "csv", "latex")}
-        return Answer({**written, **json_data(self)}, lines, plain(table) if table.measures else None)
+        return Answer({**written, **json_data(self)}, lines, table)
 
 
 @tool(loads=False, files=FILES)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.evaluation.diagnose import Finding, worst
 from morphospace.ranges import Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, Table, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, tool
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Displayable):
     """What was found in a run.
 
     Attributes:
@@ -49,7 +49,7 @@ class Diagnosis:
             "conditions": self.conditions,
         }
 
-    def show(self, asked: Asked) -> Answer:
+    def summary(self) -> Summary:
         """Return the findings in words, and a table of what was measured."""
         word = "healthy" if self.severity == "note" else self.severity
         head = f"{self.run} at {self.images:,} images: {word}"
@@ -57,7 +57,11 @@ class Diagnosis:
         for finding in self.findings:
             lines.append(f"{finding.severity}: {finding.name}: {finding.says}")
             lines += [f"  try: {finding.advice}"] if finding.advice else []
-        return Answer(self.as_dict(), lines, Table(("measured", "value", "usual"), _rows(self.measured)))
+        return Summary(lines, Table(("measured", "value", "usual"), _rows(self.measured)))
+
+    def show(self, asked: Asked) -> Answer:
+        """Return the findings in words, and a table of what was measured."""
+        return Answer(self.as_dict(), *self.summary())
 
 
 @tool(hidden=("classes",))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from morphospace.files import write_text
-from morphospace.tools.tool import Answer, Asked, File, tool
+from morphospace.pictures.display import Media
+from morphospace.tools.tool import Answer, Asked, Displayable, File, Summary, tool
 
 if TYPE_CHECKING:
     from morphospace.models.contract import Model
@@ -19,7 +20,7 @@ SVG = File((".svg",), "The diagram to write, an .svg.", required=True)
 
 
 @dataclass(frozen=True)
-class Diagram:
+class Diagram(Displayable):
     """The diagram of a model.
 
     Attributes:
@@ -32,6 +33,16 @@ class Diagram:
     title: str
     svg: str
 
+    def media(self) -> Media:
+        """Return the drawing."""
+        return Media("image/svg+xml", self.svg.encode())
+
+    def summary(self) -> Summary:
+        """Return how large the networks are."""
+        parts = {part.name: part.parameters for part in self.anatomy.parts}
+        sizes = ", ".join(f"{name} {count:,}" for name, count in parts.items())
+        return Summary([f"{self.title}: {sum(parts.values()):,} parameters ({sizes})"])
+
     def show(self, asked: Asked) -> Answer:
         """Say how large the networks are and what each phase of a training step updates."""
         found = self.anatomy
@@ -41,12 +52,7 @@ class Diagram:
             for one in found.phases
         ]
         data = {"out": str(asked.files["out"]), "model": found.model, "shape": found.shape, "parameters": parts}
-        sizes = ", ".join(f"{name} {count:,}" for name, count in parts.items())
-        lines = [f"{self.title}: {sum(parts.values()):,} parameters ({sizes})"]
-        return Answer({**data, "phases": phases}, [*lines, f"diagram {asked.files['out']}"])
-
-    def _repr_svg_(self) -> str:
-        return self.svg
+        return Answer({**data, "phases": phases}, [*self.summary().lines, f"diagram {asked.files['out']}"])
 
 
 @tool(files={"out": SVG}, loads=False, devices=False, images=False, hidden=("settings",))

@@ -10,9 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import RunError, SettingError, one_line, require
 from morphospace.latent.formula import Part, parse_formula
-from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Seed, check_ranges
-from morphospace.tools.tool import PNG, Answer, Asked, File, Names, PointName, Written, read_names, tool
+from morphospace.tools.tool import (
+    PNG,
+    Answer,
+    Asked,
+    Displayable,
+    File,
+    Names,
+    PointName,
+    Summary,
+    Written,
+    read_names,
+    tool,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +40,7 @@ STRENGTH_RULE = f"must be FIRST:LAST:COUNT, COUNT from 1 to 200, for instance {S
 
 
 @dataclass(frozen=True)
-class AttributeWalk(Pictured):
+class AttributeWalk(Displayable):
     """Images moved along a direction.
 
     Attributes:
@@ -51,6 +62,10 @@ class AttributeWalk(Pictured):
         heads, across = [signed(value) for value in self.strengths], f"{self.direction.name}, standard deviations"
         return annotated_grid(self.images, len(heads), rows=self.starts, headings=heads, across=across)
 
+    def summary(self) -> Summary:
+        """Return how well the direction separates held-out images."""
+        return Summary([judgement(self.direction)])
+
     def show(self, asked: Asked) -> Answer:
         """Write the picture and the direction; return how well the direction separates held-out images."""
         from morphospace.pictures.sheet import save_picture
@@ -59,7 +74,7 @@ class AttributeWalk(Pictured):
         facts = asked.facts | {"name": words["name"], "strength": words["strength"], "image": list(self.starts)}
         facts |= {"by": words["by"], "orthogonal_to": list(self.direction.orthogonal_to), "seed": words["seed"]}
         save_picture(out, self.picture(), facts)
-        lines = [judgement(self.direction), f"{words['name']} at {facts['images']:,} images: {out}"]
+        lines = [*self.summary().lines, f"{words['name']} at {facts['images']:,} images: {out}"]
         if save is not None:
             save_direction(save, self.direction)
             lines.append(f"direction: {save}")
@@ -67,7 +82,7 @@ class AttributeWalk(Pictured):
 
 
 @dataclass(frozen=True)
-class Combined(Pictured):
+class Combined(Displayable):
     """The value of a formula.
 
     Attributes:
@@ -93,6 +108,10 @@ class Combined(Pictured):
         heads = [self.terms[0].removeprefix("+ "), *self.terms[1:], "="]
         return annotated_grid(np.concatenate([self.images, self.image[None]]), len(heads), headings=heads)
 
+    def summary(self) -> Summary:
+        """Return how well each direction of the formula separates held-out images."""
+        return Summary([judgement(one) for one in self.directions])
+
     def show(self, asked: Asked) -> Answer:
         """Write the picture; return the resulting code."""
         from morphospace.pictures.sheet import save_picture
@@ -101,7 +120,7 @@ class Combined(Pictured):
         facts = asked.facts | {"formula": words["formula"], "by": words["by"]}
         facts |= {"directions_from": words["images"], "seed": words["seed"]}
         save_picture(out, self.picture(), facts)
-        lines = [*map(judgement, self.directions), f"{words['formula']} at {facts['images']:,} images: {out}"]
+        lines = [*self.summary().lines, f"{words['formula']} at {facts['images']:,} images: {out}"]
         found = [facts_of(one) for one in self.directions]
         return Answer({"out": str(out), **facts, "directions": found, "code": self.code.tolist()}, lines)
 

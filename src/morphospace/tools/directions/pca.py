@@ -7,10 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import RunError, require
-from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
 from morphospace.runs.condition import Condition
-from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, PointName, check_condition, tool
+from morphospace.tools.tool import (
+    PNG,
+    Answer,
+    Asked,
+    Attributes,
+    Displayable,
+    File,
+    Label,
+    PointName,
+    Summary,
+    check_condition,
+    tool,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +34,7 @@ Space = Literal["auto", "codes", "activations", "weights"]
 
 
 @dataclass(frozen=True)
-class ComponentPlane(Pictured):
+class ComponentPlane(Displayable):
     """Components, and the images on the plane of the two leading ones.
 
     Attributes:
@@ -84,7 +95,7 @@ class ComponentPlane(Pictured):
         facts["latent_dim"] = len(self.components.mean)
         save_picture(out, self.picture(), facts)
         save_picture(beside, self.plot(Path(facts["run"]).name), facts)
-        lines = [*self._used(), f"two leading components at {facts['images']:,} images: {out}"]
+        lines = [*self.summary().lines, f"two leading components at {facts['images']:,} images: {out}"]
         lines.append(f"variance explained: {beside}")
         if save is not None:
             save_components(save, self.components)
@@ -92,7 +103,7 @@ class ComponentPlane(Pictured):
         files = {"out": str(out), "plot": str(beside), "save": words["save"]}
         return Answer({**files, **facts, "explained": self.share}, lines)
 
-    def _used(self) -> list[str]:
+    def summary(self) -> Summary:
         """Return in words how many components explain the variance, and how many units are active."""
         dim, share = len(self.components.mean), self.share
         used = f"{self.dims} of {dim} components hold {self.dims_for:.0%}"
@@ -101,7 +112,7 @@ class ComponentPlane(Pictured):
         lines = [f"{used} of the variance of the {self.components.space}"]
         if self.active is not None:
             lines.append(f"{self.active} active units of {dim} (variance of the mean above 0.01)")
-        return lines
+        return Summary(lines)
 
 
 def components(

@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from morphospace.pictures import Pictured
 from morphospace.ranges import Above, AtLeast, Between, Seed, check_ranges
 from morphospace.runs.condition import Condition
 from morphospace.tools.directions.pca import Space
-from morphospace.tools.tool import PNG, Answer, Asked, Attributes, Label, PointName, Table, check_condition, tool
+from morphospace.tools.tool import (
+    PNG,
+    Answer,
+    Asked,
+    Attributes,
+    Displayable,
+    Label,
+    PointName,
+    Summary,
+    Table,
+    check_condition,
+    tool,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Traversal(Pictured):
+class Traversal(Displayable):
     """Traversals along several directions from one code, those that change the image most.
 
     Attributes:
@@ -52,6 +63,11 @@ class Traversal(Pictured):
         across = f"standard deviations from {self.start}; at each row: mean squared change of a pixel"
         return annotated_grid(self.images, len(heads), rows=beside, headings=heads, across=across)
 
+    def summary(self) -> Summary:
+        """Return how much each direction changes the image."""
+        rows = [[name, f"{change:.6f}"] for name, change in zip(self.names, self.changes)]
+        return Summary((), Table(("row", "change"), rows))
+
     def show(self, asked: Asked) -> Answer:
         """Write the picture; return how much each direction changes the image."""
         from morphospace.pictures.sheet import save_picture
@@ -62,9 +78,8 @@ class Traversal(Pictured):
         save_picture(out, self.picture(), facts)
         rows = [{"name": name, "change": change} for name, change in zip(self.names, self.changes)]
         every = [self.every[i] for i in sorted(self.every)]
-        table = Table(("row", "change"), [[name, f"{change:.6f}"] for name, change in zip(self.names, self.changes)])
         line = f"{len(rows)} of {len(every)} {by} from {self.start} at {facts['images']:,} images: {out}"
-        return Answer({"out": str(out), **facts, "rows": rows, "changes": every}, [line], table)
+        return Answer({"out": str(out), **facts, "rows": rows, "changes": every}, [line], self.summary().table)
 
 
 @tool(files={"out": PNG}, check=check_condition)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from morphospace.errors import SettingError
 from morphospace.evaluation.results import Result
 from morphospace.ranges import Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, Names, PriorName, Table, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, Names, PriorName, Summary, Table, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ MOST = 100_000
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Displayable):
     """What was measured.
 
     Attributes:
@@ -42,16 +42,20 @@ class Evaluation:
     left_out: Mapping[str, str]
     advice: str = ""
 
-    def show(self, asked: Asked) -> Answer:
+    def summary(self) -> Summary:
         """Return the numbers as a table, with what one must know to read them below it."""
-        results = [result.as_dict() for result in self.results]
         lines = [f"real: {self.real}", f"fake: {self.fake}", *sorted(set(_notes(self.results)))]
         lines += [f"left out {name}: it {reason}" for name, reason in self.left_out.items()]
         lines += [self.advice] if self.advice else []
         lines += [f"kept in {self.path}"] if self.path else []
+        return Summary(lines, Table(("measure", "value", "95 %", "interval from"), [*map(_row, self.results)]))
+
+    def show(self, asked: Asked) -> Answer:
+        """Return the numbers as a table, with what one must know to read them below it."""
+        results = [result.as_dict() for result in self.results]
         data = {"run": asked.words["run"], "real": self.real, "fake": self.fake, "results": results}
         data |= {"out": str(self.path) if self.path else None, "left_out": dict(self.left_out)}
-        return Answer(data, lines, Table(("measure", "value", "95 %", "interval from"), [*map(_row, self.results)]))
+        return Answer(data, *self.summary())
 
 
 def _row(result: Result) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from morphospace.errors import DataError, MissingExtra, SettingError, require
 from morphospace.ranges import check_ranges
-from morphospace.tools.tool import Answer, Asked, File, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, File, Summary, tool
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Displayable):
     """Files that were written.
 
     Attributes:
@@ -52,6 +52,11 @@ class Exported:
     bytes: int
     notes: tuple[str, ...] = ()
 
+    def summary(self) -> Summary:
+        """Return how exact the files are, and where they are."""
+        exact = f"checked on random codes: largest error {self.error:.2g}, where outputs are at most 1"
+        return Summary([exact, *self.notes, f"{self.bytes / 1e6:.1f} MB: {', '.join(map(str, self.files))}"])
+
     def show(self, asked: Asked) -> Answer:
         """Return what each file takes and gives, and how exact it is."""
         run, format = asked.run, asked.words["format"]
@@ -65,9 +70,7 @@ class Exported:
             f"{name}: {', '.join(self.inputs[name])} -> {', '.join(self.outputs[name])}; {several}"
             for name in self.inputs
         ]
-        lines.append(f"checked on random codes: largest error {self.error:.2g}, where outputs are at most 1")
-        lines += self.notes
-        lines.append(f"{self.bytes / 1e6:.1f} MB: {', '.join(map(str, self.files))}")
+        lines += self.summary().lines
         files = [str(file) for file in self.files]
         return Answer({"files": files, **facts, "error": self.error, "bytes": self.bytes}, lines)
 

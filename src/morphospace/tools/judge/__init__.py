@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.errors import SettingError, require
 from morphospace.ranges import Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, File, Table, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, File, Summary, Table, tool
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
@@ -35,7 +35,7 @@ PAGE = File((".html",), "The page to write, an .html. It contains the real image
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judged(Displayable):
     """A blind test that was written.
 
     Attributes:
@@ -52,6 +52,11 @@ class Judged:
     practice: int
     split: str
 
+    def summary(self) -> Summary:
+        """Return where the page is, and what to do with it."""
+        then = "open it in a browser; it loads and sends nothing. Then `morpho judge --answers FILE ...`"
+        return Summary([f"{self.trials} images, half of the {self.split} split, half samples: {self.path}", then])
+
     def show(self, asked: Asked) -> Answer:
         """Say what the page holds and what to do with it."""
         facts = {**asked.facts, "out": str(self.path), "page": self.page, "trials": self.trials}
@@ -59,8 +64,7 @@ class Judged:
         facts |= {name: asked.words[name] for name in ("seconds", "seed")}
         facts.pop("raw")
         half = f"half of the {self.split} split, half samples at {facts['images']:,} images seen"
-        then = "open it in a browser; it loads and sends nothing. Then `morpho judge --answers FILE ...`"
-        return Answer(facts, [f"{self.trials} images, {half}: {self.path}", then])
+        return Answer(facts, [f"{self.trials} images, {half}: {self.path}", self.summary().lines[-1]])
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ Rates = tuple[Rate, Rate, Rate]
 
 
 @dataclass(frozen=True)
-class Pooled:
+class Pooled(Displayable):
     """The answers of several people to one test.
 
     Attributes:
@@ -118,8 +122,8 @@ class Pooled:
     milliseconds: float
     files: tuple[str, ...] = ()
 
-    def show(self, asked: Asked) -> Answer:
-        """Return the error rates as a table, a row a person, and as data."""
+    def summary(self) -> Summary:
+        """Return the error rates as a table, a row a person."""
         total = (self.all, self.real, self.generated)
         rows = [_row(Path(file).name, person) for file, person in zip(self.files, self.people)]
         rows += [_row(f"{len(rows)} people", total)] if len(rows) > 1 else []
@@ -129,11 +133,15 @@ class Pooled:
             f"{self.run}: wrong on {self.all.value:.1%}{ends}; 50 % means that nobody can tell them apart",
             f"intervals: {self.all.interval}; images {limit}, median answer after {self.milliseconds / 1000:.1f} s",
         ]
+        columns = ("who", "wrong of all", "95 %", "real called generated", "95 %", "generated called real", "95 %")
+        return Summary(lines, Table(columns, rows))
+
+    def show(self, asked: Asked) -> Answer:
+        """Return the error rates as a table, a row a person, and as data."""
         people = [{"file": file, **_data(person)} for file, person in zip(self.files, self.people)]
         data: dict[str, Any] = {"run": self.run, "page": self.page, "seconds": self.seconds, "people": people}
-        data |= {**_data(total), "milliseconds": self.milliseconds}
-        columns = ("who", "wrong of all", "95 %", "real called generated", "95 %", "generated called real", "95 %")
-        return Answer(data, lines, Table(columns, rows))
+        data |= {**_data((self.all, self.real, self.generated)), "milliseconds": self.milliseconds}
+        return Answer(data, *self.summary())
 
 
 def _data(rates: Rates) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import MissingExtra, require
-from morphospace.pictures import Pictured
 from morphospace.ranges import AtLeast, Seed, check_ranges
-from morphospace.tools.tool import PNG, Answer, Asked, tool
+from morphospace.tools.tool import PNG, Answer, Asked, Displayable, Summary, tool
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,7 +78,7 @@ def latent_map(
 
 
 @dataclass(frozen=True)
-class Maps(Pictured):
+class Maps(Displayable):
     """Maps of several runs, side by side.
 
     Attributes:
@@ -98,6 +97,15 @@ class Maps(Pictured):
 
         return draw_maps(self.maps, self.how)
 
+    def summary(self) -> Summary:
+        """Return what each map shows."""
+        lines = []
+        for run, made in zip(self.runs, self.maps):
+            variance = f", {sum(made.share):.0%} of the variance" if made.share else ""
+            count = f"{len(made.points):,} codes of the {made.split} split"
+            lines.append(f"{run.path}: {count} by {AXES[made.by]}{variance}")
+        return Summary(lines)
+
     def show(self, asked: Asked) -> Answer:
         """Write the picture, and say what each map shows."""
         from morphospace.pictures.sheet import save_picture
@@ -115,12 +123,7 @@ class Maps(Pictured):
             "share": [made.share and [round(part, 4) for part in made.share] for made in self.maps],
         }
         save_picture(path, self.picture(), facts)
-        lines = []
-        for run, made in zip(self.runs, self.maps):
-            variance = f", {sum(made.share):.0%} of the variance" if made.share else ""
-            count = f"{len(made.points):,} codes of the {made.split} split"
-            lines.append(f"{run.path}: {count} by {AXES[made.by]}{variance}")
-        return Answer({"out": str(path), **facts}, [*lines, f"map {path}"])
+        return Answer({"out": str(path), **facts}, [*self.summary().lines, f"map {path}"])
 
 
 @tool(files={"out": replace(PNG, enlarges=False)}, check=check_map)

@@ -10,10 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import command, require
 from morphospace.files import json_text, write_text
-from morphospace.pictures import Pictured
 from morphospace.ranges import Between, Seed, check_ranges
 from morphospace.runs.condition import Condition
-from morphospace.tools.tool import PNG, Answer, Asked, Attributes, File, Label, Table, check_condition, tool
+from morphospace.tools.tool import (
+    PNG,
+    Answer,
+    Asked,
+    Attributes,
+    Displayable,
+    File,
+    Label,
+    Summary,
+    Table,
+    check_condition,
+    tool,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +38,7 @@ Keep = Literal["prior", "sphere", "free"]
 
 
 @dataclass(frozen=True)
-class Projections(Pictured):
+class Projections(Displayable):
     """Pictures, and the nearest that a run's model can do.
 
     Attributes:
@@ -77,6 +88,12 @@ class Projections(Pictured):
             return grid(np.concatenate([self.originals, self.images]), 2)
         return grid_of_rows(self.originals, self.images, COLUMNS)
 
+    def summary(self) -> Summary:
+        """Return how near each projection comes."""
+        rows = [[w, f"{m:.5f}", f"{p:.1f}"] for w, m, p in zip(self.words, self.mse, self.psnr)]
+        order = "the original on the left" if len(rows) == 1 else "originals over projections"
+        return Summary([f"by {self.how}, {order}"], Table(("picture", "mse", "psnr dB"), rows))
+
     def show(self, asked: Asked) -> Answer:
         """Write the picture, and the codes where asked for; return how near each projection comes."""
         from morphospace.pictures.sheet import save_picture
@@ -87,13 +104,12 @@ class Projections(Pictured):
         save_picture(path, self.picture(), {**facts, **each, "order": "original, projection"})
         if code is not None:
             write_text(code, json_text({**facts, **self.to_json()}) + "\n")
-        rows = [[w, f"{m:.5f}", f"{p:.1f}"] for w, m, p in zip(self.words, self.mse, self.psnr)]
-        where = "the original on the left" if len(rows) == 1 else "originals over projections"
-        lines = [f"by {self.how}, {where}: {path}", *([f"codes: {code}"] if code else [])]
+        told = self.summary()
+        lines = [f"{told.lines[0]}: {path}", *([f"codes: {code}"] if code else [])]
         # JSON has no infinity, the ratio of a picture to itself.
         ratios = [float(p) if math.isfinite(p) else None for p in self.psnr]
         data = {"out": str(path), **facts, **each, "psnr": ratios, **({"code": str(code)} if code else {})}
-        return Answer(data, lines, Table(("picture", "mse", "psnr dB"), rows))
+        return Answer(data, lines, told.table)
 
 
 def check_project(
@@ -156,7 +172,7 @@ def project(
 
 
 @dataclass(frozen=True)
-class TrainedEncoder:
+class TrainedEncoder(Displayable):
     """An encoder that was trained for a run, and how well it undoes its generator on images it did not see.
 
     Attributes:
@@ -173,17 +189,18 @@ class TrainedEncoder:
     mse: float
     spread: float
 
+    def summary(self) -> Summary:
+        """Return how well it does."""
+        line = f"on new images: cosine of codes {self.cosine:.3f}, squared error a pixel {self.mse:.5f}"
+        return Summary([f"{line} (two generated images differ by {self.spread:.5f}): {self.file}"])
+
     def show(self, asked: Asked) -> Answer:
         """Return how well it does, and what to do with it."""
         assert asked.run is not None
         data = {"run": str(asked.run.path), "encoder": str(self.file), "images": self.images}
         data |= {"real": asked.words["real"], "cosine": self.cosine, "mse": self.mse, "spread": self.spread}
-        lines = [
-            f"on new images: cosine of codes {self.cosine:.3f}, squared error a pixel {self.mse:.5f}"
-            f" (two generated images differ by {self.spread:.5f}): {self.file}",
-            f"next {command('reconstruct', asked.words['run'], '--out', 'reconstructions.png')}",
-        ]
-        return Answer(data, lines)
+        then = f"next {command('reconstruct', asked.words['run'], '--out', 'reconstructions.png')}"
+        return Answer(data, [*self.summary().lines, then])
 
 
 @tool(hidden=("progress",))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from morphospace.errors import require
 from morphospace.files import atomic
 from morphospace.ranges import AtLeast, Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, File, Written, read_names, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, File, Summary, Written, read_names, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ SHOWN, COLUMNS = 32, 8
 
 
 @dataclass(frozen=True)
-class Scored:
+class Scored(Displayable):
     """A score for each image, higher for stranger.
 
     Attributes:
@@ -81,26 +81,36 @@ class Scored:
         white = np.full((columns + (-self.shown % columns), *halves[0].shape[1:]), 255, np.uint8)
         return grid(np.concatenate([halves[0], white, halves[1]]), columns)
 
-    def show(self, asked: Asked) -> Answer:
-        """Write the table, and the picture where asked for; return how the scores lie and how well they tell."""
+    def summary(self) -> Summary:
+        """Return how the scores lie, and how well they tell."""
+        lines = [f"{' and '.join(self.sources)} by {self.by}, in {self.unit}; higher is stranger"]
+        shown = "  ".join(f"{value:.5g}" for value in self.quantiles)
+        lines += [f"least, quarter, median, three quarters, most: {shown}", *self.notes]
+        if (a := self.auroc) is not None:
+            of = f"{a.strange:,} strange of {a.usual + a.strange:,}"
+            lines.append(f"AUROC {a.value:.3f} ({a.low:.3f} to {a.high:.3f}), {of}")
+        return Summary(lines)
+
+    @property
+    def quantiles(self) -> list[float]:
+        """The least score, the quartiles and the largest."""
         import numpy as np
 
+        found: list[float] = np.quantile(self.scores, (0, 0.25, 0.5, 0.75, 1)).tolist()
+        return found
+
+    def show(self, asked: Asked) -> Answer:
+        """Write the table, and the picture where asked for; return how the scores lie and how well they tell."""
         assert asked.run is not None
         table, gallery = asked.files["out"], asked.files.get("gallery")
         write_scores(table, self)
         facts = {"run": str(asked.run.path), "source": asked.words["source"], "by": self.by, "unit": self.unit}
         facts |= {"seed": asked.words["seed"], "n": len(self.scores), "correct": asked.words["correct"]}
         facts |= {"images": asked.run.images, "raw": asked.raw}
-        quantiles = np.quantile(self.scores, (0, 0.25, 0.5, 0.75, 1)).tolist()
-        lines = [
-            f"{' and '.join(self.sources)} by {self.by}, in {self.unit}; higher is stranger: {table}",
-            f"least, quarter, median, three quarters, most: {'  '.join(f'{value:.5g}' for value in quantiles)}",
-        ]
-        lines += self.notes
-        data = {"out": str(table), **facts, "sources": list(self.sources), "quantiles": quantiles}
+        first, *others = self.summary().lines
+        lines = [f"{first}: {table}", *others]
+        data = {"out": str(table), **facts, "sources": list(self.sources), "quantiles": self.quantiles}
         if (a := self.auroc) is not None:
-            of = f"{a.strange:,} strange of {a.usual + a.strange:,}"
-            lines.append(f"AUROC {a.value:.3f} ({a.low:.3f} to {a.high:.3f}), {of}")
             data["auroc"] = {"value": a.value, "low": a.low, "high": a.high, "strange": a.strange, "usual": a.usual}
         if gallery is not None:
             from morphospace.pictures.sheet import save_picture

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
+from PIL import Image
+
 from morphospace.data.datasets import from_dataset
 from morphospace.data.pack import Pack
 from morphospace.errors import MorphospaceError, RunError, SettingError, TrainingError, one_line, require
@@ -24,7 +26,7 @@ from morphospace.tools.compare.gather import MOST, check_metrics, gather
 from morphospace.tools.sample import reconstruct, sample
 from morphospace.tools.sweep.grid import Combination, Seeds, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
-from morphospace.tools.tool import Answer, Asked, Table
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table
 from morphospace.tools.train.job import KEEP_GB, Job
 from morphospace.tools.train.train import Hooks, train
 from morphospace.training.events import Event, Finished
@@ -34,7 +36,7 @@ SIGNALS = ("SIGINT", "SIGTERM")
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Sweep(Displayable):
     """The result of a sweep.
 
     Attributes:
@@ -42,7 +44,7 @@ class Sweep:
         table: A row for each run that was trained.
         csv: The table in full precision.
         page: The table to read, sweep.md.
-        picture: Samples and reconstructions of every run; None where no run has any.
+        panels: Samples and reconstructions of every run; None where no run has any.
         comparison: The page that compares the runs, compare.html; None for one run, or where the sweep was stopped.
         stopped: Name of the signal that ended it early; empty where none did.
     """
@@ -51,22 +53,30 @@ class Sweep:
     table: SweepTable
     csv: Path
     page: Path
-    picture: Path | None
+    panels: Path | None
     comparison: Path | None = None
     stopped: str = ""
+
+    def picture(self) -> Image.Image | None:
+        """Return the samples and reconstructions of every run."""
+        return None if self.panels is None else Image.open(self.panels)
+
+    def summary(self) -> Summary:
+        """Return the table, and which files were written."""
+        again = f"stopped in run {len(self.table.rows)}; run the same command again to go on"
+        lines = [again if self.stopped else "", f"{'table':16}{self.csv}, {self.page}"]
+        lines += [f"{'picture':16}{self.panels}"] if self.panels else []
+        lines += [f"{'side by side':16}{self.comparison}"] if self.comparison else []
+        return Summary(lines, Table(self.table.columns, self.table.cells()))
 
     def show(self, asked: Asked) -> Answer:
         """Return the table, and which files were written."""
         rows = [{"run": str(self.path / row.name), **row.values()} for row in self.table.rows]
-        written = {"csv": self.csv, "page": self.page, "picture": self.picture, "comparison": self.comparison}
+        written = {"csv": self.csv, "page": self.page, "picture": self.panels, "comparison": self.comparison}
         named = {name: None if path is None else str(path) for name, path in written.items()}
-        again = f"stopped in run {len(rows)}; run the same command again to go on"
-        lines = [again if self.stopped else "", f"{'table':16}{self.csv}, {self.page}"]
-        lines += [f"{'picture':16}{self.picture}"] if self.picture else []
-        lines += [f"{'side by side':16}{self.comparison}"] if self.comparison else []
         data = {"out": str(self.path), "runs": rows, **named, "stopped": self.stopped}
         code = 128 + signal.Signals[self.stopped] if self.stopped else 0
-        return Answer(data, lines, Table(self.table.columns, self.table.cells()), code)
+        return Answer(data, *self.summary(), code)
 
 
 def sweep(

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.errors import SettingError, require
+from morphospace.pictures.display import Media
 from morphospace.ranges import Seed, check_ranges
 from morphospace.runs.condition import Condition
 from morphospace.tools.tool import (
     Answer,
     Asked,
     Attributes,
+    Displayable,
     File,
     Label,
     PointName,
+    Summary,
     Written,
     check_condition,
     read_names,
@@ -33,7 +36,7 @@ MOST_PAIRS, MOST_FRAMES = 4096, 100_000
 
 
 @dataclass(frozen=True)
-class Morph:
+class Morph(Displayable):
     """A morph on disk.
 
     Attributes:
@@ -47,6 +50,16 @@ class Morph:
     how: str
     pairs: tuple[int, int]
     ends: tuple[tuple[str, str], ...]
+
+    def media(self) -> Media:
+        """Return the film."""
+        kind = "video/mp4" if self.film.path.suffix.lower() == ".mp4" else f"image/{self.film.path.suffix.lower()[1:]}"
+        return Media(kind, self.film.path.read_bytes())
+
+    def summary(self) -> Summary:
+        """Return the film's place, length and size."""
+        count = len(self.ends)
+        return Summary([f"{count} pair{'s' * (count > 1)}: {self.film.path} ({self.film.words})"])
 
     def show(self, asked: Asked) -> Answer:
         """Return what the film shows, and its length and size."""

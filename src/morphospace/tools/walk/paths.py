@@ -15,7 +15,7 @@ from torch import Tensor
 from morphospace.errors import DataError, RunError, require
 from morphospace.files import json_text, read_bytes, write_text
 from morphospace.models.contract import Decodes, Model
-from morphospace.pictures import Pictured
+from morphospace.pictures.display import Media, animated
 from morphospace.pictures.films import Film, save_film
 from morphospace.pictures.sheet import grid, grid_with_row_labels, save_picture
 from morphospace.records import read_json
@@ -23,7 +23,7 @@ from morphospace.runs.codes import chunks
 from morphospace.runs.condition import NO_CONDITION, Condition
 from morphospace.runs.pick import Pick, picked
 from morphospace.runs.run import Run, loaded
-from morphospace.tools.tool import Answer, Asked, PointName, Table
+from morphospace.tools.tool import Answer, Asked, Displayable, PointName, Summary, Table
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Walk(Pictured):
+class Walk(Displayable):
     """A path and its decoded images.
 
     Attributes:
@@ -68,6 +68,14 @@ class Walk(Pictured):
         """Return the images in a row."""
         return Walks((self,)).picture()
 
+    def media(self) -> Media:
+        """Return the walk as a film."""
+        return Walks((self,)).media()
+
+    def summary(self) -> Summary:
+        """Return how evenly the images change."""
+        return Walks((self,)).summary()
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON, without the images."""
         return {
@@ -81,7 +89,7 @@ class Walk(Pictured):
 
 
 @dataclass(frozen=True)
-class Walks(Pictured):
+class Walks(Displayable):
     """Paths between the same ends.
 
     Attributes:
@@ -99,9 +107,18 @@ class Walks(Pictured):
             return grid(images, columns)
         return grid_with_row_labels(images, columns, [walk.how for walk in self.walks])
 
+    def media(self) -> Media:
+        """Return the walks as a film, a frame for each step."""
+        return animated(len(self.walks[0].images), self.picture)
+
+    def summary(self) -> Summary:
+        """Return where the walks begin and end, and how evenly the images change."""
+        (start, end), steps = self.walks[0].ends, len(self.walks[0].codes)
+        return Summary([f"{start} to {end} in {steps} steps"], self._table())
+
     def show(self, asked: Asked) -> Answer:
         """Write the strip or film, and the codes; return the codes, and how evenly the images change."""
-        words, out, path = asked.words, asked.files.get("out"), asked.words["path"]
+        words, out, path, told = asked.words, asked.files.get("out"), asked.words["path"], self.summary()
         (start, end), steps = self.walks[0].ends, len(self.walks[0].codes)
         facts = asked.facts | {"from": start, "to": end, "steps": steps, "how": [walk.how for walk in self.walks]}
         facts |= asked.condition
@@ -113,10 +130,10 @@ class Walks(Pictured):
         if out is not None:
             film = self._draw(out, words["fps"], facts)
             about = "" if film is None else f" ({film.words})"
-            lines = [f"{start} to {end} in {steps} steps: {out}{about}", *lines]
+            lines = [f"{told.lines[0]}: {out}{about}", *lines]
         paths = [walk.as_dict() for walk in self.walks]
         data = {"out": words["out"], **facts, **({} if film is None else film.as_dict()), "paths": paths}
-        return Answer(data, lines, self._table())
+        return Answer(data, lines, told.table)
 
     def _draw(self, out: Path, fps: float, facts: dict[str, Any]) -> Film | None:
         """Write a strip, or a film with a frame for each step."""

@@ -24,7 +24,7 @@ from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.codes import AT_ONCE, encodes, judged_rows
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
-from morphospace.tools.tool import Answer, Asked, Table
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table
 from morphospace.tools.walk.pairs import Pairs, draw_pairs, frames_of
 from morphospace.tools.walk.paths import unit_range
 
@@ -52,7 +52,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class PathStudy:
+class PathStudy(Displayable):
     """Paths side by side, between the same ends.
 
     Attributes:
@@ -77,9 +77,8 @@ class PathStudy:
         """Return the row of that name."""
         return next(row for row in self.rows if row.name == name)
 
-    def show(self, asked: Asked) -> Answer:
+    def summary(self) -> Summary:
         """Return the distances of each kind of path, a row each."""
-        assert asked.run is not None
         rows = [
             [row.name, *map(_mean_and_spread, (row.distances, row.norms, row.speeds, row.spreads))] for row in self.rows
         ]
@@ -88,7 +87,12 @@ class PathStudy:
         codes = "codes of held-out images" if self.ends == "images" else "draws from the prior"
         references = f"the nearest of {self.references:,} training images in {self.features}"
         line = f"{self.pairs} pairs of {codes} {seeds}; distance to {references}; {self.steps} steps"
-        return Answer({"run": str(asked.run.path), **asdict(self)}, [line], table)
+        return Summary([line], table)
+
+    def show(self, asked: Asked) -> Answer:
+        """Return the distances of each kind of path, a row each."""
+        assert asked.run is not None
+        return Answer({"run": str(asked.run.path), **asdict(self)}, *self.summary())
 
 
 def _mean_and_spread(values: tuple[float, ...]) -> str:
