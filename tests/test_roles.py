@@ -32,7 +32,7 @@ EXPECTED = {
     Role.FIT: FIT,
     Role.LENGTH: "epochs images",
     Role.SCORING: SCORING,
-    Role.REPORTING: "report_images checkpoint_images keep",
+    Role.REPORTING: "report_images checkpoint_images keep track",
     Role.PLACE: "root device resident exact",
     Role.SOURCE: "data",
 }
@@ -49,15 +49,16 @@ def test_every_setting_has_the_role_that_is_written_here() -> None:
 
 
 def test_a_run_may_go_on_longer_elsewhere_and_score_other_metrics() -> None:
-    length_and_place = {"epochs", "images", "device", "resident", "exact", "report_images", "checkpoint_images", "keep"}
-    assert set(changeable(TrainingSettings)) == length_and_place | set(SCORING.split())
+    length_and_place = {"epochs", "images", "device", "resident", "exact"}
+    reporting = {"report_images", "checkpoint_images", "keep", "track"}
+    assert set(changeable(TrainingSettings)) == length_and_place | reporting | set(SCORING.split())
     assert changeable(DataSettings) == ["root"]
     assert not any(changeable(cls) for cls in OURS)
 
 
 def test_a_run_is_described_without_its_places() -> None:
     told = {name for cls in CLASSES for name in fields_with(cls, *DESCRIPTIVE)}
-    untold = {"root", "data", "device", "resident", "exact", "checkpoint_images", "report_images", "keep"}
+    untold = {"root", "data", "device", "resident", "exact", "checkpoint_images", "report_images", "keep", "track"}
     assert {field.name for cls in CLASSES for field in fields(cls)} - told == untold
 
 

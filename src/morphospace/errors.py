@@ -37,8 +37,9 @@ class MorphospaceError(Exception):
     """
 
     def __init__(self, name: object = "", value: object = NO_VALUE, rule: object = "", way_out: object = "") -> None:
+        super().__init__(str(name), value, str(rule), str(way_out))
+        # Afterwards, because an ImportError sets a `name` itself.
         self.name, self.value, self.rule, self.way_out = str(name), value, str(rule), str(way_out)
-        super().__init__(self.name, value, self.rule, self.way_out)
 
     @property
     def reason(self) -> str:
@@ -75,7 +76,11 @@ class TrainingError(MorphospaceError, RuntimeError):
 
 
 class MissingExtra(MorphospaceError, ImportError):  # type: ignore[misc]  # both have a `name`
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the extra that brings it.
+
+    >>> str(MissingExtra("studio", rule="needs uvicorn", way_out="pip install 'morphospace[studio]'"))
+    "studio: needs uvicorn; pip install 'morphospace[studio]'"
+    """
 
 
 def shown(value: object) -> str:

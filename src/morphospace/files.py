@@ -22,6 +22,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 PARTIAL = re.compile(r"\..*\.partial-\d+(\.\w+)?")  # the name of a file that `atomic` writes to, before its renaming
+_FOLDERS = re.compile(r"(?<![\w./])~?/(?:[^\s/'\"]+/)+")  # of an absolute path in a text
 _swept: set[Path] = set()  # folders that this process has swept: one of a thousand files is not read a thousand times
 
 
@@ -211,6 +212,19 @@ def as_json(value: Any) -> Any:
     if hasattr(value, "tolist"):  # of numpy
         return as_json(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def without_folders(value: Any) -> Any:
+    """Return JSON with only the last part of each absolute path in its texts.
+
+    >>> without_folders({"features": "inception at /home/anna/nets/v3.pth, nats/image"})
+    {'features': 'inception at v3.pth, nats/image'}
+    """
+    if isinstance(value, dict):
+        return {name: without_folders(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(one) for one in value]
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value
 
 
 def as_read(value: Any) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from morphospace.ranges import marks_of
 
@@ -24,6 +26,25 @@ class Role(Enum):
 # The settings that describe a run to others. Where its files lay and how the machine was used says nothing of the
 # model, and may say something of its owner.
 DESCRIPTIVE = (Role.OBJECTIVE, Role.FIT, Role.LENGTH, Role.SCORING)
+
+
+@dataclass(frozen=True)
+class HoldsPath:
+    """Marks a setting that may hold a path of this machine; others are told its last part only."""
+
+    @staticmethod
+    def last_part(value: Any) -> Any:
+        """Return a value without the folders of a path in it.
+
+        >>> HoldsPath.last_part("folder:/home/anna/photos"), HoldsPath.last_part(("~/a/train.csv#face", "digits"))
+        ('folder:photos', ('train.csv#face', 'digits'))
+        """
+        if isinstance(value, tuple | list):
+            return type(value)(map(HoldsPath.last_part, value))
+        if not isinstance(value, str) or not re.search(r"[/\\]", value):
+            return value
+        kind, colon, path = value.partition(":") if re.match(r"[\w-]{2,}:", value) else ("", "", value)
+        return kind + colon + re.split(r"[/\\]", path.rstrip("/"))[-1]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from morphospace.data.rule import MAX_PIXELS, Crop, Resize
 from morphospace.ranges import Below, Between, check_ranges
-from morphospace.roles import Role
+from morphospace.roles import HoldsPath, Role
 
 HeldOut = Annotated[float, Between(0, 0.9, "0.05 is usual, 0 holds nothing out")]
 Shift = Annotated[int, Between(0, 64, "an eighth of the side is usual")]
@@ -54,7 +54,7 @@ class DataSettings:
         strict: Stop at the first unreadable file instead of skipping and counting it.
     """
 
-    data: Annotated[str, Role.SOURCE] = "digits"
+    data: Annotated[str, Role.SOURCE, HoldsPath()] = "digits"
     root: Annotated[str | None, Role.PLACE] = None
     size: str | None = None
     channels: Literal[1, 3] | None = None
@@ -62,7 +62,7 @@ class DataSettings:
     resize: Resize = "bicubic"
     range: str | None = None
     classes: bool = False
-    labels: tuple[str, ...] = ()
+    labels: Annotated[tuple[str, ...], HoldsPath()] = ()
     valid: Annotated[HeldOut, Role.FIT] = 0.05
     parts: tuple[str, ...] = ()
     background: str | None = None

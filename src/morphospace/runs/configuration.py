@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, time
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, nearest, require, shown
 from morphospace.files import read_text
+from morphospace.ranges import marks_of
 from morphospace.records import fields_of, read_toml, typed
-from morphospace.roles import Role, fields_with
+from morphospace.roles import DESCRIPTIVE, HoldsPath, Role, fields_with
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO, ModelSettings, settings_class
 
@@ -46,6 +48,14 @@ class Configuration:
         """
         sections = {name: _plain(getattr(self, name), roles or tuple(Role)) for name in ("model", "data", "training")}
         sections["model"] = {"name": self.model.name, **sections["model"]}
+        return sections
+
+    def described(self) -> dict[str, dict[str, Any]]:
+        """Return the settings that describe a run to others, as TOML sections; of a path only its last part."""
+        sections = self.to_dict(*DESCRIPTIVE)
+        for section, values in sections.items():
+            for name in [name for name in values if marks_of(type(getattr(self, section)), name, HoldsPath)]:
+                values[name] = HoldsPath.last_part(values[name])
         return sections
 
     def to_toml(self) -> str:
@@ -247,8 +257,19 @@ def build_section(cls: type, values: Mapping[str, Any], section: str) -> Any:
         number = (
             field == "size" and isinstance(value, int) and not isinstance(value, bool)
         )  # `size = 64` in a TOML file
-        given[field] = typed(str(value) if number else value, hints[field], as_written(field))
+        given[field] = typed(str(value) if number else _listed(value, hints[field]), hints[field], as_written(field))
     return cls(**given)
+
+
+def _listed(value: Any, hint: Any) -> Any:
+    """Return `"fd,kid"` as a list, as the command line reads it, where a list of words is asked for."""
+    words = typing.get_origin(hint) is tuple and all(kind is str for kind in map(_kind, typing.get_args(hint)[:1]))
+    return [word.strip() for word in value.split(",")] if words and isinstance(value, str) else value
+
+
+def _kind(hint: Any) -> type:
+    """Return the type of a word among choices; of another hint, itself."""
+    return type(typing.get_args(hint)[0]) if typing.get_origin(hint) is Literal else hint
 
 
 def _plain(settings: Any, roles: tuple[Role, ...]) -> dict[str, Any]:

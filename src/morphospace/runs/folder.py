@@ -34,8 +34,10 @@ from morphospace.records import number, read_json, read_toml, typed
 from morphospace.runs.configuration import Configuration, resolve, toml_of
 
 DIAGRAM = "diagram.svg"  # of the model that was trained
-FILES = ("run.toml", ".lock", "metrics.jsonl", "best.json", "evaluation.json", "curves.png", "report.html", DIAGRAM)
-FOLDERS = ("checkpoints", "samples", "reconstructions", "tensorboard")
+TRACKED = "trackers.json"  # what trackers call the run
+KEPT = ("run.toml", ".lock", "metrics.jsonl", "best.json", "evaluation.json", "curves.png", "report.html")
+FILES = (*KEPT, DIAGRAM, TRACKED)
+FOLDERS = ("checkpoints", "samples", "reconstructions", "tensorboard", "wandb")
 
 
 class Facts(TypedDict):
@@ -53,6 +55,7 @@ class Facts(TypedDict):
     held_out: NotRequired[Count]
     new_layers: NotRequired[bool]
     start_from: NotRequired[str]
+    hub: NotRequired[str]
     seeds: NotRequired[list[Seed]]
     created: NotRequired[str]
     versions: NotRequired[dict[str, str]]

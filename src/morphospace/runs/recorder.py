@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from morphospace.pictures.diagram import diagram_svg
 from morphospace.pictures.plots import draw_curves
 from morphospace.pictures.sheet import grid, grid_of_pairs, grid_of_rows, grid_with_row_labels, save_picture
 from morphospace.runs.checkpoints import save_checkpoint
+from morphospace.runs.expected import Expected
 from morphospace.runs.folder import DIAGRAM, RunFolder
 from morphospace.runs.report import write_report
 from morphospace.training.anatomy import anatomy
@@ -26,7 +26,6 @@ from morphospace.training.events import Checkpointed, Event, Finished, Reported,
 
 if TYPE_CHECKING:
     from PIL import Image
-    from torch.utils.tensorboard import SummaryWriter
 
     from morphospace.data.batches import Batch
 
@@ -57,9 +56,7 @@ class Recorder:
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.run, self.model, self.engine, self.shown, self.say = run, model, engine, shown, say
-        self.board: SummaryWriter | None = None
-        self.made: set[Path] = set()  # what this process wrote to
-        self.missed: set[Path] = set()  # and what of it was removed meanwhile
+        self.expect = Expected(say)
         self.begun = time.monotonic()  # or when curves were last drawn
 
     def __call__(self, event: Event) -> None:
@@ -90,7 +87,6 @@ class Recorder:
             self.draw_curves(event.clock.images)
             self.draw_diagram()
             write_report(self.run)
-            self.close_board()
 
     def resume(self, event: Resumed) -> None:
         """Forget what came after a checkpoint, or was recorded at a signal, and draw what a kill left undrawn."""
@@ -103,17 +99,8 @@ class Recorder:
         elif not all(picture.is_file() for picture in drawn):
             self.draw(images)
 
-    def expect(self, path: Path) -> bool:
-        """Return whether a folder or file is as this process left it; say once that it was removed if it is not."""
-        gone = path in self.made and not path.exists()
-        if gone and path not in self.missed:
-            self.missed.add(path)
-            self.say(f"{path} was removed while training; what comes from now on is written to a new one")
-        self.made.add(path)
-        return not gone
-
     def write(self, event: Event, terms: Mapping[str, float], more: Mapping[str, Any]) -> None:
-        """Append a line to metrics.jsonl and the same numbers to TensorBoard's events."""
+        """Append a line to metrics.jsonl."""
         clock = event.clock
         line = {"step": clock.step, "images": clock.images, "epoch": round(clock.epoch, 4)}
         if "seconds" not in more:
@@ -122,25 +109,6 @@ class Recorder:
         with writing(self.run.metrics), open_plain(self.run.metrics, "ab") as file:
             text = json_text({**line, **more, **terms, **({} if event.due else {"due": False})})
             file.write(f"{text}\n".encode())
-        folder = self.run.place / "tensorboard"
-        if not self.expect(folder):
-            self.close_board()
-        try:
-            if self.board is None:
-                from torch.utils.tensorboard import SummaryWriter
-
-                self.board = SummaryWriter(str(folder), purge_step=clock.images)
-            for name, value in terms.items():
-                self.board.add_scalar(name, value, clock.images)
-        except OSError:  # its thread met the folder removed, or a full disk; the next report begins a new file
-            self.close_board()
-
-    def close_board(self) -> None:
-        """Close TensorBoard's file, whose folder may have been removed."""
-        board, self.board = self.board, None
-        with contextlib.suppress(OSError):
-            if board is not None:
-                board.close()
 
     def pictures(self, images: int) -> list[Path]:
         """Return the files that are drawn after so many images: samples, and reconstructions if the model encodes."""

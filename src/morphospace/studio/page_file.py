@@ -25,7 +25,6 @@ from morphospace.data.values import to_uint8_image
 from morphospace.errors import RunError, require
 from morphospace.files import atomic
 from morphospace.models.contract import Decodes
-from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.codes import decode, encodes
 from morphospace.runs.configuration import toml_of
 from morphospace.runs.run import Run
@@ -288,7 +287,7 @@ def space_of(
         "opening": list(opening),
         "name": run.path.resolve().name,
         "data": run.data_name,
-        "settings": toml_of(run.configuration.to_dict(*DESCRIPTIVE)),
+        "settings": toml_of(run.configuration.described()),
         "cannot": {name: REASONS[name] for name in cannot},
         "terms": terms_of(run),
         "signed": model.signed,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import OFF, Above, AtLeast, Below, Between, Seed, check_ranges
-from morphospace.roles import Role
+from morphospace.roles import HoldsPath, Role
 from morphospace.training.selection import LOSS
 
 
@@ -33,6 +33,8 @@ class TrainingSettings:
         checkpoint_images: Images between two checkpoints (with samples and validation); when not given, a tenth
             of the run, or ten epochs if that is shorter.
         keep: How many of the latest checkpoints stay on disk, in addition to the best one.
+        track: Trackers that follow the run, as `tensorboard,wandb`: `tensorboard` writes into the run's folder; `wandb`
+            and `mlflow` need the extra `track`.
         stop_on_collapse: End the run when a VAE's KL stays below this many nats: its codes then carry no information; 0
             for never.
         collapse_reports: The KL must stay below for this many reports in a row.
@@ -64,12 +66,13 @@ class TrainingSettings:
     report_images: Annotated[int | None, Role.REPORTING, AtLeast(1)] = None
     checkpoint_images: Annotated[int | None, Role.REPORTING, AtLeast(1)] = None
     keep: Annotated[int, Role.REPORTING, AtLeast(1)] = 3
+    track: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], Role.REPORTING] = ("tensorboard",)
     stop_on_collapse: Annotated[float, Role.SCORING, Below(0, 1e6, OFF)] = 0.0
     collapse_reports: Annotated[int, Role.SCORING, AtLeast(1)] = 5
     metrics: Annotated[tuple[str, ...], Role.SCORING] = ()
     metrics_every_images: Annotated[int | None, Role.SCORING, AtLeast(1)] = None
     metrics_n: Annotated[int, Role.SCORING, Between(2, 100_000)] = 2000
-    metrics_features: Annotated[str, Role.SCORING] = ""
+    metrics_features: Annotated[str, Role.SCORING, HoldsPath()] = ""
     best: Annotated[str, Role.SCORING] = LOSS
     patience: Annotated[int, Role.SCORING, AtLeast(0, way_out=OFF)] = 0
     min_delta: Annotated[float | None, Role.SCORING, AtLeast(0)] = None

@@ -12,10 +12,10 @@ from typing import Any
 from morphospace.data.sources import SOURCES
 from morphospace.errors import command
 from morphospace.evaluation.results import Result
+from morphospace.files import without_folders
 from morphospace.models.contract import Encodes, Scores
 from morphospace.pictures.diagram import formula
 from morphospace.pictures.pages import render
-from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import last_values
 from morphospace.runs.run import Run
@@ -100,7 +100,7 @@ def facts_of(run: Run, anatomy: Anatomy, picture: str) -> dict[str, Any]:
 
 def changed(run: Run) -> dict[str, Any]:
     """Return the settings that differ from the model's defaults, by their plain names."""
-    mine = run.configuration.to_dict(*DESCRIPTIVE)
+    mine = run.configuration.described()
     usual = resolve(run.configuration.model.name).to_dict()
     return {
         name: value
@@ -116,5 +116,5 @@ def evaluated(file: Path) -> list[tuple[str, str, str]]:
     Raises:
         RunError: If the file is no evaluation.
     """
-    results = [Result.read(row) for row in read(file)]
+    results = [Result.read(without_folders(row)) for row in read(file)]
     return [(one.name, one.text(), ", ".join(f"{k} {v}" for k, v in one.conditions.items())) for one in results]

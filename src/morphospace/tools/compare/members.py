@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 
 from morphospace.data.pack import Pack
 from morphospace.errors import MorphospaceError, NoEncoder, SettingError
+from morphospace.files import without_folders
 from morphospace.objectives import adversarial
 from morphospace.pictures.maps import LatentMap
-from morphospace.roles import DESCRIPTIVE
 from morphospace.runs.checkpoints import state_of
 from morphospace.runs.folder import RunFolder, last_values
 from morphospace.runs.run import Run, load
@@ -28,9 +27,8 @@ SHOWN, MAPPED = 10, 1000
 
 def settings_of(folder: RunFolder) -> dict[str, Any]:
     """Return the settings that make a run what it is, by name; of a path only its last part."""
-    sections = folder.configuration.to_dict(*DESCRIPTIVE)
+    sections = folder.configuration.described()
     flat = {k: v for section in sections.values() for k, v in section.items() if k != "name"}
-    flat = {k: Path(v).name if isinstance(v, str) and "/" in v else v for k, v in flat.items()}
     known = {"model": folder.configuration.model.name, "data": data_name(folder)}
     return {**known, **flat, "torch": str(folder.facts.get("versions", {}).get("torch", ""))}
 
@@ -76,7 +74,7 @@ def because(error: MorphospaceError) -> str:
     The run's own path is left out, because its row on the page names the run.
     """
     said = error.reason if error.name in ("run", "metrics") else str(error)
-    return re.sub(r"(?<![\w.])/(?:[^\s/'\"]+/)+", "", " ".join(said.split()))
+    return str(without_folders(" ".join(said.split())))
 
 
 def _try(make: Callable[[], Any]) -> Any:

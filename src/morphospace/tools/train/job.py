@@ -33,6 +33,7 @@ from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, check_weights, load
+from morphospace.runs.trackers import Tracked, check_trackers
 from morphospace.tools.evaluate.extractors import check_at_hand
 from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, with_batch_size
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
@@ -112,6 +113,7 @@ class Job:
         device = choose_device(self.configuration.training.device)
         world = World.join(device)
         # What cannot work is refused before the data is touched and before a folder exists.
+        check_trackers(self.configuration.training.track)
         plan, existing = planned(self.configuration.training), self.existing()
         if plan is not None and not self.may_ask("metrics_features"):
             check_at_hand(self.configuration.training.metrics_features, "metrics_features")
@@ -191,7 +193,7 @@ class Job:
                 folder.write()  # a new length, say, must be known to the next who goes on
                 if saved is None:
                     folder.forget_after(-1)  # killed before its first checkpoint: its events come again
-            with stops_on_signals(engine):
+            with stops_on_signals(engine), ends_trackers(engine):
                 ended = engine.run()
             if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
                 raise KeyboardInterrupt
@@ -213,6 +215,7 @@ class Job:
         """
         s = self.configuration.training
         choose_precision(s.precision, choose_device(s.device))
+        check_trackers(s.track)
         planned(s)
         existing = None if new else self.existing()
         start_from = begun_from(existing, start_from)
@@ -267,6 +270,7 @@ class Job:
         if scorer is not None:
             scorer.folder, scorer.engine, engine.scorer = folder, engine, scorer.score
             engine.listeners.append(scorer)
+        engine.listeners += [Tracked(name, folder, self.note) for name in dict.fromkeys(s.track)]
         engine.listeners += self.hooks.listeners
         if s.stop_on_collapse:
             engine.listeners.append(CollapseStop(engine, s.stop_on_collapse, s.collapse_reports))
@@ -469,6 +473,17 @@ def check_patience(s: TrainingSettings, model: Model, *, held_out: bool) -> None
     if s.patience and s.best == LOSS and not (held_out and judging):
         why = "no images are held out; add --valid 0.05" if judging else "the model has no loss on held-out images"
         raise SettingError("patience", s.patience, f"{why}{('' if judging else '; choose by a metric, as --best fd')}")
+
+
+@contextlib.contextmanager
+def ends_trackers(engine: Engine) -> Iterator[None]:
+    """Let trackers know that a run ended by an error, which no event says."""
+    try:
+        yield
+    finally:
+        for listener in engine.listeners:
+            if isinstance(listener, Tracked):
+                listener.close()
 
 
 @contextlib.contextmanager
