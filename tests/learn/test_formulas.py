@@ -20,6 +20,7 @@ GOOD = {
     r"\left( x \right]": '<mrow><mo fence="true">(</mo><mi>x</mi><mo fence="true">]</mo></mrow>',
     r"a < b": "<mi>a</mi><mo>&lt;</mo><mi>b</mi>",
     r"f'": "<msup><mi>f</mi><mo>′</mo></msup>",
+    r"s'^2_i": "<msubsup><mi>s</mi><mi>i</mi><mrow><mo>′</mo><mn>2</mn></mrow></msubsup>",
     r"\lVert x \rVert_2": '<mo stretchy="false">‖</mo><mi>x</mi><msub><mo stretchy="false">‖</mo><mn>2</mn></msub>',
 }
 
@@ -49,6 +50,7 @@ def test_limits_stand_below_and_sums_above_where_there_is_room() -> None:
         r"\mathbb{AB}",
         "a # b",
         r"x^",
+        r"x^2^3",
     ],
 )
 def test_what_is_not_known_stops_the_build_by_name(tex: str) -> None:

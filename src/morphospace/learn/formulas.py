@@ -140,15 +140,18 @@ class Formula:
         """Return an atom with what stands above and below it."""
         command = self.peek()
         base = self.atom()
-        low = high = ""
+        low = high = primes = ""
         while self.peek() in ("_", "^", "'"):
             sign = self.take()
+            if (low if sign == "_" else high) and sign != "'":
+                raise self.wrong(f"has two {sign} after one symbol")
             if sign == "'":
-                high = "<mo>′</mo>"
+                primes += "<mo>′</mo>"
             elif sign == "_":
                 low = self.group()
             else:
                 high = self.group()
+        high = f"<mrow>{primes}{high}</mrow>" if primes and high else primes or high
         name = command[1:]
         limits = name in LIMITED or name == "underbrace" or (name in LARGE and name != "int" and self.display)
         tags = ("munder", "mover", "munderover") if limits else ("msub", "msup", "msubsup")

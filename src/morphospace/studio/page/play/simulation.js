@@ -127,8 +127,12 @@ function curves(canvas, history, lines) {
   const low = all[Math.floor(all.length * 0.01)] ?? 0, high = all[Math.ceil(all.length * 0.99) - 1] ?? 1, end = history.at(-1)?.step || 1;
   const x = (step) => pad + ((width - 2 * pad) * step) / end, y = (value) => top + (height - top - pad) * (1 - (value - low) / (high - low || 1));
   const every = Math.max(1, Math.floor(history.length / width));
+  const said = lines.map(([name, label]) => { const last = history.at(-1)?.[name]; return `${label}${Number.isFinite(last) ? ` ${Number(last.toPrecision(3))}` : ""}`; });
+  const font = (size) => { c.font = `${size * ratio}px system-ui, sans-serif`; return said.reduce((sum, words) => sum + c.measureText(words).width + 14 * ratio, 2 * pad); };
+  font(11 * Math.min(1, width / font(11)));
+  c.textAlign = "left";
   let at = pad;
-  for (const [name, label, colour] of lines) {
+  lines.forEach(([name, , colour], n) => {
     paper.style(colour, 1.5);
     c.beginPath();
     let drawing = false;
@@ -139,12 +143,9 @@ function curves(canvas, history, lines) {
       drawing = true;
     }
     c.stroke();
-    const last = history.at(-1)?.[name], words = `${label}${Number.isFinite(last) ? ` ${Number(last.toPrecision(3))}` : ""}`;
-    c.font = `${11 * ratio}px system-ui, sans-serif`;
-    c.textAlign = "left";
-    c.fillText(words, at, 11 * ratio);
-    at += c.measureText(words).width + 14 * ratio;
-  }
+    c.fillText(said[n], at, 11 * ratio);
+    at += c.measureText(said[n]).width + 14 * ratio;
+  });
 }
 
 // -- the whole ----------------------------------------------------------------------------------------------------------
