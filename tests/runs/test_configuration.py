@@ -91,3 +91,18 @@ def test_a_run_that_is_older_than_a_setting_keeps_what_it_was(tmp_path: Path) ->
     assert resolve(recipe=str(file)).model.generator_conditioning == "code"  # type: ignore[attr-defined]
     file.write_text('[model]\nname = "cgan"\n', encoding="utf-8")
     assert resolve(recipe=str(file)).model.generator_conditioning == "auto"  # type: ignore[attr-defined]
+
+
+def test_a_run_keeps_what_is_not_named(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[model]\nname = "dcgan"\n[training]\nepochs = 2\n', encoding="utf-8")
+    own = resolve("dcgan", overrides={"base_width": 64, "critic_lr": 0.1, "images": 500, "metrics": ("fd",)})
+    again = resolve("dcgan", overrides={"base_width": 64, "lr": 1e-3}, own=own)
+    assert own.differences(again) == ["lr = 0.001, was 0.0002"] and again.named == {"base_width", "lr"}
+    assert again.training == own.training and resolve(own=own) == own
+    assert resolve("dcgan", overrides={"critic_lr": None}, own=own).model.critic_lr is None  # type: ignore[attr-defined]
+    # A length asked for wins over the run's other way to say it.
+    for longer in (resolve("dcgan", overrides={"epochs": 3.0}, own=own), resolve(recipe=str(file), own=own)):
+        assert longer.training.images is None and longer.model == own.model
+    other = resolve("ae", own=own)
+    assert other == resolve("ae") and own.differences(other) == ["model = 'ae', was 'dcgan'"]

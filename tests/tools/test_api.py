@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,30 @@ def test_the_same_call_again_goes_on_and_another_configuration_is_refused(tmp_pa
         ms.train("vae", data="digits", out=tmp_path / "r", beta=2.0, **SMALL)
     with pytest.raises(RunError, match="hash differs"):
         ms.train("vae", data=in_memory_pack("other", train=draw_blobs(64, (8, 8, 1))), out=tmp_path / "r", **SMALL)
+
+
+def test_a_run_keeps_the_settings_that_a_call_does_not_name(tmp_path: Path) -> None:
+    """It may have been made when they had other defaults, or by another call."""
+    asked: dict[str, Any] = {"images": 64, "batch_size": 32, "widths": (4,), "device": "cpu"}
+    former = {"lr": 3e-4, "critic_lr": 1e-4, "generator_bias": True, "valid": 0.2, "keep": 2}
+    made = ms.train("dcgan", "digits", tmp_path / "r", **asked, **former)
+    longer = ms.train("dcgan", "digits", tmp_path / "r", **{**asked, "images": 96})
+    assert longer.images == 96
+    assert longer.configuration == replace(made.configuration, training=replace(made.configuration.training, images=96))
+    assert ms.train("dcgan", out=tmp_path / "r").images == 96  # the images are its own, too
+    assert ms.train(out=tmp_path / "r", images=128).images == 128
+    with pytest.raises(
+        RunError, match=r"\(lr = 0.0002, was 0.0003\); leave them out to continue this run, or .* --from"
+    ):
+        ms.train("dcgan", "digits", tmp_path / "r", **asked, lr=2e-4)
+
+
+def test_a_run_keeps_the_images_that_python_handed_over(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"images": 64, "batch_size": 32, "widths": (4,), "device": "cpu"}
+    images = draw_blobs(64, (8, 8, 1))
+    made = ms.train("vae", images, tmp_path / "g", **asked, valid=0.2)
+    again = ms.train("vae", out=tmp_path / "g", **{**asked, "images": 96})
+    assert again.images == 96 and again.configuration.data == made.configuration.data
 
 
 def test_longer_is_the_same_as_long_at_once(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ def demo(
     from morphospace.cli.verbs import command_for
     from morphospace.files import check_folder
     from morphospace.runs.configuration import resolve
+    from morphospace.runs.folder import own_settings
     from morphospace.tools.sample import draw_samples, reconstruct
 
     began, pictures = time.monotonic(), []
@@ -40,7 +41,8 @@ def demo(
     for name, (recipe, line) in ACTS.items():
         talk.say(f"== {name}: {line}")
         talk.say(f"   {command('train', '--recipe', recipe, '--out', folder / name)}")
-        trained = carried_out(resolve(recipe=recipe), folder / name, talk)
+        own = own_settings(folder / name)
+        trained = carried_out(resolve(recipe=recipe, own=own), folder / name, talk)
         if trained.code:
             return trained
         verbs: dict[str, Callable[..., Any]] = {"samples": draw_samples}

@@ -14,6 +14,7 @@ from morphospace.zoo.settings import BetaTCVAESettings, ModelSettings, VAESettin
 
 if TYPE_CHECKING:
     from morphospace.models.conditioning import Conditioning
+    from morphospace.runs.folder import RunFolder
 
 
 Shape = tuple[int, int, int]
@@ -152,6 +153,26 @@ def opening(configuration: Configuration, shape: Shape | None, conditioning: Con
         f"{data} at {height}x{width}x{channels}: {about}",
     ]
     return [*lines, *filter(None, [beta_line(model, shape)]), *scored]
+
+
+def foretold(configuration: Configuration, run: RunFolder | None) -> list[str]:
+    """Return the lines that training begins with, as far as they are known before the data are read.
+
+    Args:
+        configuration: All settings.
+        run: The run that is there already, if there is one.
+
+    Raises:
+        SettingError: As `opening`.
+    """
+    from morphospace.models.conditioning import Conditioning
+
+    if run is None:
+        return opening(configuration, shape_of(configuration.data), condition_of_data(configuration))
+    if run.facts["custom"] or run.facts["data_given"]:
+        return []
+    known = Conditioning.of(configuration.condition, run.facts["labels"], run.facts["attributes"])
+    return opening(configuration, run.shape, known)
 
 
 def scores_line(training: TrainingSettings) -> list[str]:

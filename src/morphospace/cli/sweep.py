@@ -79,8 +79,8 @@ def sweep(
 
     given = {name: value for name, value in settings.items() if value is not None}
     parsed = parse_grid(grid)
-    runs = combinations(model, recipe, parsed, seeds, given)
     path = check_folder(out, holds="sweep.json", what="sweep")
+    runs = combinations(model, recipe, parsed, seeds, given, path)
     checked_start(start_from, new_layers)
     if dry_run:
         from morphospace.tools.sweep.sweep import read_mark, rehearsed

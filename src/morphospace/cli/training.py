@@ -94,20 +94,23 @@ def train(
     """Train a model, or continue the run in --out."""
     given = given_of(settings)
     chosen = model is None and recipe is None
-    if not chosen:
-        configuration = resolve(model, recipe, given)
     if out is None and not dry_run:
         raise SettingError("out", rule="none given", way_out="name the run's folder, for instance --out runs/first")
     path = None if out is None else check_folder(out, holds="run.toml", what="run")
     from morphospace.cli.preview import checked_start
+    from morphospace.runs.folder import own_settings
+
+    own = own_settings(path)
+    if not chosen:
+        configuration = resolve(model, recipe, given, own=own)
 
     checked_start(start_from, new_layers)
     if chosen:
         configuration = _chosen(given, path, talk, dry=dry_run)
-    elif recipe is not None and (instead := _embedded(recipe, given, configuration, path)):
+    elif recipe is not None and (instead := _embedded(recipe, given, configuration, own)):
         line = f"{configuration.data.data} is not here: trains on {instead['data']} (--data names other images)"
         talk.say(f"# {line}" if dry_run else line)
-        configuration = resolve(model, recipe, {**given, **instead})
+        configuration = resolve(model, recipe, {**given, **instead}, own=own)
     if dry_run:
         return _dry_run(configuration, path, start_from, new_layers)
     assert path is not None
@@ -115,7 +118,7 @@ def train(
 
 
 def _embedded(
-    recipe: str, given: Mapping[str, Any], configuration: Configuration, path: Path | None
+    recipe: str, given: Mapping[str, Any], configuration: Configuration, own: Configuration | None
 ) -> dict[str, Any] | None:
     """Return the embedded images on which a laptop twin is trained where its own are not here; None where they are.
 
@@ -127,9 +130,8 @@ def _embedded(
     from morphospace.data.sources import SOURCES
 
     instead = embedded_instead(configuration.data)
-    if path is not None and (path / "run.toml").is_file():
-        before = resolve(recipe=str(path / "run.toml")).data.data
-        name = configuration.data.data
+    if own is not None:
+        before, name = own.data.data, configuration.data.data
         instead = before if name in SOURCES and before == SOURCES[name].info.embedded else ""
     return {"data": instead} if instead else None
 
@@ -151,27 +153,26 @@ def _chosen(given: Mapping[str, Any], path: Path | None, talk: Talk, *, dry: boo
 
 def _dry_run(configuration: Configuration, path: Path | None, start_from: str | None, new_layers: bool) -> Answer:
     """Refuse what training would refuse, as far as that is known before the images are read; print every setting."""
-    from morphospace.cli.preview import check_batch, condition_of_data, opening, shape_of
+    from morphospace.cli.preview import check_batch, condition_of_data, foretold, opening
     from morphospace.models.conditioning import Conditioning
-    from morphospace.runs.folder import RunFolder
     from morphospace.tools.train.job import Hooks, Job
 
-    if path is not None and (path / "run.toml").is_file():
-        before = RunFolder.open(path)
-        configuration = configuration.with_batch_size(before.configuration.training.batch_size)
-        before.check_settings(configuration)
-    # What can be refused without the data is refused first, as the run does.
-    conditioning = condition_of_data(configuration)
-    lines = opening(configuration, shape_of(configuration.data), conditioning)
-    check_batch(configuration, conditioning)
     job = Job(configuration, path or Path("run"), None, {}, Hooks())
+    existing = None if path is None else job.existing()
+    # What can be refused without the data is refused first, as the run does.
+    if existing is None:
+        lines = foretold(configuration, None)
+        check_batch(configuration, condition_of_data(configuration))
+    else:
+        configuration = existing.configuration
+        lines = foretold(configuration, existing)
     source = None if start_from is None else Path(start_from)
     pack = job.rehearse(source, new_layers=new_layers, new=path is None)
     if pack is None:
         lines.append("the files of the data are not all here yet, and were not checked")
     else:
         lines = opening(configuration, pack.shape, Conditioning.for_pack(configuration.condition, pack))
-    if path is not None and (path / "run.toml").is_file():
+    if existing is not None:
         lines.append(f"continues the run in {path}")
     comments = [f"# {line}" for line in lines]
     return Answer(configuration.to_dict(), [*comments, "", *configuration.to_toml().rstrip().split("\n")])
@@ -181,13 +182,13 @@ def carried_out(
     configuration: Configuration, path: Path, talk: Talk, start_from: str | None = None, new_layers: bool = False
 ) -> Answer:
     """Train with all that is shown on the way."""
-    from morphospace.cli.preview import condition_of_data, opening, shape_of
+    from morphospace.cli.preview import foretold, opening
     from morphospace.cli.progress import Watch
     from morphospace.models.conditioning import Conditioning
     from morphospace.tools.train.job import Hooks, Job
 
     # Refuses what it can before anything is packed.
-    watch = Watch(talk, opening(configuration, shape_of(configuration.data), condition_of_data(configuration)))
+    watch = Watch(talk, foretold(configuration, Job(configuration, path, None, {}, Hooks()).existing()))
 
     def opened(pack: Pack, resolved: Configuration) -> None:
         """Show what is known once the data are open: the model's size for a folder of images, and the batch size."""
@@ -214,18 +215,14 @@ def resume(
 ) -> Answer:
     """Continue a run from its last checkpoint, with its own settings."""
     import morphospace as ms
-    from morphospace.cli.preview import opening
+    from morphospace.cli.preview import foretold
     from morphospace.cli.progress import Watch
-    from morphospace.models.conditioning import Conditioning
     from morphospace.runs.folder import RunFolder
     from morphospace.tools.train.job import Hooks
 
     given = given_of(settings)
     folder = RunFolder.open(Path(run))
-    configuration = resolve(recipe=str(Path(run) / "run.toml"), overrides=given)
-    custom = folder.facts.get("custom") or folder.facts.get("data_given")
-    conditioning = Conditioning.of(configuration.condition, folder.facts["labels"], folder.facts["attributes"])
-    watch = Watch(talk, [] if custom else opening(configuration, folder.shape, conditioning))
+    watch = Watch(talk, foretold(resolve(overrides=given, own=folder.configuration), folder))
     try:
         hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing)
         done = ms.resume(run, data=data, hooks=hooks, **given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, time
 from functools import cache
 from importlib import resources
@@ -23,11 +23,20 @@ from morphospace.zoo.settings import ZOO, ModelSettings, settings_class
 
 @dataclass(frozen=True)
 class Configuration:
-    """Model, data and training settings."""
+    """Model, data and training settings.
+
+    Attributes:
+        model: Settings of the model.
+        data: Settings of the data.
+        training: Settings of training.
+        named: The settings that a call or recipe names, where all others are those of a run that is there already; None
+            if there is no such run.
+    """
 
     model: ModelSettings
     data: DataSettings
     training: TrainingSettings
+    named: frozenset[str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def condition(self) -> str:
@@ -63,7 +72,9 @@ class Configuration:
         return toml_of(self.to_dict())
 
     def differences(self, other: Configuration) -> list[str]:
-        """Return in words the settings by which `other` is another run than this."""
+        """Return in words the settings by which `other` is another run than this; of another model, the model alone."""
+        if self.model.name != other.model.name:
+            return [f"model = {other.model.name!r}, was {self.model.name!r}"]
         # A cosine schedule ends with the run. The images are compared by their pack's hash, not by their name.
         length = (Role.LENGTH,) if self.training.schedule == "cosine" else ()
         mine, theirs = (each.to_dict(Role.OBJECTIVE, Role.FIT, *length) for each in (self, other))
@@ -176,41 +187,56 @@ def _recipe(name: str, text: str) -> Recipe:
 
 
 def resolve(
-    model: str | None = None, recipe: str | None = None, overrides: Mapping[str, Any] | None = None
+    model: str | None = None,
+    recipe: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    own: Configuration | None = None,
 ) -> Configuration:
-    """Build a configuration: the defaults, under a recipe or TOML file, under single settings.
+    """Build a configuration: the defaults or a run's own settings, under a recipe or TOML file, under single settings.
 
     Args:
-        model: Zoo member; the recipe's own when None.
+        model: Zoo member; if None, the recipe's own or that of the run.
         recipe: Name of a recipe, or path of a TOML file (a run's `run.toml` is one).
         overrides: Settings by their plain names (`beta`, `size`, `batch_size`); they win.
+        own: The settings of a run that is to continue. It keeps all that neither `recipe` nor `overrides` names: a
+            default that has changed since is no difference.
 
     Raises:
         SettingError: If a key is unknown, or a value is of another type or breaks its rule.
     """
-    sections: dict[str, dict[str, Any]] = {"model": {}, "data": {}, "training": {}}
-    if recipe is not None:
-        for section, values in recipe_named(recipe).sections.items():
-            sections[section].update(values)
-    written = sections["model"].pop("name", None)
-    name = model or written
+    overrides = overrides or {}
+    written = {} if recipe is None else {key: dict(values) for key, values in recipe_named(recipe).sections.items()}
+    of_recipe = written.get("model", {}).pop("name", None)
+    name = model or of_recipe or (None if own is None else own.model.name)
     if name is None:
         raise SettingError("model", rule="none given", way_out="name one (see `morpho models`) or a --recipe that does")
     name = typed(name, str, "model name")
     classes = settings_classes(name)
-    if written is not None and written != name:
-        raise SettingError("model", name, f"the recipe {recipe!r} is for {written!r}", "leave one of them out")
-    homes = {field: section for section, cls in classes.items() for field in fields_of(cls)}
-    for key, value in (overrides or {}).items():
-        field = field_named(key, homes)
-        if field not in homes:
+    if of_recipe is not None and of_recipe != name:
+        raise SettingError("model", name, f"the recipe {recipe!r} is for {of_recipe!r}", "leave one of them out")
+    named: dict[str, dict[str, Any]] = {
+        section: {field_named(key, fields_of(cls)): value for key, value in written.get(section, {}).items()}
+        for section, cls in classes.items()
+    }
+    homes = {each: section for section, cls in classes.items() for each in fields_of(cls)}
+    for key, value in overrides.items():
+        each = field_named(key, homes)
+        if each not in homes:
             raise SettingError(key, value, f"{name} has no such setting{nearest(key, map(as_written, homes))}")
-        sections[homes[field]].pop(as_written(field), None)
-        sections[homes[field]][field] = value
-    if (overrides or {}).get("epochs") is not None and "images" not in (overrides or {}):
-        sections["training"].pop("images", None)  # a length asked for wins over the recipe's other way to say it
-    built = {section: build_section(cls, sections[section], section) for section, cls in classes.items()}
-    return Configuration(**built)
+        named[homes[each]][each] = value
+    if overrides.get("epochs") is not None and "images" not in overrides:
+        named["training"].pop("images", None)  # a length asked for wins over the recipe's other way to say it
+    kept: dict[str, dict[str, Any]] = {section: {} for section in classes}
+    if own is not None and own.model.name == name:
+        kept = {
+            section: {each: getattr(getattr(own, section), each) for each in fields_of(cls)}
+            for section, cls in classes.items()
+        }
+        if named["training"].get("epochs") is not None:
+            kept["training"]["images"] = None  # as above
+    built = {section: build_section(cls, kept[section] | named[section], section) for section, cls in classes.items()}
+    return Configuration(**built, named=None if own is None else frozenset().union(*named.values()))
 
 
 def settings_classes(model: str) -> dict[str, type]:

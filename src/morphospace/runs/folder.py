@@ -171,7 +171,8 @@ class RunFolder:
         """
         if differences := self.configuration.differences(asked):
             rule = f"holds a run of another configuration ({'; '.join(differences)})"
-            way_out = f"choose another path, and --from {shlex.quote(str(self.path))} to begin with its weights"
+            again = f"choose another path, and --from {shlex.quote(str(self.path))} to begin with its weights"
+            way_out = f"leave them out to continue this run, or {again}"
             raise RunError("out", str(self.path), rule, way_out)
 
     @property
@@ -265,6 +266,15 @@ class RunFolder:
                     "out", str(self.path), "another process is training this run", "wait for it or stop it"
                 ) from error
             yield
+
+
+def own_settings(path: Path | None) -> Configuration | None:
+    """Return the settings of the run that a folder holds; None where it holds none, or no folder is given.
+
+    Raises:
+        RunError: If it cannot be read.
+    """
+    return None if path is None or not (path / "run.toml").is_file() else RunFolder.open(path).configuration
 
 
 def check_own(path: Path) -> None:

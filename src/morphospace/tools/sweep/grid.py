@@ -9,12 +9,14 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from morphospace.errors import SettingError, nearest, require
 from morphospace.ranges import Between, check_ranges
 from morphospace.records import fields_of
 from morphospace.runs.configuration import Configuration, as_written, field_named, resolve
+from morphospace.runs.folder import own_settings
 
 MOST = 1000
 Seeds = Annotated[int, Between(1, MOST)]
@@ -68,6 +70,7 @@ def combinations(
     grid: Mapping[str, Sequence[Any]],
     seeds: Seeds,
     settings: Mapping[str, Any],
+    out: Path | None = None,
 ) -> list[Combination]:
     """Return every run of a grid. Each is resolved, so mistakes are refused before the first run is trained.
 
@@ -77,6 +80,7 @@ def combinations(
         grid: Values of each setting that varies; texts are read as the setting's type.
         seeds: How many seeds for each combination, counted up from the seed in the settings.
         settings: The settings that all runs share.
+        out: The sweep's folder; runs that it holds keep the settings that are not named here.
 
     Raises:
         SettingError: If a setting is unknown or given twice, or a value breaks its rule.
@@ -100,11 +104,15 @@ def combinations(
         axes["seed"] = [base.training.seed + i for i in range(seeds)]
     count = math.prod(map(len, axes.values()))
     require(bool(axes) and count <= MOST, "grid", list(grid), f"makes {count} runs, must be from 1 to {MOST}")
-    return _resolved(model, recipe, axes, settings)
+    return _resolved(model, recipe, axes, settings, out)
 
 
 def _resolved(
-    model: str | None, recipe: str | None, axes: Mapping[str, Sequence[Any]], settings: Mapping[str, Any]
+    model: str | None,
+    recipe: str | None,
+    axes: Mapping[str, Sequence[Any]],
+    settings: Mapping[str, Any],
+    out: Path | None,
 ) -> list[Combination]:
     """Return the product of the axes."""
     made: dict[str, Combination] = {}
@@ -114,7 +122,8 @@ def _resolved(
         name = "_".join(words_of(written))
         require(name not in made, "grid", name, "is there twice", "leave one out")
         given = {**settings, **varied}
-        made[name] = Combination(name, written, given, resolve(model, recipe, given))
+        own = own_settings(None if out is None else out / name)
+        made[name] = Combination(name, written, given, resolve(model, recipe, given, own=own))
     return list(made.values())
 
 

@@ -129,7 +129,8 @@ def sweep(
     if isinstance(data, str):
         settings["data"] = data
     given = None if data is None or isinstance(data, str) else data if isinstance(data, Pack) else from_dataset(data)
-    runs, path = combinations(model, recipe, grid, seeds, settings), Path(out)
+    path = Path(out)
+    runs = combinations(model, recipe, grid, seeds, settings, path)
     if given is None:
         rehearsed(runs[:1], path, start_from, new_layers)
     new = read_mark(path) is None

@@ -13,6 +13,7 @@ from morphospace.data.settings import DataSettings
 from morphospace.data.sources import SOURCES
 from morphospace.errors import SettingError
 from morphospace.runs.configuration import Configuration, fields_of, resolve
+from morphospace.runs.folder import own_settings
 
 FEW = 1000
 """With fewer images a GAN's critic learns them by heart; a VAE then shows more."""
@@ -106,8 +107,8 @@ def configured(
     Raises:
         SettingError: If no data are named either, or a setting is not one of the chosen model.
     """
-    if out is not None and (out / "run.toml").is_file():
-        return resolve(recipe=str(out / "run.toml"), overrides=settings), ""
+    if (own := own_settings(out)) is not None:
+        return resolve(overrides=settings, own=own), ""
     if pack is None and "data" not in settings:
         way_out = "name one (see `morpho models`), a --recipe, or --data, whose images then choose it"
         raise SettingError("model", rule="none given", way_out=way_out)

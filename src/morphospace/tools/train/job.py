@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from morphospace.randomness import stream
 from morphospace.runs.checkpoints import clean, latest, mend, pointed
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
-from morphospace.runs.images import warn
+from morphospace.runs.images import own_images, warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, check_weights, load
 from morphospace.runs.trackers import Tracked, check_trackers
@@ -79,8 +79,6 @@ class Job:
         parts: The caller's own networks.
         hooks: Who listens.
         keep_data: How many GB of images that Python handed over the cache keeps.
-        named: The settings that the call names itself; the others are of a run's folder, which may be anyone's, and no
-            server that they name is asked. None if the call names them all.
     """
 
     configuration: Configuration
@@ -89,7 +87,6 @@ class Job:
     parts: dict[str, nn.Module]
     hooks: Hooks
     keep_data: float = KEEP_GB
-    named: Collection[str] | None = None
 
     def __post_init__(self) -> None:
         """Make the run's data mean the same from any working directory; a pack with a folder is a pack by its path."""
@@ -104,8 +101,11 @@ class Job:
         return self.given is not None and getattr(self.given, "path", None) is None
 
     def may_ask(self, name: str) -> bool:
-        """Return whether a server that a setting names may be asked."""
-        return self.named is None or name in self.named
+        """Return whether a server that a setting names may be asked: not if only the folder of a run, which may be
+        anyone's, names it.
+        """
+        named = self.configuration.named
+        return named is None or name in named
 
     def run(self, start_from: Path | None, *, new_layers: bool = False) -> Run:
         """Train to the end and return the loaded run."""
@@ -328,6 +328,8 @@ class Job:
     def own_pack(self, existing: RunFolder | None, hooks: Hooks) -> Pack | None:
         """Return the pack that a run began with, if it is still there and the settings name the same source."""
         settings = self.configuration.data
+        if existing is not None and existing.facts["data_given"] and not self.may_ask("data"):
+            return own_images(existing)
         if existing is None or not self.same_source(existing):
             return None
         kept = find_pack(str(existing.facts["data_hash"]))

@@ -13,8 +13,8 @@ from morphospace.data.pack import Pack
 from morphospace.errors import require
 from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.configuration import resolve
-from morphospace.runs.folder import RunFolder
-from morphospace.runs.images import given_images, own_images, warn
+from morphospace.runs.folder import RunFolder, own_settings
+from morphospace.runs.images import given_images, warn
 from morphospace.runs.run import Run
 from morphospace.tools.train.choose import configured
 from morphospace.tools.train.job import KEEP_GB, Hooks, Job
@@ -39,7 +39,8 @@ def train(
         model: Zoo member (`"vae"`). Without one and without a recipe, it is chosen by the number of images of `data`.
         data: Source name or pack path, an open `Pack`, arrays, or any map-style dataset, such as one of torch or of
             Hugging Face.
-        out: The run's folder.
+        out: The run's folder. A run that is there continues: it keeps all settings that neither this call nor `recipe`
+            names.
         recipe: Name of a recipe or path of a TOML file, under the settings given here.
         start_from: A finished run whose weights to begin with (fine-tuning).
         new_layers: With `start_from`, let layers whose sizes differ begin anew, for instance for other classes.
@@ -71,7 +72,7 @@ def train(
         if why and hooks.say is not None:
             hooks.say(why)
     else:
-        configuration = resolve(model, recipe, settings)
+        configuration = resolve(model, recipe, settings, own=own_settings(Path(out)))
     job = Job(configuration, Path(out), given, networks, hooks, keep_data)
     require(
         start_from is not None or not new_layers, "new_layers", True, "goes with start_from", "give a run, or leave it"
@@ -98,11 +99,9 @@ def resume(
     """
     path, hooks = Path(run), hooks or Hooks()
     folder = RunFolder.open(path)
-    if data is None and folder.facts["data_given"]:
-        data = own_images(folder)
-    elif isinstance(data, str | Path) and folder.facts["data_given"]:
+    if isinstance(data, str | Path) and folder.facts["data_given"]:
         data = given_images(folder, data, hooks.say)
     elif isinstance(data, str | Path):
         changes, data = {**changes, "data": str(data)}, None
-    configuration = resolve(recipe=str(path / "run.toml"), overrides=changes)
-    return Job(configuration, path, data, dict(parts or {}), hooks, named=changes).run(None)
+    configuration = resolve(overrides=changes, own=folder.configuration)
+    return Job(configuration, path, data, dict(parts or {}), hooks).run(None)
