@@ -31,6 +31,7 @@ COMMANDS: dict[str, str] = {
     "kills": "bench.kills",
     "abuse": "bench.abuse",
     "faces": "bench.faces",
+    "features": "bench.features",
 }
 
 

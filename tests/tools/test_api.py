@@ -19,6 +19,7 @@ from morphospace.data.pack import Split, in_memory_pack
 from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, RunError, SettingError
+from morphospace.pictures.sheet import grid
 from morphospace.runs import recorder
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.session import Session
@@ -47,7 +48,7 @@ def test_what_a_run_leaves(runs: dict[str, ms.Run]) -> None:
     assert Image.open(path / "curves.png").width > 300
     assert list((path / "tensorboard").glob("events*"))
     page = (path / "report.html").read_text()
-    assert page.count("data:image/png") == 3
+    assert page.count("data:image/png") == 3 and "fitted to the codes" not in page
     assert "://" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)  # nothing is fetched when it is opened
 
 
@@ -146,6 +147,21 @@ def test_a_run_keeps_the_images_that_python_handed_over(tmp_path: Path) -> None:
     made = ms.train("vae", images, tmp_path / "g", **asked, valid=0.2)
     again = ms.train("vae", out=tmp_path / "g", **{**asked, "images": 96})
     assert again.images == 96 and again.configuration.data == made.configuration.data
+
+
+def test_the_last_samples_of_a_run_come_from_the_prior_that_sample_takes(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {**SMALL, "beta": 0.0, "lr": 0.05, "checkpoint_images": 128}
+    run = ms.train("vae", data="digits", out=tmp_path / "r", **asked)
+    drawn = [Image.open(file) for file in sorted((run.path / "samples").glob("*.png"))]
+    assert ["prior" in json.loads(sheet.info["morphospace"]) for sheet in drawn] == [False, True]
+    fitted = grid(ms.sample(ms.load(run.path, checkpoint="last"), 64), 8).convert("RGB")
+    assert np.abs(np.asarray(drawn[-1].convert("RGB")).astype(int) - np.asarray(fitted)).max() <= 1
+    page = (run.path / "report.html").read_text()
+    assert "from a mixture fitted to the codes of training images" in page
+    longer = ms.train("vae", data="digits", out=run.path, **{**asked, "images": 384})
+    at_once = ms.train("vae", data="digits", out=tmp_path / "s", **{**asked, "images": 384})
+    sheets = [sorted((each.path / "samples").glob("*.png")) for each in (longer, at_once)]
+    assert [file.read_bytes() for file in sheets[0]] == [file.read_bytes() for file in sheets[1]]
 
 
 def test_longer_is_the_same_as_long_at_once(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,13 +14,16 @@ import torch
 from morphospace.errors import one_line
 from morphospace.files import json_text, open_plain, write_text, writing
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, each_condition, masks_uint8, seeded_noise
+from morphospace.models.priors import Prior
 from morphospace.pictures.diagram import diagram_svg
 from morphospace.pictures.plots import draw_curves
 from morphospace.pictures.sheet import grid, grid_of_pairs, grid_of_rows, grid_with_row_labels, save_picture
-from morphospace.runs.checkpoints import save_checkpoint
+from morphospace.runs.checkpoints import pointed, save_checkpoint
+from morphospace.runs.codes import prior_for, usual_prior
 from morphospace.runs.expected import Expected
 from morphospace.runs.folder import DIAGRAM, RunFolder
 from morphospace.runs.report import write_report
+from morphospace.runs.run import Run
 from morphospace.training.anatomy import anatomy
 from morphospace.training.engine import Engine
 from morphospace.training.events import Checkpointed, Event, Finished, Reported, Resumed, Scored, Validated
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from morphospace.data.batches import Batch
+    from morphospace.data.pack import Pack
 
 
 SAMPLES, COLUMNS = 64, 8
@@ -44,6 +49,7 @@ class Recorder:
         model: The model in training.
         engine: Asked for its averaged weights when pictures are drawn.
         shown: Images to reconstruct.
+        pack: The images of the run, whose codes a prior may be fitted to at its end.
         say: Takes a line when something that the run wrote was removed while it trains.
     """
 
@@ -53,9 +59,10 @@ class Recorder:
         model: Model,
         engine: Engine,
         shown: Batch,
+        pack: Pack,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.run, self.model, self.engine, self.shown, self.say = run, model, engine, shown, say
+        self.run, self.model, self.engine, self.shown, self.pack, self.say = run, model, engine, shown, pack, say
         self.expect = Expected(say)
         self.begun = time.monotonic()  # or when curves were last drawn
 
@@ -84,6 +91,8 @@ class Recorder:
             if time.monotonic() - self.begun > CURVES_SECONDS:
                 self.draw_curves(event.clock.images)
         elif isinstance(event, Finished):
+            if event.stopped not in signal.Signals.__members__:
+                self.draw_last(event.clock.images)
             self.draw_curves(event.clock.images)
             self.draw_diagram()
             write_report(self.run)
@@ -96,7 +105,7 @@ class Recorder:
         if not event.due and continues:
             for picture in drawn:
                 picture.unlink(missing_ok=True)
-        elif not all(picture.is_file() for picture in drawn):
+        elif continues or not all(picture.is_file() for picture in drawn):  # a run that was over has another last sheet
             self.draw(images)
 
     def write(self, event: Event, terms: Mapping[str, float], more: Mapping[str, Any]) -> None:
@@ -120,16 +129,33 @@ class Recorder:
         return [self.run.place / folder / f"{images:012d}.png" for folder, drawn in there.items() if drawn]
 
     def draw(self, images: int) -> None:
-        """Draw samples from fixed noise and reconstructions of fixed images."""
-        facts = {"model": self.model.settings.name, "images": images}
+        """Draw samples from fixed noise by the model's own prior, and reconstructions of fixed images."""
         with self.engine.judging(), torch.random.fork_rng(devices=[]):
             for file in self.pictures(images):
-                if file.parent.name == "samples":
-                    known = self.model.conditioning
-                    rows = {} if known is None else {"rows": [known.words(row) for row in known.shown(ROWS)]}
-                    save_picture(file, self.samples(), {**facts, "seed": 0, **rows})
+                if file.parent.name == "samples" and self.model.prior is not None:
+                    self.draw_samples(file, images, self.model.prior, {})
                 else:
+                    facts = {"model": self.model.settings.name, "images": images}
                     save_picture(file, self.reconstructions(), {**facts, "rows": "original, reconstruction"})
+
+    def draw_samples(self, file: Path, images: int, prior: Prior, how: Mapping[str, Any]) -> None:
+        """Draw samples from fixed noise by a prior."""
+        known = self.model.conditioning
+        rows = {} if known is None else {"rows": [known.words(row) for row in known.shown(ROWS)]}
+        facts = {"model": self.model.settings.name, "images": images, "seed": 0, **rows, **how}
+        save_picture(file, self.samples(prior), facts)
+
+    def draw_last(self, images: int) -> None:
+        """Draw the last samples anew by a fitted prior, if `sample` takes one for this run."""
+        last = pointed(self.run.checkpoints, "last")
+        if last is None or not isinstance(self.model, Encodes):
+            return
+        with self.engine.judging(), torch.random.fork_rng(devices=[]):
+            run = Run(self.run, self.model, last).with_images(self.pack)
+            if (kind := usual_prior(run)) != "model":
+                for file in self.pictures(images):
+                    if file.parent.name == "samples":
+                        self.draw_samples(file, images, prior_for(run, kind), {"prior": kind})
 
     def draw_curves(self, images: int) -> None:
         """Draw the curves so far."""
@@ -149,7 +175,7 @@ class Recorder:
         else:
             write_text(file, svg)
 
-    def samples(self) -> Image.Image:
+    def samples(self, prior: Prior) -> Image.Image:
         """Draw fixed noise decoded; a conditional model decodes the same codes for each condition, a row each."""
         model, condition = self.model, None
         if model.conditioning is None:
@@ -157,7 +183,7 @@ class Recorder:
         else:
             noise, condition = each_condition(model, COLUMNS, 0, ROWS)
             condition = condition.to(model.device, model.dtype)
-        z = model.prior.from_noise(noise.to(model.device, model.dtype))  # type: ignore[union-attr]
+        z = prior.from_noise(noise).to(model.device, model.dtype)
         images = np.asarray(model.to_uint8(model.decode(z, condition)))  # type: ignore[attr-defined]
         if isinstance(model, DecodesMasks):
             return grid_of_pairs(images, np.asarray(masks_uint8(model.decode_mask(z))))

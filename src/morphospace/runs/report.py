@@ -6,9 +6,14 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from morphospace.files import is_plain, read_bytes, write_text
 from morphospace.pictures.pages import render
+from morphospace.records import read_json
 from morphospace.runs.folder import DIAGRAM, RunFolder, last_values
+
+FITTED = "from a mixture fitted to the codes of training images, which do not lie as N(0, I) does"
 
 
 def write_report(run: RunFolder) -> Path:
@@ -18,6 +23,7 @@ def write_report(run: RunFolder) -> Path:
         "runs/report.html",
         title=f"{run.configuration.model.name}: {run.path.name}",
         samples=_newest(run.place / "samples"),
+        samples_from=sampled_from(run.place / "samples"),
         reconstructions=_newest(run.place / "reconstructions"),
         curves=_newest(run.place, "curves.png"),
         diagram=_newest(run.place, DIAGRAM),
@@ -38,6 +44,23 @@ def _sections(run: RunFolder) -> dict[str, dict[str, Any]]:
     if Path(place).is_absolute():
         data["data"] = f"{kind}{colon}{Path(place).name}"
     return sections
+
+
+def sampled_from(picture: Path) -> str:
+    """Return in words where the codes of a sheet of samples come from; empty for the model's own prior.
+
+    Args:
+        picture: The PNG, or a folder for the last one of it.
+    """
+    found = sorted(file for file in picture.glob("*.png") if is_plain(file)) if picture.is_dir() else [picture]
+    if not found:
+        return ""
+    try:
+        with Image.open(found[-1], formats=("PNG",)) as sheet:
+            facts = read_json(str(sheet.info.get("morphospace", "{}")).encode())
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return ""
+    return FITTED if isinstance(facts, dict) and facts.get("prior") == "mixture" else ""
 
 
 def _newest(folder: Path, pattern: str = "*.png") -> str:

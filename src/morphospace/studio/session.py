@@ -24,6 +24,7 @@ from morphospace.errors import DataError, MorphospaceError, SettingError
 from morphospace.latent.paths import along
 from morphospace.runs.codes import as_seen, codes_of
 from morphospace.runs.pick import Pick, picked
+from morphospace.runs.report import sampled_from
 from morphospace.studio import requests as ask
 from morphospace.studio import run_facts
 from morphospace.studio.loaded_runs import LoadedRuns
@@ -178,8 +179,10 @@ class Session:
 
     def snapshot(self, request: ask.Snapshot) -> Reply:
         """Show the sample grid that training drew at a moment."""
-        grid = run_facts.sample_grid(self.runs.folder(request.run), request.images)
-        return Reply({}, (Block("grid", grid),))
+        folder = self.runs.folder(request.run)
+        grid = run_facts.sample_grid(folder, request.images)
+        drawn_from = sampled_from(run_facts.sample_moments(folder.place)[request.images])
+        return Reply({"drawn_from": drawn_from}, (Block("grid", grid),))
 
     def decode(self, request: ask.Decode) -> Reply:
         """Decode codes."""

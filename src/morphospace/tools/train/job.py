@@ -175,7 +175,7 @@ class Job:
                 scorer.prepare()
             folder = existing or RunFolder.create(self.path, self.configuration, facts)
             self.keep(pack, folder)
-            self.listen(engine, folder, scorer, say)
+            self.listen(engine, folder, pack, scorer, say)
         world.wait()
         with folder.locked() if world.leads else contextlib.nullcontext():
             if world.leads:
@@ -262,11 +262,13 @@ class Job:
         check_batch(s.batch_size or 0, len(rows), world.size)
         check_patience(s, model, held_out=valid is not None)
 
-    def listen(self, engine: Engine, folder: RunFolder, scorer: Scorer | None, say: Callable[[str], None]) -> None:
+    def listen(
+        self, engine: Engine, folder: RunFolder, pack: Pack, scorer: Scorer | None, say: Callable[[str], None]
+    ) -> None:
         """Let everyone listen who has to do with the run: its recorder first, so that others find what it saved."""
         s, judged = self.configuration.training, engine.valid or engine.data
         shown = judged.fixed(min(SHOWN, judged.images))
-        engine.listeners.append(Recorder(folder, engine.model, engine, shown, say))  # type: ignore[arg-type]
+        engine.listeners.append(Recorder(folder, engine.model, engine, shown, pack, say))  # type: ignore[arg-type]
         if scorer is not None:
             scorer.folder, scorer.engine, engine.scorer = folder, engine, scorer.score
             engine.listeners.append(scorer)

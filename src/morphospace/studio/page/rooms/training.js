@@ -98,7 +98,7 @@ export async function enter(place, { client, state, run }) {
     const answer = await trying(() => client.ask("snapshot", { run: run.id, images }, "snapshot"));
     if (!answer) return;
     grid.show(answer.images.grid[0]);
-    grid.words(`Samples after ${images.toLocaleString("en")} images`);
+    grid.words(`Samples after ${images.toLocaleString("en")} images${answer.drawn_from && `, ${answer.drawn_from}`}`);
     state.set({ at: images });
   }
   function moments() {
