@@ -136,7 +136,7 @@ def test_a_run_keeps_the_settings_that_a_call_does_not_name(tmp_path: Path) -> N
     assert ms.train("dcgan", out=tmp_path / "r").images == 96  # the images are its own, too
     assert ms.train(out=tmp_path / "r", images=128).images == 128
     with pytest.raises(
-        RunError, match=r"\(lr = 0.0002, was 0.0003\); leave them out to continue this run, or .* --from"
+        RunError, match=r"\(lr = 0.0002, was 0.0003\); leave out what differs to continue this run, or .* --from"
     ):
         ms.train("dcgan", "digits", tmp_path / "r", **asked, lr=2e-4)
 

@@ -172,7 +172,7 @@ class RunFolder:
         if differences := self.configuration.differences(asked):
             rule = f"holds a run of another configuration ({'; '.join(differences)})"
             again = f"choose another path, and --from {shlex.quote(str(self.path))} to begin with its weights"
-            way_out = f"leave them out to continue this run, or {again}"
+            way_out = f"leave out what differs to continue this run, or {again}"
             raise RunError("out", str(self.path), rule, way_out)
 
     @property

@@ -107,8 +107,8 @@ def configured(
     Raises:
         SettingError: If no data are named either, or a setting is not one of the chosen model.
     """
-    if (own := own_settings(out)) is not None:
-        return resolve(overrides=settings, own=own), ""
+    if (before := own_settings(out)) is not None:
+        return resolve(overrides=settings, own=before), ""
     if pack is None and "data" not in settings:
         way_out = "name one (see `morpho models`), a --recipe, or --data, whose images then choose it"
         raise SettingError("model", rule="none given", way_out=way_out)
