@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from morphospace.tools.judge import judge, pool_answers
     from morphospace.tools.map import latent_map
     from morphospace.tools.project import Projections, project, train_encoder
+    from morphospace.tools.push import Pushed, push
     from morphospace.tools.sample import Reconstructions, SampleGrid, reconstruct, sample, sample_grid, sample_masks
     from morphospace.tools.sample_files import SampleFiles, save_samples
     from morphospace.tools.score import Scored, score
@@ -73,6 +74,7 @@ _PUBLIC = {
     "tools.export": "export load_exported Exported Networks",
     "tools.card": "card",
     "studio.notebook": "explore Explorer",
+    "tools.push": "push Pushed",
     "runs.decoder": "Decoder",
     "pictures.enlarge": "enlarging",
     "pictures.maps": "LatentMap",

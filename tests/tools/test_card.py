@@ -102,7 +102,7 @@ def facts(**more: object) -> dict[str, object]:
         "data_hash": "0", "licence": "non-commercial research only", "source": "", "settings": {},
         "images_trained": 10, "images_taken": 5, "epochs": 1.0, "seconds": 9000.0, "history": {},
         "held_out": False, "results": [], "versions": {}, "created": "2026-01-01T00:00:00", "picture": "",
-        "phases": [("vae", ("decoder",), "loss")], "custom": (),
+        "phases": [("vae", ("decoder",), "loss")], "custom": (), "address": "r", "page": "",
     }  # fmt: skip
     return {**values, **more}
 

@@ -60,6 +60,7 @@ TOOLS = {
     "export": ("export:export", "Write a run's decoder or encoder to a file that needs no run."),
     "compare": ("compare:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
     "card": ("card:card", "Write a model card: data and terms, settings, metrics, limits."),
+    "push": ("push:push", "Push a run to the Hugging Face Hub: weights, settings, card and page."),
     "attribute": (
         "directions.attribute:attribute_or_formula",
         "Move images along the direction of an attribute, or do sums with codes.",
@@ -82,7 +83,7 @@ PURPOSES = {
     "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "diagram", "studio"),
     "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
     "Judge": ("evaluate", "diagnose", "compare", "score", "judge", "runs"),
-    "Take away": ("export", "card"),
+    "Take away": ("export", "card", "push"),
     "Learn": ("learn", "play"),
 }
 _GROUP = {purpose: Group(purpose, sort_key=i) for i, purpose in enumerate(PURPOSES)}

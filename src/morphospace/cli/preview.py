@@ -198,5 +198,7 @@ def checked_start(start_from: str | None, new_layers: bool = False) -> None:
     require(
         start_from is not None or not new_layers, "new_layers", True, "goes with --from", "give the run, or leave it"
     )
-    if start_from is not None and not (Path(start_from) / "run.toml").is_file():
+    from morphospace.runs.hub import is_address
+
+    if start_from is not None and not is_address(start_from) and not (Path(start_from) / "run.toml").is_file():
         raise SettingError("from", start_from, "no run.toml there", "give the folder of a finished run")

@@ -52,7 +52,7 @@ def studio(
     from morphospace.studio.server import WORKERS, at_work, configured, make_app
     from morphospace.studio.session import Session
 
-    session = Session(LoadedRuns(run_folders(runs)) if runs else embedded())
+    session = Session(LoadedRuns(run_folders(runs, talk.say)) if runs else embedded())
     gate = Gate.of(host, port)
     shown = shown_host(bound.getsockname()[0], host)
     address = f"http://{shown}:{port}/" + (f"?token={gate.token}" if gate.token else "")

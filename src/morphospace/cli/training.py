@@ -218,10 +218,11 @@ def resume(
     from morphospace.cli.preview import foretold
     from morphospace.cli.progress import Watch
     from morphospace.runs.folder import RunFolder
+    from morphospace.runs.hub import local
     from morphospace.tools.train.job import Hooks
 
     given = given_of(settings)
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(local(run, talk.say))
     watch = Watch(talk, foretold(resolve(overrides=given, own=folder.configuration), folder))
     try:
         hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing)

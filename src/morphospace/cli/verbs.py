@@ -165,7 +165,7 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
 
         how |= {} if declared.devices else {"device": "cpu"}
         require(images is None or folder is not None or "runs" in takes, "data", images, "is of a run", "give the run")
-        how |= {} if images is None else {"data": images, "say": talk.say}
+        how |= {"say": talk.say} | ({} if images is None else {"data": images})
         run = None if folder is None else ms.load(folder, **how)
         if "runs" in takes:
             own["runs"] = [ms.load(one, **how) for one in values.pop("runs")]

@@ -38,17 +38,18 @@ def own_images(folder: RunFolder) -> Pack:
         RunError: If it is nowhere, or the source's files have changed.
     """
     wanted, settings = str(folder.facts["data_hash"]), folder.configuration.data
+    hub = f"came from hub:{folder.facts['hub']} without its images" if "hub" in folder.facts else ""
     if not wanted:
         raise RunError("run", str(folder.path), "was adopted without images", AGAIN)
     pack = find_pack(wanted)
     if pack is None:
         if folder.facts["data_given"]:
             rule = f"was trained on images that Python handed over, and they are not in the cache ({cache_folder()})"
-            raise RunError("run", str(folder.path), rule, AGAIN)
+            raise RunError("run", str(folder.path), hub or rule, AGAIN)
         try:
             pack = prepare(settings, network=False)
         except (DataError, SettingError) as error:
-            rule = f"the images of this run were there, and are not any more ({error.rule})"
+            rule = f"{hub or 'the images of this run were there, and are not any more'} ({error.rule})"
             raise RunError("data", settings.data, rule, AGAIN) from error
     if pack.hash != wanted:
         rule = "is not what the run was trained on (its hash differs), and no pack of that is left"

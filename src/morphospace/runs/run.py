@@ -24,6 +24,7 @@ from morphospace.pictures.display import Displayable, Summary
 from morphospace.runs.checkpoints import check_fits, load_checkpoint, load_tensors, pointed, read_name
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.hub import local
 from morphospace.runs.images import given_images, own_images, rule_for, settings_for
 from morphospace.training.events import State
 from morphospace.training.precision import choose_device, to_device
@@ -166,7 +167,7 @@ def load(
     """Load a run's model, ready to use.
 
     Args:
-        run: The run's folder.
+        run: The run's folder, or `hub:OWNER/NAME@REVISION`, one on the Hugging Face Hub.
         checkpoint: `best`, `last` or a number of images. When empty, the best one by validation, or the last one if
             there is no best or fewer than 100 held-out images chose it.
         raw: Take the raw weights instead of the averaged ones.
@@ -180,7 +181,7 @@ def load(
         RunError: No run, no checkpoint, or a broken one.
         SettingError: If the images given are not of the run's shape.
     """
-    folder = RunFolder.open(Path(run))
+    folder = RunFolder.open(local(run, say))
     missing = sorted(set(folder.facts["custom"]) - set(parts or {}))
     if missing:
         raise RunError(

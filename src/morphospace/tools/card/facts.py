@@ -53,13 +53,15 @@ def code(text: str) -> str:
     return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
-def facts_of(run: Run, anatomy: Anatomy, picture: str) -> dict[str, Any]:
+def facts_of(run: Run, anatomy: Anatomy, picture: str, address: str = "", page: str = "") -> dict[str, Any]:
     """Gather what a card says, by the names that the template has for it.
 
     Args:
         run: The run.
         anatomy: Its networks and phases.
         picture: Name of the diagram's file beside the card; empty if there is none.
+        address: Where a reader of the card loads the run from; empty if from a folder of its name.
+        page: Name of the file beside the card that decodes by itself; empty if there is none.
     """
     model, settings, facts = run.model, run.configuration.model, run.folder.facts
     last = last_values(run.folder.read_metrics())
@@ -69,6 +71,8 @@ def facts_of(run: Run, anatomy: Anatomy, picture: str) -> dict[str, Any]:
     info = None if known is None or facts.get("data_given") else known.info
     return {
         "name": run.path.resolve().name,
+        "address": address or run.path.resolve().name,
+        "page": page,
         "model": settings.name,
         "about": inspect.cleandoc(type(settings).__doc__ or "").splitlines()[0],
         "paper": settings.paper,

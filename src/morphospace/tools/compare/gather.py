@@ -12,6 +12,7 @@ import numpy as np
 from morphospace.data.pack import Pack
 from morphospace.errors import RunError, require
 from morphospace.runs.folder import RunFolder, find_runs
+from morphospace.runs.hub import local
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Member
 from morphospace.tools.compare.members import Looks, key_of, looks_of, member_of, run_of, settings_of
@@ -44,7 +45,7 @@ def open_runs(runs: Sequence[str | Path]) -> list[RunFolder]:
 
 def _paths(runs: Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
-    for each in map(Path, runs):
+    for each in map(local, runs):
         if (each / "sweep.json").is_file():
             inside = sorted((p for p in find_runs(each) if p != each), key=_in_order)
             if not inside:

@@ -13,6 +13,7 @@ from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.runs.configuration import Configuration, recipes, resolve
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.hub import local
 from morphospace.runs.run import Run
 from morphospace.zoo.settings import ZOO
 
@@ -32,7 +33,7 @@ def found_model(
         return asked, str(asked.settings.name)
     if isinstance(asked, Run):
         return asked.model, f"{asked.path.resolve().name} ({asked.model.settings.name})"
-    path, name = Path(asked), str(asked)
+    path, name = local(asked), str(asked)
     if (path / "run.toml").exists():
         require(not settings, "settings", dict(settings), "belong to a model by name; a run has its own")
         return of_run(RunFolder.open(path))

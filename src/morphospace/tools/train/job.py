@@ -30,6 +30,7 @@ from morphospace.randomness import stream
 from morphospace.runs.checkpoints import clean, latest, mend, pointed
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.hub import local
 from morphospace.runs.images import own_images, warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, check_weights, load
@@ -110,6 +111,7 @@ class Job:
     def run(self, start_from: Path | None, *, new_layers: bool = False) -> Run:
         """Train to the end and return the loaded run."""
         keep_freed_blocks()
+        start_from = None if start_from is None else local(start_from, self.hooks.say)
         device = choose_device(self.configuration.training.device)
         world = World.join(device)
         # What cannot work is refused before the data is touched and before a folder exists.
@@ -218,7 +220,7 @@ class Job:
         check_trackers(s.track)
         planned(s)
         existing = None if new else self.existing()
-        start_from = begun_from(existing, start_from)
+        start_from = begun_from(existing, None if start_from is None else local(start_from, self.hooks.say))
         pack = self.own_pack(existing, Hooks(say=lambda line: None)) or outlined(self.configuration.data)
         if pack is None:
             return None
@@ -286,6 +288,12 @@ class Job:
         if not (self.path / "run.toml").is_file():
             return None
         run = RunFolder.open(self.path)
+        if hub := run.facts.get("hub"):
+            rule, way_out = (
+                "came from the Hub, which has no optimizer to go on with",
+                f"begin anew with --from hub:{hub}",
+            )
+            raise RunError("run", str(self.path), rule, way_out)
         wanted = self.configuration.with_batch_size(run.configuration.training.batch_size)
         run.check_settings(wanted)
         return replace(run, configuration=wanted)

@@ -14,6 +14,7 @@ from morphospace.errors import require
 from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder, own_settings
+from morphospace.runs.hub import local
 from morphospace.runs.images import given_images, warn
 from morphospace.runs.run import Run
 from morphospace.tools.train.choose import configured
@@ -97,7 +98,8 @@ def resume(
         hooks: Listeners and the like.
         changes: Settings that may change: how long (`epochs`, `images`), where (`device`), how often it reports.
     """
-    path, hooks = Path(run), hooks or Hooks()
+    hooks = hooks or Hooks()
+    path = local(run, hooks.say)
     folder = RunFolder.open(path)
     if isinstance(data, str | Path) and folder.facts["data_given"]:
         data = given_images(folder, data, hooks.say)
