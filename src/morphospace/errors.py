@@ -6,6 +6,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterable
+from typing import TextIO
 
 # Signs that would begin a line, move a terminal's cursor, colour it or turn the direction of writing.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -112,6 +113,12 @@ def spelled_out(text: str) -> str:
     'a\\x1b[31m\\u202eb'
     """
     return _CONTROLS.sub(lambda sign: repr(sign[0])[1:-1], text)
+
+
+def sayable(text: str, stream: TextIO) -> str:
+    """Return a text as a stream can write it: names out of files may hold bytes that are no text, or control signs."""
+    encoding = stream.encoding or "utf-8"
+    return spelled_out(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

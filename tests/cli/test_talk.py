@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from morphospace.cli.progress import Watch
-from morphospace.cli.talk import Answer, Table, Talk, sayable
+from morphospace.cli.talk import Answer, Table, Talk
+from morphospace.errors import sayable
+from morphospace.tools.train.progress import Watch
 
 from .conftest import Morpho
 

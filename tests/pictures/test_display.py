@@ -65,7 +65,19 @@ def test_words_are_words(word: str) -> None:
     html = Shown(told=told, text=f"# {word}\n\n[a](javascript:b)\n")._repr_html_()
     assert html is not None
     # Only what the template and Markdown write is a tag, and nothing has an attribute but a style.
-    assert set(re.findall(r"<(\w+)", html)) <= {"div", "table", "thead", "tbody", "tr", "th", "td", "h1", "p", "em"}
+    assert set(re.findall(r"<(\w+)", html)) <= {
+        "div",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "h1",
+        "p",
+        "pre",
+        "em",
+    }
     assert not re.search(r"<[^>]*\s(on\w+|src|href)=", html) and "\u202e" not in html
     assert "\u202e" not in Printer(Shown(told=Summary([word]))).said
 

@@ -135,8 +135,8 @@ def _carried_out(
     models: Sequence[str], out: str, talk: Spoken, how: dict[str, Any], settings: dict[str, Any]
 ) -> Answer:
     """Train the runs and print their progress."""
-    from morphospace.cli.progress import Watch
     from morphospace.tools.benchmark.benchmark import benchmark as carry_out
+    from morphospace.tools.train.progress import Watch
     from morphospace.tools.train.train import Hooks
 
     watches = [Watch(talk)]

@@ -88,8 +88,8 @@ def pack(
     """Decode a source once into a pack."""
     chosen = _settings(source, settings)
     path = check_folder(out, holds="manifest.json", what="pack")
-    from morphospace.cli.progress import Watch
     from morphospace.data.prepare import prepare
+    from morphospace.tools.train.progress import Watch
 
     watch = Watch(talk)
     try:
@@ -166,8 +166,8 @@ def _rows(length: int, count: int, seed: int | None) -> np.ndarray:
 
 def _prepared(chosen: DataSettings, talk: Talk, *, notes: bool = True) -> Pack:
     """Return the pack that settings describe, telling how far it is, and what is known of the data with `notes`."""
-    from morphospace.cli.progress import Watch
     from morphospace.data.prepare import prepare
+    from morphospace.tools.train.progress import Watch
 
     watch = Watch(talk)
     try:

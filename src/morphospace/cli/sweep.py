@@ -98,8 +98,8 @@ def sweep(
 
 def _swept(model: str | None, grid: dict[str, list[str]], path: Path, talk: Spoken, **how: Any) -> Answer:
     """Train the runs and print their progress."""
-    from morphospace.cli.progress import Watch
     from morphospace.tools.sweep.sweep import sweep as carry_out
+    from morphospace.tools.train.progress import Watch
     from morphospace.tools.train.train import Hooks
 
     watches: list[Watch] = []

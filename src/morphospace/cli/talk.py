@@ -5,22 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 from cyclopts import Parameter
 
-from morphospace.errors import spelled_out
+from morphospace.errors import sayable
 from morphospace.files import json_text
 from morphospace.tools.tool import Answer as Answer
 from morphospace.tools.tool import Table as Table
 
+if TYPE_CHECKING:
+    from morphospace.tools.train.progress import Bar
+
 OTHERS_WAIT = 10.0  # seconds
-
-
-def sayable(text: str, stream: TextIO) -> str:
-    """Return a text as a stream can write it: names out of files may hold bytes that are no text, or control signs."""
-    encoding = stream.encoding or "utf-8"
-    return spelled_out(text).encode(encoding, "backslashreplace").decode(encoding)
 
 
 class Talk:
@@ -43,6 +40,12 @@ class Talk:
     def on_terminal(self) -> bool:
         """Whether a person watches."""
         return not self.quiet and self.stream.isatty()
+
+    def bar(self) -> Bar | None:
+        """Return a bar for long work; None where plain lines say it."""
+        from morphospace.tools.train.progress import TerminalBar
+
+        return TerminalBar(self.stream) if self.on_terminal else None
 
     def say(self, line: str) -> None:
         """Say a line."""

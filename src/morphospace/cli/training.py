@@ -23,8 +23,8 @@ from morphospace.zoo.settings import ZOO, settings_class
 
 if TYPE_CHECKING:
     from morphospace import Run
-    from morphospace.cli.progress import Watch
     from morphospace.data.pack import Pack
+    from morphospace.tools.train.progress import Watch
 
 
 SHOWN = 16  # reconstructions in the command that is suggested
@@ -138,8 +138,8 @@ def _embedded(
 
 def _chosen(given: Mapping[str, Any], path: Path | None, talk: Talk, *, dry: bool) -> Configuration:
     """Choose model and settings by the images, and say which and why."""
-    from morphospace.cli.progress import Watch
     from morphospace.tools.train.choose import configured
+    from morphospace.tools.train.progress import Watch
 
     watch = Watch(talk)
     try:
@@ -183,9 +183,9 @@ def carried_out(
 ) -> Answer:
     """Train with all that is shown on the way."""
     from morphospace.cli.preview import foretold, opening
-    from morphospace.cli.progress import Watch
     from morphospace.models.conditioning import Conditioning
     from morphospace.tools.train.job import Hooks, Job
+    from morphospace.tools.train.progress import Watch
 
     # Refuses what it can before anything is packed.
     watch = Watch(talk, foretold(configuration, Job(configuration, path, None, {}, Hooks()).existing()))
@@ -216,10 +216,10 @@ def resume(
     """Continue a run from its last checkpoint, with its own settings."""
     import morphospace as ms
     from morphospace.cli.preview import foretold
-    from morphospace.cli.progress import Watch
     from morphospace.runs.folder import RunFolder
     from morphospace.runs.hub import local
     from morphospace.tools.train.job import Hooks
+    from morphospace.tools.train.progress import Watch
 
     given = given_of(settings)
     folder = RunFolder.open(local(run, talk.say))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,6 +68,11 @@ class Media(NamedTuple):
 
 class Displayable:
     """A result that a notebook displays. A subclass overrides what it has."""
+
+    def __init_subclass__(cls, **how: Any) -> None:
+        super().__init_subclass__(**how)
+        # IPython prefers a class's own `__repr__`, which a dataclass has, to what it inherits for IPython.
+        cls._repr_pretty_ = Displayable._repr_pretty_  # type: ignore[method-assign]
 
     def picture(self) -> Picture | None:
         """Draw the picture; uint8 (H, W) or (H, W, 3) where it is an array."""
@@ -180,10 +186,56 @@ def _html_of(text: str) -> Any:
     return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render("\n".join(lines)))
 
 
+def shell() -> Any:
+    """Return IPython's shell if this process is the kernel of a notebook, else None."""
+    ipython = sys.modules.get("IPython")
+    found = None if ipython is None else ipython.get_ipython()
+    return found if hasattr(found, "kernel") else None
+
+
 def in_notebook() -> bool:
     """Return whether this process is the kernel of a notebook."""
-    import sys
+    return shell() is not None
 
-    ipython = sys.modules.get("IPython")
-    shell = None if ipython is None else ipython.get_ipython()
-    return hasattr(shell, "kernel")
+
+class CellOutput:
+    """An output of the cell that is running, which is shown anew in its place."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, words: str, html: str = "") -> None:
+        """Show this instead: HTML where a notebook can, else the words."""
+        from IPython.display import display
+
+        bundle = {"text/plain": spelled_out(words), **({"text/html": html} if html else {})}
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)
+        else:
+            self._handle.update(bundle, raw=True)
+
+
+class _Status:
+    """Shows a line in a notebook while a cell runs, in place of the line before."""
+
+    def __init__(self) -> None:
+        self._output: CellOutput | None = None
+
+    def __call__(self, line: str) -> None:
+        found = shell()
+        if found is None:
+            return
+        if self._output is None:
+            self._output = CellOutput()
+            found.events.register("post_run_cell", self._end)
+        self._output.show(line)
+
+    def _end(self, *_: Any) -> None:
+        if self._output is not None:
+            self._output.show("")
+            self._output = None
+            shell().events.unregister("post_run_cell", self._end)
+
+
+status = _Status()
+"""Takes the lines that a tool says on the way, unless its caller takes them: a notebook shows the last one."""

@@ -22,6 +22,7 @@ from morphospace.tools.tool import (
     Summary,
     Truncation,
     check_condition,
+    status,
     tool,
 )
 
@@ -161,7 +162,7 @@ def draw_samples(
     label: Label = None,
     attributes: Attributes = None,
     out: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
 ) -> Samples | SampleFiles:
     """Sample images from a run: onto a sheet, or into a file each.
 

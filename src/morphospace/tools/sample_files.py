@@ -28,7 +28,7 @@ from morphospace.ranges import Seed, check_ranges
 from morphospace.runs.condition import Condition
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.sampling import Block, Sampling
-from morphospace.tools.tool import SAMPLES, Answer, Asked, Displayable, Label, PriorName, Summary, Truncation
+from morphospace.tools.tool import SAMPLES, Answer, Asked, Displayable, Label, PriorName, Summary, Truncation, status
 
 SECONDS_BETWEEN_LINES = 10.0
 DIGITS = 5  # at least, of the number in a file's name
@@ -71,7 +71,7 @@ def save_samples(
     truncation: Truncation = 1.0,
     label: Label = None,
     attributes: Mapping[str, float] | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
 ) -> SampleFiles:
     """Sample images from a run into a file each, or into one array; memory does not grow with their number.
 

@@ -20,6 +20,7 @@ from morphospace.errors import require
 from morphospace.pictures.display import Displayable as Displayable
 from morphospace.pictures.display import Summary as Summary
 from morphospace.pictures.display import Table as Table
+from morphospace.pictures.display import status as status
 from morphospace.plugins import Registry, built_in
 from morphospace.ranges import Between
 from morphospace.runs.condition import Condition

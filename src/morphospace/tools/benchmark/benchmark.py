@@ -26,7 +26,7 @@ from morphospace.tools.compare.tables import chance_text, json_data, latex_of, n
 from morphospace.tools.evaluate.metric import numbers
 from morphospace.tools.sweep.grid import Combination, words_of
 from morphospace.tools.sweep.sweep import carried_out
-from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, status
 from morphospace.tools.train.job import KEEP_GB
 from morphospace.tools.train.train import Hooks
 
@@ -175,7 +175,7 @@ def benchmark(
     features: str = "",
     seed: Seed = 0,
     device: str = "auto",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
     progress: Callable[[int, int], None] | None = None,
     each: Callable[[Combination, int, int], Hooks] | None = None,
     keep_data: float = KEEP_GB,

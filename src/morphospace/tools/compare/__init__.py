@@ -11,7 +11,7 @@ from morphospace.errors import SettingError
 from morphospace.files import write_text
 from morphospace.ranges import AtLeast, Seed, check_ranges
 from morphospace.tools.compare.comparison import Member, Table
-from morphospace.tools.tool import Answer, Asked, Displayable, File, Names, Summary, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, File, Names, Summary, status, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +88,7 @@ def compare(
     seed: Seed = 0,
     features: str = "",
     device: str = "auto",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
 ) -> Comparison:
     """Compare runs: settings, cost, curves, numbers with intervals, pictures from the same seeds and images.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from morphospace.errors import SettingError
 from morphospace.evaluation.results import Result
 from morphospace.ranges import Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, Displayable, Names, PriorName, Summary, Table, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, Names, PriorName, Summary, Table, status, tool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,7 +131,7 @@ def evaluate(
     fake_split: str = "",
     size: str | None = None,
     device: str = "auto",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
 ) -> Evaluation:
     """Measure how close a run's samples, or any images, are to real ones, each number with its conditions.
 

@@ -23,6 +23,7 @@ from morphospace.tools.tool import (
     Summary,
     Table,
     check_condition,
+    status,
     tool,
 )
 
@@ -212,7 +213,7 @@ def train_encoder(
     real: bool = False,
     seed: Seed = 0,
     progress: Callable[[int, float], None] | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = status,
 ) -> TrainedEncoder:
     """Train an encoder for a run that has none, a GAN for instance, and keep it with the run's checkpoint.
 
@@ -238,7 +239,6 @@ def train_encoder(
     def report(seen: int, loss: float) -> None:
         if progress is not None:
             progress(seen, loss)
-        if say is not None:
-            say(f"  {seen:,}/{images:,} images  {min(1.0, seen / images):.0%}  loss {loss:.4g}")
+        say(f"  {seen:,}/{images:,} images  {min(1.0, seen / images):.0%}  loss {loss:.4g}")
 
-    return trained(loaded(run), images, minutes, real, seed, report, say or (lambda line: None))
+    return trained(loaded(run), images, minutes, real, seed, report, say)

@@ -26,7 +26,7 @@ from morphospace.tools.compare.gather import MOST, check_metrics, gather
 from morphospace.tools.sample import reconstruct, sample
 from morphospace.tools.sweep.grid import Combination, Seeds, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
-from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, status
 from morphospace.tools.train.job import KEEP_GB, Job
 from morphospace.tools.train.train import Hooks, train
 from morphospace.training.events import Event, Finished
@@ -91,7 +91,7 @@ def sweep(
     new_layers: bool = False,
     compare: Sequence[str] | str = "none",
     compare_n: Annotated[int, AtLeast(2)] | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
     each: Callable[[Combination, int, int], Hooks] | None = None,
     keep_data: Annotated[float, AtLeast(0)] = KEEP_GB,
     **settings: Any,

@@ -10,7 +10,7 @@ from morphospace.errors import SettingError, require
 from morphospace.files import check_parent
 from morphospace.ranges import AtLeast, Between, check_ranges
 from morphospace.runs.condition import Condition
-from morphospace.tools.tool import Attributes, File, Label, PointName, check_condition, tool
+from morphospace.tools.tool import Attributes, File, Label, PointName, check_condition, status, tool
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
@@ -135,7 +135,7 @@ def interpolate_or_study(
     seeds: Annotated[int, AtLeast(1)] = 3,
     ends: Literal["images", "prior"] | None = None,
     features: str = "",
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
 ) -> Walks | PathStudy:
     """Interpolate from one image to another, as a strip or a film.
 

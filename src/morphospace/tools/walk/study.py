@@ -24,7 +24,7 @@ from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.codes import AT_ONCE, encodes, judged_rows
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
-from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, status
 from morphospace.tools.walk.pairs import Pairs, draw_pairs, frames_of
 from morphospace.tools.walk.paths import unit_range
 
@@ -111,7 +111,7 @@ def path_study(
     ends: Literal["", "images", "prior"] = "",
     features: str | nn.Module | Extractor = "",
     references: int = REFERENCES,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = status,
 ) -> PathStudy:
     """Compare the midpoints of linear, spherical and rotating paths with the training images.
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from morphospace.cli import progress
-from morphospace.cli.progress import Watch, clock_time
+import morphospace as ms
 from morphospace.cli.talk import Talk
 from morphospace.objectives.clock import Clock
+from morphospace.tools.train import progress
+from morphospace.tools.train.announce import Announcer, Silence
+from morphospace.tools.train.progress import Watch, clock_time
 from morphospace.training.events import Checkpointed, Event, Finished, Progressed, Reported, Resumed, State, Validated
 
 TERMS = {"vae/reconstruction": 121.31, "vae/kl": 18.2}
@@ -117,3 +121,33 @@ def test_packing() -> None:
 
 def test_durations() -> None:
     assert [clock_time(s) for s in (0, 59.6, 3600, 90_061)] == ["0:00", "1:00", "1:00:00", "25:01:01"]
+
+
+def test_python_says_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def train(name: str, **how: Any) -> list[str]:
+        brief: dict[str, Any] = {
+            "images": 640,
+            "report_images": 64,
+            "widths": (8,),
+            "device": "cpu",
+        }
+        ms.train("vae", data="digits", out=tmp_path / name, **brief, **how)
+        return capsys.readouterr().out.splitlines()
+
+    said = train("run")
+    assert [line for line in said if "packing" not in line] == [
+        f"vae on digits, 1,437 images of 8x8x1: {tmp_path / 'run'}",
+        next(line for line in said if re.match(r"  [\d,]+/640 images  \d+%  [\d,]+/s  vae/loss ", line)),
+        said[-1],
+    ]
+    assert re.match(r"trained in 0:\d\d, held-out loss [\d.]+: vae of digits, ", said[-1])
+    assert train("quiet", quiet=True) == train("hooks", hooks=ms.Hooks()) == []
+    ms.resume(tmp_path / "run", images=700)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("trained in ")
+    ms.resume(tmp_path / "run", images=800, quiet=True)
+    assert not capsys.readouterr().out
+
+
+def test_of_several_processes_one_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert isinstance(Announcer(tmp_path, quiet=False).talk, Silence)
