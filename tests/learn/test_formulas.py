@@ -18,6 +18,7 @@ GOOD = {
     r"\text{if } x": "<mtext>if </mtext><mi>x</mi>",
     r"\mathbb{E}\mathcal{N}\mathbf{I}": "<mi>𝔼</mi><mi>𝒩</mi><mi>𝐈</mi>",
     r"\left( x \right]": '<mrow><mo fence="true">(</mo><mi>x</mi><mo fence="true">]</mo></mrow>',
+    r"\left\lfloor x \right\rfloor": '<mrow><mo fence="true">⌊</mo><mi>x</mi><mo fence="true">⌋</mo></mrow>',
     r"a < b": "<mi>a</mi><mo>&lt;</mo><mi>b</mi>",
     r"f'": "<msup><mi>f</mi><mo>′</mo></msup>",
     r"s'^2_i": "<msubsup><mi>s</mi><mi>i</mi><mrow><mo>′</mo><mn>2</mn></mrow></msubsup>",

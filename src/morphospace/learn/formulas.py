@@ -33,7 +33,10 @@ OPERATORS = {
     "ne": "≠", "approx": "≈", "sim": "∼", "propto": "∝", "to": "→", "mapsto": "↦", "in": "∈", "equiv": "≡", "ll": "≪",
     "gg": "≫", "Rightarrow": "⇒", "Leftrightarrow": "⇔", "circ": "∘", "parallel": "‖", "{": "{", "}": "}",
 }  # fmt: skip
-FENCES = {"|": "‖", "lVert": "‖", "rVert": "‖", "lvert": "|", "rvert": "|", "lbrace": "{", "rbrace": "}"}
+FENCES = {
+    "|": "‖", "lVert": "‖", "rVert": "‖", "lvert": "|", "rvert": "|", "lbrace": "{", "rbrace": "}",
+    "lfloor": "⌊", "rfloor": "⌋",
+}  # fmt: skip
 FUNCTIONS = ("log", "exp", "sin", "cos", "tanh", "ln", "det")
 LIMITED = ("min", "max", "sup", "inf", "argmin", "argmax", "lim")  # what stands below them, not beside
 LARGE = {"sum": "∑", "prod": "∏", "int": "∫"}
@@ -252,7 +255,7 @@ class Formula:
         token = self.take()
         sign = FENCES.get(token[1:], "") if token.startswith("\\") else token
         sign = {"\\{": "{", "\\}": "}"}.get(token, sign)
-        if not sign or sign not in "()[]{}|.‖":
+        if not sign or sign not in "()[]{}|.‖⌊⌋":
             raise self.wrong(f"has {token} where a bracket must stand")
         return "" if sign == "." else f'<mo fence="true">{sign}</mo>'
 
