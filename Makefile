@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench faces pages setup browser clean
+.PHONY: demo test check bench faces pages site setup browser clean
 
 # Trains small models on embedded data and names the pictures they drew.
 demo: $(VENV)/.installed
@@ -13,8 +13,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.installed-dev
-	$(BIN)/ruff check src tests bench examples
-	$(BIN)/ruff format --check src tests bench examples
+	$(BIN)/ruff check src tests bench examples website
+	$(BIN)/ruff format --check src tests bench examples website
 	$(BIN)/mypy
 	$(BIN)/python -m bench sizes
 
@@ -26,8 +26,8 @@ faces: $(VENV)/.installed
 	$(BIN)/python -m bench faces --out runs/studio-faces
 	$(BIN)/python -m morphospace.studio.faces runs/studio-faces
 
-# Writes two models as pages that open with a double click: pages/faces.html and pages/digits.html.
-pages: pages/faces.html pages/digits.html
+# Writes pages that open with a double click: two models, and the simulations.
+pages: pages/faces.html pages/digits.html pages/play.html
 
 pages/faces.html: $(VENV)/.installed src/morphospace/studio/faces.safetensors
 	mkdir -p pages
@@ -37,6 +37,15 @@ pages/digits.html: $(VENV)/.installed
 	mkdir -p pages
 	$(BIN)/morpho train --recipe demo-digits-vae --out runs/page-digits
 	$(BIN)/morpho export runs/page-digits --format html --out $@
+
+pages/play.html: $(VENV)/.installed
+	mkdir -p pages
+	$(BIN)/morpho play --out $@
+
+# Builds the documentation as a site: open site/index.html. Any link that leads nowhere stops it.
+site: $(VENV)/.installed-dev pages
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 
 setup: $(VENV)/.installed-dev
 
@@ -61,4 +70,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) demo pages build src/*.egg-info
+	rm -rf $(VENV) demo pages site build src/*.egg-info

@@ -53,8 +53,11 @@ def terms() -> dict[str, str]:
 
 
 @cache
-def site() -> Mapping[str, bytes]:
+def site(home: str = "") -> Mapping[str, bytes]:
     """Return the files of the site by name.
+
+    Args:
+        home: Address of the documentation that the site is part of, if it is.
 
     Raises:
         SettingError: If something in a chapter is wrong.
@@ -66,10 +69,10 @@ def site() -> Mapping[str, bytes]:
             "before": all_chapters[number - 1] if number else None,
             "after": all_chapters[number + 1] if number + 1 < len(all_chapters) else None,
         }
-        made[f"{chapter.name}.html"] = page("chapter", chapter=chapter, body=body(chapter, made), **beside)
-    made["index.html"] = page("index", chapters=all_chapters)
+        made[f"{chapter.name}.html"] = page("chapter", home=home, chapter=chapter, body=body(chapter, made), **beside)
+    made["index.html"] = page("index", home=home, chapters=all_chapters)
     words = Chapter("glossary", {"title": "Glossary"}, glossary())
-    made["glossary.html"] = page("chapter", chapter=words, body=body(words, made), before=None, after=None)
+    made["glossary.html"] = page("chapter", home=home, chapter=words, body=body(words, made), before=None, after=None)
     made[CONTENTS] = json.dumps([contents(chapter) for chapter in all_chapters]).encode()
     made["play.js"] = simulations().encode()
     own = files("morphospace.learn")
