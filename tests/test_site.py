@@ -91,8 +91,12 @@ def test_every_command_name_and_model_has_its_page(built: Path) -> None:
     wanted |= {f"model/{name}" for name in ZOO}
     folder = built / "reference"
     assert {str(file.relative_to(folder))[:-5] for file in folder.rglob("*.html")} - {"index"} == wanted
-    assert 'id="metrics"' in (folder / "command/evaluate.html").read_text()
-    assert "Frechet distance" in (folder / "command/evaluate.html").read_text()
+    evaluate = (folder / "command/evaluate.html").read_text()
+    assert (
+        'id="metrics"' in evaluate
+        and 'href="../python/evaluate.html"' in evaluate
+        and "Default: <code>legacy" in evaluate
+    )
     for name in ms.__all__:
         page = (folder / f"python/{name}.html").read_text()
         assert f'id="morphospace.{name}"' in page, name
@@ -139,13 +143,14 @@ def test_the_search_finds_guides_lessons_and_reference(
     try:
         page.goto(f"{root}/models.html")
         page.wait_for_function("!document.querySelector('[data-md-component=search-query]').disabled")
-        page.click("label[for=__search]")
+        page.click("[data-md-component=search-query]")
         for words, wanted in [
-            ("reparameterization trick", "learn/reparameterization.html"),
-            ("reconstruct", "reference/command/reconstruct.html"),
-            ("posterior collapse", "glossary.html#posterior-collapse"),
+            ("reparameterization trick", "learn/reparameterization.html?"),
+            ("morpho reconstruct", "reference/command/reconstruct.html?"),
+            ("posterior collapse", "glossary.html?"),
         ]:
-            page.fill("[data-md-component=search-query]", words)
+            page.fill("[data-md-component=search-query]", "")
+            page.locator("[data-md-component=search-query]").press_sequentially(words)  # it listens to keys
             page.wait_for_selector(f".md-search-result a[href*='{wanted}']", state="attached", timeout=30_000)
     finally:
         if served:

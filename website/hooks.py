@@ -155,11 +155,10 @@ def sections_of_lessons() -> Iterator[dict[str, str]]:
         name, title = chapter.name, chapter.facts["title"]
         text = site(home="../index.html")[f"{name}.html"].decode()
         body = re.sub(r"<(math|script|style)\b.*?</\1>|<header>.*?</header>", " ", text, flags=re.DOTALL)
-        _, *parts = re.split(r'<h[12](?: id="([^"]*)")?[^>]*>(.*?)</h[12]>', body, flags=re.DOTALL)
-        for anchor, heading, content in zip(parts[::3], parts[1::3], parts[2::3]):
+        _, *parts = re.split(r'<h([12])(?: id="([^"]*)")?[^>]*>(.*?)</h[12]>', body, flags=re.DOTALL)
+        for level, anchor, heading, content in zip(parts[::4], parts[1::4], parts[2::4], parts[3::4]):
             words = " ".join(Markup(content).striptags().split())
-            head = Markup(heading).striptags()
-            shown = head if head == title else f"{title}: {head}"
+            anchor, shown = ("", title) if level == "1" else (anchor, Markup(heading).striptags())
             yield {
                 "location": f"learn/{name}.html{f'#{anchor}' if anchor else ''}",
                 "title": shown,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from morphospace.data.resident import on_device
 from morphospace.data.settings import Brightness, DataSettings, Shift
 from morphospace.errors import SettingError
 from morphospace.ranges import check_ranges
@@ -66,12 +67,11 @@ class Augment:
         """Vary images of 0..255 (B, C, H, W) and move their masks with them."""
         device = images.device
         if self.flip or self.shift:
-            images, masks = self._moved(images, masks, torch.from_numpy(drawn).to(device))
+            images, masks = self._moved(images, masks, on_device(drawn, device))
         if self.brightness:
             factor = 1 + self.brightness * (2 * drawn[:, 3] - 1)
-            images = (images * torch.from_numpy(factor.astype(np.float32)).to(device)[:, None, None, None]).clamp_(
-                0, 255
-            )
+            factor = on_device(factor.astype(np.float32), device)
+            images = (images * factor[:, None, None, None]).clamp_(0, 255)
         return images, masks
 
     def _moved(self, images: Tensor, masks: Tensor | None, drawn: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -169,7 +169,7 @@ def binary(images: Tensor, keys: np.ndarray) -> Tensor:
     count, channels, height, width = images.shape
     device = images.device
     place = torch.arange(height * width * channels, dtype=torch.int32, device=device)
-    h = torch.from_numpy(keys.view(np.int32).copy()).to(device)[:, None] + place * -1640531527
+    h = on_device(keys.view(np.int32).copy(), device)[:, None] + place * -1640531527
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B - (1 << 32))):
         # The shift of signed words copies the sign in, hence the mask.
         h ^= (h >> shift) & ((1 << (32 - shift)) - 1)

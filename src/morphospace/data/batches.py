@@ -20,7 +20,7 @@ from torch import Tensor
 
 from morphospace.data.augment import Augment, binary, check_binarise, row_keys, visit_keys
 from morphospace.data.pack import Pack, Split
-from morphospace.data.resident import free_bytes, shared_tensor
+from morphospace.data.resident import free_bytes, on_device, pinned, shared_tensor
 from morphospace.data.settings import HeldOut
 from morphospace.data.shards import Announcer, on_disk
 from morphospace.errors import SettingError
@@ -207,7 +207,7 @@ class Batches:
             raise SettingError("index", index, "must be at least 0")
         rows = self._positions(index)
         if self.resident:
-            return self._make(rows, self._select(rows), index)
+            return self._make(rows, None, index)
         ahead, self._ahead = self._ahead, None
         gathered = ahead[1].result() if ahead is not None and ahead[0] == index else self._gather(rows)
         if self._thread is None:
@@ -248,12 +248,8 @@ class Batches:
             rows = self.rows[first : first + size]
             yield self._make(rows, self._read(rows))
 
-    def _read(self, rows: np.ndarray) -> dict[str, Tensor]:
-        return self._select(rows) if self.resident else self._gather(rows)
-
-    def _select(self, rows: np.ndarray) -> dict[str, Tensor]:
-        at = torch.from_numpy(rows).to(self.device, non_blocking=True)
-        return {kind: held.index_select(0, at) for kind, held in self._held.items()}
+    def _read(self, rows: np.ndarray) -> dict[str, Tensor] | None:
+        return None if self.resident else self._gather(rows)
 
     def _gather(self, rows: np.ndarray, soon: np.ndarray | None = None) -> dict[str, Tensor]:
         """uint8 rows from the map, read in the order they lie on disk; the kernel is asked to read those in `soon`."""
@@ -264,13 +260,14 @@ class Batches:
         for kind, array in self._big.items():
             out = np.empty((len(rows), *array.shape[1:]), np.uint8)
             out[order] = array[rows[order]]
-            tensor = torch.from_numpy(out).flatten(1)
-            made[kind] = tensor.pin_memory() if self.device.type == "cuda" else tensor
+            made[kind] = pinned(out, self.device).flatten(1)
         return made
 
-    def _make(self, rows: np.ndarray, big: dict[str, Tensor], index: int | None = None) -> Batch:
-        """A batch of raw bytes; a training one when it has an index."""
-        at = torch.from_numpy(np.ascontiguousarray(rows)).to(self.device)
+    def _make(self, rows: np.ndarray, gathered: dict[str, Tensor] | None, index: int | None = None) -> Batch:
+        """A batch of raw bytes, those on the device if none were gathered; a training one when it has an index."""
+        at = on_device(rows, self.device)
+        held = self._held.items()
+        big = {kind: tensor.index_select(0, at) for kind, tensor in held} if gathered is None else gathered
         floats = {
             kind: tensor.to(self.device, non_blocking=True)
             .to(torch.float32)

@@ -36,6 +36,17 @@ def free_bytes(device: torch.device) -> int:
         return free
 
 
+def pinned(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor in memory that a GPU can copy from while the program goes on."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def on_device(array: np.ndarray, device: torch.device) -> Tensor:
+    """The array on a device; nothing waits for the copy."""
+    return pinned(array, device).to(device, non_blocking=True)
+
+
 def shared_tensor(array: np.ndarray, device: torch.device) -> Tensor:
     """The uint8 array as a (N, everything else) tensor on the device.
 

@@ -21,8 +21,8 @@ class Guard:
     """Checks that losses and gradient norms are finite, on an accelerator without waiting for them.
 
     Reading a number from an accelerator would make each step wait. So a flag stays on the device, fused optimizers skip
-    every step once it is set, and the next report or checkpoint reads it. Optimizers that are not fused (RMSprop) have
-    no such flag: for them it is read before each step.
+    every step once it is set, and the next report or checkpoint reads it. Optimizers that are not fused (RMSprop) know
+    no such flag: once it is set they get gradients of zero.
 
     Args:
         device: Where losses are computed.
@@ -43,10 +43,15 @@ class Guard:
         return True
 
     def allows(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Return whether an optimizer may be called; a fused one may, and does not step once the flag is set."""
-        if self.reads or not optimizer.defaults.get("fused"):
-            return self.clean()
-        optimizer.found_inf = self.flag  # type: ignore[attr-defined]
+        """Return whether an optimizer may be called; on an accelerator it may, and moves nothing once the flag is set."""
+        if self.reads:
+            return True  # `passes` has read every number
+        if optimizer.defaults.get("fused"):
+            optimizer.found_inf = self.flag  # type: ignore[attr-defined]
+        else:
+            stopped = self.flag.bool()
+            for parameter in (p for group in optimizer.param_groups for p in group["params"] if p.grad is not None):
+                parameter.grad.masked_fill_(stopped, 0.0)
         return True
 
     def clean(self) -> bool:

@@ -1,0 +1,137 @@
+"""How often a training step waits for its device: never, whatever the model. Counted where tensors have no values."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from morphospace.data.augment import Augment
+from morphospace.data.batches import Batches
+from morphospace.training.engine import Engine
+from morphospace.training.guard import Guard
+from morphospace.training.settings import TrainingSettings
+from tests.contracts.cases import CASES, Case, build, drawn_split
+
+DEVICE = torch.device("meta")  # stands for a GPU: its tensors have shapes, and nobody can read them
+SHAPE = (16, 16, 1)
+aten = torch.ops.aten
+# What reads values from the device, or how many there are.
+READS = {
+    aten._local_scalar_dense.default,
+    aten.nonzero.default,
+    aten.masked_select.default,
+    aten.equal.default,
+    aten._unique2.default,
+    aten.bincount.default,
+}
+BY_MASK = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
+COPIES = {aten._to_copy.default, aten.copy_.default}
+
+
+class Waits(TorchDispatchMode):
+    """Notes each operation for which a GPU would make the program wait, and the line of the library that asks for it.
+
+    Attributes:
+        found: The operations, with their lines.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        reads = function in READS and any(isinstance(one, Tensor) and one.device == DEVICE for one in args)
+        masked = function in BY_MASK and any(one is not None and one.dtype == torch.bool for one in args[1])
+        if reads or masked or (function in COPIES and self.copies(function, args, kwargs)):
+            lines = [frame for frame in traceback.extract_stack() if "/morphospace/" in frame.filename]
+            self.found.append(f"{function} for `{lines[-1].line if lines else 'the test'}`")
+            if function is aten._local_scalar_dense.default:
+                return 1.0
+            if reads or masked:
+                return torch.zeros((), device=DEVICE)
+        return function(*args, **kwargs)
+
+    def copies(self, function: Any, args: Any, kwargs: Any) -> bool:
+        """Return whether a copy leads to the device or away from it and is waited for."""
+        source = args[1] if function is aten.copy_.default else args[0]
+        target = args[0].device if function is aten.copy_.default else torch.device(kwargs.get("device") or source.device)
+        waited = not (kwargs.get("non_blocking") or (function is aten.copy_.default and len(args) > 2 and args[2]))
+        return source.device != target and (target != DEVICE or waited)
+
+
+def batches_for(**more: Any) -> Batches:
+    return Batches(drawn_split(32, SHAPE), batch_size=8, seed=0, device=DEVICE, **{"signed": True, **more})
+
+
+def engine_for(case: Case) -> Engine:
+    model = build(case, SHAPE)
+    model.networks.to(DEVICE)
+    batches = batches_for(signed=model.signed, resident=True)
+    settings = TrainingSettings(batch_size=8, clip=1.0)
+    return Engine(model, batches, settings, total_images=10**6, ema_halflife_images=100)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def several_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let operations on several tensors at once run here as they do on a GPU."""
+    monkeypatch.setattr("torch.utils._foreach_utils._get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
+def test_a_step_of_a_member_waits_for_nothing(case: Case) -> None:
+    engine = engine_for(case)
+    with Waits() as waits:
+        for _ in range(max(phase.every for phase in engine.phases) + 1):
+            engine.step()
+    assert not waits.found
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("binarise", ["none", "threshold", "dynamic"])
+def test_a_batch_waits_for_nothing(binarise: str, resident: bool) -> None:
+    augment = Augment(flip=True, shift=2, brightness=0.1)
+    batches = batches_for(resident=resident, binarise=binarise, augment=augment if binarise == "none" else None)
+    with Waits() as waits:
+        for index in range(3):
+            batches.batch(index)
+    assert not waits.found
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.sum().item(),
+        lambda x: bool(x.sum() > 0),
+        lambda x: x[x > 0],
+        lambda x: x.cpu(),
+        lambda x: x + torch.ones(3).to(DEVICE),
+        lambda x: torch.tensor(1.0).to(DEVICE),
+    ],
+)
+def test_the_count_sees_what_waits(read: Any) -> None:
+    with Waits() as waits, suppress(NotImplementedError):  # there is nothing to copy
+        read(torch.ones(3, device=DEVICE))
+    assert len(waits.found) == 1
+
+
+def test_a_step_that_may_not_be_taken_moves_nothing_without_a_wait() -> None:
+    """An optimizer without a flag of its own gets gradients of zero once a number was not finite."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.RMSprop([weight], lr=0.1)
+    guard = Guard(torch.device("cpu"))
+    guard.reads = False  # as on a GPU
+    for number, moved in ((1.0, True), (float("nan"), False), (1.0, False)):
+        before = weight.detach().clone()
+        weight.grad = torch.full((3,), number)
+        guard.passes(weight.grad.sum())
+        assert guard.allows(optimizer)
+        optimizer.step()
+        assert torch.equal(weight, before) is not moved
+    assert not guard.clean()
