@@ -23,6 +23,8 @@ from morphospace.models.priors import (
     Normal,
     Prior,
     VampPrior,
+    _at_once,
+    _by_row,
     fit_prior,
     prior_of,
 )
@@ -105,6 +107,14 @@ def test_the_number_that_chose_a_component_is_normal_again() -> None:
         within = samples[which == k] - [100 * k, 0]
         assert stats.kstest(within[:, 0], "norm").pvalue > 0.001
         assert stats.kstest(within[:, 1], "norm").pvalue > 0.001
+
+
+def test_components_are_the_same_chosen_one_by_one_and_at_once() -> None:
+    numbers = torch.cat([torch.randn(500, generator=torch.Generator().manual_seed(0)), torch.tensor([-9.0, 0.0, 9.0])])
+    for weights in (torch.tensor([0.2, 0.5, 0.3]), torch.tensor([1.0]), torch.tensor([0.5, 0.5])):
+        one_by_one, at_once = _by_row(numbers, weights.double()), _at_once(numbers, weights.double())
+        assert torch.equal(one_by_one[0], at_once[0])
+        assert torch.allclose(one_by_one[1].double(), at_once[1], atol=1e-6)
 
 
 def test_few_and_dead_codes_make_a_mixture_too() -> None:

@@ -70,8 +70,8 @@ class Augment:
             images, masks = self._moved(images, masks, on_device(drawn, device))
         if self.brightness:
             factor = 1 + self.brightness * (2 * drawn[:, 3] - 1)
-            factor = on_device(factor.astype(np.float32), device)
-            images = (images * factor[:, None, None, None]).clamp_(0, 255)
+            factors = on_device(factor.astype(np.float32), device)
+            images = (images * factors[:, None, None, None]).clamp_(0, 255)
         return images, masks
 
     def _moved(self, images: Tensor, masks: Tensor | None, drawn: Tensor) -> tuple[Tensor, Tensor | None]:

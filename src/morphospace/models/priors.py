@@ -190,18 +190,31 @@ def components_of(noise: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         The components (N,), and standard normal noise (N, D) that is independent of them.
     """
+    component, first = (_by_row if noise.device.type == "cpu" else _at_once)(noise[:, 0], weights.double())
+    return component, torch.cat([first.to(noise)[:, None], noise[:, 1:]], 1)
+
+
+def _by_row(numbers: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose one by one, for the CPU: a vectorised Phi may round a number differently in another batch there."""
     normal, rest, chosen = NormalDist(), [], []
-    ends = weights.double().cumsum(0).tolist()
-    # One by one: a vectorised Phi may round a row differently in another batch.
-    for value in noise[:, 0].tolist():
+    ends = weights.cumsum(0).tolist()
+    for value in numbers.tolist():
         u = normal.cdf(value)
         k = next((i for i, end in enumerate(ends[:-1]) if u < end), len(ends) - 1)
         start = ends[k - 1] if k else 0.0
         within = (u - start) / max(ends[k] - start, 1e-12)
         chosen.append(k)
         rest.append(normal.inv_cdf(min(max(within, 1e-9), 1 - 1e-9)))
-    fresh = torch.cat([torch.tensor(rest).to(noise)[:, None], noise[:, 1:]], 1)
-    return torch.tensor(chosen, device=noise.device), fresh
+    return torch.tensor(chosen), torch.tensor(rest)
+
+
+def _at_once(numbers: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Choose on an accelerator, which then waits for nothing."""
+    u, ends = torch.special.ndtr(numbers.double()), weights.to(numbers.device).cumsum(0)
+    starts = torch.cat([torch.zeros_like(ends[:1]), ends[:-1]])
+    component = torch.searchsorted(starts[1:].contiguous(), u, right=True)
+    within = (u - starts[component]) / (ends - starts)[component].clamp(min=1e-12)
+    return component, torch.special.ndtri(within.clamp(1e-9, 1 - 1e-9))
 
 
 class LearnedPrior(nn.Module):
@@ -290,7 +303,7 @@ class VampPrior(LearnedPrior):
     def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
         """Return a code for each row of noise (N, D), which depends on that row alone."""
         each = self.posterior()
-        component, fresh = components_of(noise, torch.full((len(each.mean),), 1 / len(each.mean)))
+        component, fresh = components_of(noise, torch.full((len(each.mean),), 1 / len(each.mean), device=noise.device))
         deviation = (0.5 * each.log_variance[component]).exp().to(noise)
         return each.mean[component].to(noise) + deviation * (fresh * truncation)
 

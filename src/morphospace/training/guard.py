@@ -43,7 +43,7 @@ class Guard:
         return True
 
     def allows(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Return whether an optimizer may be called; on an accelerator it may, and moves nothing once the flag is set."""
+        """Return whether an optimizer may be called; on an accelerator it moves nothing once the flag is set."""
         if self.reads:
             return True  # `passes` has read every number
         if optimizer.defaults.get("fused"):
