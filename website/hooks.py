@@ -48,8 +48,11 @@ LINK = re.compile(r"""(?P<before>\]\(|\b(?:src|href)=")(?P<target>[^)"#\s]+)(?P<
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the reference into the navigation, before the background."""
+    """Put the reference into the navigation, and pages that it does not name after the guides."""
     assert config.nav is not None
+    named = str(config.nav)
+    others = [guide.name for guide in sorted((ROOT / "docs").glob("*.md")) if f"'{guide.name}'" not in named]
+    next(section["Guides"] for section in config.nav if "Guides" in section).extend(others)
     sections: list[Any] = [
         "reference/index.md",
         {"Commands": [{f"morpho {verb}": command_uri(verb)} for _, verbs in purposes() for verb in verbs]},
