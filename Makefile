@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench faces pages site setup browser clean
+.PHONY: demo test check bench faces rehearsal pages site setup browser clean
 
 # Trains small models on embedded data and names the pictures they drew.
 demo: $(VENV)/.installed
@@ -25,6 +25,10 @@ bench: $(VENV)/.installed-dev
 faces: $(VENV)/.installed
 	$(BIN)/python -m bench faces --out runs/studio-faces
 	$(BIN)/python -m morphospace.studio.faces runs/studio-faces
+
+# Plays training on two machines, in two network namespaces: as root, on Linux; says so and does nothing elsewhere.
+rehearsal: $(VENV)/.installed
+	$(BIN)/python -m bench rehearsal
 
 # Writes pages that open with a double click: two models, and the simulations.
 pages: pages/faces.html pages/digits.html pages/play.html

@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "abuse": "bench.abuse",
     "faces": "bench.faces",
     "features": "bench.features",
+    "rehearsal": "bench.rehearsal",
 }
 
 

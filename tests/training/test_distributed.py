@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 # In float64: two halves averaged then equal the whole but for the last bits, and Adam, which divides rounding errors by
@@ -19,7 +23,8 @@ import copy, os, sys
 import torch
 from torch import nn
 from safetensors.torch import save_file
-from morphospace.training.distributed import World
+from morphospace.errors import DataError
+from morphospace.training.distributed import World, alone
 from morphospace.training.engine import Engine
 from morphospace.zoo.settings import VAESettings
 from morphospace.zoo.settings_gan import DCGANSettings
@@ -90,6 +95,27 @@ with torch.autocast("cpu", dtype=torch.bfloat16):
     made = low(layers["2d"][1][mine].bfloat16())
 out["bf16/result"] = made.detach()
 save_file(out, f"{sys.argv[1]}/rank{world.rank}of{world.size}")
+# What the leading process works out, or raises, all have; none waits for one that does something alone.
+assert world.led(lambda: world.rank) == 0 and world.all(world.rank) == list(range(world.size))
+def fail():
+    raise DataError("photos", world.rank, "is missing")
+try:
+    world.led(fail)
+    sys.exit("nothing was raised")
+except DataError as error:
+    assert str(error) == "photos = 0: is missing", error
+own = nn.ModuleList([nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last), nn.BatchNorm2d(3)])
+with torch.no_grad():
+    for tensor in own.state_dict().values():
+        tensor.add_(world.rank)
+world.share(own)
+sums = [float(tensor.double().sum()) for tensor in own.state_dict().values()]
+assert all(each == sums for each in world.all(sums))
+world.synchronise(own)
+if world.leads:
+    with alone(own):
+        own[1](torch.randn(4, 3, 2, 2))
+assert type(own[1]) is not nn.BatchNorm2d or world.size == 1
 world.wait()
 sys.stdout.flush()
 os._exit(0)  # gloo's teardown aborts now and then
@@ -209,3 +235,71 @@ def test_a_batch_that_cannot_be_shared_evenly_is_refused(world: int) -> None:
 
     with pytest.raises(SettingError, match="batch"):
         engine_for(CASES[0], batch_size=8, world=world)
+
+
+MACHINE = """
+import hashlib, os, sys
+import torch
+torch.set_num_threads(1)
+import morphospace as ms
+rank = os.environ["RANK"]
+os.chdir(f"{sys.argv[1]}/{rank}")
+more = {"lr": 0.01 * (1 + int(rank))} if sys.argv[3] == "lr" else {}
+data = f"folder:{sys.argv[1]}/photos" if sys.argv[3] != "images" or rank == "0" else "digits"
+try:
+    run = ms.train("vae", data=data, size="8", channels=1, widths=(8,), latent_dim=2, batch_size=16, out="run",
+                   images=int(sys.argv[2]), precision="fp32", **more)
+except ms.MorphospaceError as error:
+    open("error", "w").write(str(error))
+    os._exit(2)
+digest = hashlib.sha256()
+for name, tensor in sorted(run.model.networks.state_dict().items()):
+    digest.update(name.encode() + tensor.numpy().tobytes())
+open("weights", "w").write(digest.hexdigest())
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two working directories that have no file of each other, as on two machines, and images."""
+    place = tmp_path_factory.mktemp("machines")
+    for name in ("0", "1", "photos"):
+        (place / name).mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).save(place / "photos" / f"{i}.png")
+    return place
+
+
+def on_both(place: Path, images: int, differs: str = "") -> list[int]:
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    command = [sys.executable, "-c", MACHINE, str(place), str(images), differs]
+    caches = [{"RANK": str(rank), "MORPHOSPACE_CACHE": str(place / f"cache{rank}")} for rank in (0, 1)]
+    processes = [subprocess.Popen(command, env={**shared, **each}) for each in caches]
+    try:
+        return [process.wait(timeout=120) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_the_runs_folder_is_the_leading_machines_and_both_go_on_from_it(machines: Path) -> None:
+    hashes = []
+    for images in (160, 320):  # the second goes on from the first's checkpoint, which one machine has
+        assert on_both(machines, images) == [0, 0]
+        assert not (machines / "1" / "run").exists()
+        both = {(machines / rank / "weights").read_text() for rank in ("0", "1")}
+        assert len(both) == 1
+        hashes += both
+    assert hashes[0] != hashes[1]
+    steps = [json.loads(line)["images"] for line in (machines / "0" / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps) and 160 in steps and steps[-1] == 320
+
+
+@pytest.mark.parametrize(("differs", "rule"), [("lr", "lr is 0.01 there, 0.02 here"), ("images", "images")])
+def test_machines_that_were_asked_for_different_things_are_refused(machines: Path, differs: str, rule: str) -> None:
+    shutil.rmtree(machines / "0" / "run", ignore_errors=True)
+    assert on_both(machines, 160, differs) == [2, 2]
+    assert all(rule in (machines / rank / "error").read_text() for rank in ("0", "1"))
+    assert not (machines / "0" / "run").exists()

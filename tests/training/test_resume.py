@@ -60,7 +60,8 @@ def weights(out: Path) -> str:
     last = out / "checkpoints" / (out / "checkpoints" / "last").read_text()
     assert last.name == f"{STEPS * 16:012d}"
     files = sorted(last.glob("*.safetensors"))
-    assert {f.stem for f in files} == {"model", "ema", "optimizer"}
+    # A VAE's last samples come from a prior that is fitted to its codes, and kept beside the weights.
+    assert {f.stem for f in files} - {"prior-mixture"} == {"model", "ema", "optimizer"}
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -203,7 +204,7 @@ def test_a_resume_under_other_conditions_says_so_or_is_refused(straight: Path, t
     words = str(refused.value)
     assert all(f"{name} " in words for name in ("processes", "precision", "device", "torch", "CPU instructions"))
     assert files_of(out) == before
-    train(out, say=said.append, images=384)
+    train(out, say=said.append, exact=False, images=384)  # which is the run's own until a call names another
     assert len([line for line in said if "processes 1, was 2" in line and "byte for byte" in line]) == 1
 
 

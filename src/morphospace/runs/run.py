@@ -32,6 +32,7 @@ from morphospace.training.selection import LOSS
 from morphospace.training.weights import check_shapes, load_weights, shapes_of
 
 LOG = logging.getLogger("morphospace")
+WEIGHTS = ("model", "ema")  # the files of a checkpoint that hold weights
 FEW = 100  # held-out images: with fewer, which checkpoint is the best is chance
 
 
@@ -187,25 +188,67 @@ def load(
         raise RunError(
             "run", str(folder.path), f"was trained with the caller's own {missing}", "load it with parts={...}"
         )
-    found = pointed(folder.checkpoints, checkpoint) if checkpoint else usual_checkpoint(folder)
-    if found is None:
-        raise _missing(folder, checkpoint)
+    found = chosen(folder, checkpoint)
     best = few_held_out(folder) is None and read_name(folder.checkpoints, "best")
     if (checkpoint == "last" or not (checkpoint or best)) and found.name != read_name(folder.checkpoints, "last"):
         where, taken = spelled_out(str(folder.checkpoints / "last")), f"{int(found.name):,}"
         LOG.warning("warning: %s does not name a checkpoint; takes the newest one, of image %s", where, taken)
     pack = None if data is None else given_images(folder, data, say)
-    conditioning = Conditioning.of(folder.configuration.condition, folder.facts["labels"], folder.facts["attributes"])
-    build = partial(folder.configuration.model.build, folder.shape, parts, conditioning)
     if not parts:
-        check_weights(found, build)
-    state, model = load_checkpoint(found, ("model", "ema")), build()
+        check_weights(found, partial(built, folder, parts))
+    found_run = assembled(folder, found, load_checkpoint(found, WEIGHTS), parts, raw=raw, device=device)
+    if found_run.model.prior is None and found_run.prior_file().exists():
+        found_run.model.prior = kept_prior(found_run.prior_file(), "gaussian", found_run.model.latent_dim)
+    return found_run if pack is None else found_run.with_images(pack)
+
+
+def chosen(folder: RunFolder, checkpoint: str = "") -> Path:
+    """Return the checkpoint that a name means, or the usual one where none is named.
+
+    Raises:
+        RunError: If there is none.
+    """
+    found = pointed(folder.checkpoints, checkpoint) if checkpoint else usual_checkpoint(folder)
+    if found is None:
+        raise _missing(folder, checkpoint)
+    return found
+
+
+def taken(folder: RunFolder) -> tuple[Path, State]:
+    """Return the checkpoint that tools take when none is named, and its weights.
+
+    Raises:
+        RunError: If there is none, or it is broken.
+    """
+    found = chosen(folder)
+    return found, load_checkpoint(found, WEIGHTS)
+
+
+def built(folder: RunFolder, parts: Mapping[str, nn.Module] | None) -> Model:
+    """Build the model of a run, its weights as new."""
+    facts = folder.facts
+    conditioning = Conditioning.of(folder.configuration.condition, facts["labels"], facts["attributes"])
+    return folder.configuration.model.build(folder.shape, parts, conditioning)
+
+
+def assembled(
+    folder: RunFolder,
+    found: Path,
+    state: State,
+    parts: Mapping[str, nn.Module] | None,
+    *,
+    raw: bool = False,
+    device: str = "auto",
+) -> Run:
+    """Return a run from its folder's settings and the weights of a checkpoint; no file is read.
+
+    Raises:
+        RunError: If the weights are not the model's.
+    """
+    model = built(folder, parts)
     _load_model(model, state, raw)
     to_device(model.networks, choose_device(device))
-    found_run = Run(folder, model.eval(), found, raw)
-    if model.prior is None and found_run.prior_file().exists():
-        model.prior = kept_prior(found_run.prior_file(), "gaussian", model.latent_dim)
-    return found_run if pack is None else found_run.with_images(pack)
+    return Run(folder, model.eval(), found, raw)
 
 
 def _missing(folder: RunFolder, checkpoint: str) -> RunError:

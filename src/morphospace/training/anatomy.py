@@ -18,7 +18,7 @@ from morphospace.data.batches import Batch
 from morphospace.models.contract import Decodes, Encodes, Model
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.phase import Phase, Trainable
-from morphospace.training.distributed import World
+from morphospace.training.distributed import World, alone
 from morphospace.training.layers_called import Layers, Part
 from morphospace.training.origins import Call, Origin, Origination, Origins, Tag, tensors_in, through
 from morphospace.training.turn import EngineTurn, Memo, Noise
@@ -121,7 +121,10 @@ def as_before(model: Model) -> Iterator[None]:
     buffers = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
     modes = [(one, one.training) for module in modules for one in module.modules()]
     try:
-        with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
+        with (
+            alone(model.networks),
+            torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []),
+        ):
             yield
     finally:
         with torch.no_grad():

@@ -2,23 +2,53 @@
 
 Batch norm is always synchronised among them: each normalises by the mean and variance of the global batch, so that two
 processes train what one would at the doubled batch.
+
+The run's folder is the leading process's alone. What is read there it passes on to the others, whose machines may not
+have the folder. Each machine needs the images, and the same command.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-# Rank 0 packs the data, scores and writes while the others wait; the libraries would give up after 10 or 30 minutes.
-# torchrun notices at once if a process dies.
-PATIENCE = timedelta(hours=24)
+from morphospace.errors import MorphospaceError, TrainingError, one_line
+
+T = TypeVar("T")
+
+# All processes take a step together: one that is silent for so long is gone, or the network is.
+STEP = timedelta(minutes=10)
+# The leading process packs the data, scores and writes while the others wait, which may take longer than any step. So
+# they ask again and again whether it has arrived: a request that nobody answers fails, where mere waiting would not.
+POLL_SECONDS = 0.05
+_STORE: list[Any] = []  # where processes find each other, and leave word
+_WAITS = itertools.count()
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    """Say in one line that another process is gone; what torch raises then is several, and of no class of its own."""
+    try:
+        yield
+    except RuntimeError as error:
+        rule = f"another process of this training has ended or cannot be reached ({one_line(error)})"
+        way_out = "start the same command again on every machine, and it goes on from the last checkpoint"
+        raise TrainingError("processes", rule=rule, way_out=way_out) from error
+
+
+def _all_reduce(tensor: Tensor) -> None:
+    with _reached():
+        dist.all_reduce(tensor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +65,11 @@ class World:
         if size == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+            with _reached():
+                store, rank, size = next(iter(dist.rendezvous("env://", timeout=STEP)))
+                backend = "nccl" if device.type == "cuda" else "gloo"
+                dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP)
+                _STORE[:] = [dist.PrefixStore("morphospace", store)]
         return cls(dist.get_rank(), size)
 
     @property
@@ -54,7 +88,7 @@ class World:
         for dtype in dict.fromkeys(t.dtype for t in tensors):
             chosen = [t for t in tensors if t.dtype == dtype]
             flat = torch.cat([t.as_strided((t.numel(),), (1,)) for t in chosen])
-            dist.all_reduce(flat)
+            _all_reduce(flat)
             flat /= self.size
             for tensor, part in zip(chosen, flat.split([t.numel() for t in chosen])):
                 tensor.as_strided((tensor.numel(),), (1,)).copy_(part)
@@ -79,7 +113,8 @@ class World:
         for name, tensor in tensors.items():
             mine = tensor.detach().contiguous()
             copies = [torch.empty_like(mine) for _ in each]
-            dist.all_gather(copies, mine)
+            with _reached():
+                dist.all_gather(copies, mine)
             for held, copy in zip(each, copies):
                 held[name] = copy
         return list(each)
@@ -89,13 +124,58 @@ class World:
         if self.size == 1:
             return flag
         flags = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.all_reduce(flags)
+        _all_reduce(flags)
         return bool(flags > 0)
 
     def wait(self) -> None:
-        """Wait for all processes."""
-        if self.size > 1:
+        """Wait for all processes, for the leading one as long as it takes."""
+        if self.size == 1:
+            return
+        word = f"arrived {next(_WAITS)}"
+        with _reached():
+            for store in _STORE:
+                if self.leads:
+                    store.set(word, "")
+                while not store.check([word]):
+                    time.sleep(POLL_SECONDS)
             dist.barrier()
+
+    def led(self, work: Callable[[], T]) -> T:
+        """Return in every process what the leading one works out, or raise there what it raises; all must call it."""
+        if self.size == 1:
+            return work()
+        box: list[Any] = [None]
+        if self.leads:
+            try:
+                box = [work()]
+            except MorphospaceError as error:
+                box = [error]
+        self.wait()
+        with _reached():
+            dist.broadcast_object_list(box, src=0)
+        if isinstance(box[0], MorphospaceError):
+            raise box[0]
+        return box[0]
+
+    def all(self, value: T) -> list[T]:
+        """Return every process's value in the order of ranks; all must call it."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        self.wait()
+        with _reached():
+            dist.all_gather_object(values, value)
+        return values
+
+    def share(self, networks: nn.Module) -> None:
+        """Give every process the leading one's weights and buffers."""
+        if self.size == 1:
+            return
+        with torch.no_grad(), _reached():
+            for tensor in networks.state_dict().values():
+                copy = tensor.detach().contiguous()
+                dist.broadcast(copy, src=0)
+                tensor.copy_(copy)
 
 
 class _Synchronised(nn.modules.batchnorm._BatchNorm):
@@ -141,7 +221,7 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         total = values.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
+        _all_reduce(total)
         return total
 
     @staticmethod
@@ -158,3 +238,17 @@ _SYNCHRONISED: dict[type[nn.Module], type[nn.Module]] = {
     kind: type(f"_Synchronised{kind.__name__}", (_Synchronised, kind), {})
     for kind in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 }
+
+
+@contextmanager
+def alone(networks: nn.Module) -> Iterator[None]:
+    """Let batch norms take this process's statistics meanwhile, so that it waits for no other."""
+    plain = {kind: before for before, kind in _SYNCHRONISED.items()}
+    changed = [module for module in networks.modules() if type(module) in plain]
+    for module in changed:
+        module.__class__ = plain[type(module)]
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.__class__ = _SYNCHRONISED[type(module)]

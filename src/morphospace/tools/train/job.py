@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from morphospace.data.kept import find_pack, keep_pack, note_use
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import anchored, changed_since, outlined, prepare
 from morphospace.data.rule import Rule
+from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError, OtherModel, RunError, SettingError, require
 from morphospace.files import sweep
 from morphospace.models.conditioning import Conditioning
@@ -33,7 +34,7 @@ from morphospace.runs.folder import RunFolder
 from morphospace.runs.hub import local
 from morphospace.runs.images import own_images, warn
 from morphospace.runs.recorder import Recorder
-from morphospace.runs.run import Run, check_weights, load
+from morphospace.runs.run import Run, assembled, check_weights, load, taken
 from morphospace.runs.trackers import Tracked, check_trackers
 from morphospace.tools.evaluate.extractors import check_at_hand
 from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, with_batch_size
@@ -116,12 +117,15 @@ class Job:
         world = World.join(device)
         # What cannot work is refused before the data is touched and before a folder exists.
         check_trackers(self.configuration.training.track)
-        plan, existing = planned(self.configuration.training), self.existing()
+        plan, existing = planned(self.configuration.training), world.led(self.existing)
+        self.check_alike(world)
         if plan is not None and not self.may_ask("metrics_features"):
             check_at_hand(self.configuration.training.metrics_features, "metrics_features")
         pack = self.pack(world, existing)
         (_, rows), _ = held_out(pack, self.configuration.data.valid)
         known = self.configuration if existing is None else existing.configuration
+        if not world.leads:
+            known = replace(known, data=here(known.data, self.configuration.data))
         job = replace(self, configuration=with_batch_size(known, len(rows), world.size))
         self.hooks.opened(pack, job.configuration)
         if existing:
@@ -142,26 +146,20 @@ class Job:
         s = self.configuration.training
         torch.manual_seed(stream(s.seed, "weights"))
         build = partial(self.configuration.model.build, pack.shape, self.parts, self.conditioning(pack))
-        if existing and not self.parts and (last := pointed(existing.checkpoints, "last")):
-            try:
-                check_weights(last, build)
-            except OtherModel:
-                raise
-            except RunError:  # it is not whole, and a whole one before it is looked for later
-                pass
+        begun = world.led(partial(self.begun, existing, build))
         model = build()
         self.check_fit(model, pack, world)
         facts = self.facts(pack)
-        start_from = begun_from(existing, start_from)
+        start_from = world.led(partial(begun_from, existing, start_from))
         if start_from is not None:
             new_layers = new_layers if existing is None else bool(existing.facts.get("new_layers"))
             facts |= {"start_from": str(start_from), **({"new_layers": True} if new_layers else {})}
-        if existing is None or pointed(existing.checkpoints, "last") is None:
+        if not begun:
             if start_from is None or new_layers:
                 begin_at_data(model, pack, self.configuration.data)
             if start_from is not None:
-                note = self.note if world.leads else lambda line: None
-                take_weights(model, start_from, new_layers=new_layers, say=note)
+                world.led(partial(take_weights, model, start_from, new_layers=new_layers, say=self.note))
+            world.share(model.networks)
         to_device(model.networks, device)
         model.memory.to(device)
         folder = existing or RunFolder(self.path, self.configuration, facts)
@@ -184,7 +182,7 @@ class Job:
                 clean(folder.checkpoints)
                 for place in ("", "checkpoints", "samples", "reconstructions"):
                     sweep(folder.place / place)
-            saved = latest(folder.checkpoints, say)
+            saved = world.led(partial(latest, folder.checkpoints, say))
             if saved is not None:
                 check_exact(engine, saved, say)
                 if world.leads:
@@ -199,7 +197,45 @@ class Job:
                 ended = engine.run()
             if engine.stop != ended:  # a signal that came when all was trained, while the best was being scored
                 raise KeyboardInterrupt
-        return load(self.path, parts=self.parts).with_images(pack)
+        return self.ended(folder, world).with_images(pack)
+
+    def begun(self, existing: RunFolder | None, build: Callable[[], Model]) -> bool:
+        """Return whether there is a checkpoint to go on from; refuse one of another model before memory is taken.
+
+        Raises:
+            OtherModel: Its weights are not this model's.
+        """
+        last = None if existing is None else pointed(existing.checkpoints, "last")
+        if last is not None and not self.parts:
+            try:
+                check_weights(last, build)
+            except OtherModel:
+                raise
+            except RunError:  # it is not whole, and a whole one before it is looked for later
+                pass
+        return last is not None
+
+    def ended(self, folder: RunFolder, world: World) -> Run:
+        """Return the run as `load` does; a process that does not lead gets the weights from the one that does."""
+        if world.size == 1:
+            return load(self.path, parts=self.parts)
+        found, state = world.led(lambda: taken(folder))
+        return load(self.path, parts=self.parts) if world.leads else assembled(folder, found, state, self.parts)
+
+    def check_alike(self, world: World) -> None:
+        """Refuse processes that were asked for different things; the images may lie elsewhere on each machine.
+
+        Raises:
+            SettingError: Their settings differ.
+        """
+        lead = world.led(lambda: self.configuration)
+        own = replace(self.configuration, data=here(self.configuration.data, lead.data))
+        before, now = (flattened(each.to_dict()) for each in (lead, own))
+        names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        differ = [f"{name.partition('.')[2]} is {before.get(name)!r} there, {now.get(name)!r} here" for name in names]
+        if found := [f"process {rank}: {', '.join(each)}" for rank, each in enumerate(world.all(differ)) if each]:
+            rule = f"not those of the leading process ({'; '.join(found)})"
+            raise SettingError("settings", rule=rule, way_out="start the same command on every machine")
 
     def rehearse(self, start_from: Path | None, *, new_layers: bool = False, new: bool = False) -> Pack | None:
         """Refuse what `run` would refuse, without an image being packed or a folder made.
@@ -221,7 +257,8 @@ class Job:
         planned(s)
         existing = None if new else self.existing()
         start_from = begun_from(existing, None if start_from is None else local(start_from, self.hooks.say))
-        pack = self.own_pack(existing, Hooks(say=lambda line: None)) or outlined(self.configuration.data)
+        same = existing is not None and self.same_source(existing)
+        pack = self.own_pack(existing, same, Hooks(say=lambda line: None)) or outlined(self.configuration.data)
         if pack is None:
             return None
         if existing and pack.hash:
@@ -325,22 +362,29 @@ class Job:
             pack = self.given if isinstance(self.given, Pack) else from_dataset(self.given, say=note)
             check_given(self.configuration.data, pack)
             return pack
+        same = world.led(lambda: existing is not None and self.same_source(existing))
         if not world.leads:
             world.wait()
         hooks = self.hooks if world.leads else Hooks(say=lambda line: None)
-        pack = self.own_pack(existing, hooks) or prepare(
+        pack = self.own_pack(existing, same, hooks) or prepare(
             self.configuration.data, say=hooks.say, progress=hooks.progress, network=self.may_ask("data")
         )
         if world.leads:
             world.wait()
+        hashes = world.all(pack.hash)
+        if len(set(hashes)) > 1:
+            rule = f"the machines have different images (hashes {', '.join(each[:8] for each in hashes)}, by process)"
+            raise DataError("data", pack.name, rule, "copy the same files to each")
         return pack
 
-    def own_pack(self, existing: RunFolder | None, hooks: Hooks) -> Pack | None:
-        """Return the pack that a run began with, if it is still there and the settings name the same source."""
+    def own_pack(self, existing: RunFolder | None, same: bool, hooks: Hooks) -> Pack | None:
+        """Return the pack that a run began with, if it is still there and the settings name the `same` source."""
         settings = self.configuration.data
-        if existing is not None and existing.facts["data_given"] and not self.may_ask("data"):
+        if existing is None:
+            return None
+        if existing.facts["data_given"] and not self.may_ask("data"):
             return own_images(existing)
-        if existing is None or not self.same_source(existing):
+        if not same:
             return None
         kept = find_pack(str(existing.facts["data_hash"]))
         if kept is not None and (changed := changed_since(settings, kept)):
@@ -428,6 +472,16 @@ class Job:
             world=world,
             ema_halflife_images=model.default_ema_halflife_images if half is None else half,
         )
+
+
+def here(asked: DataSettings, own: DataSettings) -> DataSettings:
+    """Return what is asked of the images, with the places where this machine has them."""
+    return replace(asked, data=own.data, root=own.root, labels=own.labels)
+
+
+def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of sections as one table, `section.name` to value."""
+    return {f"{section}.{name}": value for section, values in settings.items() for name, value in values.items()}
 
 
 def check_needs(model: Model, pack: Pack) -> None:
