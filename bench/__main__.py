@@ -31,12 +31,13 @@ COMMANDS: dict[str, str] = {
     "kills": "bench.kills",
     "abuse": "bench.abuse",
     "faces": "bench.faces",
+    "lesson-faces": "bench.lesson_faces",
     "features": "bench.features",
     "rehearsal": "bench.rehearsal",
 }
 
 
-HOURS = frozenset({"tables", "faces"})
+HOURS = frozenset({"tables", "faces", "lesson-faces"})
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ from morphospace.studio.play_page import page as play_page
 from tests.studio.browser import AXE, CHROMIUM, QUIET, Visitor, needed
 from tests.studio.modules import open_modules
 
-IDS = ("gan", "coder", "reparameterization", "elbo", "transposed", "frechet")
+IDS = ("gan", "coder", "reparameterization", "elbo", "transposed", "paths", "frechet", "lambda")
 PICTURE = "canvas.plane"
 CANVAS = f"document.querySelector('{PICTURE}')"
 phone = {"viewport": {"width": 380, "height": 800}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}

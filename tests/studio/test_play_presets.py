@@ -50,7 +50,10 @@ def claims_of(presets: list[dict[str, Any]]) -> dict[str, list[tuple[str, dict[s
     return found
 
 
-@pytest.mark.parametrize("simulation", ["gan", "coder", "reparameterization", "elbo", "transposed", "frechet"])
+NAMES = ("gan", "coder", "reparameterization", "elbo", "transposed", "paths", "frechet", "lambda")
+
+
+@pytest.mark.parametrize("simulation", NAMES)
 def test_every_sentence_holds_for_five_seeds(page: Any, simulation: str) -> None:
     (facts,) = (one for one in page.evaluate(PRESETS) if one["id"] == simulation)
     assert len(facts["presets"]) >= 4

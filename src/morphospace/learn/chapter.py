@@ -341,6 +341,8 @@ class Writer:
                 token.attrSet("id", slug(tokens[number + 1].content))
             elif token.type == "heading_close":
                 heading = ""
+            elif token.type in ("th_open", "td_open") and (style := token.attrs.pop("style", "")):
+                token.attrSet("class", str(style).removeprefix("text-align:"))  # the policy forbids styles here
             elif token.type == "inline" and token.children:
                 self.lead(token.children)
                 if not heading and self.terms:

@@ -72,6 +72,10 @@ class Numbers:
         self.sizes[kind] += flat.size
         return [kind, first, flat.size]
 
+    def bytes_of(self, kind: str) -> bytes:
+        """Return the numbers of one kind, in a row."""
+        return b"".join(part.tobytes() for part in self._parts[kind])
+
     def text(self) -> str:
         """Return everything as base64 of gzip; the bytes of wider numbers apart, which packs better."""
         whole = b""
