@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench faces rehearsal pages site setup browser clean
+.PHONY: demo test check bench faces rehearsal pages site dist setup browser clean
 
 # Trains small models on embedded data and names the pictures they drew.
 demo: $(VENV)/.installed
@@ -51,6 +51,12 @@ site: $(VENV)/.installed-dev pages
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
+# Builds the wheel and the source archive, checks them, and runs the wheel's commands without extras in an empty folder.
+dist: $(VENV)/.installed-dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(BIN)/python -m bench release
+
 setup: $(VENV)/.installed-dev
 
 # What the tests of the studio's page need beside a chromium: a checker of accessibility, for tests alone.
@@ -74,4 +80,4 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) demo pages site build src/*.egg-info
+	rm -rf $(VENV) demo pages site dist build src/*.egg-info

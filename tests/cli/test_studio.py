@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 from websockets.sync.client import connect
 
 from tests.cli.conftest import Morpho
@@ -103,12 +102,6 @@ def test_what_cannot_be_is_one_line_and_status_2(morpho: Morpho, runs: dict[str,
     ):
         said = morpho("studio", *words, "--no-browser")
         assert said.code == 2 and expected in said.err and said.err.count("\n") == 1 and not said.out
-
-
-def test_a_missing_extra_is_named(morpho: Morpho, runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("morphospace.cli.studio.find_spec", lambda name: None)
-    said = morpho("studio", runs["vae"])
-    assert said.code == 2 and "pip install 'morphospace[studio]'" in said.err and said.err.count("\n") == 1
 
 
 def test_the_help_loads_nothing_heavy() -> None:

@@ -9,17 +9,15 @@ import socket
 import sys
 import threading
 import webbrowser
-from importlib.util import find_spec
 from typing import Annotated
 
 import cyclopts
 
 from morphospace.cli.flags import Json
 from morphospace.cli.talk import Answer, Spoken
-from morphospace.errors import MissingExtra, SettingError, require
+from morphospace.errors import SettingError, require
 
 OPEN_FILES = 2048  # connections among them: more than the server ever has
-NEEDED = ("starlette", "uvicorn", "websockets")
 
 
 def studio(
@@ -38,8 +36,6 @@ def studio(
 ) -> None:
     """Explore runs in the browser: drag a point, watch the image change."""
     require(0 <= port <= 65535, "port", port, "must be from 0 to 65535")
-    if missing := [name for name in NEEDED if find_spec(name) is None]:
-        raise MissingExtra("studio", rule=f"needs {', '.join(missing)}", way_out="pip install 'morphospace[studio]'")
     bound = bind(host, port)
     port = bound.getsockname()[1]
     import uvicorn
