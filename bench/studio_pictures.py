@@ -1,12 +1,13 @@
-"""Takes the pictures of the documentation's page on the studio: `python -m bench.studio_pictures RUN [RUN ...]`.
+"""Takes the pictures of the documentation's page on the studio: `python -m bench.studio_pictures [RUN ...]`.
 
-Each RUN must be of the embedded data (toyfaces, digits): the pictures go into the repository. The first is shown alone,
-all of them in Compare.
+Without a run it takes the one of README.md alone, which shows the exported page of the drawn faces. Each RUN must be of the
+embedded data (toyfaces, digits): the pictures go into the repository. The first is shown alone, all of them in Compare.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,26 @@ def take(page: Any, address: str, run: str, room: str, more: dict[str, str], out
     page.screenshot(path=out)
 
 
+def take_page() -> None:
+    """Take the picture of the page that `morpho export --format html --out faces.html` writes."""
+    from morphospace import export
+
+    with tempfile.TemporaryDirectory() as folder, browser_page(viewport={"width": 1180, "height": 640}) as page:
+        file = Path(folder) / "faces.html"
+        export(None, file, format="html")
+        page.goto(f"{file.as_uri()}#room=map&at=-0.8,1.0")
+        settled(page)
+        page.screenshot(path=IMAGES / "page.png")
+
+
 def main(runs: list[Path]) -> None:
     """Take them all, at a desk's width, and two at a phone's."""
     from morphospace import load
     from morphospace.pictures.sheet import save_picture
 
+    take_page()
+    if not runs:
+        return
     loaded = load(runs[0])
     face = Image.fromarray(np.asarray(loaded.pack.split("valid").images[3]))
     save_picture(IMAGES / "studio-face.png", face, {"data": loaded.pack.name})

@@ -79,8 +79,8 @@ class TrainingError(MorphospaceError, RuntimeError):
 class MissingExtra(MorphospaceError, ImportError):  # type: ignore[misc]  # both have a `name`
     """An optional dependency is not installed; the message names the extra that brings it.
 
-    >>> str(MissingExtra("studio", rule="needs uvicorn", way_out="pip install 'morphospace[studio]'"))
-    "studio: needs uvicorn; pip install 'morphospace[studio]'"
+    >>> str(MissingExtra("map", rule="needs umap-learn", way_out="pip install 'morphospace[map]'"))
+    "map: needs umap-learn; pip install 'morphospace[map]'"
     """
 
 
