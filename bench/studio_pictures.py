@@ -1,7 +1,8 @@
 """Takes the pictures of the documentation's page on the studio: `python -m bench.studio_pictures [RUN ...]`.
 
-Without a run it takes the one of README.md alone, which shows the exported page of the drawn faces. Each RUN must be of the
-embedded data (toyfaces, digits): the pictures go into the repository. The first is shown alone, all of them in Compare.
+Without a run it takes the one of README.md alone, which shows the exported page of the drawn faces. Each RUN must be of
+the embedded data (toyfaces, digits): the pictures go into the repository. The first is shown alone, all of them in
+Compare.
 """
 
 from __future__ import annotations
