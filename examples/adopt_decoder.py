@@ -55,7 +55,7 @@ def main(folder: Path, steps: int = 2000) -> ms.Run:
     ms.pca(run).picture().save(folder / "components.png")
     ms.project(run, [0, 1, 2], refine=20).picture().save(folder / "projection.png")
     ms.export(run, folder / "decoder.pt", format="torchscript")
-    return ms.load(folder / "adopted", parts={"encoder": encoder(), "decoder": decoder()})
+    return ms.load(folder / "adopted")
 
 
 if __name__ == "__main__":

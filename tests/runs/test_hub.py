@@ -222,6 +222,22 @@ def test_images_of_ones_own_are_asked_for_and_their_folder_is_not_told(
     assert ms.reconstruct(ms.load("hub:anna/photos", data=f"folder:{photos}"), 2).images.shape == (2, 8, 8, 1)
 
 
+def test_an_adopted_run_of_plain_layers_is_pushed_and_one_of_own_code_is_refused(hub: Hub, tmp_path: Path) -> None:
+    from torch import nn
+
+    class Own(nn.Sequential):
+        """A network whose code is not of torch."""
+
+    layers = (nn.Linear(3, 64), nn.Sigmoid(), nn.Unflatten(1, (1, 8, 8)))
+    how: dict[str, Any] = {"shape": (8, 8, 1), "latent_dim": 3, "say": str}
+    run = ms.adopt(nn.Sequential(*layers), out=tmp_path / "plain", **how)
+    assert ms.push(run, "anna/plain", page="never").sent
+    assert np.array_equal(ms.sample("hub:anna/plain", 4), ms.sample(run, 4))
+    with pytest.raises(RunError, match=r"has the caller's own \['decoder'\], which only their code can build again"):
+        ms.push(ms.adopt(Own(*layers), out=tmp_path / "own", **how), "anna/own")
+    assert "anna/own" not in hub.repos
+
+
 def put(hub: Hub, files: dict[str, bytes]) -> None:
     """Put a repository on the stand-in as a stranger could."""
     hub.repos["eve/x"] = Repo(private=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 import morphospace as ms
-from morphospace.errors import RunError, SettingError
+from morphospace.cli import main
+from morphospace.errors import MorphospaceError, RunError, SettingError
 from morphospace.models.contract import Encodes, seeded_noise
 from tests.conftest import draw_blobs
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "adopt_decoder.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SHAPE, LATENT = (16, 8, 3), 3
 
 
@@ -25,6 +28,14 @@ def decoder(last: type[nn.Module] = nn.Sigmoid) -> nn.Module:
 
 def encoder(outputs: int = LATENT) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(384, outputs))
+
+
+class Own(nn.Sequential):
+    """A network whose code is not of torch."""
+
+
+def own_decoder() -> nn.Module:
+    return Own(*decoder())  # type: ignore[misc]
 
 
 class Pair(nn.Module):
@@ -74,7 +85,9 @@ def test_an_encoder_gives_codes_or_a_distribution(tmp_path: Path, make: type[nn.
 
 
 def test_without_images_the_tools_that_need_none_work_and_the_others_say_so(tmp_path: Path) -> None:
-    run = adopt(tmp_path / "run", decoder())
+    said: list[str] = []
+    run = adopt(tmp_path / "run", own_decoder(), say=said.append)
+    assert len(said) == 1 and said[0].startswith("Own is no plain float32 layer of torch, and its code is not kept")
     ms.pca(run)
     ms.traverse(run)
     ms.train_encoder(run, images=64)
@@ -92,12 +105,18 @@ def test_without_images_the_tools_that_need_none_work_and_the_others_say_so(tmp_
 
 
 def test_a_folder_is_taken_again_only_for_the_same_networks(tmp_path: Path) -> None:
-    network = decoder()
-    adopt(tmp_path / "run", network)
+    network = own_decoder()
+    adopt(tmp_path / "run", network, say=str)
     before = (tmp_path / "run" / "run.toml").read_bytes()
-    adopt(tmp_path / "run", network)
+    adopt(tmp_path / "run", network, say=str)
     assert (tmp_path / "run" / "run.toml").read_bytes() == before
-    for other, more in ((decoder(), {}), (network, {"signed": True}), (network, {"data": draw_blobs(9, SHAPE)})):
+    others = (
+        (own_decoder(), {}),
+        (decoder(), {}),
+        (network, {"signed": True}),
+        (network, {"data": draw_blobs(9, SHAPE)}),
+    )
+    for other, more in others:
         with pytest.raises(RunError, match="other networks, settings or images; choose another folder"):
             adopt(tmp_path / "run", other, say=str, **more)
     with pytest.raises(RunError, match=r"caller's own \['decoder'\]; load it with parts"):
@@ -106,6 +125,50 @@ def test_a_folder_is_taken_again_only_for_the_same_networks(tmp_path: Path) -> N
     with pytest.raises(SettingError, match="has no objective to train by"):
         ms.train("adopted", data=draw_blobs(9, SHAPE), out=tmp_path / "run2", **settings)
     assert not (tmp_path / "run2").exists()
+
+
+def test_networks_of_plain_layers_are_opened_by_every_command_of_a_later_process(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = adopt(tmp_path / "run", decoder(), encoder(), data=draw_blobs(24, SHAPE))
+    later = ms.load(tmp_path / "run")
+    assert np.array_equal(ms.sample(later, 5, seed=7), ms.sample(run, 5, seed=7))
+    assert later.model.custom == () and isinstance(later.model, Encodes)
+    for words in (
+        ["sample", "RUN", "--n", "4", "--out", "x.png"],
+        ["reconstruct", "RUN", "--n", "4", "--out", "r.png"],
+        ["diagram", "RUN", "--out", "d.svg"],
+        ["export", "RUN", "--format", "html", "--out", "x.html"],
+        ["export", "RUN", "--format", "safetensors", "--what", "both", "--out", "x.safetensors"],
+    ):
+        place = [str(tmp_path / word) if "." in word else word for word in words]
+        assert main([str(tmp_path / "run") if word == "RUN" else word for word in place]) == 0
+    there = ms.load_exported(tmp_path / "x.safetensors")
+    z = torch.randn(2, LATENT)
+    with torch.no_grad():
+        assert there.decoder is not None
+        assert torch.equal(there.decoder(z), run.model.decode(z))  # type: ignore[attr-defined]
+    capsys.readouterr()
+    assert main(["runs", str(tmp_path), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["runs"]
+    assert told["state"] == "adopted" and told["images"] is None
+
+
+def test_a_description_of_a_stranger_is_compared_with_the_weights(tmp_path: Path) -> None:
+    adopt(tmp_path / "run", decoder())
+    file = tmp_path / "run" / "run.toml"
+    text = file.read_text()
+    for old, new, says in (
+        ("384", "90000000000", "makes 180,000,000,000 numbers"),
+        ("384", "768", "must give|has shape|do not run"),
+        ("Sigmoid", "Eval", "none that this library knows"),
+        ("Unflatten", "Flatten", "has the arguments"),
+    ):
+        assert old in text
+        file.write_text(text.replace(old, new))
+        with pytest.raises(MorphospaceError, match=says) as refused:
+            ms.load(tmp_path / "run")
+        assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +206,36 @@ def test_a_range_that_is_not_the_stated_one_is_said(
     assert len(lines) == 1 and says in lines[0]
 
 
-def test_the_example_runs(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("adopt_decoder", EXAMPLE)
+def example(name: str) -> Any:
+    """Import an example."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert repr(module.main(tmp_path, steps=20)).startswith("adopted of digits, 8x8x1: ")
+    return module
+
+
+def test_the_example_runs(tmp_path: Path) -> None:
+    made = example("adopt_decoder").main(tmp_path, steps=20)
+    assert repr(made).startswith("adopted of digits, 8x8x1: ")
     assert (tmp_path / "decoder.pt").is_file() and (tmp_path / "samples.zip").is_file()
+
+
+def test_an_autoencoder_of_latent_diffusion_is_adopted_with_its_codes_flattened(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    module = example("adopt_autoencoder_kl")
+    run, vae = module.main(tmp_path), module.tiny().eval()
+    assert run.model.latent_dim == 2 * 8 * 8
+    images = torch.rand(3, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        posterior, latents = run.model.encode(images), vae.encode(images).latent_dist
+        scale = vae.config.scaling_factor
+        assert torch.allclose(posterior.mean, latents.mean.flatten(1) * scale, atol=1e-5)
+        assert torch.allclose(posterior.log_variance.exp(), latents.var.flatten(1) * scale**2, rtol=1e-4)
+        wanted = vae.decode(latents.mean).sample.clamp(-1, 1)
+        assert torch.allclose(run.model.decode(posterior.mean), wanted, atol=1e-4)
+    assert ms.project(run, [0], refine=2).codes.shape == (1, 128)
+    assert ms.export(run, tmp_path / "kl.pt", format="torchscript", what="both").error < 1e-3
+    assert {file.name for file in tmp_path.glob("*.png")} == {
+        "reconstructions.png", "walk.png", "components.png", "map.png"
+    }  # fmt: skip

@@ -129,11 +129,13 @@ def _about(path: Path, locked: set[int]) -> dict[str, Any]:
     # The validation loss where there is one: it is what the best checkpoint goes by.
     held_out = {"held out": last["valid/loss"]} if "valid/loss" in last else {}
     losses = held_out or {name.removesuffix("/loss"): value for name, value in last.items() if name.endswith("/loss")}
-    images = int(last.get("images", 0))
-    done = images >= s.images if s.images else last.get("epoch", 0) >= s.epochs - 1e-3
+    images: int | None = int(last.get("images", 0))
+    done = last.get("images", 0) >= s.images if s.images else last.get("epoch", 0) >= s.epochs - 1e-3
     lock = path / ".lock"
     training = lock.is_file() and lock.stat().st_ino in locked
     state = "training" if training else "finished" if done and last else "stopped" if last else "not begun"
+    if configuration.model.name not in ZOO:  # it cannot be trained here
+        state, images = "adopted", None
     row |= {"model": configuration.model.name, "data": folder.facts.get("data", configuration.data.data)}
     return {**row, "images": images, "state": state, "loss": losses}
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from morphospace.data.cache import cache_folder
 from morphospace.data.checks import takes
 from morphospace.data.datasets import from_dataset
-from morphospace.data.kept import find_pack, note_use
+from morphospace.data.kept import find_pack, keep_pack, note_use
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import prepare
 from morphospace.data.rule import Rule, rule_of
@@ -23,6 +23,7 @@ from morphospace.models.conditioning import class_names
 from morphospace.runs.folder import RunFolder
 
 Say = Callable[[str], None]
+KEEP_GB = 4.0
 AGAIN = "say where they are with --data, in Python ms.load(run, data=...)"
 
 
@@ -56,6 +57,31 @@ def own_images(folder: RunFolder) -> Pack:
         raise RunError("data", settings.data, rule, f"restore the files, or {AGAIN}")
     note_use(pack, folder.place)
     return pack
+
+
+def keep_images(pack: Pack, run: RunFolder, most: float = KEEP_GB, *, note: Say, say: Say) -> None:
+    """Let later processes find a run's images: note where they are, and keep those that are in memory only.
+
+    Args:
+        pack: The images.
+        run: The run.
+        most: GB of images that the cache keeps.
+        note: Takes a line that the caller should know: the images are not kept.
+        say: Takes a line that says where they are kept.
+    """
+    if pack.path is None and find_pack(pack.hash) is None:
+        size = sum(array.nbytes for split in pack.splits.values() for array in split.arrays().values()) / 1e9
+        if size > most:
+            rule = f"the images take {size:.3g} GB, more than keep_data = {most:g}, and are not kept"
+            note(f"{rule}; later give them again, ms.load({str(run.path)!r}, data=...)")
+            return
+        try:
+            place = keep_pack(pack)
+        except DataError as error:
+            note(f"{error}: the images are not kept; later give them again, ms.load(run, data=...)")
+            return
+        say(f"kept the images ({size * 1e3:,.3g} MB) in {place}")
+    note_use(pack, run.place)
 
 
 def given_images(folder: RunFolder, data: Any, say: Say | None = None) -> Pack:

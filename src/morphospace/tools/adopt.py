@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.data.datasets import from_dataset
-from morphospace.data.kept import note_use
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import anchored, prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import RunError, require
 from morphospace.models.contract import Decodes, Model, seeded_noise
+from morphospace.models.described import networks_text, unknown_layer
 from morphospace.ranges import Between, check_ranges
 from morphospace.records import fields_of
 from morphospace.runs.checkpoints import load_tensors, pointed, save_checkpoint
 from morphospace.runs.configuration import Configuration, resolve
 from morphospace.runs.folder import RunFolder
-from morphospace.runs.images import warn
+from morphospace.runs.images import keep_images, warn
 from morphospace.runs.run import Run, load
 from morphospace.training.events import State
 
@@ -43,9 +43,11 @@ def adopt(
 ) -> Run:
     """Make a run of a decoder, and maybe an encoder, that were trained elsewhere, so that every tool takes it.
 
-    The networks are taken as they are and put into evaluation mode. Their weights are written to the folder `out`, the
-    code is not: later `ms.load(out, parts={"decoder": ...})` needs a network of the same layers. Codes are taken to be
-    distributed as N(0, I). With an encoder and images whose codes are not, samples come from a mixture fitted to these.
+    The networks are put into evaluation mode, and their weights are written to the folder `out`. If they are made of
+    plain layers of torch, as `nn.Sequential(nn.Linear(...), ...)`, these are written too, and every command opens the
+    folder. Code is never kept: of other networks, later `ms.load(out, parts={"decoder": ...})` needs them again. Codes
+    are taken to be distributed as N(0, I). With an encoder and images whose codes are not, samples come from a mixture
+    fitted to these.
 
     Args:
         decoder: Maps codes (B, D) to images (B, C, H, W).
@@ -76,18 +78,20 @@ def adopt(
     unknown = sorted(name for name in settings if name not in known or not source)
     require(not unknown, "settings", unknown, "are no settings of a data source", "leave them out, or give data='...'")
     parts = {"decoder": decoder} if encoder is None else {"decoder": decoder, "encoder": encoder}
-    settings |= {"latent_dim": latent_dim, "signed": signed, "valid": 0.0}  # any of the images may be trained on
+    described = networks_text(parts)
+    settings |= {"networks": described, "latent_dim": latent_dim, "signed": signed}
+    settings["valid"] = 0.0  # any of the images may be trained on
     if source:
         settings = {"data": data, "size": f"{shape[0]}x{shape[1]}", "channels": shape[2], **settings}
     configuration = resolve("adopted", overrides=settings)
     model = configuration.model.build(shape, parts).eval()
-    for line in doubts(model):
+    for line in [*doubts(model), *lasting(parts, described)]:
         (say or warn)(line)
     pack = None if data is None else images_of(configuration, data, shape, say or warn)
     folder = written(Path(out), configuration, model, pack, handed_over=not source)
     if pack is not None:
-        note_use(pack, folder.place)
-    run = load(out, parts=parts, device=model.device.type)
+        keep_images(pack, folder, note=say or warn, say=say or (lambda line: None))
+    run = load(out, parts=None if described else parts, device=model.device.type)
     return run if pack is None else run.with_images(pack)
 
 
@@ -104,6 +108,18 @@ def images_of(configuration: Configuration, data: Any, shape: tuple[int, int, in
     rule = f"its images are {'x'.join(map(str, pack.shape))}, those of the networks {'x'.join(map(str, shape))}"
     require(pack.shape == tuple(shape), "data", pack.name, rule, "give them in that shape")
     return pack
+
+
+def lasting(parts: Mapping[str, nn.Module], described: str) -> list[str]:
+    """Return a line that says what works later, of networks that only their code can build; nothing of others."""
+    if described:
+        return []
+    layer = next(filter(None, map(unknown_layer, parts.values())))
+    return [
+        f"{layer} is no plain float32 layer of torch, and its code is not kept: every tool works on this run in "
+        "Python, later after ms.load(run, parts=...); commands and the explorer cannot open its folder, so "
+        "send what ms.export writes"
+    ]
 
 
 @torch.no_grad()

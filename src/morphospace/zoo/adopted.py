@@ -10,9 +10,24 @@ from torch import Tensor, nn
 
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Model
+from morphospace.models.described import check_sizes, networks_of
 from morphospace.models.distributions import DiagonalGaussian, Point, full
 from morphospace.objectives.phase import Round
 from morphospace.zoo.settings_adopted import AdoptedSettings
+
+
+def described_networks(settings: AdoptedSettings, shape: tuple[int, int, int]) -> dict[str, nn.Module]:
+    """Build the networks that settings describe, after running them without memory: they may be a stranger's.
+
+    Raises:
+        SettingError: If they are none, or make more numbers than memory should hold.
+    """
+    examples = {"decoder": (2, settings.latent_dim), "encoder": (2, shape[2], *shape[:2])}
+    with torch.device("meta"):
+        for name, network in networks_of(settings.networks).items():
+            require(name in examples, "networks", name, "is neither a decoder nor an encoder")
+            check_sizes(network, torch.zeros(examples[name]))
+    return networks_of(settings.networks)
 
 
 class Adopted(Model):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from morphospace.roles import Role
 from morphospace.zoo.registry import ModelSettings, member
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ class AdoptedSettings(ModelSettings):
 
     Attributes:
         signed: The images that it takes and gives are in [-1, 1], rather than in [0, 1].
+        networks: The networks' layers as JSON; empty if only their code can build them.
     """
 
     signed: bool = False
+    networks: Annotated[str, Role.FIT] = ""
 
     def build(
         self,
@@ -31,8 +34,11 @@ class AdoptedSettings(ModelSettings):
         parts: Mapping[str, Any] | None = None,
         conditioning: Conditioning | None = None,
     ) -> Model:
-        """Build the model around its networks; one without an encoder cannot encode."""
+        """Build the model around its networks, given or described; one without an encoder cannot encode."""
         zoo, given = import_module("morphospace.zoo.adopted"), parts or {}
+        if self.networks and not given:
+            given = zoo.described_networks(self, shape)
         cls = zoo.AdoptedAutoencoder if "encoder" in given else zoo.Adopted
         built: Model = cls(self, shape, given, conditioning)
+        built.custom = () if self.networks else built.custom
         return built

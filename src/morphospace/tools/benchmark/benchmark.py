@@ -16,6 +16,7 @@ from morphospace.errors import SettingError, TrainingError, require
 from morphospace.files import json_text, write_text
 from morphospace.ranges import Seed, check_ranges
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.images import KEEP_GB
 from morphospace.tools.benchmark.entries import SPACE, Entry, Minutes, Seeds, Trials, Tuning
 from morphospace.tools.benchmark.plan import ROUNDS, Plan, planned, rehearsed
 from morphospace.tools.benchmark.verdict import Verdict, better_of, judged, verdicts_of
@@ -27,7 +28,6 @@ from morphospace.tools.evaluate.metric import numbers
 from morphospace.tools.sweep.grid import Combination, words_of
 from morphospace.tools.sweep.sweep import carried_out
 from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, status
-from morphospace.tools.train.job import KEEP_GB
 from morphospace.tools.train.train import Hooks
 
 UNEQUAL = 0.1  # of the minutes asked for, from which a run's own are pointed out

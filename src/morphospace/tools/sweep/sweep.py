@@ -20,6 +20,7 @@ from morphospace.models.contract import Encodes
 from morphospace.ranges import AtLeast, check_ranges
 from morphospace.records import read_json, typed
 from morphospace.runs.folder import RunFolder
+from morphospace.runs.images import KEEP_GB
 from morphospace.runs.run import load
 from morphospace.tools.compare import save_comparison
 from morphospace.tools.compare.gather import MOST, check_metrics, gather
@@ -27,7 +28,7 @@ from morphospace.tools.sample import reconstruct, sample
 from morphospace.tools.sweep.grid import Combination, Seeds, combinations
 from morphospace.tools.sweep.table import Drawn, Row, SweepTable, row_of, save_panels
 from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, status
-from morphospace.tools.train.job import KEEP_GB, Job
+from morphospace.tools.train.job import Job
 from morphospace.tools.train.train import Hooks, train
 from morphospace.training.events import Event, Finished
 

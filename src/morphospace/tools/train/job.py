@@ -17,7 +17,7 @@ from morphospace.data.augment import Augment
 from morphospace.data.batches import Batches, check_batch, held_out
 from morphospace.data.checks import check_given
 from morphospace.data.datasets import from_dataset
-from morphospace.data.kept import find_pack, keep_pack, note_use
+from morphospace.data.kept import find_pack
 from morphospace.data.pack import Pack
 from morphospace.data.prepare import anchored, changed_since, outlined, prepare
 from morphospace.data.rule import Rule
@@ -32,7 +32,7 @@ from morphospace.runs.checkpoints import clean, latest, mend, pointed
 from morphospace.runs.configuration import Configuration
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.hub import local
-from morphospace.runs.images import own_images, warn
+from morphospace.runs.images import KEEP_GB, keep_images, own_images, warn
 from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, assembled, check_weights, load, taken
 from morphospace.runs.trackers import Tracked, check_trackers
@@ -50,7 +50,6 @@ from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.vae import Variational
 
 SHOWN = 32
-KEEP_GB = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -397,20 +396,8 @@ class Job:
         return not run.facts["data_given"] and (before.data, before.root) == (now.data, now.root)
 
     def keep(self, pack: Pack, run: RunFolder) -> None:
-        """Let later processes find the run's images: note where they are, and keep those that are in memory only."""
-        if pack.path is None and find_pack(pack.hash) is None:
-            size = sum(array.nbytes for split in pack.splits.values() for array in split.arrays().values()) / 1e9
-            if size > self.keep_data:
-                rule = f"the images take {size:.3g} GB, more than keep_data = {self.keep_data:g}, and are not kept"
-                self.note(f"{rule}; later give them again, ms.load({str(run.path)!r}, data=...)")
-                return
-            try:
-                place = keep_pack(pack)
-            except DataError as error:
-                self.note(f"{error}: the images are not kept; later give them again, ms.load(run, data=...)")
-                return
-            (self.hooks.say or (lambda line: None))(f"kept the images ({size * 1e3:,.3g} MB) in {place}")
-        note_use(pack, run.place)
+        """Let later processes find the run's images."""
+        keep_images(pack, run, self.keep_data, note=self.note, say=self.hooks.say or (lambda line: None))
 
     def facts(self, pack: Pack) -> dict[str, Any]:
         """Return what run.toml holds beside the settings."""

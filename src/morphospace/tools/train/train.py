@@ -15,11 +15,11 @@ from morphospace.ranges import AtLeast, check_ranges
 from morphospace.runs.configuration import resolve
 from morphospace.runs.folder import RunFolder, own_settings
 from morphospace.runs.hub import local
-from morphospace.runs.images import given_images, warn
+from morphospace.runs.images import KEEP_GB, given_images, warn
 from morphospace.runs.run import Run
 from morphospace.tools.train.announce import Announcer
 from morphospace.tools.train.choose import configured
-from morphospace.tools.train.job import KEEP_GB, Hooks, Job
+from morphospace.tools.train.job import Hooks, Job
 
 
 def train(
