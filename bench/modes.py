@@ -35,7 +35,7 @@ COMMON: dict[str, Any] = {"tower": "mlp", "widths": (128, 128), "latent_dim": 2,
 # What a paper says of its own: RMSprop and clipped weights cannot take steps of a third of what they are clipped at;
 # points ask for far steeper critics than images do, hence a weak penalty, as in WGAN-GP's own plane study.
 OWN: dict[str, dict[str, Any]] = {
-    "wgan": {"lr": 5e-4},
+    "wgan": {"lr": 5e-4, "turns": 5},
     "wgan-gp": {"gradient_penalty": 0.1, "betas": (0.5, 0.9)},
     "r3gan": {"r1": 0.02, "r2": 0.02, "lr": 3e-3, "betas": (0.0, 0.99)},
 }

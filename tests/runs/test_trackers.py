@@ -15,6 +15,7 @@ import morphospace as ms
 from morphospace.cli import main
 from morphospace.errors import MissingExtra
 from morphospace.runs import trackers
+from morphospace.runs.report import sampled_from
 from morphospace.tools.train.train import Hooks
 from morphospace.training.events import Checkpointed, Event
 from tests.conftest import draw_blobs
@@ -47,7 +48,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
         if isinstance(event, Checkpointed) and event.clock.images == 128:
             os.kill(os.getpid(), 2)
 
-    how: dict[str, Any] = {**SMALL, **SCORED, "images": 256, "checkpoint_images": 128, "keep": 9}
+    off_prior = {"beta": 0.0, "lr": 0.05}  # so that the last samples are drawn anew
+    how: dict[str, Any] = {**SMALL, **SCORED, **off_prior, "images": 256, "checkpoint_images": 128, "keep": 9}
     try:
         for listeners in ([stop], []):
             hooks = Hooks(listeners=listeners, say=said.append)
@@ -138,6 +140,7 @@ def test_tensorboard_has_numbers_settings_and_pictures(tracked: tuple[Path, list
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     logged = {one.step: one.value for one in board.Scalars("vae/loss")}
     assert logged == {line["images"]: pytest.approx(line["vae/loss"]) for line in lines if "vae/loss" in line}
+    assert sampled_from(path / "samples")
     shown = {one.step: one.encoded_image_string for one in board.Images("samples")}
     assert shown == {int(file.stem): file.read_bytes() for file in (path / "samples").glob("*.png")}
     assert b'"latent_dim": 3' in board.Tensors("settings/text_summary")[0].tensor_proto.string_val[0]

@@ -270,6 +270,8 @@ def _conditions(found: Mapping[str, Any]) -> str:
 
 def _left(run: Run, watch: Watch) -> Answer:
     """Return what training left, and what to do next."""
+    from morphospace.runs.report import sampled_from
+
     path, model = run.path, run.configuration.model.name
     pictures = {
         name: str(found[-1])
@@ -302,7 +304,9 @@ def _left(run: Run, watch: Watch) -> Answer:
     )
     lines += _best(data["best"]) if data["best"] else []
     lines.append(f"{'run':16}{path}")
-    lines += [f"{name:16}{picture}" for name, picture in pictures.items()]
+    for name, picture in pictures.items():
+        how = sampled_from(Path(picture)) if name == "samples" else ""
+        lines.append(f"{name:16}{picture}{f', sampled {how}' if how else ''}")
     lines += [f"{'report':16}{report}"] if report.is_file() else []
     if "reconstructions" in pictures:
         held = run.folder.facts.get("held_out") or SHOWN

@@ -21,6 +21,7 @@ from morphospace.files import is_plain, json_text, read_bytes, write_text
 from morphospace.records import read_json, typed
 from morphospace.runs.expected import Expected
 from morphospace.runs.folder import TRACKED, RunFolder
+from morphospace.runs.report import sampled_from
 from morphospace.training.events import Checkpointed, Event, Finished, Reported, Scored, Validated
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ class Tracked:
         return self.tracker
 
     def end(self, images: int, stopped: str) -> None:
-        """Hand on how the best checkpoint scored, where it was scored, and close."""
+        """Hand on how the best checkpoint scored and the last samples, if they were drawn anew, and close."""
         tracker, self.tracker = self.tracker, None
         if tracker is None:
             return
@@ -299,4 +300,7 @@ class Tracked:
         best = self.run.read_best() if whole else None
         if best is not None:
             tracker.numbers({f"final/{name}": score["value"] for name, score in best["report"].items()}, images)
+        samples = self.run.place / "samples" / f"{images:012d}.png"
+        if whole and is_plain(samples) and sampled_from(samples):
+            tracker.picture("samples", samples, images)
         tracker.end(whole=whole)
