@@ -28,7 +28,7 @@ GANS: list[tuple[GANSettings, str]] = [
         "dcgan-packed",
     ),
     (WGANSettings(**QUICK, init="default", critic_norm="none", weight_clip=0.1, turns=2), "wgan"),
-    (WGANGPSettings(**QUICK, turns=2), "wgan-gp"),
+    (WGANGPSettings(**QUICK, turns=2, penalty_every=1), "wgan-gp"),
     (SNGANSettings(**QUICK, minibatch_discrimination=4), "sngan"),
     (CGANSettings(**SMALL), "cgan"),
     (CGANSettings(**SMALL, conditioning="embedding", condition="attributes:round,bright"), "cgan-embedding"),

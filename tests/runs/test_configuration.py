@@ -91,6 +91,8 @@ def test_a_run_that_is_older_than_a_setting_keeps_what_it_was(tmp_path: Path) ->
     assert resolve(recipe=str(file)).model.generator_conditioning == "code"  # type: ignore[attr-defined]
     file.write_text('[model]\nname = "cgan"\n', encoding="utf-8")
     assert resolve(recipe=str(file)).model.generator_conditioning == "auto"  # type: ignore[attr-defined]
+    file.write_text('[run]\n[model]\nname = "wgan-gp"\n', encoding="utf-8")
+    assert resolve(recipe=str(file)).model.critic_lr is None  # type: ignore[attr-defined]
 
 
 def test_a_run_keeps_what_is_not_named(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_gradient_penalty_of_the_whole_model_on_a_linear_critic() -> None:
             return (images.flatten(1) @ self.weight)[:, None]
 
     critic = Flat()
-    settings = WGANGPSettings(latent_dim=6, widths=(8, 12), r1=2.0, r2=3.0)
+    settings = WGANGPSettings(latent_dim=6, widths=(8, 12), r1=2.0, r2=3.0, penalty_every=1)
     model = settings.build((16, 16, 1), {"critic": critic})
     engine = engine_of(settings)
     engine.model = model
@@ -269,6 +269,15 @@ def test_fakes_are_drawn_for_the_classes_of_the_batch() -> None:
     engine = engine_of(CGANSettings(**SMALL))
     batch = engine.data.batch(0)
     assert torch.equal(engine.model.condition_of(batch).argmax(1), batch.labels)
+
+
+def test_a_critic_with_layer_norm_judges_each_image_by_itself() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(6, 1, 16, 16) * 2 - 1
+    for norm, alone in (("layer", True), ("none", True), ("batch", False)):
+        model = DCGANSettings(widths=(4, 8), critic_norm=norm, init="default").build((16, 16, 1))
+        judged, few = model.score(images), model.score(images[:2])
+        assert torch.allclose(judged[:2], few, atol=1e-6) == alone, norm
 
 
 # -- refusals ------------------------------------------------------------------------------------------------

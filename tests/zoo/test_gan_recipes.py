@@ -74,6 +74,7 @@ def test_published_oddities_are_kept_by_name() -> None:
 
 
 def test_the_lessons_discriminator_is_limited_in_every_layer() -> None:
+    torch.manual_seed(0)
     critic = build("sn-discriminator", (32, 32, 1)).critic
     layers = [m for m in critic.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert [tuple(m.weight.shape) for m in layers] == [(64, 1, 4, 4), (128, 64, 4, 4), (1, 8192)]

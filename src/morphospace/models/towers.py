@@ -24,7 +24,7 @@ class Look:
     """Norm, activation and biases of a tower's inner layers.
 
     Attributes:
-        norm: `batch` or `none`.
+        norm: `batch`, `layer` (over all values of an image's map; Ba et al. 2016) or `none`.
         activation: `relu`, `leaky`, `silu` or `tanh`.
         slope: Negative slope of `leaky`.
         bias: Whether inner convolutions have biases.
@@ -51,8 +51,10 @@ class Look:
 
     def after(self, channels: int, normalise: bool = True) -> list[nn.Module]:
         """Return the layers after a convolution to `channels`: norm and activation."""
-        if self.norm != "batch" or not normalise:
+        if self.norm == "none" or not normalise:
             return [self.nonlinearity()]
+        if self.norm == "layer":
+            return [nn.GroupNorm(1, channels), self.nonlinearity()]
         norm = ConditionalNorm(channels, self.condition) if self.condition else nn.BatchNorm2d(channels)
         return [norm, self.nonlinearity()]
 

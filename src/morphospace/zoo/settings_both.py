@@ -29,7 +29,7 @@ class VAEGANSettings(VAESettings):
             of the critic's last layer as published (encoder, decoder and critic then learn at the same time).
         critic_widths: Channels (conv) or units (mlp) of the critic's layers, image side first. Chosen from the image's
             shape when empty.
-        critic_norm: Batch norm in a convolutional critic from its second layer on, or none.
+        critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none.
         critic_lr: The critic's learning rate, when it differs.
         r1: Weight gamma of half the critic's squared gradient at real images, which keeps it smooth; 0 for none.
     """
@@ -42,7 +42,7 @@ class VAEGANSettings(VAESettings):
     judged: Literal["reconstructions", "samples", "both"] = "both"
     reconstruction_space: Literal["pixels", "features"] = "pixels"
     critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
-    critic_norm: Annotated[Literal["batch", "none"], Role.FIT] = "none"
+    critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "none"
     critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
     r1: Annotated[float, Below(0, 1e6, OFF)] = 0.1
 

@@ -32,8 +32,8 @@ class GANSettings(ModelSettings):
             same map, but initialised differently.
         blocks: Residual blocks of each size.
         slope: Negative slope of the critic's leaky ReLU.
-        critic_norm: Batch norm in a convolutional critic from its second layer on, or none; without it the critic's
-            layers have biases.
+        critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none; without it
+            the critic's layers have biases. Layer norm does not let the images of a batch mix.
         share_fakes: Update critic and generator with the same fakes, instead of new ones for the generator.
         critic_lr: The critic's learning rate, when it differs.
         turns: Updates of the critic for each update of the generator, each on new images.
@@ -75,7 +75,7 @@ class GANSettings(ModelSettings):
     stem: Annotated[Literal["linear", "conv"], Role.FIT] = "linear"
     blocks: Annotated[int, Role.FIT, Between(1, 16)] = 1
     slope: Annotated[float, Role.FIT, Below(0, 1)] = 0.2
-    critic_norm: Annotated[Literal["batch", "none"], Role.FIT] = "batch"
+    critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "batch"
     share_fakes: bool = False
     critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
     turns: Annotated[int, Role.FIT, Between(1, 1000)] = 1
@@ -124,10 +124,10 @@ class GANSettings(ModelSettings):
             value = getattr(self, name)
             why = f"a penalty is on each image's own gradient, and {self.couples} lets images in a batch mix"
             require(not (value and self.couples), name, value, why)
-        batch_norm = self.tower == "conv" and self.critic_norm == "batch"
+        normed = self.tower == "conv" and self.critic_norm != "none"
         on = self.spectral_norm
-        why = "batch norm rescales what spectral norm has limited; add --critic-norm none"
-        require(not (on and batch_norm), "spectral_norm", on, why)
+        why = f"{self.critic_norm} norm rescales what spectral norm has limited; add --critic-norm none"
+        require(not (on and normed), "spectral_norm", on, why)
         why = f"limits the weights already, and so does weight_clip = {self.weight_clip}; take one of them"
         require(not (on and self.weight_clip), "spectral_norm", on, why)
         why = "divides by the norm of every layer, and residual blocks begin at 0; add --tower conv"
@@ -162,7 +162,7 @@ class DCGANSettings(GANSettings):
 class WGANSettings(GANSettings):
     """Wasserstein GAN with clipped weights.
 
-    The paper has `--turns 5 --lr 5e-5`: with as few updates of the generator, images of a CPU's minutes are blurs.
+    The paper has `--turns 5 --lr 5e-5`: with as few updates of the generator, the images of a CPU's minutes are blurs.
 
     Attributes:
         weight_clip: Keep the critic's weights within plus or minus this, 0 for no limit: the loss is then no distance.
@@ -177,13 +177,20 @@ class WGANSettings(GANSettings):
 @member("wgan-gp", "morphospace.zoo.gan:WGANGP", "Gulrajani et al. 2017")
 @dataclass(frozen=True, kw_only=True)
 class WGANGPSettings(GANSettings):
-    """Wasserstein GAN whose critic is held near slope 1 by a gradient penalty over the whole image."""
+    """Wasserstein GAN whose critic is held near slope 1 by a gradient penalty over the whole image.
 
-    lr: float = 1e-4
+    The paper has `--turns 5 --penalty-every 1 --lr 1e-4 --critic-lr 1e-4`: with as few updates of the generator, the
+    images of a CPU's minutes are blurs.
+    """
+
+    earlier: ClassVar[Mapping[str, Any]] = {**GANSettings.earlier, "critic_lr": None}
+
+    init: Literal["default", "glorot", "dcgan", "wide"] = "default"
     betas: tuple[float, float] = (0.0, 0.9)
-    critic_norm: Literal["batch", "none"] = "none"
-    turns: int = 5
+    critic_norm: Literal["batch", "layer", "none"] = "layer"
+    critic_lr: float | None = 4e-4
     gradient_penalty: float = 10.0
+    penalty_every: int = 4
 
 
 @member("sngan", "morphospace.zoo.gan:SNGAN", "Miyato et al. 2018")
@@ -194,7 +201,7 @@ class SNGANSettings(GANSettings):
     betas: tuple[float, float] = (0.0, 0.9)
     init: Literal["default", "glorot", "dcgan", "wide"] = "default"
     slope: float = 0.1
-    critic_norm: Literal["batch", "none"] = "none"
+    critic_norm: Literal["batch", "layer", "none"] = "none"
     spectral_norm: bool = True
 
 
@@ -259,7 +266,7 @@ class R3GANSettings(GANSettings):
 
     latent_dim: int = 64
     betas: tuple[float, float] = (0.0, 0.99)
-    critic_norm: Literal["batch", "none"] = "none"
+    critic_norm: Literal["batch", "layer", "none"] = "none"
     r1: float = 2.0
     r2: float = 2.0
     penalty_by_size: bool = True
