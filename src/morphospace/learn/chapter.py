@@ -343,6 +343,8 @@ class Writer:
                 heading = ""
             elif token.type in ("th_open", "td_open") and (style := token.attrs.pop("style", "")):
                 token.attrSet("class", str(style).removeprefix("text-align:"))  # the policy forbids styles here
+            elif token.type == "table_open":
+                token.attrSet("tabindex", "0")  # a wide one scrolls, by keyboard too
             elif token.type == "inline" and token.children:
                 self.lead(token.children)
                 if not heading and self.terms:
