@@ -27,7 +27,7 @@ QUIET = [
     "--disable-sync",
 ]
 FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
-SETTLED = """document.querySelector('.visit')?.children.length
+SETTLED = """document.querySelector(".visit > :not(.intro)")
     && !document.getElementById('status').textContent.endsWith('…')"""
 
 

@@ -59,9 +59,11 @@ def session(tiny: dict[str, Path]) -> Session:
 
 
 @contextmanager
-def served(folders: list[Path], host: str = "127.0.0.1") -> Iterator[tuple[str, Session]]:
+def served(
+    folders: list[Path], host: str = "127.0.0.1", find: Callable[[], list[Path]] | None = None
+) -> Iterator[tuple[str, Session]]:
     """Serve runs on a real port, as `morpho studio` does; the address and the session."""
-    session = Session(LoadedRuns(folders))
+    session = Session(LoadedRuns(folders, find=find or (lambda: folders)))
     bound = bind(host, 0)
     port = bound.getsockname()[1]
     server = uvicorn.Server(configured(make_app(session, Gate.of(host, port), site)))

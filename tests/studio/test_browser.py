@@ -15,6 +15,7 @@ from PIL import Image
 
 import morphospace as ms
 from morphospace.cli import main
+from morphospace.errors import RunError
 from morphospace.studio import requests as ask
 from morphospace.studio.session import Session
 from tests.studio.browser import AXE, CHROMIUM, QUIET, PageVisitor, Visitor, needed
@@ -22,7 +23,7 @@ from tests.studio.conftest import served
 
 ROOMS = ("map", "sliders", "morph", "project", "compare", "training", "runs", "play", "learn")
 RUNS = ("vae", "dcgan", "cvae")
-SIDE = ".side .picture"
+SIDE = ".side > figure .picture"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,26 +123,90 @@ def test_arrows_move_the_probe_and_the_link_brings_it_back(visit: Visitor) -> No
     assert same(visit.still(SIDE), shown)
 
 
-def test_a_click_holds_the_probe_and_a_frame_lists_what_lies_in_it(visit: Visitor) -> None:
+@both
+def test_a_click_keeps_the_point_until_it_is_let_go_and_a_lasso_selects(visit: Visitor) -> None:
     visit.go("map", "vae")
     box = visit.page.locator("canvas.map").bounding_box()
     assert box
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    use = visit.page.get_by_role("button", name="Add to Morph")
+    visit.changed(SIDE, lambda: visit.page.mouse.move(x + 30, y + 40))
+    assert use.is_disabled() and "follows" in visit.page.inner_text(".keeping")
     visit.changed(SIDE, lambda: visit.page.mouse.click(x, y + 20))
-    held = visit.still(SIDE)
+    held, words = visit.still(SIDE), visit.page.inner_text(".keeping")
+    assert "kept" in words and use.is_enabled() and visit.page.locator(".keeping.held").count() == 1
+    visit.until("document.querySelectorAll('.strip canvas[data-drawn]').length === 8")  # its neighbours, unasked
+    near = visit.page.locator(".strip").bounding_box()
+    assert near and near["y"] + near["height"] < 800, "in view"
     visit.page.mouse.move(x + 80, y - 60)
+    visit.page.mouse.move(box["x"] + box["width"] + 60, y)  # on its way to a button
     assert np.array_equal(visit.still(SIDE), held)
-    visit.page.keyboard.down("Shift")
-    visit.page.mouse.move(x - 60, y - 60)
+    visit.page.keyboard.press("Escape")
+    visit.changed(SIDE, lambda: visit.page.mouse.move(x + 80, y - 60))
+    visit.page.mouse.click(x + 80, y - 60)
+    assert visit.page.locator(".keeping.held").count() == 1
+    visit.page.mouse.click(x + 80, y - 60)
+    assert visit.page.locator(".keeping.held").count() == 0
+    visit.page.get_by_role("button", name="Select with a lasso").click()
+    visit.page.mouse.move(x - 90, y - 90)
     visit.page.mouse.down()
-    visit.page.mouse.move(x + 60, y + 60, steps=3)
+    for corner in ((90, -90), (90, 90), (-90, 90)):
+        visit.page.mouse.move(x + corner[0], y + corner[1], steps=3)
     visit.page.mouse.up()
-    visit.page.keyboard.up("Shift")
     words = visit.page.inner_text(".side section h3")
-    assert int(words.split()[0]) > 0 and "selected" in words
+    assert 0 < int(words.split()[0]) < int(words.split()[2]) and "selected" in words
     assert visit.page.locator(".strip canvas[data-drawn]").count() > 0
-    visit.page.get_by_role("button", name="Nearest in training").click()
-    visit.until("document.querySelector('.side section h3')?.textContent?.startsWith('Nearest')")
+    visit.page.get_by_role("button", name="Show all").click()
+    assert visit.page.locator(".strip canvas").count() == 0
+
+
+@both
+def test_a_map_fills_its_canvas_is_decoded_finer_when_zoomed_and_coloured(
+    visit: Visitor, studio: tuple[str, Session]
+) -> None:
+    filled = "Number(document.querySelector('canvas.map').dataset.filled || 0)"
+    visit.go("map", "vae")
+    visit.until(f"{filled} > 0")
+    clear = """canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data
+        .reduce((count, level, i) => count + (i % 4 === 3 && level === 0), 0)"""
+    assert visit.page.locator("canvas.map").evaluate(clear) == 0
+    before = visit.page.evaluate(filled)
+    visit.page.locator("canvas.map").focus()
+    for _ in range(4):
+        visit.page.keyboard.press("+")
+    visit.until(f"{filled} > {before + 20}")
+    visit.page.get_by_role("button", name="Whole map").click()
+    visit.changed("canvas.map", lambda: visit.page.get_by_label("Colour by").select_option("attribute:Curly_Hair"))
+    assert visit.page.locator(".colours li").all_inner_texts() == ["Curly hair", "not: Curly hair"]
+    pack = studio[1].runs.space("r0").run.pack
+    column = pack.attribute_names.index("Curly_Hair")
+    curly = int(np.asarray(pack.split("test").attributes)[:, column].sum())
+    find = visit.page.get_by_label("Find images")
+    find.fill("curly hair")
+    find.press("Enter")
+    visit.until("document.querySelector('.side section h3').textContent.includes('Curly hair')")
+    assert int(visit.page.inner_text(".side section h3").split()[0]) == curly
+    find.fill("nothing of the kind")
+    find.press("Enter")
+    visit.page.wait_for_selector("#status.bad")
+    visit.changed("canvas.map", lambda: visit.page.get_by_label("Colour by").select_option("error"))
+    assert "Mean squared error" in visit.page.inner_text(".colours")
+    assert visit.hash()["colour"] == "error"
+
+
+def test_a_layout_that_cannot_be_made_says_why_and_leaves_the_other(visit: Visitor, monkeypatch: Any) -> None:
+    from morphospace.errors import MissingExtra
+
+    def missing(by: str) -> None:
+        if by == "umap":
+            raise MissingExtra("by = 'umap'", rule="needs umap-learn", way_out="pip install 'morphospace[map]'")
+
+    monkeypatch.setattr("morphospace.studio.space.check_map", missing)
+    visit.go("map", "vae")
+    visit.page.get_by_label("Layout").select_option("umap")
+    visit.page.wait_for_selector("#status.bad")
+    assert "umap-learn" in visit.page.inner_text("#status")
+    assert visit.page.get_by_label("Layout").input_value() == "pca"
 
 
 @pytest.mark.parametrize("visit", [phone, {**phone, "exported": True}], indirect=True, ids=["served", "exported"])
@@ -169,7 +234,7 @@ def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
         context = browser.new_context(viewport={"width": 1280, "height": 800})
         visit = Visitor(context.new_page(), address)
         visit.go("map", "vae", by="umap")
-        assert "cannot be decoded" in visit.page.inner_text(".hint")
+        assert "cannot be decoded" in visit.page.inner_text(".keeping")
         box = visit.page.locator("canvas.map").bounding_box()
         assert box
         visit.changed(SIDE, lambda: visit.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
@@ -191,7 +256,7 @@ def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
 def test_a_digit_chooses_a_slider_and_arrows_move_it(visit: Visitor, studio: tuple[str, Session]) -> None:
     space = studio[1].runs.space("r0")
     second = space.sliders("component")[1].name
-    visit.go("sliders", "vae", by="component")
+    visit.go("sliders", "vae", by="component", seed=-1)
     visit.page.locator("h1").click()
     visit.page.keyboard.press("2")
     for _ in range(3):
@@ -260,6 +325,32 @@ def test_an_image_is_drawn_as_it_comes_but_once_a_frame_and_the_last_one_stays(v
     seen = visit.page.evaluate(AT_ONCE)
     assert seen[:6] == [10, 1, 10, 1, 10, 1], "the first at once, the others with the next frame"
     assert seen[6:] == [11, 3, 11, 3, 11, 3, 31, 4], "of which the last is drawn"
+
+
+@both
+def test_every_slider_is_found_by_its_name(visit: Visitor, studio: tuple[str, Session]) -> None:
+    visit.go("sliders", "vae")
+    rows = studio[1].runs.space("r0").sliders("direction")
+    assert visit.page.locator(".slider").count() == 12 < len(rows)
+    last = str(rows[-1].name)
+    words = visit.page.evaluate(SPOKEN, last) if "file:" not in visit.address else last.replace("_", " ").capitalize()
+    visit.page.get_by_label("Find a slider").fill(words.upper())
+    assert visit.page.locator(".slider label").all_inner_texts()[0].startswith(f"1 {words}")
+    visit.page.get_by_label("Find a slider").fill("")
+    visit.page.get_by_role("button", name=f"Show all {len(rows)}").click()
+    assert visit.page.locator(".slider").count() == len(rows)
+
+
+SPOKEN = "async (name) => (await import('./words.js')).spoken(name)"
+
+
+def test_names_are_shown_as_people_write_them(visit: Visitor) -> None:
+    visit.go("runs", "vae")
+    for name, words in {
+        "Curly_Hair": "Curly hair", "5_o_Clock_Shadow": "5 o'clock shadow", "tilt": "Tilt",
+        "T-shirt/top": "T-shirt/top", "7": "7", "Ankle boot": "Ankle boot", "<b>": "<b>", "a\u202eb": "a\u202eb", "hair_volume": "Hair volume",
+    }.items():  # fmt: skip
+        assert visit.page.evaluate(SPOKEN, name) == words
 
 
 @both
@@ -334,6 +425,23 @@ def test_a_morph_is_scrubbed_played_and_taken_away(
 
 
 @both
+def test_a_morph_begins_with_good_ends_and_clear_clears(visit: Visitor, studio: tuple[str, Session]) -> None:
+    visit.go("morph", "vae")
+    visit.until("document.querySelectorAll('.ends canvas[data-drawn]').length === 3")
+    opening = studio[1].runs.space("r0").seeds[:3]
+    for place, seed in enumerate(opening):
+        made = studio[1].answer(ask.Decode("r0", seeds=(seed,))).blocks[0].images[0]
+        assert same(visit.pixels(visit.page.locator(".ends canvas").nth(place)), made)
+    words = [text.split("\n")[0] for text in visit.page.locator(".ends figcaption").all_inner_texts()]
+    assert words == ["Start", "Image 2", "End"]
+    visit.page.get_by_role("button", name="Clear").click()
+    visit.until("!document.querySelector('.ends figure')")
+    assert not visit.page.locator(".three").is_visible() and "ends" not in visit.hash()
+    visit.page.get_by_role("button", name="Begin with an example").click()
+    visit.until("document.querySelectorAll('.ends canvas[data-drawn]').length === 3")
+
+
+@both
 def test_what_a_map_found_is_an_end_of_a_morph(visit: Visitor) -> None:
     visit.go("map", "vae", at="0.5,0.5")
     visit.until("document.querySelector('.side figcaption')?.textContent?.includes('0.50')")
@@ -342,7 +450,7 @@ def test_what_a_map_found_is_an_end_of_a_morph(visit: Visitor) -> None:
         if key:
             visit.changed(SIDE, lambda: [visit.page.keyboard.press("Shift+ArrowRight") for _ in range(3)])
             visit.still(SIDE)
-        visit.page.get_by_role("button", name="Use in Morph").click()
+        visit.page.get_by_role("button", name="Add to Morph").click()
     visit.page.get_by_role("link", name="Morph").click()
     visit.until("document.querySelectorAll('.ends figure').length === 2")
     visit.until("document.querySelectorAll('.three canvas[data-drawn]').length === 3")
@@ -371,13 +479,18 @@ def test_a_dropped_picture_is_found(visit: Visitor, studio: tuple[str, Session],
     Image.fromarray(face[..., 0] if face.shape[2] == 1 else face).save(file)
     visit.go("project", run)
     visit.page.get_by_label("Search steps").fill("0" if run == "vae" else "25")
+    if run == "vae":  # which begins with a held-out image
+        visit.until("document.querySelector('.verdict').textContent.includes('held-out images')")
+        assert np.array_equal(visit.pixels(".pair canvas >> nth=0"), visit.pixels(".sample canvas >> nth=0"))
     visit.page.evaluate(DROP, [".drop", base64.b64encode(file.read_bytes()).decode()])
+    visit.until("document.querySelector('.pair figcaption')?.textContent.startsWith('Your picture')")
+    visit.settle()
     visit.until("document.querySelectorAll('.pair canvas[data-drawn]').length === 2")
-    assert same(visit.pixels(".pair canvas >> nth=0"), np.broadcast_to(face, (*face.shape[:2], 3)))
+    assert same(visit.still(".pair canvas >> nth=0"), np.broadcast_to(face, (*face.shape[:2], 3)))
     pixels, facts = saved_facts(visit)
     assert same(pixels, drawn_by(studio[1], run, facts["code"]))
     assert "Found by" in visit.page.inner_text("main")
-    visit.page.get_by_role("button", name="Use in Sliders").click()
+    visit.page.get_by_role("button", name="Change with sliders").click()
     visit.settle()
     visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
     assert int(np.abs(visit.still(SIDE).astype(int) - pixels).max()) <= 2  # the address rounds to four digits
@@ -390,6 +503,33 @@ def test_a_picture_that_is_none_is_refused_in_words(visit: Visitor, tmp_path: Pa
     visit.page.wait_for_selector("#status.bad")
     assert "picture" in visit.page.inner_text("#status")
     visit.wrong = [line for line in visit.wrong if "400" not in line]  # the browser notes the status itself
+
+
+@pytest.mark.parametrize("visit", [{}, {"exported": True}], indirect=True, ids=["served", "exported"])
+def test_a_picture_unlike_those_that_were_learned_is_called_so(
+    visit: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of sixty held-out images none can be one of a hundred, so the threshold is moved."""
+    monkeypatch.setattr("morphospace.studio.session.UNLIKE", 0.02)
+    visit.go("project", "vae")
+    visit.page.evaluate("morphospace.client.space && (morphospace.client.space.unlike = .02)")
+    visit.until("document.querySelector('.verdict').textContent")
+    assert "the kind of picture that the model knows" in visit.page.inner_text(".verdict")
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    visit.page.locator("#photo").set_input_files(tmp_path / "noise.png")
+    visit.page.wait_for_selector(".verdict.unlike")
+    assert "1.6 % of 60 held-out images" in visit.page.inner_text(".verdict")
+    visit.page.locator(".sample").nth(1).click()
+    visit.until("!document.querySelector('.verdict.unlike') && document.querySelector('.verdict').textContent")
+    assert np.array_equal(visit.still(".pair canvas >> nth=0"), visit.pixels(".sample canvas >> nth=1"))
+
+
+def test_a_comparison_begins_with_the_chosen_run(visit: Visitor) -> None:
+    visit.go("compare", "dcgan")
+    visit.until("document.querySelectorAll('.compare canvas[data-drawn]').length === 3")
+    names = [words.split()[0] for words in visit.page.locator(".compare h3").all_inner_texts()]
+    assert names == ["dcgan", "vae", "cvae"]
 
 
 def test_runs_side_by_side(visit: Visitor, tiny: dict[str, Path]) -> None:
@@ -414,10 +554,13 @@ def test_runs_side_by_side(visit: Visitor, tiny: dict[str, Path]) -> None:
 def test_curves_grow_while_a_run_trains(browser: Any, tiny: dict[str, Path], tmp_path: Path) -> None:
     run = tmp_path / "vae"
     shutil.copytree(tiny["vae"], run)
-    with served([run]) as (address, _):
+    with served([run]) as (address, session):
         context = browser.new_context()
         visit = Visitor(context.new_page(), address)
         visit.go("training", "vae")
+        legend = visit.page.locator(".panel .legend li")
+        assert [words.rsplit(" ", 1)[0] for words in legend.all_inner_texts()] == ["training images", "held-out images"]
+        assert visit.page.locator(".panel .line.dash").count() == 1
         chart = visit.still("canvas.chart")
         assert len(np.unique(chart.reshape(-1, 3), axis=0)) > 20
         last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
@@ -432,9 +575,52 @@ def test_curves_grow_while_a_run_trains(browser: Any, tiny: dict[str, Path], tmp
         with Image.open(newest) as picture:
             assert np.array_equal(grid, np.asarray(picture.convert("RGB")))
         visit.changed(SIDE, lambda: visit.page.get_by_label("Moment of training").fill("0"))
-        visit.page.get_by_role("button", name="Diagnose").click()
+        visit.page.get_by_role("button", name="Look for trouble").click()
+        visit.until("document.querySelector('.findings h3, .findings > p:not(.hint)')")
+        assert "[object" not in visit.page.inner_text(".findings")
+
+        def broken(request: ask.Diagnosis) -> None:
+            raise RunError("run", "vae", "its samples cannot be made")
+
+        session._answers[ask.Diagnosis] = broken  # type: ignore[assignment]
+        visit.page.get_by_role("button", name="Look for trouble").click()
+        visit.page.wait_for_selector(".findings .cannot")
+        assert "its samples cannot be made" in visit.page.inner_text(".findings")
+        assert not visit.wrong
+        context.close()
+
+
+def test_a_run_that_begins_later_appears_and_is_followed(
+    browser: Any, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no checkpoint yet, so only its training can be seen; with the first one all rooms open."""
+    monkeypatch.setattr("morphospace.studio.loaded_runs.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("morphospace.studio.training_events.EVERY", 0.1)
+    folders = [tiny["dcgan"]]
+    with served(folders, find=lambda: [tiny["dcgan"], *sorted(tmp_path.glob("*"))]) as (address, _):
+        context = browser.new_context()
+        visit = Visitor(context.new_page(), address)
+        visit.go("runs", "dcgan")
+        visit.page.wait_for_timeout(400)  # the page has begun to listen
+        later = tmp_path / "later"
+        later.mkdir()
+        shutil.copy(tiny["cvae"] / "run.toml", later)
+        visit.until("document.querySelectorAll('[aria-label=Runs] tbody tr').length === 2")
+        visit.page.get_by_label("Run", exact=True).select_option(label="later (cvae)")
+        visit.until("document.querySelector('h2')?.textContent === 'later'")
+        visit.page.get_by_role("link", name="Sliders").click()
+        visit.until("document.querySelector('.empty')?.textContent.includes('checkpoint')")
+        visit.page.get_by_role("link", name="Training").click()
+        visit.until("document.body.textContent.includes('There are no numbers')")
+        lines = (tiny["cvae"] / "metrics.jsonl").read_text()
+        (later / "metrics.jsonl").write_text(lines)
+        last = [value for name, value in json.loads(lines.splitlines()[-1]).items() if name.endswith("/loss")]
+        visit.until(f"document.querySelector('.legend')?.textContent.includes('{last[0]:.4g}')")
+        visit.page.get_by_role("link", name="Sliders").click()
+        visit.until("document.querySelector('.empty')")
+        shutil.copytree(tiny["cvae"] / "checkpoints", later / "checkpoints")
+        visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
         visit.settle()
-        assert visit.page.inner_text(".findings")
         assert not visit.wrong
         context.close()
 
@@ -452,8 +638,12 @@ def test_what_a_run_cannot_do_is_said_with_the_way_out(visit: Visitor) -> None:
 
 def test_the_runs_are_listed_with_their_cards(visit: Visitor) -> None:
     visit.go("runs", "cvae")
-    assert visit.page.locator("tbody tr").count() == 3
-    assert "cvae" in visit.page.locator("pre").first.inner_text()
+    assert visit.page.locator("[aria-label=Runs] tbody tr").count() == 3
+    visit.until("document.querySelector('.card h3')?.textContent === 'cvae'")
+    card = visit.page.inner_text(".card")
+    assert "Intended use and limits" in card and "license_name" not in card and "**" not in card and "|" not in card
+    visit.page.locator("summary", has_text="Settings").click()
+    assert visit.page.locator("tr", has_text="latent dim").locator("td").inner_text() == "4"
     visit.page.get_by_role("link", name="dcgan").click()
     visit.until("document.querySelector('h2')?.textContent === 'dcgan'")
     assert "train-encoder" in visit.page.inner_text(".cannot >> nth=-1")
@@ -464,9 +654,23 @@ def test_the_runs_are_listed_with_their_cards(visit: Visitor) -> None:
 
 @pytest.mark.parametrize("visit", [{**phone, "color_scheme": "dark"}], indirect=True)
 def test_every_room_fits_a_phone(visit: Visitor) -> None:
+    glossary = visit.page.request.get(f"{visit.address}learn/glossary.html").text()
     for room in ROOMS:
         visit.go(room, "vae")
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 380, room
+        for place in visit.page.locator("#rooms a").all():  # every tab can be pressed without scrolling
+            box = place.bounding_box()
+            assert box and box["x"] >= 0 and box["x"] + box["width"] <= 380
+        if room in ("play", "learn"):  # which are pages with words of their own
+            continue
+        assert visit.page.inner_text(".intro p").count(".") >= 1
+        terms = visit.page.locator(".intro dt a").evaluate_all("all => all.map((one) => one.hash.slice(1))")
+        assert len(terms) >= 4 and all(f'id="{term}"' in glossary for term in terms), room
+    visit.go("sliders", "vae", by="dim")
+    visit.page.mouse.wheel(0, 500)
+    visit.until("scrollY > 100")
+    box = visit.page.locator(SIDE).bounding_box()
+    assert box and box["y"] >= 0, "the picture stays in view above the sliders"
 
 
 @pytest.mark.parametrize("visit", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import morphospace as ms
 from morphospace.errors import RunError, SettingError
 from morphospace.runs.run import Run, load
-from morphospace.studio.loaded_runs import LoadedRuns, run_folders
+from morphospace.studio.loaded_runs import MOST_RUNS, LoadedRuns, names_of, run_folders
 
 
 def test_runs_are_found_below_folders_once_and_in_order(tiny: dict[str, Path], tmp_path: Path) -> None:
@@ -22,6 +23,27 @@ def test_runs_are_found_below_folders_once_and_in_order(tiny: dict[str, Path], t
         run_folders([tmp_path / "missing"])
     with pytest.raises(SettingError, match="needs a run"):
         LoadedRuns([])
+
+
+def test_runs_that_begin_later_are_found_at_intervals_and_none_is_called_as_another(
+    tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "again"
+    place.mkdir()
+    (place / "vae").symlink_to(tiny["cvae"])
+    shutil.copytree(tiny["dcgan"], place / "drawn-faces-0123456789ab")
+    runs = LoadedRuns([tiny["vae"]], find=lambda: [tiny["vae"], *run_folders([place])])
+    assert not runs.refresh()  # it has just looked
+    monkeypatch.setattr("morphospace.studio.loaded_runs.LOOK_SECONDS", 0.0)
+    assert runs.refresh() and not runs.refresh()
+    assert list(runs.names.values()) == ["vae", "drawn faces", "cvae"]
+    folders = [tmp_path / one for one in ("a/beta=1", "b/beta=1", "b/beta=2")]
+    assert names_of(folders) == ["a/beta=1", "b/beta=1", "beta=2"]
+    assert names_of([tmp_path / "c" / "beta=2"], {"beta=2"}) == ["c/beta=2"]
+    hashed = [f"drawn-faces-{number:012x}" for number in (1, 2)]
+    assert names_of([tmp_path / one for one in hashed]) == hashed
+    many = LoadedRuns([tiny["vae"]], find=lambda: [tmp_path / str(i) for i in range(MOST_RUNS + 9)])
+    assert many.refresh() and len(many.folders) == MOST_RUNS and not many.refresh()
 
 
 @pytest.mark.parametrize("key", ["r9", "../r0", "/etc/passwd", "", "vae"])

@@ -152,6 +152,12 @@ BOUNDS: dict[str, tuple[dict[str, Any], dict[str, tuple[list[Any], list[Any]]]]]
         "run": TEXTS, "count": ([3, 3000], [2, 3001, 3.0, True, None, "3"]),
         "by": (["pca", "umap"], ["tsne", "", None, 1]),
     }),
+    "colours": (RUN, {
+        "run": TEXTS, "by": (["error", "attribute:Smiling"], ["x" * 401, 1, None]),
+        "count": ([3, 3000], [2, 3001, 3.0, True, None]),
+    }),
+    "examples": (RUN, {"run": TEXTS, "count": ([1, 32], [0, 33, 1.0, True, None])}),
+    "likeness": (RUN, {"run": TEXTS, "error": ([0, 0.5, 1.0], [-0.1, 1.1, True, "1", None])}),
     "neighbours": ({**RUN, "code": [0.0]}, {
         "run": TEXTS, "code": CODE, "count": ([1, 32], [0, 33, 1.0, True, None]),
         "among": (["codes", "train"], ["", "test", None]), "condition": CONDITION,
@@ -161,8 +167,9 @@ BOUNDS: dict[str, tuple[dict[str, Any], dict[str, tuple[list[Any], list[Any]]]]]
         "run": TEXTS, "ends": ENDS, "hows": ([["rotate"]], [["linear", "slerp"], *HOWS[1]]), "steps": STEPS,
         "condition": CONDITION, "fps": ([1, 50], [0, 51, 25.0, True, None]),
     }),
-    "project": ({**RUN, "picture": "p1"}, {
-        "run": TEXTS, "picture": TEXTS, "refine": ([0, 500, None], [-1, 501, 1.0, True, "1"]), "condition": CONDITION,
+    "project": (RUN, {
+        "run": TEXTS, "image": IMAGE, "picture": TEXTS, "condition": CONDITION,
+        "refine": ([0, 500, None], [-1, 501, 1.0, True, "1"]),
     }),
     "compare": ({"runs": ["r0"]}, {
         "runs": ([["r0"] * 4, ["x" * 400]], [[], ["r0"] * 5, "r0", [1], ["x" * 401]]),
@@ -177,6 +184,7 @@ BOUNDS: dict[str, tuple[dict[str, Any], dict[str, tuple[list[Any], list[Any]]]]]
 ONE_OF = {
     "decode": (["codes", "seeds", "points", "moves"], {"moves": []}),
     "encode": (["image", "picture"], {"image": 1}),
+    "project": (["image", "picture"], {"image": 1}),
     "compare": (["seed", "image", "picture"], {"seed": 1}),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from morphospace.studio import requests as ask
 from morphospace.studio import session as sessions
 from morphospace.studio.queues import packed
 from morphospace.studio.session import Session
-from morphospace.studio.space import Space
+from morphospace.studio.space import AMONG, OPENING, SAME_LINE, Space
 from tests.studio.conftest import Asked
 from tests.studio.test_requests import messages
 
@@ -59,6 +60,18 @@ def test_a_broken_run_does_not_hide_the_others(tiny: dict[str, Path], tmp_path: 
 
     facts = Session(LoadedRuns([tmp_path, tiny["vae"]])).answer(ask.Runs()).facts
     assert [run["id"] for run in facts["runs"]] == ["r1"] and "run.toml is broken" in facts["broken"][0]
+
+
+def test_a_run_without_a_checkpoint_is_described_and_says_why_it_cannot_decode(
+    tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    from morphospace.studio.loaded_runs import LoadedRuns
+
+    (tmp_path / "begun").mkdir()
+    shutil.copy(tiny["cvae"] / "run.toml", tmp_path / "begun")
+    facts = Session(LoadedRuns([tmp_path / "begun"])).answer(ask.Describe("r0")).facts
+    assert facts["name"] == "begun" and facts["images"] == 0 and 'name = "cvae"' in facts["settings"]
+    assert set(facts["cannot"]) == {"decode", "encode"} and "checkpoint" in facts["cannot"]["decode"]
 
 
 @pytest.mark.parametrize("run", ["r0", "r1"])
@@ -101,22 +114,48 @@ def test_points_of_the_map_decode_to_what_their_components_say(asked: Asked, run
     assert np.array_equal(reply.blocks[0].images, again)
 
 
-def test_the_map_shows_the_images_themselves_and_what_lies_between(asked: Asked, runs: dict[str, ms.Run]) -> None:
+def test_the_map_shows_the_images_themselves_and_what_is_known_of_each(
+    asked: Asked, refused: Refused, runs: dict[str, ms.Run]
+) -> None:
     reply = asked("map", run="r0", count=10)
-    thumbnails, behind = reply.blocks
-    test = runs["r0"].pack.split("test").images
-    assert (thumbnails.name, behind.name) == ("thumbnails", "behind")
-    assert np.array_equal(thumbnails.images, np.stack([test[row] for row in reply.facts["rows"]]))
-    left, right, bottom, top = reply.facts["bounds"]
-    side = int(len(behind.images) ** 0.5)
-    first = [left + (right - left) * 0.5 / side, top - (top - bottom) * 0.5 / side]
-    corner = asked("decode", run="r0", points=[first]).blocks[0].images[0].astype(int)
-    assert np.abs(behind.images[0].astype(int) - corner).max() <= 1  # top left
+    (thumbnails,), rows = reply.blocks, reply.facts["rows"]
+    test = runs["r0"].pack.split("test")
+    assert thumbnails.name == "thumbnails"
+    assert np.array_equal(thumbnails.images, np.stack([test.images[row] for row in rows]))
     labelled = asked("map", run="r2").facts
     truth = runs["r2"].pack.split("test").labels
     assert labelled["labels"] == [int(truth[row]) for row in labelled["rows"]]
-    assert labelled["label_names"] == [str(i) for i in range(10)]
-    assert len(asked("map", run="r2").blocks) == 1  # what lies behind would be another image for every class
+    assert labelled["label_names"] == [str(i) for i in range(10)] and labelled["colours"] == ["error"]
+    assert {"attribute:Smiling", "factor:tilt", "error"} <= set(reply.facts["colours"])
+
+    def values(by: str) -> list[float]:
+        return list(asked("colours", run="r0", by=by, count=10).facts["values"])
+
+    pack = runs["r0"].pack
+    assert test.attributes is not None and test.factors is not None
+    assert values("attribute:Smiling") == test.attributes[rows, pack.attribute_names.index("Smiling")].tolist()
+    assert values("factor:tilt") == pytest.approx(test.factors[rows, pack.factor_names.index("tilt")], abs=1e-6)
+    errors = [asked("encode", run="r0", image=row).facts["mse"] for row in rows]
+    assert values("error") == pytest.approx(errors, rel=0.02, abs=2e-6)
+    for by in ("attribute:Moustache", "attribute", "colour:red"):
+        assert "no such attribute or factor" in refused("colours", run="r0", by=by)
+
+
+def test_images_that_are_held_out_of_training_have_numbers_that_are_understood(tmp_path: Path) -> None:
+    """Of a source with one split, image 3 of the map is that which `3` means everywhere."""
+    from tests.conftest import draw_blobs
+
+    np.save(tmp_path / "blobs.npy", draw_blobs(80, (8, 8, 1)))
+    how: dict[str, Any] = {"images": 64, "batch_size": 32, "widths": (8,), "latent_dim": 4, "valid": 0.25}
+    ms.train("vae", data=f"npy:{tmp_path / 'blobs.npy'}", out=tmp_path / "r", device="cpu", **how)
+    from morphospace.studio.loaded_runs import LoadedRuns
+
+    mapped = Session(LoadedRuns([tmp_path / "r"]))
+    known = mapped.runs.space("r0").gathered()
+    assert not np.array_equal(known.rows, known.numbers)
+    for place in (0, 7):
+        reply = mapped.answer(ask.Encode("r0", int(known.numbers[place])))
+        assert np.array_equal(reply.blocks[0].images[0], next(known.each(np.array([place]))))
 
 
 def test_an_image_is_encoded_as_reconstruct_does(asked: Asked, runs: dict[str, ms.Run]) -> None:
@@ -148,6 +187,46 @@ def test_a_picture_that_was_sent_is_encoded_and_projected(
     solved = asked("project", run="r1", picture=name, refine=3)  # other shape, other channels, no encoder
     assert "3 steps from 8 starts" in solved.facts["how"] and solved.blocks[0].images.shape == (2, 8, 8, 1)
     assert asked("project", run="r2", picture=name, refine=2, condition={"label": 3}).facts["code"]
+
+
+def test_held_out_images_to_begin_with_and_how_like_them_a_picture_is(
+    session: Session, asked: Asked, refused: Refused, runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in ("r0", "r1", "r2"):  # also of a model that has no encoder
+        reply = asked("examples", run=run, count=7)
+        test = runs[run].pack.split("test")
+        numbers = reply.facts["numbers"]
+        assert np.array_equal(reply.blocks[0].images, np.stack([test.images[number] for number in numbers]))
+        assert test.labels is not None and len({int(test.labels[number]) for number in numbers}) == 7
+    found = asked("project", run="r0", image=numbers[0])
+    assert found.facts["encoder_mse"] == pytest.approx(asked("encode", run="r0", image=numbers[0]).facts["mse"])
+    own = asked("project", run="r2", image=numbers[0])  # by its own class
+    assert own.facts["mse"] == pytest.approx(asked("encode", run="r2", image=numbers[0]).facts["mse"])
+    refined = asked("project", run="r0", image=numbers[0], refine=10).facts
+    assert (
+        refined["mse"] < refined["encoder_mse"] == pytest.approx(found.facts["encoder_mse"])
+    )  # judged as the others were
+    assert asked("project", run="r1", image=numbers[0], refine=2).facts["encoder_mse"] is None
+    errors = np.sort(session.runs.space("r0").errors())
+    assert len(errors) == 60
+    middle = asked("likeness", run="r0", error=float(errors[30])).facts
+    assert middle == {"share": 31 / 61, "unlike": False, "n": 60}
+    worst = asked("likeness", run="r0", error=1.0).facts
+    assert worst["share"] == 1 / 61 and not worst["unlike"]  # sixty images cannot tell one of a hundred
+    monkeypatch.setattr("morphospace.studio.session.UNLIKE", 0.02)
+    assert asked("likeness", run="r0", error=1.0).facts["unlike"]
+    assert "no encoder" in refused("likeness", run="r1", error=0.1)
+
+
+def test_the_seeds_to_open_with_are_the_better_ones_and_differ(session: Session) -> None:
+    for key in ("r0", "r1", "r2"):
+        space = session.runs.space(key)
+        assert len(set(space.seeds)) == OPENING and max(space.seeds) < AMONG
+        condition = space.condition(None, AMONG)
+        images = space.frames(space.seeded(tuple(range(AMONG))), condition)
+        bad = space._badness(images, condition)
+        assert int(bad.argmin()) == space.seeds[0]
+        assert set(space.seeds) <= set(bad.argsort()[: AMONG // 2].tolist())
 
 
 def test_a_walk_ends_exactly_at_its_ends(asked: Asked) -> None:
@@ -227,8 +306,12 @@ def test_attributes_that_work_come_first_and_none_is_left_out(asked: Asked, sess
     """The first slider in the order of the alphabet is not the first on the page, but the one that works best."""
     rows = asked("sliders", run="r0", by="direction").facts["rows"]
     space = session.runs.space("r0")
-    assert {row["name"] for row in rows} == set(space.directions())
-    scores = working([row["accuracy"] for row in rows], [row["change"] for row in rows])
+    names = [row["name"] for row in rows]
+    lines = {name: one.vector / one.vector.norm() for name, one in space.directions().items()}
+    for name, line in lines.items():  # each is there, or another along the same line: Curly_Hair for the class curly
+        assert name in names or max(abs(float(line @ lines[other])) for other in names) > SAME_LINE
+    assert "Curly_Hair" in names and "curly" not in names and "curly" in lines
+    scores = [slider.score for slider in space.sliders("direction")]
     assert scores == sorted(scores, reverse=True) and scores[0] > 0
     start = space.start()
     name = rows[0]["name"]

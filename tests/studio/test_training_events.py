@@ -65,6 +65,23 @@ def test_a_run_begun_anew_or_deleted_is_no_trouble(folder: Path) -> None:
     assert watcher.latest() == []
 
 
+def test_a_run_that_begins_later_is_told_and_then_followed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("morphospace.studio.loaded_runs.LOOK_SECONDS", 0.0)
+    there = [folder]
+    runs = LoadedRuns([folder], find=lambda: there)
+    watcher = FolderWatcher(runs)
+    assert watcher.latest() == []
+    later = tmp_path / "later"
+    facts = {"data": "digits", "data_hash": "", "data_given": False, "shape": [8, 8, 1], "custom": []}
+    RunFolder.create(later, resolve("vae"), facts)
+    there.append(later)
+    assert watcher.latest() == [{"kind": "runs"}] and runs.names["r1"] == "later"
+    write(later, '{"images": 5}\n')
+    assert watcher.latest() == [{"kind": "report", "run": "r1", "images": 5}]
+
+
 def test_one_look_serves_all_who_read_and_ends_with_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("morphospace.studio.training_events.EVERY", 0.01)
     looks: list[FolderWatcher] = []

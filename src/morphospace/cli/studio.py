@@ -41,6 +41,7 @@ def studio(
     import uvicorn
 
     from morphospace.learn.site import site
+    from morphospace.runs.hub import local
     from morphospace.studio.faces import embedded
     from morphospace.studio.loaded_runs import LoadedRuns, run_folders
     from morphospace.studio.requests import Describe
@@ -48,7 +49,8 @@ def studio(
     from morphospace.studio.server import WORKERS, at_work, configured, make_app
     from morphospace.studio.session import Session
 
-    session = Session(LoadedRuns(run_folders(runs, talk.say)) if runs else embedded())
+    places = [local(run, talk.say) for run in runs]
+    session = Session(LoadedRuns(run_folders(places), find=lambda: run_folders(places)) if runs else embedded())
     gate = Gate.of(host, port)
     shown = shown_host(bound.getsockname()[0], host)
     address = f"http://{shown}:{port}/" + (f"?token={gate.token}" if gate.token else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ TRACKED = "trackers.json"  # what trackers call the run
 KEPT = ("run.toml", ".lock", "metrics.jsonl", "best.json", "evaluation.json", "curves.png", "report.html")
 FILES = (*KEPT, DIAGRAM, TRACKED)
 FOLDERS = ("checkpoints", "samples", "reconstructions", "tensorboard", "wandb")
+HASHED = re.compile(r"(.+)-[0-9a-f]{12}")  # the name of a folder that the library itself lays out
 
 
 class Facts(TypedDict):
@@ -180,6 +182,20 @@ class RunFolder:
         """(H, W, C) of the run's images."""
         height, width, channels = self.facts["shape"]
         return int(height), int(width), int(channels)
+
+    @property
+    def name(self) -> str:
+        """The run's name as a person says it: that of its folder, without the hash at the end of the library's own."""
+        return self.plain_name(self.place.resolve().name)
+
+    @staticmethod
+    def plain_name(name: str) -> str:
+        """Return what a run in a folder of this name is called.
+
+        >>> RunFolder.plain_name("drawn-faces-f00f2c4e9a71"), RunFolder.plain_name("vae-beta-4")
+        ('drawn faces', 'vae-beta-4')
+        """
+        return found[1].replace("-", " ") if (found := HASHED.fullmatch(name)) else name
 
     @property
     def checkpoints(self) -> Path:

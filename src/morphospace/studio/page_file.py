@@ -30,7 +30,7 @@ from morphospace.runs.configuration import toml_of
 from morphospace.runs.run import Run
 from morphospace.studio.bundle import page
 from morphospace.studio.run_facts import describe, finite
-from morphospace.studio.space import Space
+from morphospace.studio.space import ERROR, UNLIKE, Space
 from morphospace.tools.card import card
 from morphospace.tools.export import Exported
 from morphospace.tools.export.formats import Part, checked
@@ -41,7 +41,7 @@ from morphospace.tools.export.write import parts_of
 
 # Codes by which it is decided how far weights may be rounded: for small images more, whose few pixels say less.
 TRIED, TRIED_PIXELS = (48, 256), 50_000
-SEEDS, MAPPED, COMPONENTS, DIMS, GOLDEN = 64, 360, 24, 24, 4
+SEEDS, MAPPED, COMPONENTS, DIMS, GOLDEN, EXAMPLES = 64, 360, 24, 24, 4, 6
 GOLDEN_PIXELS = 1024  # of each golden picture, spread over it
 # Weights are rounded as far as that moves no pixel by more than half a level, and no number of a code by more
 # than two hundredths of the largest. So an encoder, of which less is asked, takes less room.
@@ -284,12 +284,11 @@ def space_of(
     axes, directions = space.axes(), space.slider_rows("direction")
     vectors = [space.directions()[one["name"]].vector for one in directions]
     share = [finite(one) or 0.0 for one in axes.share[:COMPONENTS].tolist()]
-    opening = space.seeds if "seeds" in run.folder.facts else (0,)
+    opening = space.seeds
     numbered = tuple(dict.fromkeys((*range(SEEDS), *opening)))
-    facts = describe("r0", space) | {
+    facts = describe("r0", run.folder.name, space) | {
         "seeds": SEEDS,
         "opening": list(opening),
-        "name": run.path.resolve().name,
         "data": run.data_name,
         "settings": toml_of(run.configuration.described()),
         "cannot": {name: REASONS[name] for name in cannot},
@@ -318,6 +317,9 @@ def space_of(
         "vectors": numbers.add("f32", torch.stack(vectors) if vectors else np.zeros(0)),
         "dims": space.slider_rows("dim", DIMS),
         **(map_facts(space, numbers, shown) if mapped else {"map": None, "codes": None, "sheet": None}),
+        "examples": examples_sheet(space) if shown else None,
+        "errors": None if cannot else numbers.add("f32", np.sort(space.errors())),
+        "unlike": UNLIKE,
         "golden": golden(space, numbers, networks),
         "sizes": numbers.sizes,
     }, notes
@@ -352,14 +354,22 @@ def map_facts(space: Space, numbers: Numbers, shown: bool) -> dict[str, Any]:
         "points": numbers.add("f32", chart.points[:count]),
         "labels": None if chart.classes is None else chart.classes[:count].tolist(),
         "label_names": list(chart.class_names),
-        "rows": known.rows[:count].tolist(),
+        "rows": known.numbers[:count].tolist(),
         "bounds": [left, right, bottom, top],
         "share": None if chart.share is None else list(chart.share),
         "flat": True,
+        "colours": space.colours() if shown else [ERROR],
     }
+    facts["coloured"] = [numbers.add("f32", space.coloured(by)[:count]) for by in facts["colours"]]
     # Whoever has an image's code can decode it: codes of images that must not be shown stay out.
     codes = numbers.add("f16", known.codes[:count]) if shown else None
     return {"map": facts, "codes": codes, "sheet": sheet(chart.images[:count]) if shown else None}
+
+
+def examples_sheet(space: Space) -> dict[str, Any]:
+    """Return some held-out images in full, to begin with."""
+    found, images = space.examples(EXAMPLES)
+    return {**sheet(images), "numbers": found.tolist()}
 
 
 def sheet(images: np.ndarray) -> dict[str, Any]:

@@ -158,6 +158,15 @@ class Map(Request):
 
 
 @dataclass(frozen=True)
+class Colours(Request):
+    """A number for each image of the map: `attribute:NAME`, `factor:NAME`, or the `error` of its reconstruction."""
+
+    run: str
+    by: str = "error"
+    count: Annotated[int, Between(3, 3000)] = 1000
+
+
+@dataclass(frozen=True)
 class Neighbours(Request):
     """Find the images nearest to a code: by their codes, or among the training images by their pixels."""
 
@@ -196,12 +205,32 @@ class Film(Walk):
 
 @dataclass(frozen=True)
 class Project(Request):
-    """Find a picture that was sent in the latent space: by the encoder, or by optimisation."""
+    """Find a picture that was sent, or an image of the data, in the latent space: by the encoder or a search."""
 
     run: str
-    picture: str
+    picture: str = ""
+    image: int | str = ""
     refine: Annotated[int, Between(0, 500)] | None = None
     condition: Condition | None = None
+
+    def __post_init__(self) -> None:
+        check_image(self.image, needed=not self.picture)
+
+
+@dataclass(frozen=True)
+class Examples(Request):
+    """Show some held-out images, of different classes where the data have any."""
+
+    run: str
+    count: Annotated[int, Between(1, 32)] = 6
+
+
+@dataclass(frozen=True)
+class Likeness(Request):
+    """How many held-out images are reconstructed as badly as a picture with this squared error."""
+
+    run: str
+    error: Annotated[float, Between(0, 1)] = 0.0
 
 
 @dataclass(frozen=True)
@@ -230,7 +259,7 @@ KINDS: dict[str, type[Request]] = {
     question.__name__.lower(): question
     for question in (
         *(Runs, Describe, Card, Training, Diagnosis, Sliders, Decode, Encode),
-        *(Map, Neighbours, Walk, Film, Project, Compare, Snapshot),
+        *(Map, Colours, Neighbours, Walk, Film, Project, Examples, Likeness, Compare, Snapshot),
     )
 }
 

@@ -14,7 +14,7 @@ from morphospace.errors import MorphospaceError, SettingError, one_line
 from morphospace.files import as_json, is_plain, read_text
 from morphospace.records import is_count
 from morphospace.runs.folder import RunFolder
-from morphospace.runs.run import Run
+from morphospace.runs.run import Run, usual_checkpoint
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.space import Space
 from morphospace.tools.diagnose import diagnose
@@ -25,43 +25,51 @@ MOST_LINES = 2000  # of a run's curves that a page is sent
 def list_runs(runs: LoadedRuns) -> dict[str, Any]:
     """Return the facts of each run, without loading any, and what is wrong with those that are broken."""
     facts, broken = [], []
+    runs.refresh()
     for key, path in runs.folders.items():
         try:
-            facts.append(facts_of(key, RunFolder.open(path)))
+            facts.append(facts_of(key, runs.names[key], RunFolder.open(path)))
         except MorphospaceError as error:
             broken.append(str(error))
     return {"runs": facts, "broken": broken}
 
 
-def facts_of(key: str, folder: RunFolder) -> dict[str, Any]:
+def facts_of(key: str, name: str, folder: RunFolder) -> dict[str, Any]:
     """Return a run's facts, from its folder alone."""
     lines = folder.read_metrics()
     last = lines[-1] if lines else {}
+    newest = None if lines else usual_checkpoint(folder)
     return {
         "id": key,
-        "name": folder.path.resolve().name,
+        "name": name,
         "model": folder.configuration.model.name,
         "data": folder.facts.get("data", folder.configuration.data.data),
         "shape": list(folder.shape),
         "latent_dim": folder.configuration.model.latent_dim,
-        "images": last.get("images", 0),
+        "images": last.get("images", int(newest.name) if newest else 0),
         "minutes": round(float(last.get("seconds") or 0) / 60, 2),
         "signed": bool(getattr(folder.configuration.model, "signed", False)),
     }
 
 
-def describe(key: str, space: Space) -> dict[str, Any]:
+def describe(key: str, name: str, space: Space) -> dict[str, Any]:
     """Return a loaded run's facts, settings and abilities."""
     known, folder = space.model.conditioning, space.run.folder
     return {
-        **facts_of(key, folder),
+        **facts_of(key, name, folder),
         "cannot": space.cannot(),
         "opening": list(space.seeds),
-        "chosen": "seeds" in folder.facts,
         "condition": None if known is None else {"kind": known.kind, "names": known.ordered},
         "parameters": space.model.parameters(),
         "settings": read_text(folder.place / "run.toml"),
     }
+
+
+def describe_unloaded(key: str, name: str, folder: RunFolder, why: str) -> dict[str, Any]:
+    """Return the facts and settings of a run that cannot be loaded: one that has just begun has no checkpoint."""
+    facts: dict[str, Any] = {"opening": [0], "condition": None, "parameters": None}
+    settings = read_text(folder.place / "run.toml")
+    return {**facts_of(key, name, folder), **facts, "cannot": {"decode": why, "encode": why}, "settings": settings}
 
 
 def training_curves(folder: RunFolder) -> dict[str, Any]:

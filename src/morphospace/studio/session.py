@@ -20,16 +20,17 @@ from torch import Tensor
 
 from morphospace.data.opening import read_header
 from morphospace.data.rule import Rule
-from morphospace.errors import DataError, MorphospaceError, SettingError
+from morphospace.errors import DataError, MorphospaceError, RunError, SettingError
 from morphospace.latent.paths import along
 from morphospace.runs.codes import as_seen, codes_of
-from morphospace.runs.pick import Pick, picked
+from morphospace.runs.folder import RunFolder
+from morphospace.runs.pick import Pick, picked, shown
 from morphospace.runs.report import sampled_from
 from morphospace.studio import requests as ask
 from morphospace.studio import run_facts
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.run_facts import finite
-from morphospace.studio.space import Space
+from morphospace.studio.space import ERROR, UNLIKE, Space
 from morphospace.studio.unpack import unpacked
 from morphospace.tools.card import card
 from morphospace.tools.project import project
@@ -98,7 +99,7 @@ class Session:
         self._lock = threading.Lock()
         self._answers: dict[type, Callable[[Any], Reply]] = {
             ask.Runs: lambda request: Reply(run_facts.list_runs(runs)),
-            ask.Describe: lambda request: Reply(run_facts.describe(request.run, runs.space(request.run))),
+            ask.Describe: self.describe,
             ask.Card: lambda request: Reply({"card": card(runs.space(request.run).run)}),
             ask.Training: lambda request: Reply(run_facts.training_curves(runs.folder(request.run))),
             ask.Diagnosis: lambda request: Reply(run_facts.diagnosis(runs.space(request.run).run)),
@@ -106,11 +107,14 @@ class Session:
             ask.Decode: self.decode,
             ask.Encode: self.encode,
             ask.Map: self.map,
+            ask.Colours: self.colours,
             ask.Neighbours: self.neighbours,
             ask.Sliders: self.sliders,
             ask.Walk: self.walk,
             ask.Film: self.film,
             ask.Project: self.project,
+            ask.Examples: self.examples,
+            ask.Likeness: self.likeness,
             ask.Compare: self.compare,
         }
 
@@ -177,6 +181,15 @@ class Session:
 
     # -- images of codes, codes of images --------------------------------------------------------------------
 
+    def describe(self, request: ask.Describe) -> Reply:
+        """Describe a run, also one whose model cannot be loaded."""
+        key, runs = request.run, self.runs
+        path = runs.path(key)
+        try:
+            return Reply(run_facts.describe(key, runs.names[key], runs.space(key)))
+        except RunError as error:
+            return Reply(run_facts.describe_unloaded(key, runs.names[key], RunFolder.open(path), error.reason))
+
     def snapshot(self, request: ask.Snapshot) -> Reply:
         """Show the sample grid that training drew at a moment."""
         folder = self.runs.folder(request.run)
@@ -228,13 +241,29 @@ class Session:
     def project(self, request: ask.Project) -> Reply:
         """Find the code whose image is most similar to a picture."""
         space = self.runs.space(request.run)
-        original = self._picture(space, request.picture)
         condition = space.condition(request.condition)
         condition = None if condition is None else condition[0]
+        if request.picture:
+            original = self._picture(space, request.picture)
+        else:
+            seen = shown(space.run, request.image)
+            original, condition = seen.image, condition if request.condition else seen.condition
         found = project(space.run, original[None], refine=request.refine, condition=condition)
         facts = {"code": found.codes[0].tolist(), "how": found.how, "mse": float(found.mse[0])}
+        facts["encoder_mse"] = None if space.cannot() else space.error_of(original, condition)
         images = np.concatenate([found.originals[:1], found.images[:1]])
         return Reply({**facts, "psnr": finite(float(found.psnr[0]))}, (Block("images", images),))
+
+    def examples(self, request: ask.Examples) -> Reply:
+        """Show held-out images to begin with."""
+        numbers, images = self.runs.space(request.run).examples(request.count)
+        return Reply({"numbers": numbers.tolist()}, (Block("images", images),))
+
+    def likeness(self, request: ask.Likeness) -> Reply:
+        """Say whether a picture is unlike what the model has learned."""
+        errors = self.runs.space(request.run).errors()
+        share = (int((errors >= request.error).sum()) + 1) / (len(errors) + 1)
+        return Reply({"share": share, "unlike": share < UNLIKE, "n": len(errors)})
 
     def compare(self, request: ask.Compare) -> Reply:
         """Show one seed, image or picture in several runs."""
@@ -262,24 +291,27 @@ class Session:
     # -- the space -------------------------------------------------------------------------------------------
 
     def map(self, request: ask.Map) -> Reply:
-        """Map the codes of images, with decoded images of the plane behind them."""
+        """Map the codes of images."""
         space = self.runs.space(request.run)
-        chart, rows = space.chart(request.by), space.gathered().rows
+        chart, numbers = space.chart(request.by), space.gathered().numbers
         count = min(request.count, len(chart.points))
         left, bottom, right, top = chart.corners
         facts = {
             "points": np.round(chart.points[:count], 5).tolist(),
             "labels": None if chart.classes is None else chart.classes[:count].tolist(),
             "label_names": list(chart.class_names),
-            "rows": rows[:count].tolist(),
+            "rows": numbers[:count].tolist(),
             "bounds": [left, right, bottom, top],
             "share": None if chart.share is None else list(chart.share),
             "flat": chart.by != "umap",
+            "colours": space.colours(),
         }
-        blocks = [Block("thumbnails", chart.images[:count])]
-        if chart.grid is not None:
-            blocks.append(Block("behind", chart.grid))
-        return Reply(facts, tuple(blocks))
+        return Reply(facts, (Block("thumbnails", chart.images[:count]),))
+
+    def colours(self, request: ask.Colours) -> Reply:
+        """Return a number for each image of the map, to colour it by."""
+        values = self.runs.space(request.run).coloured(request.by)[: request.count]
+        return Reply({"values": np.round(values.astype(float), 6).tolist()})
 
     def neighbours(self, request: ask.Neighbours) -> Reply:
         """Show the images nearest to a code."""
@@ -292,7 +324,7 @@ class Session:
         known = space.gathered()
         distance = (known.codes - code).norm(dim=1)
         near = distance.argsort(stable=True)[: request.count].numpy()
-        facts = {"rows": known.rows[near].tolist(), "distances": distance[near].tolist()}
+        facts = {"rows": known.numbers[near].tolist(), "distances": distance[near].tolist()}
         facts |= {"codes": known.codes[near].tolist()}
         if space.model.latent_dim >= 2 and len(known.rows) >= 3:
             facts |= {"points": space.chart().points[near].tolist()}
@@ -300,8 +332,7 @@ class Session:
 
     def sliders(self, request: ask.Sliders) -> Reply:
         """List the sliders of one kind, those that work best first."""
-        most = None if request.by == "direction" else 64
-        return Reply({"rows": self.runs.space(request.run).slider_rows(request.by, most)})
+        return Reply({"rows": self.runs.space(request.run).slider_rows(request.by)})
 
     def walk(self, request: ask.Walk) -> Reply:
         """Decode the codes between several, on each kind of path."""
@@ -383,6 +414,12 @@ def made_before(space: Space, request: ask.Request) -> bool:
         return request.image == "" or "pack" in vars(space.run)
     if isinstance(request, ask.Map):
         return space.kept("codes", f"chart {request.by}")
+    if isinstance(request, ask.Colours):
+        return space.kept("codes") and (request.by != ERROR or space.kept("errors"))
+    if isinstance(request, ask.Likeness):
+        return space.kept("errors")
+    if isinstance(request, ask.Examples):
+        return "pack" in vars(space.run)
     if isinstance(request, ask.Neighbours):
         return request.among != "train" and space.kept("codes", "chart pca")
     if isinstance(request, ask.Sliders):

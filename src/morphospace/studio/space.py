@@ -17,29 +17,44 @@ from morphospace.data.fitting import fit
 from morphospace.data.pack import Split
 from morphospace.data.rule import Rule
 from morphospace.errors import MorphospaceError, SettingError, require
+from morphospace.evaluation.anomaly import critic_scores
 from morphospace.latent.components import Components, Moments
 from morphospace.latent.directions import Direction
 from morphospace.latent.traverse import changes, working
-from morphospace.models.contract import seeded_noise
+from morphospace.models.contract import Scores, seeded_noise
 from morphospace.pictures.maps import LatentMap
 from morphospace.randomness import stream
 from morphospace.runs import condition as conditions
-from morphospace.runs.codes import choose_rows, each_code, encoder_of, judged_rows, prior_for
+from morphospace.runs.codes import (
+    as_seen,
+    choose_rows,
+    codes_of,
+    conditions_of,
+    each_code,
+    encoder_of,
+    judged_rows,
+    prior_for,
+)
 from morphospace.runs.decoder import Decoder
 from morphospace.runs.run import Run, usual_checkpoint
 from morphospace.studio.requests import Condition, Move
 from morphospace.tools.directions.find_directions import directions
 from morphospace.tools.directions.pca import components
 from morphospace.tools.map import check_map
-from morphospace.tools.map.layout import classes_of, framed, placed, plane
+from morphospace.tools.map.layout import classes_of, framed, placed
 
 MAPPED = 3000  # images whose codes are kept
 TRAINING_IMAGES = 10_000  # searched for the nearest one
 DIRECTIONS = 200
 REACH = (-2.0, 2.0)  # strengths at which a slider's change is measured
+SAME_LINE = 0.98  # cosine of two directions above which a person sees one and the same change
 MOST_PIXELS = 8_000_000  # decoded for one question: 32 MB
 AT_ONCE_NUMBERS = 8_000_000  # of images that are searched together
-THUMBNAIL, BEHIND = 32, 64  # pixels a side
+THUMBNAIL = 32  # pixels a side
+JUDGED, AT_ONCE = 1500, 64  # images that are reconstructed to know how well that goes, and how many at a time
+UNLIKE = 0.01  # a picture is unlike what a model has learned if a smaller share of held-out images is as badly rebuilt
+AMONG, OPENING, CHOOSE_FLOP = 32, 8, 80e9  # seeds to choose from, how many are chosen, and work that this may take
+ERROR = "error"  # of reconstructions, among what a map is coloured by
 NO_MAP = "codes of one dimension make no map; use the sliders"
 T = TypeVar("T")
 
@@ -51,11 +66,13 @@ class Gathered:
     Attributes:
         split: The split that holds the images.
         rows: Their rows in the split, (N,).
+        numbers: Their numbers as a person names them (`runs/pick.py`), (N,).
         codes: Their codes, (N, D), float32.
     """
 
     split: Split
     rows: np.ndarray
+    numbers: np.ndarray
     codes: Tensor
 
     def each(self, places: np.ndarray | None = None) -> Iterator[np.ndarray]:
@@ -194,12 +211,13 @@ class Space:
         """Return the codes of images that training did not see, in random order: any first part is a fair sample."""
 
         def made() -> Gathered:
-            split, rows, _ = judged_rows(self.run.pack, self.run.configuration.data.valid)
+            split, rows, label = judged_rows(self.run.pack, self.run.configuration.data.valid)
             order = np.random.default_rng(stream(0, "map")).permutation(len(rows))[:MAPPED]
             read = np.sort(rows[order])
             codes = torch.cat([block for block, _ in each_code(self.run, split, read)])
             places = np.searchsorted(read, rows[order])
-            return Gathered(split, rows[order], codes[torch.from_numpy(places)])
+            numbers = rows[order] if label == "train" else order
+            return Gathered(split, rows[order], numbers, codes[torch.from_numpy(places)])
 
         return self.once("codes", made)
 
@@ -217,8 +235,6 @@ class Space:
         components = self.axes() if by == "pca" else None
         points = placed(known.codes, components, by, 0)
         classes, names = classes_of(run.pack, known.split, known.rows, None)
-        corners = framed(points)
-        grid = None if by == "umap" else plane(run, components, corners)
         return LatentMap(
             run=run.path.name,
             model=run.configuration.model.name,
@@ -229,10 +245,69 @@ class Space:
             classes=classes,
             class_names=names,
             share=None if components is None else tuple(components.share[:2].tolist()),
-            grid=None if grid is None else small(grid, BEHIND),
-            corners=corners,
+            grid=None,  # the page decodes what it shows, as fine as it shows it
+            corners=framed(points),
             prior=None,
         )
+
+    def colours(self) -> list[str]:
+        """Return what the images of the map can be coloured by, beside their class: names that `coloured` knows."""
+        pack, split = self.run.pack, self.gathered().split
+        names = [f"attribute:{name}" for name in pack.attribute_names if split.attributes is not None]
+        return [*names, *(f"factor:{name}" for name in pack.factor_names if split.factors is not None), ERROR]
+
+    def coloured(self, by: str) -> np.ndarray:
+        """Return a number for each of the gathered images, (N,): an attribute, a factor, or the error of its image.
+
+        Raises:
+            SettingError: If the data know no such attribute or factor.
+        """
+        known, pack = self.gathered(), self.run.pack
+        if by == ERROR:
+            return self.errors()
+        kind, _, name = by.partition(":")
+        tables = {
+            "attribute": (pack.attribute_names, known.split.attributes),
+            "factor": (pack.factor_names, known.split.factors),
+        }
+        names, table = tables.get(kind, ((), None))
+        if table is None or name not in names:
+            raise SettingError("by", by, "the data know no such attribute or factor", "ask for `map`")
+        return np.asarray(table[known.rows])[:, names.index(name)]
+
+    def errors(self) -> np.ndarray:
+        """Return the mean squared error of each reconstruction of the first `JUDGED` gathered images, in [0, 1]."""
+
+        def made() -> np.ndarray:
+            known = self.gathered()
+            found = []
+            for first in range(0, min(JUDGED, len(known)), AT_ONCE):
+                at = slice(first, min(first + AT_ONCE, JUDGED))
+                originals = as_seen(self.run, np.asarray(known.split.images[known.rows[at]]), known.rows[at])
+                own = conditions_of(self.model, known.split, known.rows[at])
+                images = self.decoder.frames(known.codes[at], None if own is None else own.cpu().float())
+                squared = (originals.astype(np.float32) - images) ** 2
+                found.append(squared.reshape(len(squared), -1).mean(1) / 255**2)
+            return np.concatenate(found)
+
+        return self.once("errors", made)
+
+    def error_of(self, image: np.ndarray, condition: Tensor | None) -> float:
+        """Return the mean squared error of the reconstruction of an image (H, W, C) by the encoder, in [0, 1]."""
+        told = None if condition is None else condition[None]
+        again = self.frames(codes_of(self.run, image[None], told), told)[0]
+        return float(((again.astype(np.float64) - image) ** 2).mean() / 255**2)
+
+    def examples(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of some held-out images, one of each class first, and the images, uint8 (N, H, W, C)."""
+        split, rows, label = judged_rows(self.run.pack, self.run.configuration.data.valid)
+        order = np.random.default_rng(stream(0, "map")).permutation(len(rows))[:MAPPED]
+        labels = order if split.labels is None else np.asarray(split.labels[rows[order]])
+        first = np.sort(np.unique(labels, return_index=True)[1])  # one of each class
+        places = order[np.concatenate([first, np.setdiff1d(np.arange(len(order)), first)])[:count]]
+        taken = rows[places]
+        images = as_seen(self.run, np.asarray(split.images[taken]), taken)
+        return taken if label == "train" else places, images
 
     def start(self) -> Tensor:
         """Return where sliders start when no code is given: the mean code, else the code of a seed, (D,).
@@ -246,8 +321,36 @@ class Space:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds to open with: those that were chosen for the run, else the first ones."""
-        return tuple(self.run.folder.facts.get("seeds") or range(8))
+        """Seeds to open with: those that were chosen for the run, else some good ones of the first."""
+        return tuple(self.run.folder.facts.get("seeds") or self.once("seeds", self._good_seeds))
+
+    def _good_seeds(self) -> list[int]:
+        """Choose seeds whose samples are good, and unlike each other in pixels.
+
+        How good: what the critic says, or else how little a sample changes when it is encoded and decoded again. The
+        better half are candidates; the best comes first, then always the one that is farthest from those before.
+        """
+        if AMONG * self.decoder.flop > CHOOSE_FLOP:
+            return list(range(OPENING))
+        codes = self.seeded(tuple(range(AMONG)))
+        condition = self.condition(None, AMONG)
+        images = self.frames(codes, condition)
+        candidates = self._badness(images, condition).argsort(stable=True)[: AMONG // 2]
+        pixels = torch.from_numpy(images[candidates.numpy()]).flatten(1).float()
+        chosen = [0]
+        while len(chosen) < OPENING:
+            chosen.append(int(torch.cdist(pixels, pixels[chosen]).amin(1).argmax()))
+        return candidates[chosen].tolist()
+
+    def _badness(self, images: np.ndarray, condition: Tensor | None) -> Tensor:
+        """Return a number for each sample (N, H, W, C), higher for worse ones; all equal where nothing tells."""
+        values = self.model.from_uint8(torch.from_numpy(images))
+        if isinstance(self.model, Scores) and getattr(self.model.settings, "packing", 1) == 1:
+            return critic_scores(self.model, values, condition)
+        if "encode" in self.cannot():
+            return torch.zeros(len(images))
+        again = self.frames(codes_of(self.run, images, condition), condition)
+        return torch.from_numpy(((again.astype(np.float32) - images) ** 2).reshape(len(images), -1).mean(1))
 
     def spread(self) -> Tensor:
         """Return how far strength 1 goes along each dimension: a standard deviation of the codes or the prior, (D,)."""
@@ -293,7 +396,19 @@ class Space:
                 Slider(one.name, size, score, accuracy=right, n=one.held.n if one.held else 0)
                 for one, size, score, right in zip(known, sizes, scores, held)
             ]
-        return sorted(found, key=lambda slider: -slider.score)  # stable: equal ones stay in order
+        ranked = sorted(found, key=lambda slider: -slider.score)  # stable: equal ones stay in order
+        return self._without_doubles(ranked) if by == "direction" else ranked
+
+    def _without_doubles(self, ranked: Sequence[Slider]) -> list[Slider]:
+        """Leave out sliders along the line of one before: a class and an attribute of the same images, say."""
+        kept: list[Slider] = []
+        lines = torch.zeros(0, self.model.latent_dim)
+        for slider in ranked:
+            line = torch.nn.functional.normalize(self.directions()[str(slider.name)].vector[None])
+            if not (lines @ line[0]).abs().gt(SAME_LINE).any():
+                kept.append(slider)
+                lines = torch.cat([lines, line])
+        return kept
 
     def slider_rows(self, by: str, most: int | None = None) -> list[dict[str, Any]]:
         """Return what a page is told of the sliders of a kind, those that work best first; JSON can hold it."""

@@ -1,4 +1,4 @@
-"""What training writes while pages are open: new lines of curves, sample grids and checkpoints, sent to every page."""
+"""What training writes while pages are open: new runs, lines of curves, grids and checkpoints, sent to every page."""
 
 from __future__ import annotations
 
@@ -46,19 +46,25 @@ class FolderWatcher:
     """
 
     def __init__(self, runs: LoadedRuns) -> None:
-        self.folders = dict(runs.folders)
-        self._seen = {
-            key: Seen(curve_bytes(folder), set(sample_moments(folder)), newest_checkpoint(folder))
-            for key, folder in self.folders.items()
-        }
+        self.runs = runs
+        self._seen: dict[str, Seen] = {}
+        self._look_at_new_runs()
+
+    def _look_at_new_runs(self) -> bool:
+        fresh = {key: folder for key, folder in self.runs.folders.items() if key not in self._seen}
+        for key, folder in fresh.items():
+            self._seen[key] = Seen(curve_bytes(folder), set(sample_moments(folder)), newest_checkpoint(folder))
+        return bool(fresh)
 
     def latest(self) -> list[dict[str, Any]]:
-        """Return the new events, of the kinds `report`, `samples` and `checkpoint`."""
-        events: list[dict[str, Any]] = []
-        for key, folder in self.folders.items():
+        """Return the new events, of the kinds `runs`, `report`, `samples` and `checkpoint`."""
+        self.runs.refresh()
+        events: list[dict[str, Any]] = [{"kind": "runs"}] if self._look_at_new_runs() else []
+        for key, seen in self._seen.items():
+            folder = self.runs.folders[key]
             # A run may be deleted, or begun anew, while we look.
             with contextlib.suppress(OSError):
-                events += new_events(key, folder, self._seen[key])
+                events += new_events(key, folder, seen)
         return events
 
 

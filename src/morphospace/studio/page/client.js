@@ -67,10 +67,17 @@ export class Client {
     return facts.picture;
   }
 
-  // Call `tell` with every event: new lines of a run's curves, new grids.
+  // Call `tell` with every event: new runs, new lines of a run's curves, new grids. A page that nobody sees does not
+  // listen, since a browser opens only a few connections; when it is seen again, the event "again" comes first.
   listen(tell) {
-    const source = new EventSource(`events${location.search}`);
-    source.onmessage = (event) => tell(JSON.parse(event.data));
-    return () => source.close();
+    let source = null;
+    const turn = () => {
+      if (document.hidden) { source?.close(); source = null; return; }
+      if (source) return;
+      source = new EventSource(`events${location.search}`);
+      source.onmessage = (event) => tell(JSON.parse(event.data));
+    };
+    document.addEventListener("visibilitychange", () => { turn(); if (!document.hidden) tell({ kind: "again" }); });
+    turn();
   }
 }

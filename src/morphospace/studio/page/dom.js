@@ -28,6 +28,26 @@ export async function trying(work) {
   }
 }
 
+const PATIENT = 2000; // milliseconds after which the status line says how long something has taken
+
+// Run something that takes a while: the status line says what, and for how long by now.
+export async function busy(words, work) {
+  const began = performance.now();
+  const tell = () => { const gone = performance.now() - began; say(`${words}${gone > PATIENT ? `, ${Math.round(gone / 1000)} s` : ""}…`); };
+  tell();
+  const clock = setInterval(tell, 1000);
+  try {
+    const found = await work();
+    say("");
+    return found;
+  } catch (error) {
+    say(error.message, true);
+    throw error;
+  } finally {
+    clearInterval(clock);
+  }
+}
+
 export function button(words, click, attributes = {}) {
   return make("button", { type: "button", onclick: click, ...attributes }, words);
 }

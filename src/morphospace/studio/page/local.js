@@ -102,7 +102,7 @@ export class Client {
     return name;
   }
 
-  listen() { return () => {}; } // nothing trains here
+  listen() {} // nothing trains here
 
   // -- codes and images --------------------------------------------------------------------------------------------
 
@@ -202,13 +202,22 @@ export class Client {
   async answer_map({ by }) {
     const { map, codes } = this.space;
     if (!map || by === "umap") throw new Error("This page has the map by principal components alone.");
-    return { ...map, points: this.rows(map.points, 2), images: { thumbnails: codes ? await this.thumbnails() : [], behind: [] } };
+    return { ...map, points: this.rows(map.points, 2), images: { thumbnails: codes ? await this.thumbnails() : [] } };
   }
 
-  // The small pictures of the map, cut from their sheet.
-  thumbnails() {
-    const { url, count, width, height, columns } = this.space.sheet;
-    this.cut ||= (async () => {
+  answer_colours({ by }) {
+    const { colours, coloured } = this.space.map, place = colours.indexOf(by);
+    if (place < 0) throw new Error(`This page cannot colour by ${by}.`);
+    return { values: Array.from(this.take(coloured[place])) };
+  }
+
+  // The small pictures of the map, and the pictures to begin with.
+  thumbnails() { return (this.small ||= this.cut(this.space.sheet)); }
+  samples() { return (this.large ||= this.cut(this.space.examples)); }
+
+  // Cut a sheet into its pictures.
+  cut({ url, count, width, height, columns }) {
+    return (async () => {
       const sheet = new Image();
       sheet.src = url;
       await sheet.decode();
@@ -219,7 +228,6 @@ export class Client {
       context.drawImage(sheet, 0, 0);
       return Array.from({ length: count }, (_, i) => context.getImageData((i % columns) * width, Math.floor(i / columns) * height, width, height));
     })();
-    return this.cut;
   }
 
   async answer_neighbours({ code, count, among }) {
@@ -256,9 +264,35 @@ export class Client {
     return { code, words: `image ${image}`, mse: null, condition: null, images: { images } };
   }
 
-  async answer_project({ picture, condition }) {
+  // Held-out pictures, where their terms let the page have them; else samples of the model.
+  async answer_examples({ count }) {
+    const { examples, describe } = this.space;
+    if (examples) return { numbers: examples.numbers, images: { images: await this.samples() } };
+    const seeds = describe.opening.slice(0, count);
+    return { numbers: seeds.map((seed) => `seed:${seed}`), images: (await this.answer_decode({ seeds }, () => false)).images };
+  }
+
+  answer_likeness({ error }) {
+    const errors = Array.from(this.take(this.space.errors)), share = (errors.filter((one) => one >= error).length + 1) / (errors.length + 1);
+    return { share, unlike: share < this.space.unlike, n: errors.length };
+  }
+
+  async answer_project({ picture, image, condition }) {
+    if (!picture) picture = await this.example(image);
     const found = await this.found(picture, condition);
-    return { ...found, how: "the encoder", psnr: found.mse ? -10 * Math.log10(found.mse) : null };
+    return { ...found, encoder_mse: this.space.errors ? found.mse : null, how: "the encoder", psnr: found.mse ? -10 * Math.log10(found.mse) : null };
+  }
+
+  // One of the pictures to begin with, as if it had been sent.
+  async example(image) {
+    const { numbers, images } = await this.answer_examples({ count: 32 }), place = numbers.findIndex((one) => String(one) === String(image));
+    if (place < 0) throw new Error(`Image ${image} is not in this page.`);
+    const { width, height, data } = images.images[place], { channels } = this.space.rule;
+    const levels = new Uint8Array(channels * width * height);
+    for (let i = 0; i < width * height; i++) for (let c = 0; c < channels; c++) levels[c * width * height + i] = data[4 * i + c];
+    const name = `p${++this.number}`;
+    this.pictures.set(name, levels);
+    return name;
   }
 
   async found(picture, condition) {

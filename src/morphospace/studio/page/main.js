@@ -3,12 +3,13 @@ import { Client } from "./client.js";
 import { choice, make, say, trying } from "./dom.js";
 import { copyLink, theme } from "./frame.js";
 import { State } from "./state.js";
+import { intro, spoken } from "./words.js";
 
 const ROOMS = [
   ["map", "Map", "encode"],
-  ["sliders", "Sliders", ""],
-  ["morph", "Morph", ""],
-  ["project", "Project", ""],
+  ["sliders", "Sliders", "decode"],
+  ["morph", "Morph", "decode"],
+  ["project", "Project", "decode"],
   ["compare", "Compare", ""],
   ["training", "Training", ""],
   ["runs", "Runs", ""],
@@ -22,11 +23,14 @@ const state = new State();
 globalThis.morphospace = { client }; // for the console, and for whoever embeds the page
 const room = document.getElementById("room");
 const described = new Map();
-let runs = [];
+const runs = [];
 let leave = () => {};
 let entered = 0;
 
 client.down = (down, why) => say(down ? why : "", down);
+
+// Why a run cannot show a room; empty if it can.
+const refused = (facts, needs) => (needs && (facts.cannot[needs] || (needs === "encode" && facts.cannot.data))) || "";
 
 async function describe(id) {
   if (!described.has(id)) described.set(id, { ...(await client.ask("describe", { run: id })), id });
@@ -50,7 +54,7 @@ function pickers(run) {
   place.replaceChildren();
   if (!run.condition) return;
   if (run.condition.kind === "label") {
-    const names = run.condition.names.map((name) => [name, name]);
+    const names = run.condition.names.map((name) => [name, spoken(name)]);
     place.append(choice("Class", names, state.get("condition", names[0][0]), (value) => { state.set({ condition: value }); enter(); }));
     return;
   }
@@ -61,7 +65,7 @@ function pickers(run) {
       state.set({ condition: [...on].join(",") });
       enter();
     } });
-    place.append(make("label", { class: "check" }, box, ` ${name}`));
+    place.append(make("label", { class: "check" }, box, ` ${spoken(name)}`));
   }
 }
 
@@ -75,7 +79,7 @@ function tabs(run) {
   const current = state.get("room");
   const links = rooms.map(([name, words, needs]) => {
     const link = make("a", { onclick: () => state.write() }, words);
-    const why = needs ? run.cannot[needs] : "";
+    const why = refused(run, needs);
     if (name === current) link.setAttribute("aria-current", "page");
     if (why) { link.classList.add("cannot"); link.title = why; }
     return [name, link];
@@ -98,7 +102,7 @@ async function enter() {
   if (!facts || mine !== entered) return;
   let name = state.get("room");
   if (!rooms.some(([one]) => one === name)) {
-    name = facts.cannot.encode || facts.cannot.data || client.lacks.has("map") ? "sliders" : "map";
+    name = facts.cannot.decode ? "training" : refused(facts, "encode") || client.lacks.has("map") ? "sliders" : "map";
     state.set({ room: name, run: run.name });
   }
   known(facts);
@@ -109,12 +113,12 @@ async function enter() {
   // Every visit has an element of its own, so that a room that was left cannot draw into the next.
   const place = make("div", { class: "visit" });
   room.replaceChildren(place);
-  const needs = ROOMS.find(([one]) => one === name)[2];
-  const why = needs && (facts.cannot[needs] || facts.cannot.data);
+  const why = refused(facts, ROOMS.find(([one]) => one === name)[2]);
   if (why) {
     place.append(make("section", { class: "empty" }, make("h2", {}, "Not available for this run"), make("p", {}, why)));
     return;
   }
+  place.append(...[intro(name, client.lacks)].filter(Boolean));
   const module = await import(`./rooms/${name}.js`);
   if (mine !== entered) return;
   const own = Object.create(state);
@@ -124,14 +128,34 @@ async function enter() {
   else if (left) left();
 }
 
+// Ask for the runs, and list them at the head of the page.
+async function list() {
+  const answer = await trying(() => client.ask("runs"));
+  if (!answer) return false;
+  runs.splice(0, runs.length, ...answer.runs); // the same list for rooms that hold it
+  const select = document.getElementById("run"), chosen = select.value;
+  select.replaceChildren(...runs.map((run) => make("option", { value: run.id }, `${run.name} (${run.model})`)));
+  if (chosen) select.value = chosen;
+  return true;
+}
+
+// What training writes while the page is open; rooms hear it as "news".
+async function hear(event) {
+  if (event.kind === "runs" || event.kind === "again") await list();
+  if (event.kind === "checkpoint") {
+    const waited = described.get(event.run)?.cannot.decode;
+    described.delete(event.run);
+    if (waited && event.run === chosenRun().id) enter(); // its first: now there is a model
+  }
+  dispatchEvent(new CustomEvent("news", { detail: event }));
+}
+
 async function begin() {
   theme();
   copyLink(state);
-  const answer = await trying(() => client.ask("runs"));
-  if (!answer) return;
-  runs = answer.runs;
   const select = document.getElementById("run");
-  select.append(...runs.map((run) => make("option", { value: run.id }, `${run.name} (${run.model})`)));
+  if (!(await list())) return;
+  client.listen(hear);
   select.onchange = () => {
     const run = runs.find((one) => one.id === select.value);
     state.go({ room: state.get("room"), run: run.name });

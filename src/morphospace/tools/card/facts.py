@@ -70,6 +70,7 @@ def facts_of(run: Run, anatomy: Anatomy, picture: str, address: str = "", page: 
     known = SOURCES.get(run.configuration.data.data.partition(":")[0])
     info = None if known is None or facts.get("data_given") else known.info
     return {
+        "title": run.folder.name,
         "name": run.path.resolve().name,
         "address": address or run.path.resolve().name,
         "page": page,

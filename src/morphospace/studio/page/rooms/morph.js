@@ -1,10 +1,10 @@
-// Two or more images, and three paths between them side by side: play, scrub, download.
+// A start, an end, what may lie between them, and three paths side by side: play, scrub, download.
 import { button, calm, make, save, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 
 const HOWS = ["linear", "slerp", "rotate"];
 const WISHES = { train: "seed:7, 12 or train:3", images: "seed:7 or 12", seeds: "seed:7" }; // what may be added
-const ABOUT = { linear: "straight line", slerp: "along the sphere", rotate: "rotation" };
+const ABOUT = { linear: "Straight line", slerp: "Along the sphere", rotate: "Rotation" };
 
 export async function enter(place, { client, state, run, condition }) {
   let ends = [];
@@ -15,14 +15,15 @@ export async function enter(place, { client, state, run, condition }) {
   const row = make("div", { class: "strip ends" });
   const scrub = make("input", { type: "range", min: "0", max: "1", step: "1", value: "0", "aria-label": "Position on the path" });
   const play = button("Play", () => toggle(), { "aria-keyshortcuts": "Space" });
-  const views = Object.fromEntries(HOWS.map((how) => [how, new Picture(`${how}, ${ABOUT[how]}`, { role: "path", facts: () => ({ run: run.name, how, ends, place: Number(scrub.value), steps }) })]));
+  const views = Object.fromEntries(HOWS.map((how) => [how, new Picture(`${ABOUT[how]} (${how})`, { role: "path", facts: () => ({ run: run.name, how, ends, place: Number(scrub.value), steps }) })]));
   const numbers = Object.fromEntries(HOWS.map((how) => [how, make("p", { class: "hint" })]));
   const wishes = client.lacks.has("images") ? "seeds" : client.lacks.has("training images") ? "images" : "train";
   const wish = make("input", { type: "text", placeholder: WISHES[wishes], size: 16, "aria-label": `Image to add: ${WISHES[wishes]}` });
   const upload = make("input", { type: "file", accept: "image/*", "aria-label": "Add an image file" });
   const add = make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); more(wish.value.trim()); } }, wish,
     make("button", { type: "submit" }, "Add image"), button("Add a random sample", () => more(`seed:${Math.floor(Math.random() * (run.seeds || 1e6))}`)), client.lacks.has("project") ? null : upload,
-    button("Clear", () => { ends = []; keep(); show(); }));
+    button("Clear", () => { ends = []; state.set({ t: null }); keep(); show(); }));
+  const begin = button("Begin with an example", () => example());
   upload.onchange = () => trying(async () => {
     const picture = await client.send(upload.files[0]);
     const answer = await client.ask(run.cannot.encode ? "project" : "encode", { run: run.id, picture, condition });
@@ -30,10 +31,11 @@ export async function enter(place, { client, state, run, condition }) {
     keep();
     show();
   });
-  place.append(make("p", { class: "hint" }, "Three paths between the images below. Add images, then press Play or drag the slider to move along the paths."), add, row,
+  const path_ = make("section", { class: "column stage" },
     make("div", { class: "tools" }, play, scrub),
     make("div", { class: "three" }, ...HOWS.map((how) => make("div", {}, views[how].element, numbers[how],
       make("div", { class: "tools" }, client.lacks.has("film") ? null : button("GIF", () => film(how), { "aria-label": `Download ${how} as GIF` }), button("Path", () => path(how), { "aria-label": `Save ${how} as a path` }))))));
+  place.append(row, path_, add, begin);
 
   function keep() {
     state.set({ ends: ends.map((code) => code.map((x) => x.toFixed(4)).join(",")).join(";") });
@@ -54,16 +56,18 @@ export async function enter(place, { client, state, run, condition }) {
     images = null;
     stop();
     row.replaceChildren();
-    if (!ends.length) return say("Add two images: by a seed, by the number of an image, or from a file.");
+    path_.hidden = ends.length < 2;
+    begin.hidden = ends.length > 0;
+    if (!ends.length) return say(`Add a start and an end: ${WISHES[wishes]}, a random sample${client.lacks.has("project") ? "" : ", or a picture of yours"}.`);
     const drawn = await trying(() => client.ask("decode", { run: run.id, codes: ends, condition }, "ends"));
     if (!drawn) return;
     row.replaceChildren(...drawn.images.images.map((image, i) => {
-      const picture = new Picture(`Image ${i + 1}`, { role: "path", size: image.width, savable: false });
+      const picture = new Picture(i === 0 ? "Start" : i === ends.length - 1 ? "End" : `Image ${i + 1}`, { role: "path", size: image.width, savable: false });
       picture.show(image);
       picture.caption.append(button("×", () => { ends.splice(i, 1); keep(); show(); }, { class: "small", "aria-label": `Remove image ${i + 1}` }));
       return picture.element;
     }));
-    if (ends.length < 2) return say("Add another image.");
+    if (ends.length < 2) return say("This is the start. Add an end.");
     say("Decoding the paths…");
     const answer = await trying(() => client.ask("walk", { run: run.id, ends, hows: HOWS, steps, condition }, "walk"));
     if (!answer) return;
@@ -131,11 +135,13 @@ export async function enter(place, { client, state, run, condition }) {
   };
   addEventListener("keydown", keys);
   ends = state.get("ends").split(";").filter(Boolean).map((text) => text.split(",").map(Number)).filter((code) => code.length === run.latent_dim && code.every(Number.isFinite));
-  if (!ends.length && !state.get("ends")) {
-    const answer = await trying(() => client.ask("decode", { run: run.id, seeds: run.chosen ? run.opening.slice(0, 3) : [1, 4], condition }));
-    if (answer) ends = answer.codes;
+  async function example() {
+    const answer = await trying(() => client.ask("decode", { run: run.id, seeds: run.opening.slice(0, 3), condition }));
+    if (!answer) return;
+    ends = answer.codes;
     keep();
+    show();
   }
-  show();
+  if (ends.length) show(); else example();
   return () => { stop(); removeEventListener("keydown", keys); };
 }

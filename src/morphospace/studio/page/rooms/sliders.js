@@ -1,6 +1,7 @@
-// One image, moved along attributes, components or raw dimensions; and a plane through three seeds.
+// One image, moved along attributes, components or single dimensions; and a plane through three seeds.
 import { button, calm, choice, make, onMove, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
+import { spoken } from "../words.js";
 import { addEnd } from "./map.js";
 
 const REACH = { component: 4, dim: 4, direction: 6 };
@@ -9,7 +10,7 @@ const changed = (one) => `changes pixels by ${(100 * Math.sqrt(one.change)).toFi
 const WORDS = {
   component: (one) => ({ kind: "component", name: one.name, words: `Component ${one.name + 1}`, note: `${(100 * one.share).toFixed(1)} %`, more: `${(100 * one.share).toFixed(1)} % of the variance; ${changed(one)}` }),
   dim: (one) => ({ kind: "dim", name: one.name, words: `Dimension ${one.name}`, note: `${(100 * Math.sqrt(one.change)).toFixed(1)} %`, more: changed(one) }),
-  direction: (one) => ({ kind: "direction", name: one.name, words: one.name, note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right`,
+  direction: (one) => ({ kind: "direction", name: one.name, words: spoken(one.name), note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right`,
     more: `${one.accuracy === null ? "" : `tells ${(100 * one.accuracy).toFixed(0)} % of ${one.n} held-out images right; `}${changed(one)}` }),
 };
 
@@ -17,34 +18,35 @@ export async function enter(place, { client, state, run, condition }) {
   let base = state.code("code");
   // A model that cannot encode has no mean code, and the mean of its prior shows nothing: it starts at a seed.
   const least = run.cannot.encode || run.cannot.data ? 0 : -1;
-  const opening = run.chosen || least === 0 ? run.opening[0] : -1;
-  let seed = Math.max(least, Number(state.get("seed", String(state.get("code") ? -1 : opening))));
+  let seed = Math.max(least, Number(state.get("seed", String(state.get("code") ? -1 : run.opening[0]))));
   let moves = new Map();
   let animation = 0;
-  const face = new Picture("Moved", { facts: () => ({ run: run.name, base, moves: [...moves.values()], code: now }) });
+  const face = new Picture("Changed", { facts: () => ({ run: run.name, base, moves: [...moves.values()], code: now }) });
   let now = null;
   const list = make("div", { class: "sliders" });
   const kinds = make("div", { class: "tools" });
+  let every = false; // whether all sliders are shown
+  const find = make("input", { type: "search", size: 12, placeholder: "Find…", "aria-label": "Find a slider by its name", oninput: () => fill() });
   const pad = make("div", { class: "pad", tabIndex: 0, role: "application", "aria-label": "Plane of seeds: drag, or use the arrow keys, to pan" },
-    make("span", {}, "Drag to pan between seeds"));
-  place.append(make("p", { class: "hint" }, "One image, and the directions in which its code can move. Drag a slider, or press a digit and then the arrow keys. Those that work best come first."), make("div", { class: "with-side lead" },
+    make("span", {}, "Drag here to wander between samples"));
+  place.append(make("div", { class: "with-side lead" },
     make("div", { class: "stage column" }, kinds, list),
     make("aside", { class: "side" }, face.element,
       make("div", { class: "tools" },
         button("Another seed", () => start(another())),
-        least < 0 ? button("Mean code", () => { base = null; seed = -1; state.set({ code: null, seed: -1 }); reset(); }) : null,
+        least < 0 ? button("Average image", () => { base = null; seed = -1; state.set({ code: null, seed: -1 }); reset(); }) : null,
         button("Reset all", () => reset()),
-        button("Use in Morph", () => now && addEnd(state, run, now))),
+        button("Add to Morph", () => now && addEnd(state, run, now))),
       pad)));
 
   const usual = run.cannot.encode || run.cannot.data ? "component" : "direction";
   let kind = WORDS[state.get("by")] ? state.get("by") : usual;
   const groups = {};
-  kinds.append(choice("Move along", [["direction", "attributes"], ["component", "components"], ["dim", "raw dimensions"]], kind, (value) => {
+  kinds.append(choice("Move along", [["direction", "attributes"], ["component", "components"], ["dim", "single dimensions"]], kind, (value) => {
     kind = value;
     state.set({ by: value });
     fill();
-  }));
+  }), find);
   readMoves();
   start(seed, true);
   // The kind that is shown first; then the others, in the background.
@@ -52,7 +54,7 @@ export async function enter(place, { client, state, run, condition }) {
     if (by === kind) say("Computing the directions…");
     trying(() => client.ask("sliders", { run: run.id, by })).then((answer) => {
       if (!place.isConnected) return;
-      groups[by] = answer ? answer.rows.slice(0, by === "direction" ? answer.rows.length : SHOWN).map(WORDS[by]) : [];
+      groups[by] = answer ? answer.rows.map(WORDS[by]) : [];
       if (by !== kind) return;
       say("");
       // If the data have no attributes, show the components.
@@ -65,7 +67,7 @@ export async function enter(place, { client, state, run, condition }) {
   // The chosen seeds first, then all others.
   function another() {
     const place = run.opening.indexOf(seed);
-    if (run.chosen && place >= 0 && place + 1 < run.opening.length) return run.opening[place + 1];
+    if (place >= 0 && place + 1 < run.opening.length) return run.opening[place + 1];
     return (seed + 1) % (run.seeds || Infinity);
   }
 
@@ -93,7 +95,7 @@ export async function enter(place, { client, state, run, condition }) {
     if (!answer) return;
     now = answer.codes[0];
     face.show(answer.images.images[0]);
-    face.words(seed >= 0 && !moves.size ? `Seed ${seed}` : moves.size ? "Moved" : base ? "Given code" : "Mean code");
+    face.words(moves.size ? "Changed" : seed >= 0 ? `Seed ${seed}` : base ? "The image you brought" : "Average image");
   }
 
   function reset() {
@@ -108,7 +110,11 @@ export async function enter(place, { client, state, run, condition }) {
     cancelAnimationFrame(animation);
     const rows = groups[kind];
     if (!rows) return list.replaceChildren(make("p", { class: "hint" }, "Computing…"));
-    list.replaceChildren(...rows.map((row, i) => line(row, i)));
+    const wanted = find.value.trim().toLowerCase();
+    const some = wanted ? rows.filter(({ words }) => words.toLowerCase().includes(wanted)) : rows.filter((row, i) => every || i < SHOWN || moves.has(`${row.kind}:${row.name}`));
+    list.replaceChildren(...some.map(line));
+    if (wanted && !some.length) list.append(make("p", { class: "hint" }, `None of the ${rows.length} is called so.`));
+    if (!wanted && some.length < rows.length) list.append(button(`Show all ${rows.length}`, () => { every = true; fill(); }, { class: "more" }));
     if (!rows.length) {
       const why = run.cannot.encode || run.cannot.data;
       list.append(make("p", { class: "cannot" }, why ? `No attributes: ${why}` : "The data set has no attributes, classes or factors."));

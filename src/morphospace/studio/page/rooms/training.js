@@ -1,100 +1,52 @@
-// Curves of a run, live while it trains; samples of fixed noise over training; a diagnosis in words.
-import { button, choice, make, say, trying } from "../dom.js";
-import { nextFrame, Picture } from "../picture.js";
-import { colour, role } from "../colours.js";
+// Curves of a run, live while it trains; samples of the same codes over training; trouble in words.
+import { busy, button, choice, make, trying } from "../dom.js";
+import { Panel, panelsOf, usual } from "../curves.js";
+import { Picture } from "../picture.js";
 
 export async function enter(place, { client, state, run }) {
   let data = await trying(() => client.ask("training", { run: run.id }));
   if (!data) return null;
-  const losses = () => data.columns.filter((name) => name.includes("/"));
-  const usual = losses().filter((name) => name.endsWith("/loss"));
-  let shown = new Set(state.get("curves") ? state.get("curves").split(",") : usual);
+  let shown = new Set(), panels = [], drawn = [];
   let axis = state.get("axis", "images");
-  const chart = make("canvas", { class: "chart", role: "img", "aria-label": "Training curves" });
+  const charts = make("div", { class: "panels" });
   const names = make("fieldset", { class: "checks" });
-  const table = make("p", { class: "hint" });
-  const grid = new Picture("Samples of fixed noise", { facts: () => ({ run: run.name, images: data.samples[Number(scrub.value)] }) });
+  const at = make("p", { class: "hint" });
+  const grid = new Picture("Samples", { facts: () => ({ run: run.name, images: data.samples[Number(scrub.value)] }) });
   const scrub = make("input", { type: "range", min: "0", step: "1", "aria-label": "Moment of training" });
   const findings = make("div", { class: "findings", "aria-live": "polite" });
-  place.append(make("p", { class: "hint" }, "The curves of this run, live while it trains, and samples of fixed noise. Drag the slider below the samples to go back in training."), make("div", { class: "with-side" },
-    make("div", { class: "stage column" }, choice("Horizontal axis", [["images", "images seen"], ["seconds", "seconds"]], axis, (value) => { axis = value; state.set({ axis }); draw(); }), chart, table, names),
-    make("aside", { class: "side" }, grid.element, scrub, button("Diagnose", () => diagnose()), findings)));
+  const trouble = button("Look for trouble", () => diagnose());
+  place.append(make("div", { class: "with-side" },
+    make("div", { class: "stage column" }, choice("Along the bottom", [["images", "images seen"], ["seconds", "seconds"]], axis, (value) => { axis = value; state.set({ axis }); draw(); }), at, charts, names),
+    make("aside", { class: "side" }, grid.element, scrub, trouble, findings)));
 
+  // Make the panels of the numbers that there are, which may become more while a run trains.
   function fill() {
-    names.replaceChildren(make("legend", {}, "Curves"), ...losses().map((name) => {
-      const index = losses().indexOf(name);
-      const box = make("input", { type: "checkbox", checked: shown.has(name), onchange: () => {
-        if (box.checked) shown.add(name); else shown.delete(name);
-        state.set({ curves: [...shown].join(",") });
-        draw();
+    panels = panelsOf(data.columns);
+    shown = new Set(state.get("curves") ? state.get("curves").split(",") : usual(panels));
+    drawn = panels.filter(({ key }) => shown.has(key)).map((panel) => new Panel(panel));
+    charts.replaceChildren(...drawn.map((panel) => panel.element));
+    names.replaceChildren(make("legend", {}, "Numbers shown"), ...panels.map(({ key, title }) => {
+      const box = make("input", { type: "checkbox", checked: shown.has(key), onchange: () => {
+        if (box.checked) shown.add(key); else shown.delete(key);
+        state.set({ curves: [...shown].join(",") || "none" });
+        fill();
       } });
-      const dot = make("span", { class: "dot", "aria-hidden": "true" });
-      dot.style.background = colour(index);
-      return make("label", { class: "check" }, box, dot, ` ${name}`);
+      return make("label", { class: "check" }, box, ` ${title}`);
     }));
-  }
-
-  function latest(column) {
-    const row = data.rows.findLast((one) => one[column] !== null);
-    return row ? row[column].toPrecision(4) : "not yet";
+    names.hidden = !panels.length;
+    draw();
   }
 
   function draw() {
-    nextFrame(chart, () => {
-      const ratio = devicePixelRatio || 1;
-      const box = chart.getBoundingClientRect();
-      chart.width = Math.max(1, Math.round(box.width * ratio));
-      chart.height = Math.max(1, Math.round(box.height * ratio));
-      const context = chart.getContext("2d");
-      context.scale(ratio, ratio);
-      const x = data.columns.indexOf(axis);
-      const chosen = losses().filter((name) => shown.has(name));
-      const columns = chosen.map((name) => data.columns.indexOf(name));
-      const values = data.rows.flatMap((row) => columns.map((c) => row[c])).filter((v) => v !== null).sort((a, b) => a - b);
-      const last = data.rows.length ? data.rows[data.rows.length - 1] : null;
-      if (!values.length || !last) { table.textContent = "No numbers yet."; return; }
-      // Without the most extreme values: a first step a thousand times the rest would flatten all the others.
-      const low = values[Math.floor(values.length * 0.005)], high = values[Math.min(values.length - 1, Math.floor(values.length * 0.985))];
-      const pad = { left: 62, right: 12, top: 12, bottom: 30 };
-      const wide = box.width - pad.left - pad.right, tall = box.height - pad.top - pad.bottom;
-      const end = last[x] || 1;
-      const px = (value) => pad.left + (wide * value) / end;
-      const py = (value) => pad.top + tall * (1 - (value - low) / (high - low || 1));
-      context.font = "12px system-ui, sans-serif";
-      context.fillStyle = role("muted");
-      context.strokeStyle = role("line");
-      for (let i = 0; i <= 4; i++) {
-        const value = low + ((high - low) * i) / 4;
-        context.beginPath(); context.moveTo(pad.left, py(value)); context.lineTo(pad.left + wide, py(value)); context.stroke();
-        context.textAlign = "right"; context.fillText(brief(value), pad.left - 8, py(value) + 4);
-        context.textAlign = i === 4 ? "right" : "center"; context.fillText(brief((end * i) / 4), px((end * i) / 4), box.height - 8);
-      }
-      context.save();
-      context.beginPath(); context.rect(pad.left, pad.top - 2, wide + 2, tall + 4); context.clip();
-      columns.forEach((c, i) => {
-        context.strokeStyle = colour(losses().indexOf(chosen[i]));
-        context.lineWidth = 1.8;
-        context.beginPath();
-        let drawing = false;
-        const known = data.rows.filter((row) => row[c] !== null);
-        for (const row of known) {
-          if (drawing) context.lineTo(px(row[x]), py(row[c])); else context.moveTo(px(row[x]), py(row[c]));
-          drawing = true;
-        }
-        context.stroke();
-        // Curves with few values, such as those of validation, are drawn with points, so that the first one shows.
-        context.fillStyle = context.strokeStyle;
-        if (known.length <= 60) for (const row of known) { context.beginPath(); context.arc(px(row[x]), py(row[c]), 2.6, 0, 7); context.fill(); }
-      });
-      context.restore();
-      table.textContent = `At ${brief(last[0])} images: ${chosen.map((name, i) => `${name} ${latest(columns[i])}`).join(", ")}`;
-      chart.dataset.drawn = Number(chart.dataset.drawn || 0) + 1;
-    });
+    const last = data.rows.at(-1);
+    at.textContent = last ? `After ${last[0].toLocaleString("en")} images:` : "There are no numbers of this run. While a run trains, they appear here by themselves.";
+    for (const panel of drawn) panel.draw(data, axis);
   }
 
   async function moment() {
     const images = data.samples[Number(scrub.value)];
-    if (images === undefined) return grid.words("No samples yet");
+    grid.element.hidden = scrub.hidden = images === undefined;
+    if (images === undefined) return;
     const answer = await trying(() => client.ask("snapshot", { run: run.id, images }, "snapshot"));
     if (!answer) return;
     grid.show(answer.images.grid[0]);
@@ -109,38 +61,46 @@ export async function enter(place, { client, state, run }) {
   scrub.oninput = moment;
 
   async function diagnose() {
-    say("Diagnosing…");
-    findings.replaceChildren(make("p", { class: "hint" }, "Sampling and reading the curves…"));
-    const answer = await trying(() => client.ask("diagnosis", { run: run.id }));
-    say("");
-    if (!answer) return findings.replaceChildren();
-    const list = answer.findings || [];
-    findings.replaceChildren(...(list.length ? list.map((one) => make("section", { class: `finding ${one.severity}` },
-      make("h3", {}, one.name), make("p", {}, one.evidence), make("p", { class: "hint" }, one.advice))) : [make("p", {}, "No problem found.")]));
+    trouble.disabled = true;
+    findings.replaceChildren(make("p", { class: "hint" }, "Sampling, and reading the curves. This may take a minute."));
+    let found;
+    try {
+      found = (await busy("Looking for trouble", () => client.ask("diagnosis", { run: run.id }))).findings || [];
+    } catch (error) {
+      findings.replaceChildren(make("p", { class: "cannot" }, `It could not be looked for: ${error.message}`));
+      return;
+    } finally {
+      trouble.disabled = false;
+    }
+    findings.replaceChildren(...(found.length ? found.map((one) => make("section", { class: `finding ${one.severity}` },
+      make("h3", {}, one.name), make("p", {}, one.says), make("p", { class: "hint" }, one.advice))) : [make("p", {}, "No trouble found.")]));
   }
 
-  const stop = client.listen((event) => {
+  async function news({ detail: event }) {
+    if (event.kind === "again") {
+      const answer = await trying(() => client.ask("training", { run: run.id }, "training"));
+      if (answer) { data = answer; fill(); moments(); moment(); }
+    }
     if (event.run !== run.id) return;
     if (event.kind === "report") {
+      if (data.rows.length && event.images <= data.rows.at(-1)[0]) return; // it came with the answer
       const fresh = Object.keys(event).filter((name) => name.includes("/") && !data.columns.includes(name));
-      if (fresh.length) { data.columns.push(...fresh); for (const row of data.rows) row.push(...fresh.map(() => null)); fill(); }
+      if (fresh.length) { data.columns.push(...fresh); for (const row of data.rows) row.push(...fresh.map(() => null)); }
       data.rows.push(data.columns.map((name) => (typeof event[name] === "number" ? event[name] : null)));
-      draw();
-    } else if (event.kind === "samples") {
+      if (fresh.length) fill(); else draw();
+    } else if (event.kind === "samples" && !data.samples.includes(event.images)) {
       const following = Number(scrub.value) >= data.samples.length - 1;
       data.samples.push(event.images);
       scrub.max = String(data.samples.length - 1);
       if (following) { scrub.value = scrub.max; moment(); }
     }
-  });
+  }
+  addEventListener("news", news);
   const resized = new ResizeObserver(draw);
-  resized.observe(chart);
+  resized.observe(charts);
   addEventListener("themed", draw);
   fill();
-  draw();
   moments();
   await moment();
-  return () => { stop(); resized.disconnect(); removeEventListener("themed", draw); };
+  return () => { removeEventListener("news", news); resized.disconnect(); removeEventListener("themed", draw); };
 }
-
-const brief = (value) => (Math.abs(value) >= 10000 ? Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value) : Number(value.toPrecision(3)).toString());
