@@ -348,7 +348,8 @@ def test_names_are_shown_as_people_write_them(visit: Visitor) -> None:
     visit.go("runs", "vae")
     for name, words in {
         "Curly_Hair": "Curly hair", "5_o_Clock_Shadow": "5 o'clock shadow", "tilt": "Tilt",
-        "T-shirt/top": "T-shirt/top", "7": "7", "Ankle boot": "Ankle boot", "<b>": "<b>", "a\u202eb": "a\u202eb", "hair_volume": "Hair volume",
+        "T-shirt/top": "T-shirt/top", "7": "7", "Ankle boot": "Ankle boot", "<b>": "<b>", "a\u202eb": "a\u202eb",
+        "hair_volume": "Hair volume",
     }.items():  # fmt: skip
         assert visit.page.evaluate(SPOKEN, name) == words
 
