@@ -306,6 +306,7 @@ export async function enter(place, { client, state, run, condition }) {
 
   function move(to) {
     probe = to;
+    if (uses[0].disabled === held) tell();
     draw(true);
     if (!map.flat) return nearestImage(to);
     client.ask("decode", { run: run.id, points: [to], condition }, "probe").then((answer) => {
