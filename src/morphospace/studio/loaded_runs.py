@@ -11,6 +11,7 @@ from pathlib import Path
 
 from morphospace.errors import RunError, SettingError, require
 from morphospace.runs.folder import RunFolder, find_runs
+from morphospace.runs.hub import local
 from morphospace.runs.run import Run, load
 from morphospace.studio.space import Space
 
@@ -19,14 +20,14 @@ MOST_RUNS = 500
 LOOK_SECONDS = 3.0  # between two looks for runs that began meanwhile
 
 
-def run_folders(paths: Sequence[Path]) -> list[Path]:
-    """Return the run folders among paths and below them, in order.
+def run_folders(paths: Sequence[str | Path], say: Callable[[str], None] | None = None) -> list[Path]:
+    """Return the run folders among paths and below them, in order; runs on the Hub are fetched.
 
     Raises:
         RunError: If a path is no run and holds none.
     """
     found: list[Path] = []
-    for path in paths:
+    for path in (local(path, say) for path in paths):
         inside = [path] if (path / "run.toml").is_file() else sorted(find_runs(path)) if path.is_dir() else []
         if not inside:
             raise RunError("run", str(path), "no run there and none below it", "train one with `morpho train`")

@@ -5,20 +5,22 @@ import { make } from "./dom.js";
 
 const WORDS = { "score": "What the critic takes for real", "loss": "Loss", "reconstruction": "Reconstruction", "kl": "kl: what the codes say", "gradient_norm": "Gradient norm", "mse": "Error of reconstructions (mse)" };
 
-// The panels of some columns: { key, title, series: [{ name, label, stroke, dash }], half }.
+// The panels of some columns: { key, title, series: [{ name, label, stroke, dash }], half }. `vae/loss` and `generator/loss`
+// are of players, `valid/loss` and `valid/vae/kl` of held-out images, `metric/fd@raw` of a run's own weights.
 export function panelsOf(columns) {
-  const panels = new Map(), players = [...new Set(columns.filter((name) => name.endsWith("/loss")).map((name) => name.replace(/^valid\//, "").split("/")[0]))];
-  for (const name of columns.filter((one) => one.includes("/"))) {
+  const panels = new Map(), names = columns.filter((name) => name.includes("/"));
+  const players = names.filter((name) => /^(?!valid\/).*\/loss$/.test(name)).map((name) => name.split("/")[0]), several = players.length > 1;
+  for (const name of names) {
     const held = name.startsWith("valid/"), own = name.endsWith("@raw"), plain = name.replace(/^valid\//, "").replace(/@raw$/, "");
-    const player = plain.split("/")[0], judged = /\/score_(real|fake)$/.exec(plain);
-    const key = judged ? plain.replace(/_(real|fake)$/, "") : plain.endsWith("/loss") ? "loss" : plain;
-    const several = players.length > 1, term = key.split("/").at(-1);
-    const title = WORDS[term] ? (several && key !== "loss" && !judged ? `${WORDS[term]}, ${player}` : WORDS[term]) : key.replace("/", ": ").replace(/_/g, " ");
+    const player = plain.includes("/") ? plain.split("/")[0] : "", term = plain.split("/").at(-1), judged = /^score_(real|fake)$/.exec(term);
+    const key = judged ? `${player}/score` : term === "loss" ? "loss" : plain, kind = judged ? "score" : term;
+    const title = WORDS[kind] ? `${WORDS[kind]}${several && player && kind !== "loss" && !judged ? `, ${player}` : ""}` : key.replace("/", ": ").replace(/_/g, " ");
+    const whose = key === "loss" && several ? player : "", seen = held ? "held-out images" : whose ? "" : player === "metric" ? (own ? "own weights" : "averaged weights") : "training images";
+    const label = judged ? (judged[1] === "real" ? "real images" : "generated images") : [whose, seen].filter(Boolean).join(", ");
+    const hue = whose ? 2 * players.indexOf(player) : 0;
     if (!panels.has(key)) panels.set(key, { key, title, series: [], half: Boolean(judged) });
-    const at = key === "loss" && several ? 2 * players.indexOf(player) : 0;
-    const label = judged ? (judged[1] === "real" ? "real images" : "generated images") : [key === "loss" && several ? player : "", held ? "held-out images" : player === "metric" ? (own ? "own weights" : "averaged weights") : key === "loss" && several ? "" : "training images"].filter(Boolean).join(", ");
-    const stroke = judged ? () => role(judged[1] === "real" ? "real" : "generated") : () => colour(at + (held || own ? 1 : 0));
-    panels.get(key).series.push({ name, label, stroke, dash: held || own || judged?.[1] === "fake" });
+    panels.get(key).series.push({ name, label, dash: held || own || judged?.[1] === "fake",
+      stroke: judged ? () => role(judged[1] === "real" ? "real" : "generated") : () => colour(hue + (held || own ? 1 : 0)) });
   }
   return [...panels.values()];
 }

@@ -83,6 +83,7 @@ export async function enter(place, { client, state, run, condition }) {
     samples.replaceChildren(...some.images.images.map((image, i) => {
       const shown = new Picture("", { role: made ? "generated" : "real", size: image.width, savable: false });
       shown.show(image);
+      shown.canvas.setAttribute("aria-hidden", "true"); // the button says what it is
       const name = made ? `Seed ${String(some.numbers[i]).slice(5)}` : `Held-out image ${some.numbers[i]}`;
       return make("button", { type: "button", class: "sample", "aria-label": `Use ${name}`, title: name, onclick: () => { picture = { image: some.numbers[i] }; search(name); } }, shown.canvas);
     }));
