@@ -407,13 +407,13 @@ def test_a_morph_is_scrubbed_played_and_taken_away(
     assert play.is_visible()  # with reduced motion nothing plays until play is pressed
     visit.page.get_by_label("Image to add:").fill("seed:9")
     visit.page.keyboard.press("Enter")
-    visit.until("document.querySelectorAll('.ends figure').length === 3")
+    visit.until("document.querySelectorAll('.ends figure').length === 4")
     visit.settle()
     scrub = visit.page.get_by_label("Position on the path")
     scrub.fill("20")
     visit.page.wait_for_timeout(200)
     path = json.loads(visit.saved(visit.page.get_by_label("Save rotate as a path").click).read_text())
-    assert len(path["codes"]) == 95
+    assert len(path["codes"]) == 142
     for index, how in enumerate(("linear", "slerp", "rotate")):
         pixels, facts = saved_facts(visit, index)
         assert facts["how"] == how and facts["place"] == 20
