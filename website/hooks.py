@@ -70,6 +70,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made |= {uri: relinked((ROOT / place).read_text(encoding="utf-8"), place, uri) for place, uri in BESIDE.items()}
     made["index.md"] = f"---\nhide: [navigation]\n---\n{made['index.md']!s}"
     made |= {uri: text for _, uri, text in examples()}
+    made |= linked_files()
     made |= reference()
     made |= {name: (HERE / name).read_bytes() for name in ("frame-worker.js", "site.css")}
     pages = {page.stem: page for page in sorted((ROOT / config.extra["pages"]).glob("*.html"))}
@@ -115,7 +116,22 @@ def address(place: str) -> str | None:
         return f"learn/{Path(place).stem}.html"
     if place.startswith("docs/"):
         return place.removeprefix("docs/")
-    return next((uri for title, uri, _ in examples() if place in (title, f"{title}/README.md")), None)
+    for title, uri, _ in examples():
+        if place in (title, f"{title}/README.md"):
+            return uri
+    return f"files/{place}{'' if Path(place).suffix else '.txt'}" if (ROOT / place).is_file() else None
+
+
+def linked_files() -> dict[str, bytes]:
+    """Return the other files of the repository that a page links to, such as the licence."""
+    found = {}
+    for place in [*BESIDE, *(f"docs/{guide.name}" for guide in (ROOT / "docs").glob("*.md"))]:
+        for link in LINK.finditer((ROOT / place).read_text(encoding="utf-8")):
+            there = posixpath.normpath(posixpath.join(posixpath.dirname(place), link["target"]))
+            uri = address(there) or ""
+            if uri.startswith("files/"):
+                found[uri] = (ROOT / there).read_bytes()
+    return found
 
 
 def outside_code(markdown: str, change: Any) -> str:
