@@ -7,6 +7,7 @@ mkdocs calls the functions `on_...`. Nothing of the reference is written by hand
 from __future__ import annotations
 
 import io
+import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -297,12 +298,21 @@ def examples() -> Sequence[tuple[str, str, str]]:
         title, uri = f"examples/{place.name}", f"examples/{place.stem}.md"
         if place.suffix == ".py":
             made.append((title, uri, f"# {place.name}\n\n{fenced(place)}"))
+        elif place.suffix == ".ipynb":
+            made.append((title, uri, cells_of(place)))
         elif (place / "README.md").is_file():
             files = [file for file in sorted(place.rglob("*")) if file.suffix in (".py", ".toml")]
             listed = [f"## `{file.relative_to(place)}`\n\n{fenced(file)}" for file in files]
             text = (place / "README.md").read_text(encoding="utf-8")
             made.append((title, uri, "\n\n".join([text, *listed])))
     return made
+
+
+def cells_of(notebook: Path) -> str:
+    """Return the texts and the code of a notebook."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    texts = [("".join(cell["source"]), cell["cell_type"] == "code") for cell in cells]
+    return "\n\n".join(f"```python\n{text}\n```" if is_code else text for text, is_code in texts)
 
 
 def fenced(file: Path) -> str:
