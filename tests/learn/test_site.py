@@ -13,7 +13,8 @@ import pytest
 
 from morphospace.cli import main
 from morphospace.learn.site import CONTENTS, chapters, site
-from tests.studio.browser import AXE, CHROMIUM, QUIET, needed
+from tests.studio.browser import AXE, CHROMIUM, FIREFOX, QUIET, needed
+from tests.studio.firefox import started
 
 KEY = "morphospace/learn"
 CHAPTER = "gan"
@@ -181,7 +182,11 @@ def test_progress_is_saved_loaded_and_forgotten(page: Any, folder: Path, tmp_pat
     until(page, "document.getElementById('status').textContent.includes('no progress')")
 
 
-def test_each_simulation_is_mounted_as_the_chapter_says_and_runs(page: Any, folder: Path) -> None:
+STEPS = "[...document.querySelectorAll('.stage canvas.plane')].map((one) => Number(one.dataset.steps || 0))"
+
+
+@pytest.mark.parametrize("page", [{"reduced_motion": "reduce"}], indirect=True, ids=["reduced-motion"])
+def test_each_simulation_is_mounted_as_the_chapter_says_and_plays_when_asked(page: Any, folder: Path) -> None:
     for chapter in chapters():
         opened(page, folder, chapter.name)
         places = page.locator(".stage[data-view]")
@@ -191,9 +196,32 @@ def test_each_simulation_is_mounted_as_the_chapter_says_and_runs(page: Any, fold
             assert place.locator("section.play > h3").count() == 1, play
             if "settings" not in play:
                 assert place.locator('[aria-pressed="true"]').count() == 1, play  # the preset is known
-    place = places.first
-    place.get_by_role("button", name="Play", exact=True).click()
-    until(page, "Number(document.querySelector('.stage canvas.plane').dataset.steps) > 5")
+        assert not any(page.evaluate(STEPS)), chapter.name
+    opened(page, folder)
+    page.wait_for_timeout(300)
+    assert not any(page.evaluate(STEPS))
+    page.locator(".stage").first.get_by_role("button", name="Play", exact=True).click()
+    until(page, f"{STEPS}[0] > 5")
+
+
+def test_a_chapter_is_read_and_answered_by_keyboard(page: Any, folder: Path) -> None:
+    opened(page, folder)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "text"
+    form = page.locator(f'form[data-name="{CHAPTER}/quiz/half"]')
+    form.locator("input").first.focus()
+    page.keyboard.press("Space")
+    assert form.get_attribute("data-state") == "right"
+    page.keyboard.press("ArrowDown")
+    assert form.get_attribute("data-state") == "wrong" and form.locator(".why:visible").count() == 1
+    page.locator("summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details[open]").count() == 1
+    page.locator(".stage").first.get_by_role("button", name="One step of both", exact=True).focus()
+    page.keyboard.press("Enter")
+    until(page, f"{STEPS}[0] === 1")
 
 
 PHONE = {"viewport": {"width": 380, "height": 800}, "color_scheme": "dark"}
@@ -211,6 +239,28 @@ def test_pages_fit_and_axe_finds_nothing_serious(page: Any, names: tuple[str, ..
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
         page.evaluate(AXE.read_text(encoding="utf-8"))
-        found = page.evaluate("axe.run({ preload: false, resultTypes: ['violations'] }).then((result) => result.violations)")
+        found = page.evaluate(
+            "axe.run({ preload: false, resultTypes: ['violations'] }).then((result) => result.violations)"
+        )
         bad = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
         assert not bad, (name, bad)
+
+
+def test_firefox_opens_a_chapter_too(folder: Path, tmp_path: Path) -> None:
+    needed(FIREFOX, "no firefox here: `apt-get install firefox-esr`, then it is tried too")
+    assert FIREFOX
+    with started(FIREFOX, tmp_path / "profile") as firefox:
+        firefox.ask("WebDriver:Navigate", url=(folder / "latent-space.html").as_uri())
+        faces, state = firefox.run(
+            "const until = Date.now() + 60000, canvas = () => document.querySelector('.stage canvas.plane');"
+            "while (!canvas()?.dataset.drawn) {"
+            "    if (Date.now() > until) throw new Error('nothing is drawn');"
+            "    await new Promise((go) => setTimeout(go, 30));"
+            "}"
+            "const { width, height } = canvas(), pixels = canvas().getContext('2d').getImageData(0, 0, width, height);"
+            "const form = document.querySelector('form.quiz'), right = form.querySelector('[data-right]');"
+            "right.click();"
+            "return [new Set(new Uint32Array(pixels.data.buffer)).size, form.dataset.state];"
+        )
+        assert faces > 1000 and state == "right"
+        assert firefox.console() == []
