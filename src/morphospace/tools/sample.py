@@ -21,6 +21,7 @@ from morphospace.tools.tool import (
     PriorName,
     Summary,
     Truncation,
+    at_images,
     check_condition,
     status,
     tool,
@@ -145,7 +146,7 @@ class Samples(Displayable):
         facts |= {} if self.masks is None else {"pairs": "sample, mask"}
         save_picture(path, self.picture(), facts)
         of = f" of {self.about['condition']}" if "condition" in self.about else ""
-        lines = [f"{n} sample{'' if n == 1 else 's'}{of} at {run.images:,} images: {path}"]
+        lines = [f"{n} sample{'' if n == 1 else 's'}{of}{at_images(run.images)}: {path}"]
         lines += [f"a row each: {'; '.join(self.about['rows'])}"] if "rows" in self.about else []
         lines += [FITTED] if asked.words["prior"] == "auto" and self.about["prior"] == "mixture" else []
         return Answer({"out": str(path), **facts}, lines)

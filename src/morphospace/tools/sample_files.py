@@ -28,7 +28,18 @@ from morphospace.ranges import Seed, check_ranges
 from morphospace.runs.condition import Condition
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.sampling import Block, Sampling
-from morphospace.tools.tool import SAMPLES, Answer, Asked, Displayable, Label, PriorName, Summary, Truncation, status
+from morphospace.tools.tool import (
+    SAMPLES,
+    Answer,
+    Asked,
+    Displayable,
+    Label,
+    PriorName,
+    Summary,
+    Truncation,
+    at_images,
+    status,
+)
 
 SECONDS_BETWEEN_LINES = 10.0
 DIGITS = 5  # at least, of the number in a file's name
@@ -52,7 +63,7 @@ class SampleFiles(Displayable):
     def summary(self) -> Summary:
         """Return what was written."""
         of = f" of {self.facts['condition']}" if "condition" in self.facts else ""
-        line = f"{self.n:,} sample{'' if self.n == 1 else 's'}{of} at {self.facts['images']:,} images: {self.path}"
+        line = f"{self.n:,} sample{'' if self.n == 1 else 's'}{of}{at_images(self.facts['images'])}: {self.path}"
         lines = [line, *([f"as many of each: {'; '.join(self.facts['rows'])}"] if "rows" in self.facts else [])]
         return Summary(lines)
 

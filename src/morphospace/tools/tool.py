@@ -196,6 +196,15 @@ class Written:
     read: Callable[[str], Any]
 
 
+def at_images(count: int) -> str:
+    """Return after how many images a model was taken, with a space before it; nothing where that is not known.
+
+    >>> f"4 samples{at_images(60_000)}", f"4 samples{at_images(0)}"
+    ('4 samples at 60,000 images', '4 samples')
+    """
+    return f" at {count:,} images" if count else ""  # none is known of networks trained elsewhere
+
+
 def read_names(text: str) -> tuple[str, ...]:
     """Read names separated by commas.
 

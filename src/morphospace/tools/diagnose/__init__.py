@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.evaluation.diagnose import Finding, worst
 from morphospace.ranges import Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, at_images, tool
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
@@ -52,7 +52,7 @@ class Diagnosis(Displayable):
     def summary(self) -> Summary:
         """Return the findings in words, and a table of what was measured."""
         word = "healthy" if self.severity == "note" else self.severity
-        head = f"{self.run} at {self.images:,} images: {word}"
+        head = f"{self.run}{at_images(self.images)}: {word}"
         lines = [head if self.findings else f"{head}; nothing to complain of"]
         for finding in self.findings:
             lines.append(f"{finding.severity}: {finding.name}: {finding.says}")

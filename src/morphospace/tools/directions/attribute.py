@@ -21,6 +21,7 @@ from morphospace.tools.tool import (
     PointName,
     Summary,
     Written,
+    at_images,
     read_names,
     tool,
 )
@@ -74,7 +75,7 @@ class AttributeWalk(Displayable):
         facts = asked.facts | {"name": words["name"], "strength": words["strength"], "image": list(self.starts)}
         facts |= {"by": words["by"], "orthogonal_to": list(self.direction.orthogonal_to), "seed": words["seed"]}
         save_picture(out, self.picture(), facts)
-        lines = [*self.summary().lines, f"{words['name']} at {facts['images']:,} images: {out}"]
+        lines = [*self.summary().lines, f"{words['name']}{at_images(facts['images'])}: {out}"]
         if save is not None:
             save_direction(save, self.direction)
             lines.append(f"direction: {save}")
@@ -120,7 +121,7 @@ class Combined(Displayable):
         facts = asked.facts | {"formula": words["formula"], "by": words["by"]}
         facts |= {"directions_from": words["images"], "seed": words["seed"]}
         save_picture(out, self.picture(), facts)
-        lines = [*self.summary().lines, f"{words['formula']} at {facts['images']:,} images: {out}"]
+        lines = [*self.summary().lines, f"{words['formula']}{at_images(facts['images'])}: {out}"]
         found = [facts_of(one) for one in self.directions]
         return Answer({"out": str(out), **facts, "directions": found, "code": self.code.tolist()}, lines)
 

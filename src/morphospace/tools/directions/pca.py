@@ -19,6 +19,7 @@ from morphospace.tools.tool import (
     Label,
     PointName,
     Summary,
+    at_images,
     check_condition,
     tool,
 )
@@ -95,7 +96,7 @@ class ComponentPlane(Displayable):
         facts["latent_dim"] = len(self.components.mean)
         save_picture(out, self.picture(), facts)
         save_picture(beside, self.plot(Path(facts["run"]).name), facts)
-        lines = [*self.summary().lines, f"two leading components at {facts['images']:,} images: {out}"]
+        lines = [*self.summary().lines, f"two leading components{at_images(facts['images'])}: {out}"]
         lines.append(f"variance explained: {beside}")
         if save is not None:
             save_components(save, self.components)

@@ -20,6 +20,7 @@ from morphospace.tools.tool import (
     PointName,
     Summary,
     Table,
+    at_images,
     check_condition,
     tool,
 )
@@ -78,7 +79,7 @@ class Traversal(Displayable):
         save_picture(out, self.picture(), facts)
         rows = [{"name": name, "change": change} for name, change in zip(self.names, self.changes)]
         every = [self.every[i] for i in sorted(self.every)]
-        line = f"{len(rows)} of {len(every)} {by} from {self.start} at {facts['images']:,} images: {out}"
+        line = f"{len(rows)} of {len(every)} {by} from {self.start}{at_images(facts['images'])}: {out}"
         return Answer({"out": str(out), **facts, "rows": rows, "changes": every}, [line], self.summary().table)
 
 

@@ -27,6 +27,7 @@ from morphospace.tools.evaluate.evidence import Evidence, Side, chosen
 from morphospace.tools.evaluate.metric import METRICS, measured, numbers
 from morphospace.tools.evaluate.model_metrics import MODEL_METRICS
 from morphospace.tools.evaluate.set_metrics import SET_METRICS
+from morphospace.tools.tool import at_images
 from morphospace.training.precision import choose_device
 
 FILE = "evaluation.json"
@@ -87,7 +88,7 @@ def evaluated(
         keep(found.folder.place / FILE, results)
     path = None if found is None else found.path / FILE
     words = f"{known.pack.name} {known.name}, {len(known.rows):,} images"
-    fakes = f"samples at {found.images:,} images" if found else f"{other.pack.name} {other.name}" if other else ""
+    fakes = f"samples{at_images(found.images)}" if found else f"{other.pack.name} {other.name}" if other else ""
     few = len(known.rows) < FEW
     words_of = "1 real image says" if len(known.rows) == 1 else f"{len(known.rows)} real images say"
     advice = f"{words_of} little; {known.more}" if few else ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.errors import SettingError, require
 from morphospace.ranges import Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, Displayable, File, Summary, Table, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, File, Summary, Table, at_images, tool
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
@@ -63,7 +63,7 @@ class Judged(Displayable):
         facts |= {"practice": self.practice, "split": self.split}
         facts |= {name: asked.words[name] for name in ("seconds", "seed")}
         facts.pop("raw")
-        half = f"half of the {self.split} split, half samples at {facts['images']:,} images seen"
+        half = f"half of the {self.split} split, half samples{at_images(facts['images'])}"
         return Answer(facts, [f"{self.trials} images, {half}: {self.path}", self.summary().lines[-1]])
 
 

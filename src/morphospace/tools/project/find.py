@@ -22,6 +22,7 @@ from morphospace.runs.encoder import check_place, encoder_file, keep_encoder, ke
 from morphospace.runs.pick import Shown, shown
 from morphospace.runs.run import Run
 from morphospace.tools.project import Projections, TrainedEncoder
+from morphospace.tools.tool import at_images
 from morphospace.training.precision import to_device
 
 STARTS, STEPS = 8, 300
@@ -97,7 +98,7 @@ def trained(
         why = "has an encoder of its own" if isinstance(model, Encodes) else "decodes nothing"
         raise SettingError("run", str(run.path), f"{name} {why}", "train-encoder is for generators without one")
     check_place(run)
-    say(f"an encoder for {name} at {run.images:,} images, the generator as it is")
+    say(f"an encoder for {name}{at_images(run.images)}, the generator as it is")
     conditioning = model.conditioning
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream(seed, "encoder"))

@@ -22,6 +22,7 @@ from morphospace.tools.tool import (
     PointName,
     Summary,
     Written,
+    at_images,
     check_condition,
     read_names,
     tool,
@@ -67,7 +68,7 @@ class Morph(Displayable):
         facts |= {name: asked.words[name] for name in ("there_and_back", "seed")}
         facts |= {"ends": [list(pair) for pair in self.ends], **asked.condition}
         count = len(self.ends)
-        line = f"{count} pair{'s' * (count > 1)} at {facts['images']:,} images: {self.film.path} ({self.film.words})"
+        line = f"{count} pair{'s' * (count > 1)}{at_images(facts['images'])}: {self.film.path} ({self.film.words})"
         return Answer({"out": asked.words["out"], **facts, **self.film.as_dict()}, [line])
 
 
