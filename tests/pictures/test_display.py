@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import re
+import sys
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from morphospace.pictures import display
-from morphospace.pictures.display import Displayable, Media, Summary, Table, animated
+from morphospace.pictures.display import Displayable, Media, Summary, Table, animated, status
 from morphospace.pictures.images import Images
 from tests.studio.test_page_file import HOSTILE
 
@@ -125,3 +127,41 @@ def test_an_array_of_images_is_a_grid_as_long_as_it_holds_images() -> None:
     assert images[:4]._repr_png_() and images[0]._repr_png_() and images[:4]._repr_html_() is None
     for other in (images / 255, images[0, 0], images.mean(0), images[:0]):
         assert other._repr_png_() is None
+
+
+class Shell:
+    """IPython's shell in a kernel, as far as is asked of it."""
+
+    kernel = object()
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shown: list[str] = []
+        self.after: list[Any] = []
+        self.events = self
+
+        def display(bundle: dict[str, str], **_: Any) -> Shell:
+            self.update(bundle)
+            return self
+
+        module = SimpleNamespace(get_ipython=lambda: self, display=SimpleNamespace(display=display))
+        monkeypatch.setitem(sys.modules, "IPython", module)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "IPython.display", module.display)
+
+    def update(self, bundle: dict[str, str], **_: Any) -> None:
+        self.shown.append(bundle["text/plain"])
+
+    def register(self, event: str, call: Any) -> None:
+        self.after.append(call)
+
+    def unregister(self, event: str, call: Any) -> None:
+        self.after.remove(call)
+
+
+def test_what_a_tool_says_on_the_way_is_shown_until_the_cell_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    status("no notebook, and nothing happens")
+    shell = Shell(monkeypatch)
+    for line in ("first", "\u202esecond"):
+        status(line)
+    (end,) = shell.after
+    end()
+    assert shell.shown == ["first", "\\u202esecond", ""] and not shell.after

@@ -26,7 +26,7 @@ from morphospace.tools.compare.page import page_of
 from morphospace.tools.compare.tables import chance_text, json_data, latex_of, number
 from morphospace.tools.evaluate.metric import numbers
 from morphospace.tools.sweep.grid import Combination, words_of
-from morphospace.tools.sweep.sweep import carried_out
+from morphospace.tools.sweep.sweep import announced, carried_out
 from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, status
 from morphospace.tools.train.train import Hooks
 
@@ -230,7 +230,7 @@ def benchmark(
 
     def trained(run: Combination, entry: Entry) -> tuple[Trial, str]:
         number = next(numbers_of_runs)
-        hooks = each(run, number, plan.runs) if each else Hooks()
+        hooks = each(run, number, plan.runs) if each else announced(run, number, plan.runs, say)
         return _trained(run, entry, hooks, plan, keep_data)
 
     def stopped_by(name: str) -> Benchmark:

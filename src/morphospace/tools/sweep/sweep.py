@@ -114,7 +114,7 @@ def sweep(
         new_layers: As for `train`.
         compare: Which metrics the page compares, as for `evaluate`; the usual ones for each run when empty, or `none`.
         compare_n: How many samples they are measured on, as for `evaluate`.
-        say: Takes one line at a time for the user while the page is made.
+        say: Takes one line at a time for the user: which run comes next, and what is done for the page.
         each: Called before each run with the run, its number from 1 and how many there are; returns its hooks.
         keep_data: As for `train`.
         settings: The settings that all runs share.
@@ -139,7 +139,7 @@ def sweep(
     rows: list[Row] = []
     stopped = ""
     for number, run in enumerate(runs, 1):
-        hooks = each(run, number, len(runs)) if each else Hooks()
+        hooks = each(run, number, len(runs)) if each else announced(run, number, len(runs), say)
         try:
             how: dict[str, Any] = {"start_from": start_from, "new_layers": new_layers, "keep_data": keep_data}
             row, stopped = carried_out(run, path / run.name, hooks, data=given, recipe=recipe, **how)
@@ -158,6 +158,12 @@ def sweep(
     whole = len(runs) > 1 and not stopped
     comparison = compared(path, runs, wanted, n=compare_n, data=given, say=say) if whole else None
     return Sweep(path, SweepTable(rows), csv, page, picture, comparison, stopped)
+
+
+def announced(run: Combination, number: int, count: int, say: Callable[[str], None]) -> Hooks:
+    """Say which run comes next; its hooks, if the caller gives none."""
+    say(f"run {number} of {count}: {run.name}")
+    return Hooks()
 
 
 def compared(path: Path, runs: Sequence[Combination], wanted: Sequence[str] | None, **how: Any) -> Path:
