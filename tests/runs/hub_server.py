@@ -49,6 +49,7 @@ class Hub(ThreadingHTTPServer):
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}
         self.requests: list[tuple[str, str]] = []
+        self.captive = False  # whether a page answers instead, as in a hotel's network
         self.created: list[dict[str, Any]] = []
         self.size_of: Callable[[str, bytes], int] = lambda name, content: len(content)  # that a HEAD answers
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -101,7 +102,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = [unquote(part) for part in urlparse(self.path).path.strip("/").split("/")]
         self.server.requests.append((self.command, "/".join(parts)))
-        if parts[:2] == ["api", "models"]:
+        if self.server.captive:
+            self.answer(200, b"<html>Log in to the network of the hotel</html>")
+        elif parts[:2] == ["api", "models"]:
             name, kind, revision = "/".join(parts[2:4]), parts[4:5], (parts[5:6] or ["main"])[0]
             if (found := self.found(name, revision)) is None:
                 return

@@ -167,6 +167,19 @@ def test_without_a_network_a_fetched_run_still_loads(
         ms.push(vae, "anna/digits", page="never")
 
 
+def test_what_is_not_the_hub_is_said_in_a_line(vae: Path, hub: Hub) -> None:
+    hub.captive = True
+    for call, says in (
+        (lambda: ms.load("hub:anna/digits"), "does not seem to be served by a Hugging Face Hub .*check the network"),
+        (lambda: ms.push(vae, "anna/digits", page="never"), "what answers is not the Hub .*check the network"),
+    ):
+        with pytest.raises(RunError, match=says) as refused:
+            call()
+        assert "\n" not in str(refused.value) and TOKEN not in str(refused.value)
+    with pytest.raises(RunError, match="is no name that the Hub knows"):
+        ms.load(f"hub:anna/{'x' * 300}")
+
+
 def test_only_those_who_may_read_a_private_run_fetch_it(vae: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     ms.push(vae, "anna/digits", page="never")
     monkeypatch.setenv("HF_TOKEN", READER)

@@ -124,6 +124,11 @@ def in_words(address: str) -> Iterator[None]:
             way_out = "push to a name of your own, or use a token that may write"
             raise error("you have no right to do this there", way_out) from None
         raise error(f"the Hub refused it ({_without(get_token(), one_line(why))})", "try again later") from None
+    except errors.HFValidationError:
+        raise error("is no name that the Hub knows", "for instance hub:anna/faces") from None
+    except (errors.FileMetadataError, ValueError) as why:  # a page of a hotel's network, for instance
+        rule = f"what answers is not the Hub ({_without(get_token(), one_line(why))})"
+        raise error(rule, "check the network, and HF_ENDPOINT") from None
     except Exception as why:
         if not no_network(why):
             raise
