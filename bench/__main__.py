@@ -35,11 +35,12 @@ COMMANDS: dict[str, str] = {
     "features": "bench.features",
     "rehearsal": "bench.rehearsal",
     "release": "bench.release",
+    "gpu": "bench.gpu",
 }
 
 
-# Hours of training, or what `make dist` has built.
-APART = frozenset({"tables", "faces", "lesson-faces", "release"})
+# Hours of training, what `make dist` has built, or a GPU.
+APART = frozenset({"tables", "faces", "lesson-faces", "release", "gpu"})
 
 
 def make_parser() -> argparse.ArgumentParser:

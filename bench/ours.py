@@ -9,18 +9,25 @@ import torch
 
 from bench.cases import Case
 from morphospace.data.batches import Batches, held_out
-from morphospace.data.pack import Split, in_memory_pack
+from morphospace.data.pack import Pack, Split, in_memory_pack
+from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.randomness import stream
-from morphospace.runs.configuration import resolve
+from morphospace.runs.configuration import Configuration, resolve
 from morphospace.training.engine import Engine
-from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
+from morphospace.training.precision import (
+    choose_device,
+    choose_precision,
+    choose_repeatable,
+    keep_freed_blocks,
+    to_device,
+)
 
-__all__ = ["make_engine", "last_losses"]
+__all__ = ["engine_of", "make_engine", "last_losses"]
 
 
 def make_engine(case: Case, folder: Path, precision: str, steps: int) -> tuple[Model, Engine]:
-    """Set a case up as `morphospace.train` does, without a run folder and its listeners.
+    """Set a case up on the CPU.
 
     Args:
         case: What to train.
@@ -30,14 +37,28 @@ def make_engine(case: Case, folder: Path, precision: str, steps: int) -> tuple[M
     """
     overrides = {"batch_size": case.batch, "precision": precision, "device": "cpu"}
     configuration = resolve(recipe=case.recipe, overrides=overrides)
-    s = configuration.training
-    keep_freed_blocks()
-    device = choose_device(s.device)
     # Mapped rather than read, as a pack on disk is.
     pack = in_memory_pack(case.pack, Split(np.load(folder / f"{case.pack}.npy", mmap_mode="r")))
+    return engine_of(configuration, pack, steps)
+
+
+def engine_of(configuration: Configuration, pack: Pack, steps: int) -> tuple[Model, Engine]:
+    """Set a configuration up as `morphospace.train` does, without a run folder and its listeners.
+
+    Args:
+        configuration: What to train; its batch size is a number.
+        pack: The images.
+        steps: Length of the run, for schedules.
+    """
+    s = configuration.training
+    assert s.batch_size is not None
+    keep_freed_blocks()
+    device = choose_device(s.device)
+    choose_repeatable(device)
     torch.manual_seed(stream(s.seed, "weights"))
-    model = configuration.model.build(pack.shape)
+    model = configuration.model.build(pack.shape, None, Conditioning.for_pack(configuration.condition, pack))
     to_device(model.networks, device)
+    model.memory.to(device)
     (split, rows), _ = held_out(pack, configuration.data.valid)
     batches = Batches(
         split,

@@ -145,14 +145,16 @@ def engine_for(
     dtype: torch.dtype = torch.float32,
     rank: int = 0,
     world: int = 1,
+    device: str | torch.device = "cpu",
     **settings: object,
 ) -> Engine:
     """Build an engine on drawn images."""
     model = build(case, shape)
-    model.networks.to(dtype)
-    data = Batches(
-        drawn_split(images, shape), batch_size=batch_size, seed=0, signed=model.signed, rank=rank, world=world
-    )
+    model.networks.to(device, dtype)
+    model.memory.to(device)  # as `morphospace.train` does
+    split = drawn_split(images, shape)
+    place = {"rank": rank, "world": world, "device": device}
+    data = Batches(split, batch_size=batch_size, seed=0, signed=model.signed, **place)
     training = TrainingSettings(batch_size=batch_size, **settings)
     half = training.ema_halflife_images or 0
     return Engine(model, data, training, total_images=10**6, precision=precision, ema_halflife_images=half)

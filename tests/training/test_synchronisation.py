@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from morphospace.data.augment import Augment
 from morphospace.data.batches import Batches
-from morphospace.training.engine import Engine
 from morphospace.training.guard import Guard
-from morphospace.training.settings import TrainingSettings
-from tests.contracts.cases import CASES, Case, build, drawn_split
+from tests.contracts.cases import CASES, Case, drawn_split, engine_for
 
 DEVICE = torch.device("meta")  # stands for a GPU: its tensors have shapes, and nobody can read them
 SHAPE = (16, 16, 1)
@@ -30,7 +29,7 @@ READS = {
     aten._unique2.default,
     aten.bincount.default,
 }
-BY_MASK = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
+INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 COPIES = {aten._to_copy.default, aten.copy_.default}
 
 
@@ -48,15 +47,30 @@ class Waits(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         reads = function in READS and any(isinstance(one, Tensor) and one.device == DEVICE for one in args)
-        masked = function in BY_MASK and any(one is not None and one.dtype == torch.bool for one in args[1])
-        if reads or masked or (function in COPIES and self.copies(function, args, kwargs)):
-            lines = [frame for frame in traceback.extract_stack() if "/morphospace/" in frame.filename]
-            self.found.append(f"{function} for `{lines[-1].line if lines else 'the test'}`")
+        at = [one for one in args[1] if one is not None] if function in INDEXED and args[0].device == DEVICE else []
+        masked, far = any(one.dtype == torch.bool for one in at), any(one.device != DEVICE for one in at)
+        if reads or masked or far or (function in COPIES and self.copies(function, args, kwargs)):
+            self.note(str(function))
             if function is aten._local_scalar_dense.default:
                 return 1.0
             if reads or masked:
                 return torch.zeros((), device=DEVICE)
         return function(*args, **kwargs)
+
+    def note(self, what: str) -> None:
+        """Note an operation, with the innermost line of the library."""
+        lines = [frame for frame in traceback.extract_stack() if "/morphospace/" in frame.filename]
+        self.found.append(f"{what} for `{lines[-1].line if lines else 'the test'}`")
+
+    def __enter__(self) -> Waits:
+        self.made = Made(self)
+        self.made.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self.made.__exit__(*error)
 
     def copies(self, function: Any, args: Any, kwargs: Any) -> bool:
         """Return whether a copy leads to the device or away from it and is waited for."""
@@ -68,16 +82,26 @@ class Waits(TorchDispatchMode):
         return source != target and (target != DEVICE or not goes_on)
 
 
+class Made(TorchFunctionMode):
+    """Notes each tensor that is made of numbers of Python and has to be copied."""
+
+    def __init__(self, waits: Waits) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        device = (kwargs or {}).get("device")
+        if function in (torch.tensor, torch.as_tensor) and device is not None and torch.device(device) == DEVICE:
+            self.waits.note("torch.tensor")
+        if function in (Tensor.__getitem__, Tensor.__setitem__) and args[0].device == DEVICE:
+            at = args[1] if isinstance(args[1], tuple) else (args[1],)
+            if any(isinstance(one, list) for one in at):
+                self.waits.note("an index by a list")
+        return function(*args, **(kwargs or {}))
+
+
 def batches_for(**more: Any) -> Batches:
     return Batches(drawn_split(32, SHAPE), batch_size=8, seed=0, device=DEVICE, **{"signed": True, **more})
-
-
-def engine_for(case: Case) -> Engine:
-    model = build(case, SHAPE)
-    model.networks.to(DEVICE)
-    batches = batches_for(signed=model.signed, resident=True)
-    settings = TrainingSettings(batch_size=8, clip=1.0)
-    return Engine(model, batches, settings, total_images=10**6, ema_halflife_images=100)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +113,7 @@ def as_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
 def test_a_step_of_a_member_waits_for_nothing(case: Case) -> None:
-    engine = engine_for(case)
+    engine = engine_for(case, device=DEVICE, clip=1.0, ema_halflife_images=100)
     with Waits() as waits:
         engine.step()
         waits.found.clear()  # the first step may move what is moved once
@@ -101,7 +125,7 @@ def test_a_step_of_a_member_waits_for_nothing(case: Case) -> None:
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("binarise", ["none", "threshold", "dynamic"])
 def test_a_batch_waits_for_nothing(binarise: str, resident: bool) -> None:
-    augment = Augment(flip=True, shift=2, brightness=0.1)
+    augment = Augment(flip=True, shift=2, brightness=0.1, mirrored=(0,))
     batches = batches_for(resident=resident, binarise=binarise, augment=augment if binarise == "none" else None)
     with Waits() as waits:
         for index in range(3):
@@ -118,6 +142,8 @@ def test_a_batch_waits_for_nothing(binarise: str, resident: bool) -> None:
         lambda x: x.cpu(),
         lambda x: x + torch.ones(3).to(DEVICE),
         lambda x: torch.tensor(1.0).to(DEVICE),
+        lambda x: torch.tensor([1.0], device=DEVICE),
+        lambda x: x[[0, 2]],
     ],
 )
 def test_the_count_sees_what_waits(read: Any) -> None:

@@ -93,7 +93,8 @@ class Augment:
         moved = None if masks is None else move(masks)
         if moved is not None and self.flip and self.mirrored:
             turned = drawn[:, 0, None, None, None] < 0.5
-            moved = torch.where(turned, moved[:, list(self.mirrored)], moved)
+            other = torch.stack([moved[:, place] for place in self.mirrored], 1)  # a list would have to be copied first
+            moved = torch.where(turned, other, moved)
         return move(images), moved
 
 

@@ -117,7 +117,8 @@ class Conditioning:
             raise SettingError(
                 "condition", ", ".join(self.names), "these images have no attributes", "take images that have"
             )
-        return attributes[:, list(self.columns)].float()
+        # Not by a list: a GPU would have to wait until it is copied.
+        return torch.stack([attributes[:, column] for column in self.columns], 1).float()
 
     def from_batch(self, batch: Batch) -> Tensor:
         """Return a batch's conditions, (B, size), in the images' type."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -23,6 +25,13 @@ class ReplayMemory(nn.Module):
         super().__init__()
         self.register_buffer("images", torch.zeros(capacity, shape[2], *shape[:2]))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ReplayMemory:
+        """Move the images; how many there are is read in each step, and stays where no device must be waited for."""
+        count = self.count
+        super()._apply(fn, recurse)
+        self.count = count
+        return self
 
     def mix(self, fakes: Tensor, share: float, uniform: Tensor) -> Tensor:
         """Return fakes (B, ...) with the first `share` of them replaced by stored ones, chosen by `uniform` (B,)."""

@@ -51,6 +51,12 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
     return contextlib.nullcontext()
 
 
+def choose_repeatable(device: torch.device) -> None:
+    """Let the convolutions of a GPU be computed in ways that give the same bytes each time, as exact resume needs."""
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True
+
+
 def keep_freed_blocks() -> bool:
     """Make glibc keep big freed blocks instead of returning them to the kernel; return whether it does.
 

@@ -44,7 +44,13 @@ from morphospace.training.collapse import CollapseStop
 from morphospace.training.distributed import World
 from morphospace.training.engine import Engine
 from morphospace.training.events import Listener
-from morphospace.training.precision import choose_device, choose_precision, keep_freed_blocks, to_device
+from morphospace.training.precision import (
+    choose_device,
+    choose_precision,
+    choose_repeatable,
+    keep_freed_blocks,
+    to_device,
+)
 from morphospace.training.selection import LOSS
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.vae import Variational
@@ -113,6 +119,7 @@ class Job:
         keep_freed_blocks()
         start_from = None if start_from is None else local(start_from, self.hooks.say)
         device = choose_device(self.configuration.training.device)
+        choose_repeatable(device)
         world = World.join(device)
         # What cannot work is refused before the data is touched and before a folder exists.
         check_trackers(self.configuration.training.track)

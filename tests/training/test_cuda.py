@@ -1,0 +1,123 @@
+"""What is promised on a GPU: the same bytes again, two precisions that agree, no waiting, graphs. See `bench gpu`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from bench.gpu_device import Device, GraphStep, device_for
+
+from morphospace.models.contract import seeded_noise
+from morphospace.runs.checkpoints import load_checkpoint, save_checkpoint
+from morphospace.training.engine import Engine
+from morphospace.training.precision import choose_repeatable
+from tests.contracts.cases import CASES, Case, build, conditions_for, drawn_split, engine_for
+
+pytestmark = pytest.mark.cuda
+cases = pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
+SHAPE = (16, 16, 1)
+
+
+@pytest.fixture
+def device() -> Device:
+    """A GPU, or the CPU that stands in for one where `bench gpu --dry` tries these tests."""
+    dry = "MORPHOSPACE_CUDA_STAND_IN" in os.environ
+    if not dry and not torch.cuda.is_available():
+        pytest.skip("no GPU here; where there is one, `python -m bench gpu` runs these")
+    found = device_for(dry=dry)
+    choose_repeatable(found.where)
+    return found
+
+
+def tensors_of(engine: Engine) -> dict[str, torch.Tensor]:
+    return {
+        f"{file}/{name}": t.detach().clone()
+        for file, some in engine.state().tensors.items()
+        for name, t in some.items()
+    }
+
+
+def same(one: Engine, other: Engine) -> bool:
+    a, b = tensors_of(one), tensors_of(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@cases
+def test_a_resumed_run_is_the_same_run(case: Case, precision: str, device: Device, tmp_path: Path) -> None:
+    def begun(steps: int) -> Engine:
+        engine = engine_for(case, precision=precision, ema_halflife_images=50, clip=5.0, device=device.where)
+        for _ in range(steps):
+            engine.step()
+        return engine
+
+    straight, first, second = begun(6), begun(3), begun(0)
+    path = save_checkpoint(tmp_path, first.state(), best=False, keep=1)
+    torch.manual_seed(123)
+    second.load_state(load_checkpoint(path))
+    for _ in range(3):
+        second.step()
+    assert same(second, straight)
+    assert not same(second, first)
+
+
+@cases
+def test_both_precisions_are_near(case: Case, device: Device) -> None:
+    losses = []
+    for precision in ("fp32", "bf16"):
+        engine = engine_for(case, precision=precision, device=device.where)
+        engine.step()
+        losses.append({name: float(values[0]) for name, values in engine.sums.items() if name.endswith("/loss")})
+    fp32, bf16 = losses
+    first = next(iter(fp32))  # what comes after it differs by what it moved, too
+    assert bf16[first] == pytest.approx(fp32[first], rel=0.1, abs=0.1)
+
+
+@cases
+def test_a_step_waits_for_nothing(case: Case, device: Device) -> None:
+    engine = engine_for(case, ema_halflife_images=50, clip=5.0, device=device.where)
+    engine.step()
+    with device.strictly():
+        for _ in range(max(phase.every for phase in engine.phases)):
+            engine.step()
+
+
+@cases
+def test_it_draws_what_the_cpu_draws(case: Case, device: Device) -> None:
+    model = build(case, SHAPE).eval()
+    codes, condition = seeded_noise(4, model.latent_dim, seed=3), conditions_for(model, 4)
+    with torch.no_grad():
+        here = model.decode(codes, condition)
+        model.networks.to(device.where)
+        there = model.decode(codes.to(device.where), None if condition is None else condition.to(device.where))
+    assert (here - there.cpu()).abs().max() < 0.02  # convolutions in TF32
+
+
+def test_streamed_batches_are_the_resident_ones(device: Device) -> None:
+    from morphospace.data.batches import Batches
+
+    made = [
+        Batches(drawn_split(40, SHAPE), batch_size=16, seed=1, device=device.where, signed=True, resident=resident)
+        for resident in (True, False)
+    ]
+    for index in range(6):
+        resident, streamed = (batches.batch(index) for batches in made)
+        assert torch.equal(resident.images, streamed.images) and torch.equal(resident.rows, streamed.rows)
+
+
+@pytest.mark.parametrize("label", ["ae-mlp", "ae"])
+def test_a_graph_computes_the_bytes_of_its_step(label: str, device: Device) -> None:
+    case = next(case for case in CASES if case.label == label)
+    direct, captured = (GraphStep(engine_for(case, device=device.where)) for _ in range(2))
+    for _ in range(3):  # a capture takes three steps before
+        direct()
+    replay = device.capture(captured)
+    for index in range(3):
+        for step in (direct, captured):
+            step.take(index)
+        direct()
+        replay()
+    device.wait()
+    assert same(direct.engine, captured.engine)
