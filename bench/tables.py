@@ -28,7 +28,14 @@ __all__ = ["TABLES", "add_arguments", "main"]
 
 MORPHO = str(Path(sys.executable).with_name("morpho"))
 FOREVER = ["--epochs", "100000"]
-RESIDUAL = ["--tower", "residual", "--penalty-every", "1"]
+PUBLISHED = {
+    "r3gan": ["--tower", "residual", "--penalty-every", "1"],
+    "wgan": ["--turns", "5", "--lr", "5e-5"],
+    "wgan-gp": [
+        *["--turns", "5", "--penalty-every", "1", "--lr", "1e-4", "--critic-lr", "1e-4"],
+        *["--critic-norm", "none", "--init", "dcgan"],
+    ],
+}
 GANS = ("dcgan", "lsgan", "wgan", "wgan-gp", "sngan", "cgan", "r3gan")
 
 
@@ -94,7 +101,10 @@ TABLES: dict[str, Table] = {
     ),
     "distances": Table(
         {name: [name, "--data", "fashion-mnist", *FOREVER] for name in ("ae", "vae", "vae-gan", *GANS)}
-        | {"r3gan, as published": ["r3gan", "--data", "fashion-mnist", *FOREVER, *RESIDUAL]},
+        | {
+            f"{name}, as published": [name, "--data", "fashion-mnist", *FOREVER, *words]
+            for name, words in PUBLISHED.items()
+        },
         "fd,kid,pr",
         5000,
         ("FD", "KID", "precision", "recall"),
