@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import check_ranges
-from morphospace.tools.tool import Answer, Asked, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, Summary, tool
 
 if TYPE_CHECKING:
     from morphospace.runs.run import Run
@@ -21,7 +21,7 @@ MAIN = "main"
 
 
 @dataclass(frozen=True)
-class Pushed:
+class Pushed(Displayable):
     """What was pushed, or would be.
 
     Attributes:
@@ -32,6 +32,7 @@ class Pushed:
         private: Whether the repository is private.
         sent: Whether anything was sent.
         notes: What else is to be said.
+        dry_run: Whether nothing was to be sent.
     """
 
     repo: str
@@ -41,11 +42,10 @@ class Pushed:
     private: bool
     sent: bool
     notes: tuple[str, ...] = ()
+    dry_run: bool = False
 
-    def show(self, asked: Asked) -> Answer:
+    def summary(self) -> Summary:
         """Return the files, what changed, and how to load the run elsewhere."""
-        facts = {**asked.facts, "repo": self.repo, "private": self.private, "sent": self.sent, "url": self.url or None}
-        data = {**facts, "files": dict(self.files), "changed": dict(self.changed), "notes": list(self.notes)}
         kind = "private" if self.private else "public"
         width = max(map(len, self.files))
         listed = [
@@ -53,14 +53,20 @@ class Pushed:
             for name, size in self.files.items()
         ]
         total = f"{sum(self.files.values()) / 1e6:.1f} MB in {len(self.files)} files"
-        if asked.words["dry_run"]:
+        if self.dry_run:
             first = f"would push {total} to {self.repo}, {kind} if it is new; nothing was sent"
-            return Answer(data, [first, *listed, *self.notes])
+            return Summary([first, *listed, *self.notes])
         if not self.sent:
-            return Answer(data, [f"nothing has changed in {self.repo} ({kind})", *self.notes])
+            return Summary([f"nothing has changed in {self.repo} ({kind})", *self.notes])
         gone = [f"  {name:{width}}  {'':13}  removed" for name, what in self.changed.items() if what == "removed"]
         lines = [f"pushed to {self.repo} ({kind}): {self.url}", *listed, *gone, *self.notes]
-        return Answer(data, [*lines, f"load it with ms.load('hub:{self.repo}'), or give any command hub:{self.repo}"])
+        return Summary([*lines, f"load it with ms.load('hub:{self.repo}'), or give any command hub:{self.repo}"])
+
+    def show(self, asked: Asked) -> Answer:
+        """Return the same, and all of it as data."""
+        facts = {**asked.facts, "repo": self.repo, "private": self.private, "sent": self.sent, "url": self.url or None}
+        data = {**facts, "files": dict(self.files), "changed": dict(self.changed), "notes": list(self.notes)}
+        return Answer(data, self.summary().lines)
 
 
 def check_push(repo: str, **others: Any) -> None:

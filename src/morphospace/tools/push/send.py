@@ -48,7 +48,7 @@ def pushed(
         files, notes = files_of(run, Path(place), repo, page)
         sizes = {name: path.stat().st_size for name, path in files.items()}
         if dry_run:
-            return Pushed(repo, sizes, {}, "", not public, False, tuple(notes))
+            return Pushed(repo, sizes, {}, "", not public, False, tuple(notes), dry_run=True)
         with in_words(f"hub:{repo}"), without_bars(hub):
             if hub.get_token() is None:
                 raise RunError("hub", f"hub:{repo}", "you are not logged in", LOG_IN)
