@@ -74,8 +74,6 @@ def main(arguments: argparse.Namespace) -> int:
 
 def decoder_text(run: object, images: str, minutes: str) -> str:
     """Return the page's module."""
-    import numpy as np
-
     from morphospace.models.contract import seeded_noise
     from morphospace.studio.page_file import Numbers, Written
     from morphospace.tools.export.write import parts_of
@@ -97,9 +95,9 @@ def decoder_text(run: object, images: str, minutes: str) -> str:
         floats=lines(numbers.bytes_of("f32")),
         golden=json.dumps(
             {
-                "code": np.round(code[0].numpy(), 6).tolist(),
+                "code": [round(float(v), 6) for v in code[0]],
                 "every": GOLDEN,
-                "values": np.round(image[::GOLDEN], 4).tolist(),
+                "values": [round(float(v), 4) for v in image[::GOLDEN]],
             }
         ),
     )

@@ -24,7 +24,7 @@ def test_the_page_decodes_as_the_library_did() -> None:
         dimensions, golden, image = page.evaluate(DECODE)
     assert dimensions == len(golden["code"]) and len(image) == 3 * 32 * 32
     found = np.array(image)[:: golden["every"]]
-    assert np.abs(found - golden["values"]).max() < 0.05  # weights are rounded to 255 levels a channel
+    assert np.abs(found - golden["values"]).max() < 0.012  # weights are rounded to 255 levels a channel: off by 0.007
     assert np.std(found) > 0.1  # and it is a picture
 
 
