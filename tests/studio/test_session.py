@@ -20,6 +20,7 @@ import morphospace as ms
 from morphospace.data.batches import held_out
 from morphospace.errors import DataError, SettingError
 from morphospace.latent.traverse import working
+from morphospace.runs.report import sampled_from
 from morphospace.studio import requests as ask
 from morphospace.studio import session as sessions
 from morphospace.studio.queues import packed
@@ -364,9 +365,11 @@ def test_training_snapshots_diagnosis_and_card(asked: Asked, refused: Refused, t
     column = facts["columns"].index("vae/loss")
     assert [row[0] for row in facts["rows"]] == [line["images"] for line in lines]
     assert [row[column] for row in facts["rows"]] == [line.get("vae/loss") for line in lines]
-    grid = asked("snapshot", run="r0", images=facts["samples"][-1]).blocks[0].images
+    snapshot = asked("snapshot", run="r0", images=facts["samples"][-1])
+    grid = snapshot.blocks[0].images
     file = next(f for f in (tiny["vae"] / "samples").glob("*.png") if int(f.stem) == facts["samples"][-1])
     assert np.array_equal(grid[0], np.asarray(Image.open(file).convert("RGB")))
+    assert snapshot.facts["drawn_from"] == sampled_from(file)
     assert "no samples were drawn then" in refused("snapshot", run="r0", images=1)
     for run in ("r0", "r1", "r2"):
         assert asked("diagnosis", run=run).facts["severity"]
