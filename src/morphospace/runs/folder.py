@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
+from morphospace import __version__
 from morphospace.data.pack import Count, Side, Ways
 from morphospace.errors import RunError, SettingError, require
 from morphospace.files import (
@@ -129,7 +130,8 @@ class RunFolder:
         facts = {
             **facts,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": {name: version(name) for name in ("morphospace", "torch", "numpy", "pillow")},
+            # Its own from the code: it runs from a folder too, without being installed.
+            "versions": {"morphospace": __version__, **{name: version(name) for name in ("torch", "numpy", "pillow")}},
             "python": platform.python_version(),
         }
         with writing(path):
