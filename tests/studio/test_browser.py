@@ -153,7 +153,7 @@ def test_a_click_keeps_the_point_until_it_is_let_go_and_a_lasso_selects(visit: V
     assert visit.page.locator(".keeping.held").count() == 1
     visit.page.mouse.click(x + 90, y - 70)
     assert visit.page.locator(".keeping.held").count() == 0
-    visit.page.get_by_role("button", name="Select with a lasso").click()
+    visit.page.get_by_role("button", name="Lasso").click()
     visit.page.mouse.move(x - 90, y - 90)
     visit.page.mouse.down()
     for corner in ((90, -90), (90, 90), (-90, 90)):

@@ -7,7 +7,7 @@ import { spoken } from "../words.js";
 const COUNT = 1500; // held-out images on the map
 const CELL = 40; // least pixels of a decoded image behind the dots; the most are twice as many
 const KEPT = 2500; // decoded images that are kept
-const PATIENCE = 20, LEAST = 4; // milliseconds that a request for some of them should take, so that the pointer need not wait; and how few
+const PATIENCE = 30, LEAST = 6; // milliseconds that a request for some of them should take, so that the pointer need not wait; and how few
 const LISTED = 24;
 const FEW = 24; // classes that a legend can name
 const FOLLOWS = "The picture follows the pointer. Click the map to keep a point.";
@@ -26,7 +26,7 @@ export async function enter(place, { client, state, run, condition }) {
   const shown = { code: null };
   const pictures = !client.lacks.has("images");
   let look = pictures ? state.get("show", "both") : "points";
-  const lasso = button("Select with a lasso", () => choosing(!selecting), { "aria-pressed": "false" });
+  const lasso = button("Lasso", () => choosing(!selecting), { "aria-pressed": "false" });
   const uses = [button("Add to Morph", () => shown.code && addEnd(state, run, shown.code)),
     button("Change with sliders", () => shown.code && state.go({ room: "sliders", run: run.name, code: shown.code.map((x) => x.toFixed(4)).join(",") }))];
   const find = make("input", { type: "text", size: 14, list: "kinds", placeholder: "glasses, 12, …", "aria-label": "Find images: a class, an attribute, or the number of an image" });
@@ -34,7 +34,7 @@ export async function enter(place, { client, state, run, condition }) {
   const colours = make("span", {});
   const layout = client.lacks.has("umap") ? null : choice("Layout", [["pca", "PCA"], ["umap", "UMAP"]], state.get("by", "pca"), (value) => { state.set({ by: value, at: null }); load(); });
   const bar = make("div", { class: "tools" }, colours,
-    pictures ? choice("Show", [["both", "dots, images when near"], ["points", "dots"], ["thumbnails", "images"]], look, (value) => { look = value; state.set({ show: value }); draw(); }) : null, layout,
+    pictures ? choice("Show", [["both", "both"], ["points", "dots"], ["thumbnails", "images"]], look, (value) => { look = value; state.set({ show: value }); draw(); }) : null, layout,
     make("form", { class: "tools", onsubmit: (event) => { event.preventDefault(); search(find.value.trim()); } }, find, kinds, make("button", { type: "submit" }, "Find")),
     lasso, button("Whole map", () => { fit(); draw(); }));
   const side = make("aside", { class: "side compact" }, face.element, keeping, make("div", { class: "tools" }, ...uses), make("section", {}, nearHead, near),
