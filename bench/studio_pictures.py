@@ -1,8 +1,8 @@
 """Takes the pictures of the documentation's page on the studio: `python -m bench.studio_pictures [RUN ...]`.
 
 Without a run it takes the one of README.md alone, which shows the exported page of the drawn faces. Each RUN must be of
-the embedded data (toyfaces, digits): the pictures go into the repository. The first is shown alone, all of them in
-Compare.
+the embedded data (toyfaces, digits): the pictures go into the repository. The first is shown, and the training of the
+last.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from bench.studio import browser_page, served
 
@@ -41,13 +38,15 @@ def take(page: Any, address: str, run: str, room: str, more: dict[str, str], out
 
     page.goto(f"{address}#{urlencode({'room': room, 'run': run, **more})}")
     settled(page)
-    if room == "project":
-        page.locator("#photo").set_input_files(IMAGES / "studio-face.png")
-        settled(page)
-    if room == "map":
-        page.get_by_role("button", name="Neighbours").click()
-        settled(page)
+    filled(page)
     page.screenshot(path=out)
+
+
+def filled(page: Any) -> None:
+    """Wait until a map, if this is one, is decoded as far as it is seen."""
+    while page.locator("canvas.map:not([data-filled])").count():
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(900)
 
 
 def take_page() -> None:
@@ -59,27 +58,24 @@ def take_page() -> None:
         export(None, file, format="html")
         page.goto(f"{file.as_uri()}#room=map&at=-0.8,1.0")
         settled(page)
+        filled(page)
         page.screenshot(path=IMAGES / "page.png")
 
 
 def main(runs: list[Path]) -> None:
     """Take them all, at a desk's width, and two at a phone's."""
-    from morphospace import load
-    from morphospace.pictures.sheet import save_picture
+    from morphospace.runs.folder import RunFolder
 
     take_page()
     if not runs:
         return
-    loaded = load(runs[0])
-    face = Image.fromarray(np.asarray(loaded.pack.split("valid").images[3]))
-    save_picture(IMAGES / "studio-face.png", face, {"data": loaded.pack.name})
-    name = runs[0].resolve().name
+    first, last = (RunFolder.open(run).name for run in (runs[0], runs[-1]))
     with served(runs) as address:
         for view, (room, more, theme) in VIEWS.items():
             with browser_page(viewport={"width": 1180, "height": 760}, color_scheme=theme) as page:
-                take(page, address, name, room, more, IMAGES / f"studio-{view}.png")
+                take(page, address, last if room == "training" else first, room, more, IMAGES / f"studio-{view}.png")
         with browser_page(viewport={"width": 380, "height": 760}, color_scheme="dark") as page:
-            take(page, address, name, "sliders", {"moves": "direction:Long_Hair:3"}, IMAGES / "studio-phone.png")
+            take(page, address, first, "sliders", {"moves": "direction:Long_Hair:3"}, IMAGES / "studio-phone.png")
 
 
 if __name__ == "__main__":
