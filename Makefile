@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check bench faces rehearsal pages site dist setup browser clean
+.PHONY: demo test check bench faces rehearsal pages gallery site dist setup browser clean
 
 # Trains small models on embedded data and names the pictures they drew.
 demo: $(VENV)/.installed
@@ -40,11 +40,16 @@ pages/faces.html: $(VENV)/.installed src/morphospace/studio/faces.safetensors
 pages/digits.html: $(VENV)/.installed
 	mkdir -p pages
 	$(BIN)/morpho train --recipe demo-digits-vae --out runs/page-digits
-	$(BIN)/morpho export runs/page-digits --format html --out $@
+	$(BIN)/morpho export runs/page-digits --format html --what decoder --out $@
 
 pages/play.html: $(VENV)/.installed
 	mkdir -p pages
 	$(BIN)/morpho play --out $@
+
+# Writes the two pages that docs/gallery.md links.
+gallery: pages/faces.html pages/digits.html
+	mkdir -p docs/exported
+	cp $^ docs/exported/
 
 # Builds the documentation as a site: open site/index.html. Any link that leads nowhere stops it.
 site: $(VENV)/.installed-dev pages

@@ -56,7 +56,7 @@ def take_page() -> None:
     with tempfile.TemporaryDirectory() as folder, browser_page(viewport={"width": 1180, "height": 640}) as page:
         file = Path(folder) / "faces.html"
         export(None, file, format="html")
-        page.goto(f"{file.as_uri()}#room=map&at=-0.8,1.0")
+        page.goto(f"{file.as_uri()}#room=map&at=15,45")
         settled(page)
         filled(page)
         page.screenshot(path=IMAGES / "page.png")

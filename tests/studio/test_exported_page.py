@@ -225,6 +225,19 @@ def test_a_folder_opens_from_disk(
     context.close()
 
 
+@pytest.mark.parametrize("name", ["faces", "digits"])
+def test_the_pages_of_the_gallery_open(browser: Any, name: str) -> None:
+    file = Path(__file__).parents[2] / "docs" / "exported" / f"{name}.html"
+    assert file.stat().st_size < 2_000_000
+    context = browser.new_context()
+    visit = PageVisitor(context.new_page(), {name: file}, name)
+    visit.page.goto(file.as_uri())
+    visit.settle()
+    assert visit.page.evaluate("morphospace.client.worst") <= 1
+    assert not visit.wrong
+    context.close()
+
+
 # -- for people --------------------------------------------------------------------------------------------------
 
 
