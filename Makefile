@@ -39,8 +39,8 @@ pages/faces.html: $(VENV)/.installed src/morphospace/studio/faces.safetensors
 
 pages/digits.html: $(VENV)/.installed
 	mkdir -p pages
-	$(BIN)/morpho train --recipe demo-digits-vae --out runs/page-digits
-	$(BIN)/morpho export runs/page-digits --format html --what decoder --out $@
+	$(BIN)/morpho train --recipe demo-digits-vae --out runs/pages/digits
+	$(BIN)/morpho export runs/pages/digits --format html --what decoder --out $@
 
 pages/play.html: $(VENV)/.installed
 	mkdir -p pages
