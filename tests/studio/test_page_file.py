@@ -107,11 +107,13 @@ def test_pictures_of_the_data_are_in_it_where_the_terms_allow_it(
 
     space, notes = made("auto")
     assert space["sheet"] and space["codes"] and not notes and "images" not in space["lacks"]
+    assert len(space["examples"]["numbers"]) == 6 and "attribute:Smiling" in space["map"]["colours"]
     space, notes = made("none")
     assert not space["sheet"] and not space["codes"] and not notes and space["map"]["points"]
     monkeypatch.setattr(page_file, "known_source", lambda run: CelebA.info)
     space, notes = made("auto")
     assert not space["sheet"] and not space["codes"] and "images" in space["lacks"]
+    assert not space["examples"] and space["map"]["colours"] == ["error"]
     assert "no further copying" in notes[0] and "--thumbnails all" in notes[0]
     assert "no further copying" in space["describe"]["terms"]
     space, _ = made("all")
