@@ -503,6 +503,7 @@ def test_a_dropped_picture_is_found(visit: Visitor, studio: tuple[str, Session],
     assert int(np.abs(visit.still(SIDE).astype(int) - pixels).max()) <= 2  # the address rounds to four digits
 
 
+@both
 def test_a_picture_that_is_none_is_refused_in_words(visit: Visitor, tmp_path: Path) -> None:
     visit.go("project", "vae")
     (tmp_path / "face.png").write_bytes(b"no picture at all")
