@@ -52,7 +52,7 @@ gallery: pages/faces.html pages/digits.html
 	cp $^ docs/exported/
 
 # Builds the documentation as a site: open site/index.html. Any link that leads nowhere stops it.
-site: $(VENV)/.installed-dev pages
+site: $(VENV)/.installed-dev pages/play.html
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 

@@ -39,7 +39,7 @@ BESIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGE
 OPENS = {
     "learn.md": ("learn/index.html", "Open the lessons"),
     "play.md": ("pages/play.html", "Open the simulations"),
-    "share.md": ("pages/faces.html", "Open a page of drawn faces"),
+    "share.md": ("exported/faces.html", "Open a page of drawn faces"),
 }
 CODE = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"""(?P<before>\]\(|\b(?:src|href)=")(?P<target>[^)"#\s]+)(?P<anchor>#[^)"\s]*)?(?P<after>[)"])""")
@@ -74,9 +74,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made |= linked_files()
     made |= reference()
     made |= {name: (HERE / name).read_bytes() for name in ("frame-worker.js", "site.css")}
-    pages = {page.stem: page for page in sorted((ROOT / config.extra["pages"]).glob("*.html"))}
-    made |= {f"pages/{name}.html": page.read_bytes() for name, page in pages.items()}
-    made["pages.md"] = rendered("pages.md", pages={name: page.stat().st_size / 1e6 for name, page in pages.items()})
+    kept = {f"exported/{page.name}": page for page in sorted((ROOT / "docs/exported").glob("*.html"))}
+    built = {f"pages/{page.name}": page for page in sorted((ROOT / config.extra["pages"]).glob("*.html"))}
+    built = {uri: page for uri, page in built.items() if f"exported/{page.name}" not in kept}
+    made |= {uri: page.read_bytes() for uri, page in built.items()}
+    listed = [(page.stem, uri, page.stat().st_size / 1e6) for uri, page in (kept | built).items()]
+    made["pages.md"] = rendered("pages.md", pages=listed)
     for uri, content in made.items():
         files.append(File.generated(config, uri, content=content))
     return files
