@@ -53,7 +53,7 @@ gallery: pages/faces.html pages/digits.html
 
 # Builds the documentation as a site: open site/index.html. Any link that leads nowhere stops it.
 site: $(VENV)/.installed-dev pages/play.html
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html"
 
 # Builds the wheel and the source archive, checks them, and runs the wheel's commands without extras in an empty folder.
