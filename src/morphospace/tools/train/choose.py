@@ -78,7 +78,7 @@ def suited(count: int, pack: Pack, size: Mapping[str, Any]) -> Choice:
     height, width, _ = pack.shape
     seen = f"{count:,} images of {height}x{width}"
     if count < FEW:
-        settings = {"likelihood": "gaussian", "images": 100_000, "ema_halflife_images": 5_000}
+        settings = {"likelihood": "gaussian", "images": 40_000, "ema_halflife_images": 5_000}
         return Choice("vae", {**size, **settings}, f"{seen}: vae, for so few are too few to train a GAN's critic")
     settings = {"images": 150_000, "augment": ("colour", "translation")}
     return Choice("dcgan", {**size, **settings}, f"{seen}: dcgan, whose samples are sharper than a VAE's")
