@@ -232,8 +232,8 @@ def try_out(python: Path, work: Path) -> None:
     morpho = python.with_name("morpho")
     said = subprocess.run([morpho, "--version"], cwd=work, env=env, check=True, capture_output=True, text=True).stdout
     print(f"morpho --version: {said.strip()}")
-    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run([python, "-c", SCRIPT], cwd=work, env=env, input="\n".join(COMMANDS), check=False, **told)
+    captured = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run([python, "-c", SCRIPT], cwd=work, env=env, input="\n".join(COMMANDS), check=False, **captured)
     if done.returncode:
         raise SystemExit(f"{done.stdout[-3000:]}\nthe wheel fails without extras, see above")
     print(*(f"morpho {line.split()[0]}: ok" for line in COMMANDS), sep="\n")

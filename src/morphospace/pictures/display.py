@@ -92,12 +92,12 @@ class Displayable:
 
     def _repr_html_(self) -> str | None:
         """Return what a notebook shows; None where a picture says it all, which `_repr_png_` returns."""
-        (drawn, note), film, told = _drawn(self.picture()), self.media(), _bounded(self.summary())
+        (drawn, note), film, summary = _drawn(self.picture()), self.media(), _bounded(self.summary())
         notes = [line for line in (note, film.note if film else "") if line]
         if film and len(film.content) > FILM_BYTES:
             notes, film = [*notes, f"the film of {len(film.content) / 1e6:.1f} MB is not shown here"], None
         text = self.markdown()
-        if not (film or any(told) or text or notes):
+        if not (film or any(summary) or text or notes):
             return None
         from morphospace.pictures.pages import png_data, render
 
@@ -106,8 +106,8 @@ class Displayable:
             name=type(self).__name__,
             png=None if drawn is None else png_data(drawn, optimize=True),
             film=None if film is None else (film.kind, base64.b64encode(film.content).decode()),
-            lines=told.lines,
-            table=told.table,
+            lines=summary.lines,
+            table=summary.table,
             text=_html_of(text),
             notes=notes,
         )
@@ -122,9 +122,9 @@ class Displayable:
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         """Print the same in words, as IPython asks for it."""
-        told = _bounded(self.summary())
-        table = [] if told.table is None else told.table.plain()
-        printer.text("\n".join([*table, *told.lines]) or self.markdown() or _cut(repr(self)))
+        summary = _bounded(self.summary())
+        table = [] if summary.table is None else summary.table.plain()
+        printer.text("\n".join([*table, *summary.lines]) or self.markdown() or _cut(repr(self)))
 
 
 def animated(count: int, frame: Callable[[int], Image.Image]) -> Media:
@@ -157,16 +157,16 @@ def _drawn(picture: Picture | None) -> tuple[Image.Image | None, str]:
     return drawn.reduce(part), f"shown at 1/{part} of its size, {drawn.width:,}x{drawn.height:,} pixels"
 
 
-def _bounded(told: Summary) -> Summary:
+def _bounded(summary: Summary) -> Summary:
     """Return a summary of a length that a notebook can hold."""
-    table = told.table
+    table = summary.table
     if table is not None:
         rows = [[_cut(cell) for cell in row] for row in table.rows[:ROWS]]
         columns, left = [_cut(cell) for cell in table.columns], len(table.rows) - len(rows)
         rows += [[f"... {left:,} more rows", *[""] * (len(columns) - 1)]] if left else []
         table = Table(columns, rows, _cut(table.empty))
-    lines = [_cut(line) for line in told.lines[:LINES]]
-    left = len(told.lines) - len(lines)
+    lines = [_cut(line) for line in summary.lines[:LINES]]
+    left = len(summary.lines) - len(lines)
     return Summary([*lines, *([f"... {left:,} more lines"] if left else [])], table)
 
 

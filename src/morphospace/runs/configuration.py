@@ -77,9 +77,14 @@ class Configuration:
             return [f"model = {other.model.name!r}, was {self.model.name!r}"]
         # A cosine schedule ends with the run. The images are compared by their pack's hash, not by their name.
         length = (Role.LENGTH,) if self.training.schedule == "cosine" else ()
-        mine, theirs = (each.to_dict(Role.OBJECTIVE, Role.FIT, *length) for each in (self, other))
+        changed = self.changed(other, Role.OBJECTIVE, Role.FIT, *length)
+        return [f"{key} = {now!r}, was {before!r}" for key, before, now in changed]
+
+    def changed(self, other: Configuration, *roles: Role) -> list[tuple[str, Any, Any]]:
+        """Return name, value here and value in `other` of the settings that differ, of all roles or of some."""
+        mine, theirs = (each.to_dict(*roles) for each in (self, other))
         return [
-            f"{key} = {theirs[section].get(key)!r}, was {mine[section].get(key)!r}"
+            (key, mine[section].get(key), theirs[section].get(key))
             for section in mine
             for key in dict.fromkeys([*mine[section], *theirs[section]])
             if mine[section].get(key) != theirs[section].get(key)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +26,6 @@ from morphospace.errors import DataError, OtherModel, RunError, SettingError, re
 from morphospace.files import sweep
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
-from morphospace.objectives.phase import Phase, Trainable
 from morphospace.randomness import stream
 from morphospace.runs.checkpoints import clean, latest, mend, pointed
 from morphospace.runs.configuration import Configuration
@@ -39,6 +38,7 @@ from morphospace.runs.trackers import Tracked, check_trackers
 from morphospace.tools.evaluate.extractors import check_at_hand
 from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, with_batch_size
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
+from morphospace.tools.train.checks import check_collapses, check_needs, check_packing, check_patience, turns_of
 from morphospace.tools.train.scoring import Plan, Scorer, planned
 from morphospace.training.collapse import CollapseStop
 from morphospace.training.distributed import World
@@ -51,9 +51,6 @@ from morphospace.training.precision import (
     keep_freed_blocks,
     to_device,
 )
-from morphospace.training.selection import LOSS
-from morphospace.training.settings import TrainingSettings
-from morphospace.zoo.vae import Variational
 
 SHOWN = 32
 
@@ -236,9 +233,7 @@ class Job:
         """
         lead = world.led(lambda: self.configuration)
         own = replace(self.configuration, data=here(self.configuration.data, lead.data))
-        before, now = (flattened(each.to_dict()) for each in (lead, own))
-        names = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-        differ = [f"{name.partition('.')[2]} is {before.get(name)!r} there, {now.get(name)!r} here" for name in names]
+        differ = [f"{name} is {there!r} there, {now!r} here" for name, there, now in lead.changed(own)]
         if found := [f"process {rank}: {', '.join(each)}" for rank, each in enumerate(world.all(differ)) if each]:
             rule = f"not those of the leading process ({'; '.join(found)})"
             raise SettingError("settings", rule=rule, way_out="start the same command on every machine")
@@ -471,68 +466,6 @@ class Job:
 def here(asked: DataSettings, own: DataSettings) -> DataSettings:
     """Return what is asked of the images, with the places where this machine has them."""
     return replace(asked, data=own.data, root=own.root, labels=own.labels)
-
-
-def flattened(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of sections as one table, `section.name` to value."""
-    return {f"{section}.{name}": value for section, values in settings.items() for name, value in values.items()}
-
-
-def check_needs(model: Model, pack: Pack) -> None:
-    """Refuse data that lack what the model learns from.
-
-    Raises:
-        SettingError: The training images have no masks, for instance.
-    """
-    for kind in model.needs:
-        if getattr(pack.split("train"), kind) is None:
-            name = model.settings.name
-            raise SettingError("data", pack.name, f"has no {kind}, which {name} learns from", "take data that have")
-
-
-def check_packing(model: Model, batch_size: int, world: World) -> None:
-    """Refuse batches that cannot be judged by so many images at once.
-
-    Raises:
-        SettingError: A process's share of a batch does not divide by the packing.
-    """
-    packing, share = getattr(model.settings, "packing", 1), batch_size // world.size
-    why = f"the {share} images of a batch do not divide by it; take a --batch-size that does"
-    require(share % packing == 0, "packing", packing, why)
-
-
-def check_collapses(model: Model, threshold: float) -> None:
-    """Refuse to watch the KL of a model that has none.
-
-    Raises:
-        SettingError: The model is no VAE.
-    """
-    name = model.settings.name
-    why = f"{name} has no KL that could collapse; leave it out"
-    require(not threshold or isinstance(model, Variational), "stop_on_collapse", threshold, why)
-
-
-def phases_of(model: Model) -> list[Phase]:
-    """Return the phases of a model's rounds."""
-    rounds = cast(Trainable, model).rounds()
-    return [phase for each in rounds for phase in (each if isinstance(each, tuple) else (each,))]
-
-
-def turns_of(model: Model) -> int:
-    """Return how many batches a step takes."""
-    return max(phase.turns for phase in phases_of(model))
-
-
-def check_patience(s: TrainingSettings, model: Model, *, held_out: bool) -> None:
-    """Refuse to wait for a better loss on held-out images where there is none.
-
-    Raises:
-        SettingError: The model has no such loss, or no images are held out.
-    """
-    judging = any(phase.validates for phase in phases_of(model))
-    if s.patience and s.best == LOSS and not (held_out and judging):
-        why = "no images are held out; add --valid 0.05" if judging else "the model has no loss on held-out images"
-        raise SettingError("patience", s.patience, f"{why}{('' if judging else '; choose by a metric, as --best fd')}")
 
 
 @contextlib.contextmanager
