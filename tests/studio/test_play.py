@@ -39,6 +39,11 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def modules(browser: Any) -> Any:
+    return open_modules(browser)
+
+
 @pytest.fixture
 def visit(browser: Any, file: Path, request: pytest.FixtureRequest) -> Iterator[Visitor]:
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **getattr(request, "param", {})})
@@ -241,12 +246,34 @@ def test_the_policy_names_its_script_and_allows_no_request() -> None:
     assert policy[1].count("sha256-") == 2 and len(play_page().encode()) < 400_000
 
 
+# -- what trains hands over frames ------------------------------------------------------------------------------------
+
+
+def test_frames_are_sent_as_they_are_taken(modules: Any) -> None:
+    """A page that draws slowly gets fewer frames, one that draws quickly does not wait for the end of long training."""
+    untaken, taken = modules.evaluate(
+        """async () => {
+            const { serve } = await import('/play/serve.js');
+            const step = () => { const end = performance.now() + 2; while (performance.now() < end); return 1; };
+            const sent = (takes) => new Promise((done) => {
+                const frames = [];
+                const post = serve({ one: () => ({ step, frame: () => ({}) }) }, ({ steps }) => {
+                    frames.push(steps);
+                    if (takes) setTimeout(() => post({ took: true }));
+                    if (steps === 60) done(frames);
+                });
+                post({ make: { engine: "one" } });
+                post({ took: true });
+                post({ go: { until: 60, last: true, every: 0 } });
+            });
+            return [await sent(false), await sent(true)];
+        }"""
+    )
+    assert len(untaken) == 3, untaken  # the start, one on the way that was not taken, and the end
+    assert len(taken) > 6, taken
+
+
 # -- what the small simulations compute -----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def modules(browser: Any) -> Any:
-    return open_modules(browser)
 
 
 def test_distances_are_the_librarys(modules: Any) -> None:

@@ -1,12 +1,13 @@
 // Trains one engine and hands over frames. The same code answers in a worker and, where there is none, in the page itself.
-// Messages: make { engine, settings }; go { until, last }; halt; turn { player }; look { ... }; took, once a frame has been drawn.
+// Messages: make { engine, settings }; go { until, last, every }; halt; turn { player }; look { ... }; took, once a frame has
+// been drawn. A frame is sent when `until` is reached, and on the way there every so many milliseconds if the last was taken.
 
-const WORK = 30; // milliseconds of training between two frames
+const SLICE = 8; // milliseconds of training, after which messages are heard
 const MEASURE_EVERY = 8; // frames
 const PATIENCE = 1000; // milliseconds: a page that takes no frames for so long is not looked at
 
 export function serve(engines, post) {
-  let engine = null, steps = 0, until = 0, last = true, going = false, waiting = false, sent = 0, frames = 0;
+  let engine = null, steps = 0, until = 0, last = true, every = 0, going = false, waiting = false, sent = 0, frames = 0;
   const soon = yielder(() => work());
 
   function send() {
@@ -21,10 +22,10 @@ export function serve(engines, post) {
   function work() {
     if (!going) return;
     if (waiting && performance.now() - sent > PATIENCE) { setTimeout(work, 100); return; }
-    const end = performance.now() + WORK;
+    const end = performance.now() + SLICE;
     while (steps < until && !engine.failed && performance.now() < end) steps += engine.step();
     if (steps >= until || engine.failed) going = false;
-    if (!waiting || !going) send();
+    if (!going || (!waiting && performance.now() - sent >= every)) send();
     if (going) soon();
   }
 
@@ -36,7 +37,7 @@ export function serve(engines, post) {
       engine = engines[message.make.engine](message.make.settings);
       send();
     } else if (message.go) {
-      ({ until, last } = message.go);
+      ({ until, last, every } = message.go);
       if (!going) { going = true; soon(); }
     } else if (message.halt) {
       going = false;
