@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "studio": "bench.studio",
     "page": "bench.page",
     "play": "bench.play",
+    "presets": "bench.presets",
     "server": "bench.server",
     "gradio": "bench.gradio",
     "tables": "bench.tables",

@@ -41,7 +41,8 @@ ENGINE = """async ([cases, seconds]) => {
     return out;
 }"""
 # Steps and drawn frames of every side, over some seconds at full speed.
-COUNT = "() => [...document.querySelectorAll('canvas.plane')].map((c) => [+c.dataset.steps, +c.dataset.drawn, performance.now()])"
+COUNT = """() => [...document.querySelectorAll('canvas.plane')]
+    .map((canvas) => [+canvas.dataset.steps, +canvas.dataset.drawn, performance.now()])"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,34 +1,22 @@
-"""What the presets' sentences claim, in the page's own engine: for five seeds of five."""
+"""What the presets' sentences claim: for five seeds of five in the page's own engine, for one in the library's.
+
+`python -m bench presets` trains all five with the library too.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from bench.presets import LIBRARY, SEEDS, Claim, Measured, claims, in_library, in_page
 
 from tests.studio.browser import CHROMIUM, QUIET, needed
 from tests.studio.modules import open_modules
 
-SEEDS = range(5)
-PRESETS = """async () => {
-    const { SIMULATIONS } = await import('/play/simulations/all.js');
-    return SIMULATIONS.map(({ id, defaults, presets }) => ({ id, seeded: 'seed' in defaults, presets }));
-}"""
-# Trains the same settings with each seed, and measures after so many steps.
-MEASURE = """async ([id, settings, seeds, marks]) => {
-    const { SIMULATIONS } = await import('/play/simulations/all.js'), { ENGINES } = await import('/play/engines.js');
-    const simulation = SIMULATIONS.find((one) => one.id === id), all = { ...simulation.defaults, ...settings };
-    const make = simulation.engine ? ENGINES[simulation.engine] : simulation.model;
-    return seeds.map((seed) => {
-        const engine = make('seed' in simulation.defaults ? { ...all, seed } : all), out = {};
-        let steps = 0;
-        for (const mark of marks) { while (steps < mark) steps += engine.step(); out[mark] = engine.measure(2500); }
-        return out;
-    });
-}"""
-SIDES = (("claim", None), ("claimLater", None), ("claimAgainst", "against"))
+NAMES = ("gan", "coder", "reparameterization", "elbo", "transposed", "paths", "frechet", "lambda")
 
 
 @pytest.fixture(scope="module")
@@ -39,34 +27,51 @@ def page() -> Iterator[Any]:
         yield open_modules(playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET))
 
 
-def claims_of(presets: list[dict[str, Any]]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
-    """Return the claims by the settings that they are about: several presets have the same on one side."""
-    found: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for preset in presets:
-        for name, other in SIDES:
-            if name in preset:
-                settings = {**preset["settings"], **(preset[other] if other else {})}
-                found.setdefault(json.dumps(settings, sort_keys=True), []).append((preset["id"], preset[name]))
-    return found
+@pytest.fixture(scope="module")
+def trainings(page: Any) -> dict[str, list[list[Claim]]]:
+    """The claims of each simulation, those of the same settings together: several presets share one side."""
+    found: dict[str, dict[str, list[Claim]]] = defaultdict(lambda: defaultdict(list))
+    for claim in claims(page):
+        found[claim.simulation][json.dumps(claim.settings, sort_keys=True)].append(claim)
+    return {name: list(several.values()) for name, several in found.items()}
 
 
-NAMES = ("gan", "coder", "reparameterization", "elbo", "transposed", "paths", "frechet", "lambda")
+def marks(several: list[Claim]) -> list[int]:
+    return sorted({claim.steps for claim in several})
+
+
+def hold(several: list[Claim], seed: int, measured: Measured) -> None:
+    for claim in several:
+        found = measured[claim.steps]
+        assert not claim.broken(found), (claim.simulation, claim.preset, claim.side, seed, claim.bounds, found)
 
 
 @pytest.mark.parametrize("simulation", NAMES)
-def test_every_sentence_holds_for_five_seeds(page: Any, simulation: str) -> None:
-    (facts,) = (one for one in page.evaluate(PRESETS) if one["id"] == simulation)
-    assert len(facts["presets"]) >= 4
-    assert {one.get("good") for one in facts["presets"]} >= {True, False}  # known to be good, and known to be bad
-    claimed = {preset["id"] for preset in facts["presets"] if any(name in preset for name, _ in SIDES)}
-    assert claimed == {preset["id"] for preset in facts["presets"]} - {"own"}
-    seeds = list(SEEDS) if facts["seeded"] else [0]
-    for settings, claims in claims_of(facts["presets"]).items():
-        marks = sorted({claim["steps"] for _, claim in claims})
-        measured = page.evaluate(MEASURE, [simulation, json.loads(settings), seeds, marks])
-        for name, claim in claims:
-            for seed, each in enumerate(measured):
-                found = each[str(claim["steps"])]
-                for what in claim.keys() - {"steps"}:
-                    low, high = claim[what]
-                    assert low <= found[what] <= high, (simulation, name, seed, what, found)
+def test_every_sentence_holds_for_five_seeds(page: Any, trainings: Any, simulation: str) -> None:
+    for several in trainings[simulation]:
+        seeds = range(SEEDS if "seed" in several[0].settings else 1)
+        for seed, measured in enumerate(in_page(page, several[0], seeds, marks(several))):
+            hold(several, seed, measured)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("simulation", LIBRARY)
+def test_the_sentences_of_models_hold_in_the_librarys_engine(trainings: Any, simulation: str) -> None:
+    for several in trainings[simulation]:
+        hold(several, 0, in_library(several[0], 0, marks(several)))
+
+
+def test_every_preset_claims_something_and_some_are_known_to_be_bad(page: Any, trainings: Any) -> None:
+    presets = page.evaluate(
+        """async () => {
+            const { SIMULATIONS } = await import('/play/simulations/all.js');
+            const rows = SIMULATIONS.map((one) => [one.id, one.presets.map(({ id, good }) => [id, good])]);
+            return Object.fromEntries(rows);
+        }"""
+    )
+    assert set(presets) == set(NAMES)
+    for name, several in presets.items():
+        assert len(several) >= 4 and {good for _, good in several} >= {True, False}, name
+        claimed = {claim.preset for same in trainings[name] for claim in same}
+        assert claimed == {preset for preset, _ in several} - {"own"}, name
