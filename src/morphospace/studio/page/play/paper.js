@@ -62,9 +62,10 @@ export class Paper {
     c.moveTo(s - h * (ux + uy * 0.6), t - h * (uy - ux * 0.6)); c.lineTo(s, t); c.lineTo(s - h * (ux - uy * 0.6), t - h * (uy + ux * 0.6));
     c.stroke();
   }
-  words(text, x, y, { align = "left", size = 12, pixels = [0, 0] } = {}) {
-    const c = this.context, [u, v] = this.at(x, y);
-    c.font = `${size * this.ratio}px system-ui, sans-serif`;
+  // `most`: how wide the words may be, in the paper's units; they are written smaller where they need more.
+  words(text, x, y, { align = "left", size = 12, pixels = [0, 0], most = Infinity } = {}) {
+    const c = this.context, [u, v] = this.at(x, y), font = (pixels) => { c.font = `${pixels * this.ratio}px system-ui, sans-serif`; return c.measureText(text).width; };
+    font(size * Math.min(1, (most * this.scale) / font(size)));
     c.textAlign = align;
     c.fillText(text, u + pixels[0] * this.ratio, v + pixels[1] * this.ratio);
   }

@@ -7,7 +7,7 @@ const lattice = (side) => Array.from({ length: side * side }, (_, i) => [-0.8 + 
 
 // Ring and grid have the centres of the library's `python -m bench modes`, and wider clusters: they are learned sooner.
 const MIXTURES = { ring: { centres: circle(8), sigma: 0.03 }, grid: { centres: lattice(5), sigma: 0.03 } };
-export const SHAPES = [["ring", "ring of 8 clusters"], ["grid", "grid of 25 clusters"], ["moons", "two moons"], ["own", "draw your own"]];
+export const SHAPES = [["ring", "ring of 8"], ["grid", "grid of 25"], ["moons", "two moons"], ["own", "draw your own"]];
 const REACH = 0.1; // how near a sample must be to count as on the data, where there are no clusters
 export const MOST_POINTS = 160; // of a drawing: they must fit into a link
 

@@ -19,6 +19,14 @@ function nextOf(digit, frame) {
   return Array.from({ length: SHOWN }, (_, i) => (from + i) % SHOWN).find((i) => labels[i] === digit);
 }
 
+// Each digit, and the mean place of its codes.
+function middles(labels, count, at) {
+  return Array.from({ length: 10 }, (_, digit) => {
+    const places = Array.from({ length: count }, (_, i) => i).filter((i) => labels[i] === digit).map(at);
+    return [String(digit), ...[0, 1].map((k) => places.reduce((sum, place) => sum + place[k], 0) / places.length)];
+  });
+}
+
 export const coder = {
   id: "coder",
   title: "Autoencoder and VAE",
@@ -34,7 +42,7 @@ export const coder = {
   shared: ["data", "own", "seed"],
   hovers: true,
   typed: { label: "Type a digit", when: ({ data }) => data === "digits", pattern: /^[0-9]$/, look: (digit, frame) => ({ row: nextOf(Number(digit), frame) }) },
-  legend: [["line", "left: codes in the two most active dimensions, with the prior's one and two standard deviations"], ["real", "right, in the plane: data"], ["generated", "the same data, encoded and decoded"], ["probe", "samples of the prior; of digits, the code or image that you look at"]],
+  legend: [["line", "left: codes in the two most active dimensions, a colour for each digit; circles: the prior's one and two standard deviations"], ["real", "right, in the plane: data"], ["generated", "the same data, encoded and decoded"], ["probe", "samples of the prior; of digits, the place (here) or image that you look at, and what its posterior's mean and a sample decode to"]],
   curves: [["reconstruction", "reconstruction, nats", "real"], ["kl", "KL, nats", "generated"]],
   fields: [
     { name: "model", label: "Model", values: offered("model").map((name) => [name, NAMES[name]]) },
@@ -86,6 +94,7 @@ export const coder = {
       if (frame.radii[2 * i] || frame.radii[2 * i + 1]) paper.ellipse(x, y, frame.radii[2 * i] * scale, Math.max(0.004, frame.radii[2 * i + 1] * scale), true);
       paper.style(tint, 1, tint, 1).disc(x, y, 2.2);
     }
+    if (labels) for (const [digit, x, y] of middles(labels, n, at)) paper.style("ink", 1, "ink", 1).words(digit, x, y, { align: "center", size: 15, pixels: [0, 5] });
     c.restore();
     if (labels) this.drawDigits(paper, frame, at);
     else this.drawPlane(paper, frame, settings);
@@ -95,12 +104,12 @@ export const coder = {
     paper.image(greys(frame.grid, 8, frame.side, 1), 0.1, 1.08, 1.52);
     paper.style("probe", 2.5);
     const { watched, atCode, code } = frame, scale = 0.94 / frame.span, strip = [];
-    if (code) { paper.ring(-1 + code[0] * scale, code[1] * scale, 6); strip.push(["decoded here", atCode]); }
-    if (watched) { paper.ring(...at(watched.row), 9); strip.push(["image", watched.image], ["its mean, decoded", watched.decoded.subarray(0, 64)], ["a sample, decoded", watched.decoded.subarray(64, 128)]); }
+    if (code) { paper.ring(-1 + code[0] * scale, code[1] * scale, 6); strip.push(["here", atCode]); }
+    if (watched) { paper.ring(...at(watched.row), 9); strip.push(["image", watched.image], ["mean", watched.decoded.subarray(0, 64)], ["a sample", watched.decoded.subarray(64, 128)]); }
     strip.forEach(([words, values], i) => {
       const x = 0.1 + 0.48 * i;
       paper.image(greys(values, 8, 1), x, -0.52, 0.4);
-      paper.style("muted", 1).words(words, x, -0.92, { size: 10, pixels: [0, 12] });
+      paper.style("muted", 1).words(words, x, -0.92, { size: 11, pixels: [0, 12], most: 0.45 });
     });
   },
 

@@ -76,7 +76,7 @@ export const elbo = {
     const tall = 1.5, { q, evidence, elbo: value, reconstruction, kl } = frame;
     paper.style("line", 1).line([[-3.5, 0], [3.5, 0]]);
     bell(paper, { mean: 0, deviation: 1 }, 0, tall, "muted");
-    const curve = GRID.map((z, i) => [z, Math.min(HIGH, tall * frame.posterior[i])]).filter(([z]) => Math.abs(z) <= 3.5);
+    const height = Math.min(tall, HIGH / Math.max(...frame.posterior)), curve = GRID.map((z, i) => [z, height * frame.posterior[i]]).filter(([z]) => Math.abs(z) <= 3.5);
     paper.style("real", 1, "real", 0.18).line([...curve, [3.5, 0], [-3.5, 0]], true, true);
     paper.style("real", 2.2, "real", 1).line(curve);
     bell(paper, q, 0, tall, "generated", true);

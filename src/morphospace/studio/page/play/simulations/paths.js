@@ -59,7 +59,7 @@ export const paths = {
   aspect: 0.93,
   span: { span: 1, aspect: 0.93 },
   shared: ["seed"],
-  legend: [["muted", "straight line"], ["generated", "slerp"], ["probe", "rotate"], ["real", "ring: mean norm of random codes, and one standard deviation around it"]],
+  legend: [["muted", "straight line"], ["generated", "slerp"], ["probe", "rotate"], ["real", "ring and band: norm of random codes, 1 on average, and one standard deviation around it"]],
   curves: [],
   fields: [
     ...[["ax", "A, right"], ["ay", "A, up"], ["bx", "B, right"], ["by", "B, up"]].map(([name, label]) => ({ name, label, min: -1.4, max: 1.4, step: 0.01 })),
@@ -119,9 +119,9 @@ export const paths = {
       paper.disc(x(frame.at / (FINE - 1)), y(values[frame.at]), 4);
     }
     paper.style("muted", 1);
-    paper.words("norm / √D", x(0), y(1.5), { size: 10, pixels: [0, -3] });
-    paper.words("A", x(0), y(0), { size: 10, align: "center", pixels: [0, 13] });
-    paper.words("B", x(1), y(0), { size: 10, align: "center", pixels: [0, 13] });
+    paper.words("norm, from A to B", x(0), y(1.5), { size: 10, pixels: [0, -3] });
+    paper.words("1", x(0), y(1), { size: 10, align: "right", pixels: [-4, 3] });
+    paper.words("0", x(0), y(0), { size: 10, align: "right", pixels: [-4, 3] });
   },
 
   words: (frame, settings, measured) => (measured ? `In the middle the norm is ${HOWS.map(([how, words]) => `${measured[how].toFixed(2)} (${words})`).join(", ")} of what random codes have.` : ""),

@@ -91,12 +91,12 @@ export const transposed = {
       return cell;
     };
     const wide = 1.1, left = -1.85, cell = cells(frame.x, size, left, 0.75, wide, "real", 1.2);
-    paper.style("muted", 1).words(`input ${size}x${size}`, left, 0.85);
+    paper.style("muted", 1).words(`input ${size}x${size}`, left, 0.82);
     if (!frame.valid) { paper.style("ink", 1).words("no output: less padding", 0.1, 0); return; }
-    const big = 1.75, x0 = -0.05, y0 = 0.88, step = cells(frame.values, out, x0, y0, big, "generated", high, shown.counts ? (i) => String(frame.touched[i]) : null);
-    paper.style("muted", 1).words(`output ${out}x${out}`, x0, -0.94);
-    paper.words(`kernel ${settings.kernel}x${settings.kernel}`, left, -0.46);
-    cells(frame.w, settings.kernel, left, -0.5, 0.4, "path", Math.max(...frame.w.map(Math.abs)) * 1.2);
+    const big = 1.75, x0 = -0.05, y0 = 0.85, step = cells(frame.values, out, x0, y0, big, "generated", high, shown.counts ? (i) => String(frame.touched[i]) : null);
+    paper.style("muted", 1).words(`output ${out}x${out}`, x0, 0.92);
+    paper.words(`kernel ${settings.kernel}x${settings.kernel}`, left + 0.45, -0.65);
+    cells(frame.w, settings.kernel, left, -0.45, 0.4, "path", Math.max(...frame.w.map(Math.abs)) * 1.2);
     if (!frame.done) return;
     const n = frame.done - 1, [r, c] = [Math.floor(n / size), n % size];
     const box = (x, y, s) => paper.style("probe", 3).line([[x, y], [x + s, y], [x + s, y - s], [x, y - s]], true);
