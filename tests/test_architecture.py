@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import morphospace
+from morphospace import errors
 
 ROOT = Path(morphospace.__file__).parent
 LOWER = ["files", "data", "models", "objectives", "zoo", "training", "latent", "evaluation"]
@@ -149,3 +151,57 @@ def test_every_public_name_is_there() -> None:
     assert morphospace.IWAESettings.name == "iwae"  # every model's settings, though only a few are listed
     with pytest.raises(AttributeError, match="nonsense"):
         morphospace.nonsense  # noqa: B018
+
+
+ERRORS = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
+ALLOWS = re.compile(r"\b(must|needs?|give|write|name|take|use|leave|choose|at least|at most)\b")
+
+
+def says_what_is_allowed(rule: ast.expr, function: ast.AST, tree: ast.Module) -> bool:
+    """Return whether the text of a rule, or of the variables in it, says what would be right."""
+    names = {node.id for node in ast.walk(rule) if isinstance(node, ast.Name)}
+    given = {each.arg for each in function.args.args} if isinstance(function, ast.FunctionDef) else set()
+    if isinstance(rule, ast.Name) and rule.id in given:
+        return True  # whoever calls this says it
+    assigned = [
+        node.value
+        for node in (*ast.walk(function), *tree.body)
+        if isinstance(node, ast.Assign)
+        if any(isinstance(n, ast.Name) and n.id in names for target in node.targets for n in ast.walk(target))
+    ]
+    parts = [part for each in (rule, *assigned) for part in ast.walk(each)]
+    # `nearest` names what there is, a range's `rule` begins with "must be", and a metric's reason ends with a way out.
+    named = {getattr(part, "id", getattr(part, "attr", "")) for part in parts}
+    text = " ".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
+    return bool(ALLOWS.search(text) or named & {"nearest", "reason"} or getattr(rule, "attr", "") == "rule")
+
+
+def without_way_out(path: Path) -> list[str]:
+    """Return the places where a file makes an error that says neither what is allowed nor what to do."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = []
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+        if name != "require" and name not in ERRORS:
+            continue
+        words = {keyword.arg: keyword.value for keyword in call.keywords}
+        order = ("holds", "name", "value", "rule", "way_out")[name != "require" :]
+        words |= dict(zip(order, call.args))
+        rule, way_out = words.get("rule"), words.get("way_out")
+        if None in words or any(isinstance(argument, ast.Starred) for argument in call.args):
+            continue  # hands on the fields of another error
+        if way_out is not None and not (isinstance(way_out, ast.Constant) and not way_out.value):
+            continue
+        if set(words) == {"rule"} and name == "DataError":
+            continue  # why one file is left out: whoever catches it names the file, counts it and says what to do
+        around = [node for node in functions if node.lineno <= call.lineno <= (node.end_lineno or 0)]
+        inner = max(around, key=lambda node: node.lineno, default=tree)
+        if rule is None or not says_what_is_allowed(rule, inner, tree):
+            found.append(f"{path.relative_to(ROOT)}:{call.lineno} {ast.unparse(call)[:90]}")
+    return found
+
+
+def test_every_refusal_has_a_way_out() -> None:
+    """What is wrong is half of an error; the other half is what is allowed, or what to do next."""
+    assert not [place for path in FILES for place in without_way_out(path)]

@@ -116,11 +116,11 @@ def _plain(value: Any, hint: Any, name: str) -> Any:
         return value
     whole = isinstance(value, int) and not isinstance(value, bool)
     if hint is float and whole:
-        require(abs(value) < 2**1000, name, value, "is too large a number")
+        require(abs(value) < 2**1000, name, value, "must be below 2**1000")
         return float(value)
     if hint is int:
         require(whole, name, value, "must be a whole number")
-        require(abs(value) < 2**64, name, value, "is too large a number")
+        require(abs(value) < 2**64, name, value, "must be below 2**64")
         return value
     words = {float: "a number", bool: "true or false", str: "text"}
     good = isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
@@ -155,7 +155,7 @@ def _dictionary(value: Any, schema: type, name: str) -> dict[str, Any]:
     keys = _keys(schema)
     missing = [key for key, (_, needed) in keys.items() if needed and key not in value]
     if missing:
-        raise SettingError(name, rule=f"lacks {', '.join(missing)}")
+        raise SettingError(name, rule=f"lacks {', '.join(missing)}", way_out="add what is missing")
     known = {key: typed(value[key], hint, key) for key, (hint, _) in keys.items() if key in value}
     return {**value, **known}
 
@@ -185,7 +185,7 @@ def record(cls: type[T], values: Mapping[str, Any], name: str) -> T:
     ]
     missing = [key for key in needed if key not in given]
     if missing:
-        raise SettingError(name, rule=f"lacks {', '.join(missing)}")
+        raise SettingError(name, rule=f"lacks {', '.join(missing)}", way_out="add what is missing")
     return cls(**given)
 
 

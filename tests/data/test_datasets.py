@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from morphospace.data.datasets import from_dataset
@@ -49,6 +51,8 @@ def test_a_table_of_hugging_face() -> None:
         ({"test": Table(IMAGES)}, "keys test"),
         ([{"pixels": IMAGES[0]}], "has pixels, and no image"),
         ((IMAGES, np.zeros(3)), "20 images and 3 labels"),
+        ([(IMAGES[0], [1, 0]), (IMAGES[1], 1)], "labels differ in shape, the first is .*one-hot rows"),
+        (Path("photos"), "is a path, 'photos'; give the text 'folder:PATH'"),
     ],
 )
 def test_what_is_no_dataset_says_what_it_has(data: Any, message: str) -> None:
@@ -63,6 +67,17 @@ def test_arrays_with_and_without_labels() -> None:
     assert np.array_equal(from_dataset((IMAGES, labels)).split("train").labels, labels)
     pair = from_dataset([IMAGES[0], IMAGES[1]])  # two images, not images and labels
     assert len(pair.split("train")) == 2
+
+
+def test_labels_may_be_names_one_hot_rows_or_columns_of_0_and_1() -> None:
+    words = [(image, "dog" if row % 2 else "cat") for row, image in enumerate(IMAGES)]
+    both = from_dataset({"train": words, "test": words[1::2]})  # one numbering for all splits
+    assert both.label_names == ("cat", "dog") and set(both.split("test").labels) == {1}  # type: ignore[arg-type]
+    one_hot = from_dataset((IMAGES, np.eye(4)[np.arange(20) % 4]))
+    assert np.array_equal(one_hot.split("train").labels, np.arange(20) % 4) and one_hot.shape == (8, 8, 1)
+    several = from_dataset([(image, torch.tensor([1, row % 2, 1])) for row, image in enumerate(IMAGES)])
+    assert several.split("train").labels is None and several.attribute_names == ("label 0", "label 1", "label 2")
+    assert several.split("train").attributes.sum() == 50  # type: ignore[union-attr]
 
 
 class Flipped:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from morphospace.data.kept import cached_packs, find_pack, free_packs, keep_pack, note_use, users
 from morphospace.data.pack import Pack, Split, in_memory_pack
-from morphospace.data.prepare import anchored, prepare
+from morphospace.data.prepare import CHANGED, anchored, changed_since, prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import DataError
 
@@ -53,6 +55,18 @@ def test_files_that_only_look_newer_make_no_second_pack(tree: Tree, tmp_path: Pa
     (base / "a.png").write_bytes((base / "a.png").read_bytes())
     prepare(of(base))
     assert len(list((cache / "packs").iterdir())) == 1
+
+
+def test_a_copy_of_a_folder_does_not_make_the_first_look_changed(tree: Tree, tmp_path: Path) -> None:
+    base = tree("a", "b")
+    for name in ("0-copy", "z-copy"):  # one of them comes before the first in the cache, or after it
+        shutil.copytree(base, tmp_path / name)
+        prepare(of(tmp_path / name))
+    pack = find_pack(prepare(of(base)).hash)
+    assert pack is not None and changed_since(of(base), pack) == ""
+    assert changed_since(of(tmp_path / "z-copy"), pack) == "" and changed_since(of(tmp_path / "0-copy"), pack) == ""
+    os.utime(base / "a.png", (0, 0))
+    assert changed_since(of(base), pack) == CHANGED
 
 
 def test_a_users_own_pack_is_not_replaced_under_a_run(tree: Tree, tmp_path: Path) -> None:

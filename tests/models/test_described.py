@@ -112,7 +112,7 @@ for _ in range(40):
         ({"layer": "Sequential", "layers": {"a.b": {"layer": "Tanh"}}}, "no networks of plain layers"),
         ({"layer": "Sequential", "layers": [1]}, "no networks of plain layers"),
         ([], "no networks of plain layers"),
-        (DEEP, "lies deeper than 16 others"),
+        (DEEP, "must not lie deeper than 16 others"),
     ],
 )
 def test_what_describes_no_network_is_refused_in_a_line(about: object, says: str) -> None:

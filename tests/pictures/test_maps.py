@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
-from morphospace.pictures.maps import COLOURS, GRID, LatentMap, darker, draw_maps, snapped, tiled
+from morphospace.pictures.maps import COLOURS, GRID, LatentMap, darker, draw_maps, name_classes, snapped, tiled
 from tests.conftest import draw_blobs
 
 # Machado, Oliveira & Fernandes 2009, at full severity, on linear RGB.
@@ -101,6 +103,19 @@ def test_every_class_has_its_colour(show: str) -> None:
     seen = colours_in(draw_maps([made(5)], show))
     assert all(rgb(colour) in seen for colour in COLOURS[:5])
     assert not any(rgb(colour) in seen for colour in COLOURS[5:])
+
+
+def test_names_at_the_edge_are_not_cut_off() -> None:
+    figure = Figure(figsize=(8, 8))
+    axes = figure.add_subplot()
+    axes.set(xlim=(-3, 3), ylim=(-3, 3))
+    points = np.array([[-2.9, 0.0], [2.9, 1.0], [0.0, 2.0]])
+    names = ("a long name of a class", "another long name", "c")
+    name_classes(axes, replace(made(3, points=points), classes=np.arange(3), class_names=names))
+    figure.canvas.draw()
+    for text in axes.texts:
+        box = text.get_window_extent().transformed(axes.transData.inverted())
+        assert box.x0 > -3 and box.x1 < 3
 
 
 def test_maps_of_any_kind_are_drawn_in_one_size() -> None:

@@ -86,7 +86,7 @@ def codes(count: int, dim: int = 2) -> list[list[float]]:
         ({"kind": "map", "run": "r0", "by": "tsne"}, "one of pca, umap"),
         ({"kind": "walk", "run": "r0", "ends": codes(1), "hows": ["linear"]}, "2 to 8"),
         ({"kind": "walk", "run": "r0", "ends": codes(2), "hows": [["linear"]]}, "hows"),
-        ({"kind": "walk", "run": "r0", "ends": codes(8), "hows": ["linear"], "steps": 240}, "are the most"),
+        ({"kind": "walk", "run": "r0", "ends": codes(8), "hows": ["linear"], "steps": 240}, "must be at most"),
         ({"kind": "film", "run": "r0", "ends": codes(2), "hows": ["linear", "slerp"]}, "one kind of path"),
         ({"kind": "project", "run": "r0", "picture": "p1", "refine": 10**6}, "0 to 500"),
         ({"kind": "compare", "runs": ["r0"] * 5, "seed": 1}, "1 to 4"),

@@ -116,6 +116,12 @@ def test_terms_of_the_data_are_a_warning_where_they_restrict() -> None:
     assert "Research only" not in free and "photographs of celebrities" not in free
 
 
+def test_names_of_classes_are_shown_as_text() -> None:
+    text = card_text(facts(condition=("$x$", "\x1b[31mred", "<b>", "*b*", "[l](javascript:1)", "a\u202eb")))
+    assert r"\$x\$, \x1b[31mred, \<b\>, \*b\*, [l]\(javascript:1), a\u202eb" in text.replace("\\\\", "\\")
+    assert "\x1b" not in text and "\u202e" not in text
+
+
 def test_no_name_breaks_the_header() -> None:
     text = card_text(facts(data='a: "b"\n---\nlicense: mit', name="x\n---"))
     head = text.split("\n---\n")[0]

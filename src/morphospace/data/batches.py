@@ -169,7 +169,8 @@ class Batches:
     def _check(self) -> None:
         check_binarise(self.binarise)
         if self.images and not (self.rows.min() >= 0 and self.rows.max() < len(self.split)):
-            raise SettingError("rows", rule=f"run to {self.rows.max()}, the split has {len(self.split)} images")
+            rule = f"must be numbers of the split's {len(self.split)} images, and run to {self.rows.max()}"
+            raise SettingError("rows", rule=rule)
         if self.world < 1 or not 0 <= self.rank < self.world:
             raise SettingError("rank", self.rank, f"must be from 0 to world - 1, and world is {self.world}")
         check_batch(self.batch_size, self.images, self.world)

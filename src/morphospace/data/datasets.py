@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from morphospace.data.labels import gap_note, without_gaps
+from morphospace.data.labels import WANTED, Labels, gap_note, read_labels, without_gaps
 from morphospace.data.pack import Pack, Split, in_memory_pack
 from morphospace.data.sources.base import IMAGE_COLUMNS, LABEL_COLUMNS
 from morphospace.data.sources.layout import split_of
@@ -25,8 +26,9 @@ def from_dataset(dataset: Any, name: str = "dataset", say: Callable[[str], None]
     Args:
         dataset: Gives an image, (image, label, ...), or a mapping with an image and maybe a label (`image`, `label`).
             An image is a PIL image, a (C, H, W) tensor or an (H, W) or (H, W, C) array; uint8, or floats within [0, 1].
-            A label is a whole number or None. Arrays are datasets too: images, or (images, labels). A mapping of such
-            datasets by split, `{"train": ..., "test": ...}`, gives a pack with these splits.
+            A label is a class number or name, a one-hot row, a row of 0 and 1 (attributes), or
+            None. Arrays are datasets too: images, or (images, labels). A mapping of such datasets by split,
+            `{"train": ..., "test": ...}`, gives a pack with these splits.
         name: What to call the pack.
         say: Takes a line for the user, for instance if items change at every look.
 
@@ -36,34 +38,47 @@ def from_dataset(dataset: Any, name: str = "dataset", say: Callable[[str], None]
     Raises:
         DataError: If there is no image, if sizes differ, or if a value is out of range.
     """
+    if isinstance(dataset, str | PathLike):
+        raise DataError(name, rule=f"is a path, {shown(str(dataset))}", way_out="give the text 'folder:PATH'")
     if not isinstance(dataset, Mapping):
-        return _named(_one_split(dataset, name, say), say)
+        return _made(name, {"train": _one_split(dataset, name, say)}, say)
     splits = {split_of(str(key)) or "": split for key, split in dataset.items()}
     if "train" not in splits or "" in splits or len(splits) < len(dataset):
         rule = f"has the keys {', '.join(map(str, dataset)) or 'none'}; they must be train, and maybe valid and test"
         raise DataError(name, rule=rule, way_out="give one dataset, or a mapping of datasets by split")
-    packs = {split: _one_split(each, name, say) for split, each in splits.items()}
-    train = packs["train"]
-    whole = {split: pack.split("train") for split, pack in packs.items()}
-    if len({split.labels is None for split in whole.values()}) > 1:
-        whole = {key: replace(split, labels=None) for key, split in whole.items()}
-    names = train.label_names if whole["train"].labels is not None else ()
-    return _named(in_memory_pack(name, label_names=names, **whole), say)  # type: ignore[arg-type]
+    return _made(name, {split: _one_split(each, name, say) for split, each in splits.items()}, say)
 
 
-def _named(pack: Pack, say: Callable[[str], None]) -> Pack:
+@dataclass(frozen=True)
+class _Items:
+    """What one dataset gave: its images (N, H, W, C), a label for each, if all have one, and the names of classes."""
+
+    images: np.ndarray
+    labels: list[Any] | None
+    classes: tuple[str, ...]
+
+
+def _made(name: str, parts: Mapping[str, _Items], say: Callable[[str], None]) -> Pack:
     """Return a pack whose classes are those that occur, named by their numbers if these leave some out."""
-    labels = {name: split.labels for name, split in pack.splits.items() if split.labels is not None}
-    numbers, names = without_gaps(labels) if not pack.label_names else ({}, ())
-    if not names:
-        return pack
-    say(gap_note(names))
-    splits = {name: replace(split, labels=numbers.get(name)) for name, split in pack.splits.items()}
-    return in_memory_pack(pack.name, label_names=names, **splits)  # type: ignore[arg-type]
+    tables = {split: _table(part.labels, name) for split, part in parts.items() if part.labels is not None}
+    said, classes = Labels(), parts["train"].classes
+    if len(tables) == len(parts):
+        columns = classes if {table.shape[1:] for table in tables.values()} == {(len(classes),)} else ()
+        said = read_labels(name, tables, columns)
+    numbers, names = (said.labels, said.names or classes) if said.labels else ({}, ())
+    if numbers and not names:
+        numbers, names = without_gaps(numbers)
+        if names:
+            say(gap_note(names))
+    splits = {
+        split: Split(part.images, labels=numbers.get(split), attributes=said.attributes.get(split))
+        for split, part in parts.items()
+    }
+    return in_memory_pack(name, label_names=names, attribute_names=said.attribute_names, **splits)  # type: ignore[arg-type]
 
 
-def _one_split(dataset: Any, name: str, say: Callable[[str], None]) -> Pack:
-    """Read one dataset as the split `train`."""
+def _one_split(dataset: Any, name: str, say: Callable[[str], None]) -> _Items:
+    """Read one dataset."""
     dataset = _paired(dataset)
     if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")) or len(dataset) == 0:
         rule = "must be a dataset with len() and [i] and at least one image"
@@ -91,9 +106,7 @@ def _one_split(dataset: Any, name: str, say: Callable[[str], None]) -> Pack:
             f"{name}[{odd[0]}] is another image at each look: random changes in the dataset are made once, when it is "
             "read, and every epoch sees the same; leave them out, and use flip, shift and brightness of this library"
         )
-    numbers = None if any(label is None for label in labels) else _labels(labels, name)
-    classes = _classes(dataset) if numbers is not None else ()
-    return in_memory_pack(name, Split(images, labels=numbers), label_names=classes)
+    return _Items(images, None if any(label is None for label in labels) else labels, _classes(dataset))
 
 
 def _paired(dataset: Any) -> Any:
@@ -135,13 +148,13 @@ def _classes(dataset: Any) -> tuple[str, ...]:
     return tuple(str(word) for word in words or ())
 
 
-def _labels(labels: list[Any], name: str) -> np.ndarray:
+def _table(labels: list[Any], name: str) -> np.ndarray:
+    """Return the labels of one dataset as an array, for `read_labels`."""
     try:
-        numbers = np.array([int(label) for label in labels], np.int64)
-    except (TypeError, ValueError, OverflowError):
-        rule = f"labels must be whole numbers or None, the first is {shown(labels[0])}"
-        raise DataError(name, rule=rule, way_out="map them") from None
-    return numbers
+        return np.array([np.asarray(label) for label in labels])
+    except (TypeError, ValueError):
+        rule = f"labels differ in shape, the first is {shown(labels[0])}"
+        raise DataError(name, rule=rule, way_out=WANTED) from None
 
 
 def _pixels(image: Any, what: str) -> np.ndarray:
@@ -164,5 +177,6 @@ def _pixels(image: Any, what: str) -> np.ndarray:
         return array
     if array.dtype.kind != "f" or not (array.min() >= 0 and array.max() <= 1):  # also refuses NaN
         rule = f"{array.dtype} values must be uint8, or floats within [0, 1]"
-        raise DataError(what, rule=rule, way_out="undo any normalisation")
+        way_out = "undo any normalisation, or save the array and read it as npy:FILE with --range auto"
+        raise DataError(what, rule=rule, way_out=way_out)
     return np.rint(array * 255).astype(np.uint8)

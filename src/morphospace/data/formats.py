@@ -71,10 +71,11 @@ _ADVICE = {
     "arrays: read as npy:FILE or npz:FILE": ".npy .npz",
     "tables: read as hub:FOLDER": ".parquet",
 }
-_WAYS_OUT = {ending: way_out for way_out, endings in _ADVICE.items() for ending in endings.split()}
+WAYS_OUT = {ending: way_out for way_out, endings in _ADVICE.items() for ending in endings.split()}
+"""What to do about files that are not read here, by their endings."""
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 """Endings of files that may hold labels."""
-_NO_IMAGE_ENDINGS = frozenset((*_WAYS_OUT, *TABLES, ".txt", ".xml", ".md", ".yaml", ".yml", ".toml", ".log", ".py"))
+_NO_IMAGE_ENDINGS = frozenset((*WAYS_OUT, *TABLES, ".txt", ".xml", ".md", ".yaml", ".yml", ".toml", ".log", ".py"))
 _SYSTEM_FOLDERS = frozenset(
     ("__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found")
 )
@@ -84,7 +85,7 @@ HEAD_BYTES = 32
 
 def way_out(kind: str) -> str:
     """Return what to do about a file of a format that is not read here."""
-    return _WAYS_OUT[_ENDINGS[kind].split()[0]]
+    return WAYS_OUT[_ENDINGS[kind].split()[0]]
 
 
 def format_of(head: bytes) -> str | None:
@@ -147,7 +148,7 @@ class Listing:
     @property
     def missed(self) -> int:
         """How many of the others hold images or labels, as far as their endings say."""
-        return sum(kind in _WAYS_OUT or kind in TABLES for kind in self.others.values())
+        return sum(kind in WAYS_OUT or kind in TABLES for kind in self.others.values())
 
     def notes(self, used: Sequence[str] = ()) -> list[str]:
         """Return lines that count the others, as `unread` does, and name those that may hold labels.
@@ -202,8 +203,8 @@ def unread(others: Mapping[str, int], beside: Mapping[str, int] | None = None) -
     by_way_out: dict[str, list[str]] = {}
     for kind, count in sorted(others.items(), key=lambda item: (-item[1], item[0])):
         text = f"{count:,} {kind or 'without an ending'}"
-        if beside and beside.get(kind) and kind not in _WAYS_OUT:
+        if beside and beside.get(kind) and kind not in WAYS_OUT:
             text += f" ({beside[kind]:,} named like an image)"
-        by_way_out.setdefault(_WAYS_OUT.get(kind, ""), []).append(text)
+        by_way_out.setdefault(WAYS_OUT.get(kind, ""), []).append(text)
     for way_out, texts in sorted(by_way_out.items(), key=lambda item: not item[0]):
         yield f"not read: {', '.join(texts)}{f' ({way_out})' if way_out else ''}"

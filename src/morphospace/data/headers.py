@@ -34,7 +34,7 @@ def array_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], np.dtyp
     if not all(type(side) is int and 0 <= side < MOST_ROWS for side in shape):
         raise ValueError(f"its shape is {str(shape)[:100]}")
     if dtype.hasobject:
-        raise ValueError("holds Python objects, which are never loaded; save plain numbers")
+        raise ValueError("holds Python objects, which are never loaded; save plain numbers, or names as text")
     if dtype.itemsize == 0 or dtype.names or dtype.subdtype:
         raise ValueError(f"is of type {str(dtype)[:100]}; save plain numbers")
     if fortran and len(shape) > 1:

@@ -91,12 +91,16 @@ def _said_hash(manifest: Path) -> str:
 
 def find_pack(hash: str) -> Pack | None:
     """Return a whole pack with this hash, out of the cache or a folder where one was seen; None if there is none."""
+    return next(find_packs(hash), None)
+
+
+def find_packs(hash: str) -> Iterator[Pack]:
+    """Yield every whole pack with this hash: folders with the same images have one each."""
     elsewhere = ((place, _said_hash(place / "manifest.json")) for place in _lines("places", hash))
     for place, said in (*_packs(), *elsewhere):
         if said and said == hash:
             with contextlib.suppress(DataError):
-                return open_pack(place)
-    return None
+                yield open_pack(place)
 
 
 def keep_pack(pack: Pack) -> Path:
@@ -120,7 +124,8 @@ def keep_pack(pack: Pack) -> Path:
                 names = {f"{kind}_names": getattr(pack, f"{kind}_names") for kind in _NAMED}
                 writer.finish(name=pack.name, shape=pack.shape, names=names, about=_ABOUT)
     except OSError as error:
-        raise DataError(target, rule=f"could not be written ({error.strerror or type(error).__name__})") from None
+        rule = f"could not be written ({error.strerror or type(error).__name__})"
+        raise DataError(target, rule=rule, way_out="make room, or set MORPHOSPACE_CACHE to another folder") from None
     return target
 
 

@@ -113,7 +113,7 @@ def _numbers(place: object, table: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         numbers = table.astype(np.int64)
     if not (numbers == table).all():
-        raise DataError(place, rule="labels are not whole numbers", way_out=WANTED)
+        raise DataError(place, rule="labels are not whole numbers below 2**63", way_out=WANTED)
     negative = int((numbers < 0).sum())
     if negative:
         rule = f"{negative:,} labels are below 0"

@@ -16,7 +16,7 @@ import numpy as np
 
 from morphospace.data.cache import cache_folder, locked, make_folder
 from morphospace.data.checks import check_made, check_settings, check_taken
-from morphospace.data.kept import packs_folder, users
+from morphospace.data.kept import find_packs, packs_folder, users
 from morphospace.data.labels import gap_note, without_gaps
 from morphospace.data.pack import FORMAT, Pack, Split, open_pack
 from morphospace.data.packing import Packer, Progress, measure
@@ -149,7 +149,8 @@ def changed_since(settings: DataSettings, pack: Pack) -> str:
         source = _source(settings, lambda line: None)
         if not source.at_hand() and not source.needs_path:  # to look for its files would download them
             return "cannot be found any more"
-        same = source.inputs() == pack.manifest["inputs"]
+        inputs = source.inputs()
+        same = any(one.manifest.get("inputs") == inputs for one in (pack, *find_packs(pack.hash)))
     except (DataError, SettingError):
         return "cannot be found any more"
     return "" if same else CHANGED

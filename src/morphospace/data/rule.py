@@ -59,8 +59,8 @@ def rule_of(shape: tuple[int, int, int], ways: Mapping[str, Any], max_pixels: in
     """
     crop, resize = ways.get("crop", Rule.crop), ways.get("resize", Rule.resize)
     try:
-        require(crop in get_args(Crop), "crop", crop, "is unknown")
-        require(resize in get_args(Resize), "resize", resize, "is unknown")
+        require(crop in get_args(Crop), "crop", crop, f"must be one of {', '.join(get_args(Crop))}")
+        require(resize in get_args(Resize), "resize", resize, f"must be one of {', '.join(get_args(Resize))}")
         values = ways.get("range")
         text = None if values is None else written_range(values)
         colour = parse_background(ways.get("background"))

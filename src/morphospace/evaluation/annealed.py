@@ -238,7 +238,10 @@ def annealed_bounds(
         start: Number of the first image.
         together: Images whose chains run side by side.
     """
-    require(likelihood.is_density, "likelihood", type(likelihood).__name__, "is no density, so there is no p(x)")
+    way_out = "train with one that is, such as gaussian, or bernoulli on binarised images"
+    require(
+        likelihood.is_density, "likelihood", type(likelihood).__name__, "is no density, so there is no p(x)", way_out
+    )
     s = settings or Annealing()
     betas = sigmoid_schedule(s.temperatures)
     lowers: list[Tensor] = []

@@ -29,10 +29,10 @@ def bounded(model: Model, by: str) -> Explains:
         SettingError: If it has no posterior or no density, or if its bound is of more than the image.
     """
     name = model.settings.name
-    rule = f"{name} has no bound on log p(x); score it by reconstruction, latent or critic"
-    require(isinstance(model, Explains) and model.prior is not None and not model.needs, "by", by, rule)
+    rule, way_out = f"{name} has no bound on log p(x)", "score it by reconstruction, latent or critic"
+    require(isinstance(model, Explains) and model.prior is not None and not model.needs, "by", by, rule, way_out)
     # An autoencoder that was given a prior still encodes to points.
-    require(getattr(model, "code_outputs", 2) == 2, "by", by, rule)
+    require(getattr(model, "code_outputs", 2) == 2, "by", by, rule, way_out)
     return model  # type: ignore[return-value]
 
 

@@ -70,8 +70,7 @@ def extracted(extractor: Extractor, images: np.ndarray | Iterable[np.ndarray]) -
             part = torch.from_numpy(np.array(block[first : first + extractor.at_once]))
             features, probabilities = extractor.extract(part)
             if features.dim() != 2 or len(features) != len(part):
-                want = f"must give ({len(part)}, number of features)"
-                rule = f"gave {tuple(features.shape)} for {len(part)} images, {want}"
+                rule = f"gave {tuple(features.shape)} for {len(part)} images, must give (images, numbers)"
                 raise SettingError("features", extractor.name, rule)
             found.append(matrix(features.float().cpu(), f"features of {extractor.name}"))
             if probabilities is not None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, one_line
 from morphospace.evaluation.features import Extractor
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -176,7 +176,8 @@ def inception_features(weights: Mapping[str, Tensor], resize: Resize = "legacy",
     try:
         network.load_state_dict(dict(weights), assign=True)
     except RuntimeError as error:
-        raise SettingError("features = 'inception'", rule=f"the weights do not fit the network ({error})") from None
+        rule = f"the weights do not fit the network ({one_line(error)})"
+        raise SettingError("features = 'inception'", rule=rule, way_out="fetch them again") from None
     network.eval().to(device)
     change = resized_as_tensorflow if resize == "legacy" else resized_smoothly
 

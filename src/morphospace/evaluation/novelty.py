@@ -78,7 +78,13 @@ def nearest(
     fits = size == int(np.prod(training.shape[1:]))
     require(fits, "queries", queries.shape, f"must have as many numbers a row as the training, {training.shape}")
     kept = min(KEPT, len(training) - skip_self)
-    require(kept >= 1 and len(queries) > 0, "training", len(training), "too few rows to have a neighbour")
+    require(
+        kept >= 1 and len(queries) > 0,
+        "training",
+        len(training),
+        "too few rows to have a neighbour",
+        "give more images",
+    )
     found = neighbours.nearest(queries, training, kept, skip_self=skip_self, block=block)
     distances = np.sqrt(found.squared.numpy() / size)
     first = distances[:, 0]

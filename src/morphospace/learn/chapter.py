@@ -86,7 +86,7 @@ class Chapter:
 
     def wrong(self, what: str, rule: str) -> SettingError:
         """Return the error that names this chapter and a place in it."""
-        return SettingError(f"{self.name}.md", what, rule)
+        return SettingError(f"{self.name}.md", what, rule, "correct the chapter")
 
 
 # -- reading ---------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from morphospace.errors import SettingError, one_line, require
+from morphospace.errors import SettingError, nearest, one_line, require
 from morphospace.files import json_text
 from morphospace.records import read_json
 
@@ -128,7 +128,7 @@ def built(about: Any, depth: int = 0) -> nn.Module:
         SettingError: If a layer is not known, or has other arguments.
     """
     name = about["layer"]
-    require(depth < DEEPEST, "layer", name, f"lies deeper than {DEEPEST} others")
+    require(depth < DEEPEST, "layer", name, f"must not lie deeper than {DEEPEST} others")
     if name == SEQUENTIAL:
         layers: Mapping[str, Any] = about["layers"]
         require(len(layers) <= MOST_LAYERS, "layers", len(layers), f"must be at most {MOST_LAYERS:,}")
@@ -136,7 +136,7 @@ def built(about: Any, depth: int = 0) -> nn.Module:
         for key, layer in layers.items():
             network.add_module(key, built(layer, depth + 1))
         return network
-    require(name in LAYERS, "layer", name, "is none that this library knows")
+    require(name in LAYERS, "layer", name, f"is none that this library knows{nearest(name, LAYERS)}")
     given = {key: tuple(value) if isinstance(value, list) else value for key, value in about.items() if key != "layer"}
     wanted = ARGUMENTS[LAYERS[name]].split()
     require(set(given) == set(wanted), "layer", name, f"has the arguments {sorted(given)}, must have {sorted(wanted)}")
@@ -153,7 +153,7 @@ def check_sizes(network: nn.Module, example: Tensor) -> None:
 
     def check(layer: nn.Module, given: object, made: Any) -> None:
         count = math.prod(made.shape)
-        rule = f"makes {count:,} numbers of two images, and may make {MOST_NUMBERS:,}"
+        rule = f"makes {count:,} numbers of two images, must make at most {MOST_NUMBERS:,}"
         require(count <= MOST_NUMBERS, "layer", type(layer).__name__, rule)
 
     handles: Sequence[Any] = [layer.register_forward_hook(check) for layer in network.modules()]

@@ -142,8 +142,12 @@ def name_classes(axes: Axes, made: LatentMap) -> None:
         return
     names = [shorten(made.class_names[number], IN_MAP) for number in made.shown]
     middles = np.stack([np.median(made.points[made.classes == number], axis=0) for number in made.shown])
-    side = made.corners[2] - made.corners[0]
-    places = moved_apart(middles, np.array([len(name) for name in names]) * LETTER * side, LETTER_HEIGHT * side)
+    left, _, right, _ = made.corners
+    side = right - left
+    widths = np.array([len(name) for name in names]) * LETTER * side
+    half = np.minimum(0.55 * widths, side / 2)  # no name is cut off at the edge
+    middles[:, 0] = middles[:, 0].clip(left + half, right - half)
+    places = moved_apart(middles, widths, LETTER_HEIGHT * side)
     texts, families = for_plots(names)
     for number, text, (x, y) in zip(made.shown, texts, places):
         halo = [withStroke(linewidth=3.5, foreground="white")]

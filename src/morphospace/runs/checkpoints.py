@@ -22,6 +22,7 @@ from morphospace.training.selection import saved_selection
 from morphospace.training.weights import check_shapes
 
 MOST_STATE = 16 << 20  # bytes of a state.json
+OTHER = "choose another checkpoint of the run"
 
 
 class Numbers(TypedDict):
@@ -136,7 +137,7 @@ def read_name(folder: Path, which: str) -> str:
     except FileNotFoundError:
         return ""
     except OSError as error:
-        raise RunError("checkpoint", which, f"cannot be read in {folder} ({_why(error)})") from None
+        raise RunError("checkpoint", which, f"cannot be read in {folder} ({_why(error)})", OTHER) from None
 
 
 def clean(folder: Path) -> None:
@@ -279,7 +280,7 @@ def state_of(path: Path) -> dict[str, Any]:
     try:
         numbers: dict[str, Any] = typed(read_json(read_bytes(path / "state.json", MOST_STATE)), Numbers, "state")
     except (OSError, ValueError) as error:
-        raise RunError("checkpoint", str(path), f"state.json is missing or broken ({_why(error)})") from error
+        raise RunError("checkpoint", str(path), f"state.json is missing or broken ({_why(error)})", OTHER) from error
     return numbers
 
 
@@ -298,7 +299,7 @@ def load_checkpoint(path: Path, only: Container[str] | None = None) -> State:
     tensors: dict[str, dict[str, Tensor]] = {}
     for name, size in numbers.pop("files").items():
         if not re.fullmatch(r"[a-z][a-z0-9-]*\.safetensors", name):
-            raise RunError("checkpoint", str(path), f"state.json names a file {name!r}, which no checkpoint has")
+            raise RunError("checkpoint", str(path), f"state.json names a file {name!r}, which no checkpoint has", OTHER)
         file = path / name
         if is_plain(file) and file.stat().st_size != size:
             there = file.stat().st_size

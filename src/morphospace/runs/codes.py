@@ -150,7 +150,8 @@ def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
     model = run.model
     if not isinstance(model, Encodes):
         name = run.configuration.model.name
-        raise NoEncoder("run", str(run.path), f"{name} has no encoder of its own, so its images have no posteriors")
+        rule = f"{name} has no encoder of its own, so its images have no posteriors"
+        raise NoEncoder("run", str(run.path), rule, "take a run of a model that encodes, such as vae")
     means: list[Tensor] = []
     variances: list[Tensor] = []
     for first in range(0, len(rows), AT_ONCE):

@@ -44,8 +44,8 @@ class Condition:
         """
         if model.conditioning is None:
             for name, asked in vars(self).items():
-                why = f"{model.settings.name} takes no condition; train a conditional model, cvae or cgan"
-                require(asked is None, name, asked, why)
+                why = f"{model.settings.name} takes no condition"
+                require(asked is None, name, asked, why, "train a conditional model, cvae or cgan")
             return None
         if self.label is not None:
             return model.conditioning.label(self.label).expand(n, -1)

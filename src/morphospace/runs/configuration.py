@@ -166,7 +166,7 @@ def _recipe(name: str, text: str) -> Recipe:
     try:
         content = read_toml(text)
     except ValueError as error:
-        raise SettingError("recipe", name, f"not valid TOML ({error})") from error
+        raise SettingError("recipe", name, f"not valid TOML ({error})", "correct the file") from error
     about = content.pop("recipe", {})
     of_a_run = content.pop("run", None) is not None
     for section, values in {"recipe": about, **content}.items():
@@ -188,7 +188,7 @@ def _recipe(name: str, text: str) -> Recipe:
     try:
         return Recipe(name, typed(about, About, "[recipe]"), content)
     except SettingError as error:
-        raise SettingError("recipe", name, str(error)) from None
+        raise SettingError("recipe", name, str(error), "correct the file") from None
 
 
 def resolve(

@@ -17,7 +17,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from morphospace import __version__
 from morphospace.data.pack import Count, Side, Ways
-from morphospace.errors import RunError, SettingError, require
+from morphospace.errors import RunError, SettingError, require, shown
 from morphospace.files import (
     absolute,
     as_read,
@@ -154,7 +154,8 @@ class RunFolder:
         file = path / "run.toml"
         if not file.exists():
             near = ", ".join(str(p) for p in find_runs(path.parent)[:5]) if path.parent.is_dir() else ""
-            raise RunError("run", str(path), f"no run.toml there{(f' (runs nearby: {near})' if near else '')}")
+            rule = f"no run.toml there{(f' (runs nearby: {near})' if near else '')}"
+            raise RunError("run", str(path), rule, "give the folder that a training was given as its --out")
         check_own(path)
         try:
             content = read_toml(read_text(file))
@@ -163,9 +164,10 @@ class RunFolder:
                 facts.setdefault(name, [])
             return cls(path, resolve(recipe=str(file)), facts)
         except NotHere as error:
-            raise RunError("run", str(path), f"its {error}") from error
+            rule = f"its {error.name} = {shown(error.value)}: {error.rule}"
+            raise RunError("run", str(path), rule, error.way_out) from error
         except (SettingError, OSError, ValueError) as error:
-            raise RunError("run", str(path), f"run.toml is broken ({error})") from error
+            raise RunError("run", str(path), f"run.toml is broken ({error})", "put a copy of it there") from error
 
     def check_settings(self, asked: Configuration) -> None:
         """Refuse to continue the run with settings that make it another one.
@@ -227,7 +229,7 @@ class RunFolder:
             for score in (score for part in ("selection", "report") for score in found[part].values()):
                 score["value"] = as_read(score["value"])
             missing = [name for name in found["report"] if name not in found["selection"]]
-            require(not missing, "selection", missing, "lacks numbers that were reported")
+            require(not missing, "selection", missing, "must hold the numbers that were reported")
         except (OSError, ValueError) as error:
             raise self.broken(self.best, error) from error
         return found

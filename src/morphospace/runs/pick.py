@@ -137,16 +137,15 @@ def _kept(run: Run, text: str, condition: Tensor | None) -> Pick:
     codes, conditions = held["codes"], held.get("conditions")
     index, count = int(number or 0), len(codes)
     require(index < count, "code", text, f"must be from {name}#0 to {name}#{count - 1}")
-    require(not conditions or len(conditions) == count, "code", text, "has another number of conditions than codes")
+    require(not conditions or len(conditions) == count, "code", text, "must hold as many conditions as codes")
     code = torch.tensor(codes[index])
     own = torch.tensor(conditions[index]) if conditions else None
     dim, size = run.model.latent_dim, 0 if run.model.conditioning is None else run.model.conditioning.size
-    rule = f"has {len(code)} numbers, the codes of this run have {dim}; take one of the same run"
-    require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule)
+    rule, way_out = f"has {len(code)} numbers, the codes of this run have {dim}", "take one of the same run"
+    require(len(code) == dim and all(map(math.isfinite, code.tolist())), "code", text, rule, way_out)
     condition = own if condition is None else condition
-    require(
-        condition is None or len(condition) == size, "code", text, f"has a condition, and this run takes {size} numbers"
-    )
+    rule = f"has a condition, and this run takes {size} numbers"
+    require(condition is None or len(condition) == size, "code", text, rule, way_out)
     return Pick(code, None, Path(name).name + (f"#{number}" if number else ""), condition)
 
 

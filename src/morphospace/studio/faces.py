@@ -192,9 +192,8 @@ def pack_weights(run: str | Path, out: str | Path) -> dict[str, float | int]:
         error = float((model.decode(z) - before).square().mean())  # type: ignore[attr-defined]
     psnr = math.inf if error == 0 else -10 * math.log10(error)
     if psnr < LEAST_PSNR:
-        raise RunError(
-            "run", str(run), f"rounded weights decode to other images (PSNR {psnr:.1f} dB, not {LEAST_PSNR})"
-        )
+        rule = f"rounded weights decode to other images (PSNR {psnr:.1f} dB, not {LEAST_PSNR})"
+        raise RunError("run", str(run), rule, "train it longer, or take another checkpoint")
     about = {"images": str(trained.images), "seeds": json.dumps(choose_seeds(model, SEEDS, AMONG))}
     data = write_tensors(small, about)
     if len(data) > MOST_BYTES:

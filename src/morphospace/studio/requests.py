@@ -189,7 +189,7 @@ class Walk(Request):
 
     def __post_init__(self) -> None:
         count, most = len(self.hows) * (len(self.ends) - 1) * self.steps, MOST_IMAGES_OF_A_WALK
-        require(count <= most, "steps", self.steps, f"that makes {count} images, and {most} are the most")
+        require(count <= most, "steps", self.steps, f"that makes {count} images, must be at most {most}")
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Film(Walk):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(len(self.hows) == 1, "hows", len(self.hows), "a film shows one kind of path")
+        require(len(self.hows) == 1, "hows", len(self.hows), "must be one, for a film shows one kind of path")
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,9 @@ def sample_grid(folder: RunFolder, images: int) -> np.ndarray:
                 raise ValueError(f"more than {MAX_PIXELS:,} pixels")
             return np.asarray(picture.convert("RGB"))[None]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SettingError("images", images, f"its samples cannot be read ({one_line(error)})") from None
+        raise SettingError(
+            "images", images, f"its samples cannot be read ({one_line(error)})", "ask for others"
+        ) from None
 
 
 def diagnosis(run: Run) -> dict[str, Any]:

@@ -168,7 +168,7 @@ class Space:
         """
         known = self.model.conditioning
         if known is None:
-            require(asked is None, "condition", asked, f"{self.model.settings.name} takes none")
+            require(asked is None, "condition", asked, f"{self.model.settings.name} takes none", "leave it out")
             return None
         attributes = None if asked is None or asked.attributes is None else dict(asked.attributes)
         one = conditions.Condition(asked.label if asked else None, attributes).rows(self.model)
@@ -195,7 +195,9 @@ class Space:
             SettingError: If they have another number of dimensions than the codes of the run.
         """
         wide = self.model.latent_dim
-        require(len(codes[0]) == wide, name, f"{len(codes[0])} numbers", f"codes of this run have {wide}")
+        require(
+            len(codes[0]) == wide, name, f"{len(codes[0])} numbers", f"must be {wide}, as the codes of this run have"
+        )
         return torch.tensor(codes, dtype=torch.float32)
 
     def at_points(self, points: tuple[tuple[float, ...], ...]) -> Tensor:
@@ -458,11 +460,11 @@ class Space:
                 continue
             index = int(move.name)
             if move.kind == "dim":
-                require(index < len(code), "moves", index, f"the codes have {len(code)} dimensions")
+                require(index < len(code), "moves", index, f"must be below {len(code)}, the dimensions of the codes")
                 code[index] += move.value * self.spread()[index]
             else:
                 axes = self.axes()
-                require(index < len(axes), "moves", index, f"there are {len(axes)} components")
+                require(index < len(axes), "moves", index, f"must be below {len(axes)}, the number of components")
                 code += move.value * axes.spread[index] * axes.directions[index]
         return code.float()
 
@@ -486,8 +488,8 @@ class Space:
             SettingError: If the images have more pixels than one answer may hold.
         """
         height, width, _ = self.model.shape
-        rule = f"images of {height}x{width} are too much for one answer; ask for {MOST_PIXELS // (height * width)}"
-        require(len(codes) * height * width <= MOST_PIXELS, "images", len(codes), rule)
+        most = MOST_PIXELS // (height * width)
+        require(len(codes) <= most, "images", len(codes), f"must be at most {most} of {height}x{width} in one answer")
         parts = [codes.split(64)] if condition is None else [codes.split(64), condition.split(64)]
         return np.concatenate([self.decoder.frames(*part) for part in zip(*parts)])
 

@@ -131,7 +131,8 @@ def doubts(model: Model) -> list[str]:
     """
     assert isinstance(model, Decodes)
     images = model.decode(seeded_noise(TRIED, model.latent_dim, 0).to(model.device, model.dtype))
-    require(bool(images.isfinite().all()), "decoder", "NaN or infinity", "is what it gives for codes of N(0, I)")
+    way_out = "check its weights, and the codes that it was trained with"
+    require(bool(images.isfinite().all()), "decoder", "NaN or infinity", "comes of codes of N(0, I)", way_out)
     low, high = (-1.0, 1.0) if model.signed else (0.0, 1.0)
     margin = OUTSIDE * (high - low)
     outside = float(((images < low - margin) | (images > high + margin)).float().mean())

@@ -14,6 +14,7 @@ from morphospace.training.ema import Ema
 
 Optimizers = Mapping[str, torch.optim.Optimizer]
 Names = Mapping[nn.Parameter, str]
+OF_ONE = "take weights and settings of one run"
 Files = Mapping[str, Mapping[str, Tensor]]  # a checkpoint's tensors, by file and name
 
 
@@ -80,11 +81,11 @@ def check_shapes(found: Mapping[str, Sequence[int]], wanted: Mapping[str, Sequen
     """
     if odd := sorted(set(wanted) ^ set(found)):
         rule = f"{name} has not the weights of this model ({odd[0]!r} and {len(odd) - 1} more differ)"
-        raise OtherModel("checkpoint", rule=rule)
+        raise OtherModel("checkpoint", rule=rule, way_out=OF_ONE)
     for key, shape in wanted.items():
         if tuple(found[key]) != tuple(shape):
             rule = f"{name}/{key} has shape {tuple(found[key])}, not {tuple(shape)}"
-            raise OtherModel("checkpoint", rule=rule)
+            raise OtherModel("checkpoint", rule=rule, way_out=OF_ONE)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str]) -> dict[str, Tensor]:
@@ -112,13 +113,14 @@ def load_optimizer_state(
     for key, value in state.items():
         name, _, slot = key.rpartition("/")
         if name not in by_name:
-            raise RunError("checkpoint", rule=f"optimizer state {key!r} belongs to no parameter of this model")
+            rule = f"optimizer state {key!r} belongs to no parameter of this model"
+            raise RunError("checkpoint", rule=rule, way_out=OF_ONE)
         parameter = by_name[name]
         if slot == "step":
             kept = value.to(parameter.device) if optimizer.defaults.get("fused") else value.clone()
         elif value.shape != parameter.shape:
             rule = f"optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
-            raise RunError("checkpoint", rule=rule)
+            raise RunError("checkpoint", rule=rule, way_out=OF_ONE)
         else:
             kept = torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False)
             kept.copy_(value)

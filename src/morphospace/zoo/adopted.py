@@ -25,7 +25,7 @@ def described_networks(settings: AdoptedSettings, shape: tuple[int, int, int]) -
     examples = {"decoder": (2, settings.latent_dim), "encoder": (2, shape[2], *shape[:2])}
     with torch.device("meta"):
         for name, network in networks_of(settings.networks).items():
-            require(name in examples, "networks", name, "is neither a decoder nor an encoder")
+            require(name in examples, "networks", name, "must be decoder or encoder")
             check_sizes(network, torch.zeros(examples[name]))
     return networks_of(settings.networks)
 

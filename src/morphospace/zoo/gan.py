@@ -91,8 +91,10 @@ class GAN(Model):
         """
         m, kernels = self.settings.packing, self.settings.minibatch_discrimination
         why = "this critic compares the images of a batch, so no image has a score of its own"
-        require(not kernels, "minibatch_discrimination", kernels, why)
-        require(m == 1, "packing", m, "this critic judges several images at once, so none has a score of its own")
+        way_out = "take a run without it"
+        require(not kernels, "minibatch_discrimination", kernels, why, way_out)
+        why = "this critic judges several images at once, so none has a score of its own"
+        require(m == 1, "packing", m, why, way_out)
         given = self.conditioning is None or condition is not None
         require(given, "condition", condition, "this critic needs the condition of every image")
         return self.judge(images, condition)

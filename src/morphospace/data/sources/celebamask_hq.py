@@ -16,7 +16,7 @@ from morphospace.data.fitting import fit
 from morphospace.data.opening import read_header
 from morphospace.data.rule import Rule
 from morphospace.data.sizes import parse_background
-from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, fingerprint
+from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, damaged, fingerprint
 from morphospace.data.sources.celeba import read_attributes
 from morphospace.errors import DataError, SettingError, nearest, one_line
 
@@ -67,7 +67,7 @@ def _levels(path: str) -> np.ndarray:
                 grey if grey.size == (_SIDE, _SIDE) else grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
             )
     except Exception as error:  # plugins raise many kinds on broken files
-        raise DataError(f"mask {Path(path).name}", rule=one_line(error)) from None
+        raise damaged(f"mask {Path(path).name}", one_line(error)) from None
     return levels
 
 

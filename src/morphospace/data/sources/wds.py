@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from morphospace.data.decode import Chunk, decode_chunk
-from morphospace.data.formats import ENDINGS, ending_of, is_junk
+from morphospace.data.formats import ENDINGS, WAYS_OUT, ending_of, is_junk, unread
 from morphospace.data.opening import Blob
 from morphospace.data.rule import Rule
 from morphospace.data.sources.base import (
@@ -114,7 +114,9 @@ class _Samples:
                         held += 1
                         if size:
                             self.share = (number + min(1.0, _bytes_read(stream) / size)) / len(self.shards)
-                        if self.said is None or _in_shard(shard, name) in self.said.values:
+                        if not any(kind in _IMAGES for kind in files) and any(f".{kind}" in WAYS_OUT for kind in files):
+                            self.passed.update(f".{kind}" for kind in files)
+                        elif self.said is None or _in_shard(shard, name) in self.said.values:
                             yield self._sample(f"{called}/{name}", name, files, _in_shard(shard, name))
                 finally:
                     stream.close()
@@ -210,7 +212,7 @@ def _class(content: bytes, number: bool = True) -> int | str:
         text = ""
     if not text or len(text) > 200 or not text.isprintable():
         raise DataError(rule="its class is neither a number nor a word")
-    return int(text) if number and re.fullmatch("[0-9]{1,9}", text) else text
+    return int(text) if number and re.fullmatch("[0-9]{1,18}", text) else text
 
 
 def _object(content: Any) -> dict[str, Any]:
@@ -380,7 +382,8 @@ class Wds(PathSource):
         first = list(itertools.islice(samples["train"], _FIRST))
         whole = [sample for sample in first if not sample.wrong]
         if not whole:
-            why = f" ({first[0].name}: {first[0].wrong})" if first else ""
+            lines = unread(samples["train"].passed)
+            why = f" ({first[0].name}: {first[0].wrong})" if first else "".join(f" ({line})" for line in lines)
             raise DataError(self.settings.data, rule=f"has no sample with an image{why}", way_out="check the shards")
         shape, one_size = self._shape(whole)
         label = whole[0].label

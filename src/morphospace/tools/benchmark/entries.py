@@ -175,10 +175,11 @@ def _varied(base: Configuration, field: str, text: str, hint: Any) -> dict[str, 
         return {as_written(field): value_of(text, hint, as_written(field))}
     names = [name for name in (field, *RATES.get(field, ())) if _own(base, name) is not None]
     own = {name: _own(base, name) for name in names}
+    way_out = f"give values themselves, as {as_written(field)}=A,B"
     for name, value in own.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        require(number, "search", f"{as_written(field)}={text}", f"{name} = {value!r} cannot be multiplied")
-    require(bool(own), "search", f"{as_written(field)}={text}", f"{base.model.name} has no value to multiply")
+        require(number, "search", f"{as_written(field)}={text}", f"{name} = {value!r} cannot be multiplied", way_out)
+    require(bool(own), "search", f"{as_written(field)}={text}", f"{base.model.name} has no value to multiply", way_out)
     scaled = {name: float(f"{float(value) * float(factor[1]):.6g}") for name, value in own.items()}
     return {as_written(name): round(v) if isinstance(own[name], int) else v for name, v in scaled.items()}
 

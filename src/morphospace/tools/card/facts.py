@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from morphospace.data.sources import SOURCES
-from morphospace.errors import command
+from morphospace.errors import command, spelled_out
 from morphospace.evaluation.results import Result
 from morphospace.files import without_folders
 from morphospace.models.contract import Encodes, Scores
@@ -39,9 +39,14 @@ def card_text(facts: Mapping[str, Any]) -> str:
     return render("tools/card/card.md", **facts, **functions)
 
 
+def in_one_line(text: str) -> str:
+    """Return text with single spaces, and control signs spelled out: a terminal may show the card."""
+    return spelled_out(" ".join(text.split()))
+
+
 def cell(text: str) -> str:
     """Return text as Markdown that shows just this text: no link, picture, HTML or emphasis, in one line or cell."""
-    return re.sub(r"[\\`*<>|]|(?<=\])\(", r"\\\g<0>", " ".join(text.split()))
+    return re.sub(r"[\\`*$<>|]|(?<=\])\(", r"\\\g<0>", in_one_line(text))
 
 
 def code(text: str) -> str:
@@ -50,7 +55,7 @@ def code(text: str) -> str:
     >>> print(code("a`b"))
     `a'b`
     """
-    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+    return f"`{in_one_line(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def facts_of(run: Run, anatomy: Anatomy, picture: str, address: str = "", page: str = "") -> dict[str, Any]:

@@ -154,7 +154,13 @@ def networks_in(content: bytes, name: str) -> Networks:
         parts = facts["part"].split("+")
         halves = [decoder_part(model)] if "decoder" in parts else []
         if "encoder" in parts:
-            require(isinstance(model, Encodes), "part", facts["part"], f"{model.settings.name} has no encoder")
+            require(
+                isinstance(model, Encodes),
+                "part",
+                facts["part"],
+                f"{model.settings.name} has no encoder",
+                "export it again",
+            )
             halves.append(encoder_part(model, model))  # type: ignore[arg-type]
         for half in halves:
             networks = half.module.get_submodule("networks")

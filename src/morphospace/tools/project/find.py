@@ -39,7 +39,8 @@ def found(
 ) -> Projections:
     """Find the codes of pictures; `project` says how."""
     model, name = run.model, run.configuration.model.name
-    require(isinstance(model, Decodes), "run", str(run.path), f"{name} does not decode, so it has no space to walk in")
+    rule, way_out = f"{name} does not decode, so it has no space to walk in", "take a run of a model that decodes"
+    require(isinstance(model, Decodes), "run", str(run.path), rule, way_out)
     encoder = model if isinstance(model, Encodes) else kept_encoder(run)
     refine = (STEPS if encoder is None else 0) if refine is None else refine
     starts = (STARTS if encoder is None else 1) if starts is None else starts

@@ -87,8 +87,8 @@ def _unit(run: Run, by: By, correct: str) -> str:
         words = density_words(model, run.configuration.data.binarise != "none")
         return f"{words}, less those of its PNG" if correct == "complexity" else words
     if by == "critic":
-        able = "no critic; score it by elbo, iwae, reconstruction or latent"
-        require(isinstance(model, Scores), "by", by, f"{name} has {able}")
+        way_out = "score it by elbo, iwae, reconstruction or latent"
+        require(isinstance(model, Scores), "by", by, f"{name} has no critic", way_out)
         m = getattr(model.settings, "packing", 1)
         require(m == 1, "by", by, f"{name}'s critic judges {m} images at once", "score it by reconstruction or latent")
         return "minus the critic's judgement"
@@ -106,7 +106,7 @@ def _source(run: Run, source: str | Pack, n: int | None, classes: bool) -> Sourc
     if isinstance(source, Pack):
         pack = source
         rule = f"has images of shape {pack.shape}, this run's are {run.model.shape}"
-        require(pack.shape == run.model.shape, "source", pack.name, rule)
+        require(pack.shape == run.model.shape, "source", pack.name, rule, "pack them again in that shape")
     elif not run.folder.facts["data_given"] and anchored(replace(own, data=source)) == anchored(own):
         pack = run.pack
         if changed_since(own, pack) == CHANGED:

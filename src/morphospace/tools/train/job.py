@@ -344,7 +344,8 @@ class Job:
         """
         where = f"the run in {str(run.path)!r}"
         if pack.hash != run.facts["data_hash"]:
-            raise RunError("data", pack.name, f"is not what {where} was trained on (its hash differs)")
+            rule = f"is not what {where} was trained on (its hash differs)"
+            raise RunError("data", pack.name, rule, "give the same images, or another --out")
         if sorted(self.parts) != list(run.facts["custom"]):
             before = list(run.facts["custom"])
             raise RunError("parts", sorted(self.parts), f"{where} has {before}", "hand over the same")

@@ -143,8 +143,8 @@ def sides(pack: Pack, fraction: float, n: int) -> tuple[Side, Side]:
         by = chosen(pack, split, rows, name, n)
         # As many as chose it: distances hang on the counts.
         return by, chosen(pack, test, np.arange(len(test)), "test", len(by.rows))
-    few = f"holds out {len(rows)} images of {pack.name}, too few to halve, and there is no test split; hold out more"
-    require(len(rows) >= 4, "valid", fraction, few)
+    few = f"holds out {len(rows)} images of {pack.name}, too few to halve, and there is no test split"
+    require(len(rows) >= 4, "valid", fraction, few, "hold out more")
     by = chosen(pack, split, rows[::2], f"{name}, one half", n)
     return by, chosen(pack, split, rows[1::2], f"{name}, other half", n)
 
