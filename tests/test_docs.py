@@ -75,6 +75,9 @@ def test_commands_run(page: Path, stand_ins: None, capsys: pytest.CaptureFixture
         if command[0] in ("train", "sweep"):
             # The same command, for 64 images: flags given twice are refused, so lengths are replaced.
             kept = strip(command, {"--epochs", "--images", "--batch-size", "--n"})
+            if "--grid" in kept:  # two values of each axis and two seeds are a grid, too
+                kept = [re.sub(r"^(\w+=[^,]+,[^,]+),.*", r"\1", word) for word in kept]
+                kept = ["2" if before == "--seeds" else word for before, word in zip(["", *kept], kept)]
             command = [*kept, "--images", "64", "--batch-size", "32", "--device", "cpu"]
         elif command[0] == "train-encoder":
             command = [*strip(command, {"--images", "--minutes"}), "--images", "64"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from morphospace.errors import require
-from morphospace.ranges import OFF, Above, AtLeast, Below
+from morphospace.ranges import OFF, Above, AtLeast, Below, Between
 from morphospace.roles import Role
 from morphospace.zoo.registry import member
 from morphospace.zoo.settings_vae import VAESettings
@@ -27,14 +27,16 @@ class VAEGANSettings(VAESettings):
         judged: What the critic compares with real images: `reconstructions`, `samples` from the prior, or `both`.
         reconstruction_space: Where an image and its reconstruction are compared: their `pixels`, or the `features`
             of the critic's last layer as published (encoder, decoder and critic then learn at the same time).
-        critic_widths: Channels (conv) or units (mlp) of the critic's layers, image side first. Chosen from the image's
-            shape when empty.
+        critic_widths: Channels (conv) or units (mlp) of the critic's layers, image side first. Where a convolutional
+            critic has none, they double from `critic_base_width`, one layer for each halving of the image.
+        critic_base_width: Channels of a convolutional critic's first layer where `critic_widths` is empty.
         critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none.
         critic_lr: The critic's learning rate, when it differs.
         r1: Weight gamma of half the critic's squared gradient at real images, which keeps it smooth; 0 for none.
     """
 
     usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}  # a game, as every GAN
+    earlier: ClassVar[Mapping[str, Any]] = {"critic_base_width": 64}
 
     lambda_: float = 0.1
     mixing: Literal["sum", "mix"] = "sum"
@@ -42,6 +44,7 @@ class VAEGANSettings(VAESettings):
     judged: Literal["reconstructions", "samples", "both"] = "both"
     reconstruction_space: Literal["pixels", "features"] = "pixels"
     critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
+    critic_base_width: Annotated[int, Role.FIT, Between(1, 4096)] = 32
     critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "none"
     critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
     r1: Annotated[float, Below(0, 1e6, OFF)] = 0.1
