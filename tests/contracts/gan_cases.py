@@ -34,6 +34,7 @@ GANS: list[tuple[GANSettings, str]] = [
     (CGANSettings(**SMALL, conditioning="embedding", condition="attributes:round,bright"), "cgan-embedding"),
     (CGANSettings(**SMALL, generator_conditioning="code"), "cgan-code"),
     (LSGANSettings(**SMALL), "lsgan"),
+    (DCGANSettings(**SMALL, attention=2, excitation=True, critic_reconstruction=1.0), "dcgan-attention"),
     (R3GANSettings(**QUICK, tower="residual", penalty_every=1), "r3gan"),
     (R3GANSettings(**QUICK, tower="mlp", init="default", penalty_every=4, penalty_by_size=False), "r3gan-mlp"),
 ]

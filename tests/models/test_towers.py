@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphospace.errors import SettingError
-from morphospace.models.towers import ConvDecoder, ConvEncoder, Look, auto_widths, initialise, pyramid
+from morphospace.models.towers import (
+    ConvDecoder,
+    ConvEncoder,
+    Excitation,
+    Look,
+    SelfAttention,
+    auto_widths,
+    initialise,
+    pyramid,
+)
 
 
 @given(st.integers(8, 70), st.integers(8, 70), st.sampled_from([1, 3]))
@@ -55,3 +64,44 @@ def test_published_initial_weights() -> None:
     kernels = [m for m in wide.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
     assert all(float(k.weight.std()) == pytest.approx(1, rel=0.1) for k in kernels)
     assert float(wide.stem.weight.std()) < 0.1
+
+
+def test_self_attention_is_the_sum_of_its_formula_and_begins_as_the_identity() -> None:
+    torch.manual_seed(0)
+    layer, maps = SelfAttention(16).double(), torch.randn(2, 16, 4, 6, dtype=torch.float64)
+    assert torch.equal(layer(maps), maps)
+    with torch.no_grad():
+        layer.gamma.fill_(0.7)
+        made, query = layer(maps), layer.query(maps)
+        key, value = (torch.nn.functional.max_pool2d(part(maps), 2) for part in (layer.key, layer.value))
+        for image, row, column in ((0, 0, 0), (1, 3, 5), (1, 2, 1)):
+            here = query[image, :, row, column]
+            scores = torch.stack([here @ key[image, :, i, j] for i in range(2) for j in range(3)])
+            shares = scores.exp() / scores.exp().sum()
+            seen = sum(shares[3 * i + j] * value[image, :, i, j] for i in range(2) for j in range(3))
+            wanted = maps[image, :, row, column] + 0.7 * layer.out.weight[:, :, 0, 0] @ seen
+            assert torch.allclose(made[image, :, row, column], wanted, atol=1e-12)
+
+
+def test_excitation_scales_each_channel_by_a_factor_of_the_small_map() -> None:
+    torch.manual_seed(0)
+    gate, small, large = Excitation(3, 5), torch.randn(2, 3, 8, 8), torch.randn(2, 5, 16, 12)
+    factors = gate(small, large) / large
+    assert torch.allclose(factors, factors[:, :, :1, :1].expand_as(factors), atol=1e-5)
+    assert float(factors.min()) > 0 and float(factors.max()) < 1 and float(factors[0, :, 0, 0].std()) > 0
+
+
+def test_a_decoders_late_maps_are_scaled_by_those_half_a_tower_earlier() -> None:
+    torch.manual_seed(0)
+    plain = ConvDecoder(3, (8, 6, 4, 4), (64, 64, 1), Look())
+    gated = ConvDecoder(3, (8, 6, 4, 4), (64, 64, 1), Look(), excitation=True)
+    assert list(gated.gates) == ["2", "3"] and not plain.gates
+    assert [(g.squeeze.in_channels, g.squeeze.out_channels) for g in gated.gates.values()] == [(8, 4), (6, 4)]
+    gated.load_state_dict(plain.state_dict(), strict=False)
+    z = torch.randn(2, 3)
+    ungated = plain(z)
+    for gate in gated.gates.values():  # a factor of 1 changes nothing
+        gate.forward = lambda small, large: large
+    assert torch.equal(gated(z), ungated)
+    gated.gates["2"].forward = lambda small, large: large * 0
+    assert not torch.equal(gated(z), ungated)

@@ -119,7 +119,6 @@ def test_what_decoders_of_others_are_made_of() -> None:
     ("layer", "words"),
     [
         (nn.Conv2d(3, 3, 3, dilation=2), r"0 \(Conv2d\)'?: a convolution that is not flat, or dilated"),
-        (nn.AdaptiveAvgPool2d(3), r"0 \(AdaptiveAvgPool2d\)'?: aten\._adaptive_avg_pool2d"),
         (nn.Upsample(scale_factor=2, mode="bicubic"), r"0 \(Upsample\)"),
         (nn.InstanceNorm2d(3, track_running_stats=False), r"batch norm by the batch"),
     ],
@@ -130,13 +129,26 @@ def test_what_cannot_be_written_is_named(layer: nn.Module, words: str) -> None:
         recorded(nn.Sequential(layer).eval(), torch.zeros(1, 3, 8, 8))
 
 
-def test_products_of_two_results_are_refused() -> None:
-    class Attention(nn.Module):
-        def forward(self, values: Tensor) -> Tensor:
-            return values @ values.transpose(1, 2)
+class Attends(nn.Module):
+    """Attention, and means over windows of equal and of several sizes."""
 
-    with pytest.raises(RunError, match=r"the network \(Attention\).*cannot be written"):
-        recorded(Attention(), torch.zeros(1, 3, 8))
+    def forward(self, values: Tensor) -> Tensor:
+        maps = values.unflatten(2, (4, 6))
+        equal, uneven = (functional.adaptive_avg_pool2d(maps, size).flatten(2) for size in ((2, 3), (3, 4)))
+        weights = (values.transpose(1, 2) @ torch.cat([equal, uneven], 2)).softmax(-1)
+        return torch.cat([equal, uneven], 2) @ weights.transpose(1, 2)
+
+
+def test_products_of_two_results_and_means_over_windows() -> None:
+    torch.manual_seed(0)
+    module, values = Attends(), torch.randn(3, 5, 24)
+    wanted = torch.cat([module(one[None]) for one in values])
+    assert off(recorded(module, values[:1]), wanted, values) < 2e-6
+
+
+def test_a_product_of_two_results_that_would_fill_a_pages_memory_is_refused() -> None:
+    with pytest.raises(RunError, match=r"the network \(Attends\).*multiplications cannot be written"):
+        recorded(Attends(), torch.zeros(1, 2**15, 24))
 
 
 def test_neighbouring_axes_are_joined() -> None:

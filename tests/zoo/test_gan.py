@@ -42,6 +42,27 @@ def turn_of(engine, phase: str = "critic") -> EngineTurn:
     return turn
 
 
+# -- a critic that redraws ----------------------------------------------------------------------------
+
+
+def test_the_critic_redraws_the_images_it_saw_and_learns_from_it() -> None:
+    engine = engine_of(DCGANSettings(**SMALL, critic_reconstruction=3.0))
+    model, turn = engine.model, turn_of(engine)
+    batch = engine.data.batch(0)
+    terms = model.critic_loss(batch, turn)
+    with torch.no_grad():
+        pictures = model.redrawer(model.critic.features(batch.images))
+        wanted = torch.nn.functional.adaptive_avg_pool2d(batch.images, pictures.shape[2:])
+    assert pictures.shape[1:] == (1, 16, 16)
+    by_hand = sum(float((a - b).abs().mean()) for a, b in zip(pictures, wanted)) / len(wanted)
+    assert float(terms.means["redrawn"]) == pytest.approx(by_hand, rel=1e-4)
+    weights = {name: weight for name, _, weight in terms.weighted}
+    assert weights == {"real": 1.0, "fake": 1.0, "redrawn": 3.0}
+    loss = next(mean for name, mean, _ in terms.weighted if name == "redrawn")
+    kernel = next(p for p in model.critic.parameters() if p.dim() == 4)
+    assert torch.autograd.grad(loss, kernel)[0].abs().sum() > 0
+
+
 # -- constraints ---------------------------------------------------------------------------------------------
 
 
@@ -304,9 +325,16 @@ REFUSED = {
         "spectral_norm.*add --tower conv",
     ),
     "two ways to see a batch": (DCGANSettings, {"packing": 2, "minibatch_discrimination": 4}, "packing = 2.*one of"),
-    "unrolled with penalty": (WGANGPSettings, {"unrolled": 1}, "unrolled = 1.*gradient penalty"),
+    "unrolled with penalty": (WGANGPSettings, {"unrolled": 1}, "unrolled = 1.*a penalty"),
     "unrolled with clipping": (WGANSettings, {"unrolled": 1}, "unrolled = 1.*clipped"),
     "unrolled with features": (DCGANSettings, {"unrolled": 1, "feature_matching": 1.0}, "feature_matching = 1.0"),
+    "attention without maps": (DCGANSettings, {"tower": "mlp", "attention": 1}, "attention = 1.*tower is 'mlp'.*conv"),
+    "excitation without maps": (DCGANSettings, {"tower": "mlp", "excitation": True}, "excitation.*--tower conv"),
+    "unrolled with redrawing": (
+        DCGANSettings,
+        {"unrolled": 1, "critic_reconstruction": 1.0},
+        "unrolled = 1.*reconstruction",
+    ),
     "lazy nothing": (DCGANSettings, {"penalty_every": 4}, "penalty_every = 4.*no gradient penalty"),
     "replay of classes": (CGANSettings, {"replay": 0.5}, "replay = 0.5.*without their classes"),
     "no condition": (CGANSettings, {"condition": ""}, "condition = ''"),
@@ -314,6 +342,11 @@ REFUSED = {
     "share of one": (DCGANSettings, {"replay": 1.0}, "replay = 1.0"),
     "packing of none": (DCGANSettings, {"packing": 0}, "packing = 0.*from 1 to 64"),
 }
+
+
+def test_attention_asked_of_a_map_that_is_not_there_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"attention = 3.*2 pixels a side.*2 times.*up to 2"):
+        DCGANSettings(**SMALL, attention=3).build((16, 16, 1))
 
 
 @pytest.mark.parametrize("name", REFUSED)

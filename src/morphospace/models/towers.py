@@ -13,6 +13,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from morphospace.errors import SettingError
 
@@ -78,6 +79,70 @@ class ConditionalNorm(nn.Module):
     def forward(self, maps: Tensor, condition: Tensor) -> Tensor:
         scale, shift = self.embed(condition.to(maps.dtype))[:, :, None, None].chunk(2, 1)
         return torch.addcmul(shift, self.norm(maps), 1 + scale)
+
+
+class SelfAttention(nn.Module):
+    """x + gamma o(softmax(f(x)^T g(x)) h(x)): every place of a map looks at all others (Zhang et al. 2019).
+
+    f, g, h and o are 1x1 convolutions; f and g have an eighth of the channels and h a half. As in the authors' code the
+    places that are looked at, g and h, are pooled by 2. gamma begins at 0, so that a new layer changes nothing.
+
+    Args:
+        channels: Channels C of the maps (B, C, H, W).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        small, half = max(1, channels // 8), max(1, channels // 2)
+        self.query = nn.Conv2d(channels, small, 1, bias=False)
+        self.key = nn.Conv2d(channels, small, 1, bias=False)
+        self.value = nn.Conv2d(channels, half, 1, bias=False)
+        self.out = nn.Conv2d(half, channels, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        query = self.query(maps).flatten(2)
+        key, value = (functional.max_pool2d(layer(maps), 2).flatten(2) for layer in (self.key, self.value))
+        weights = (query.transpose(1, 2) @ key).float().softmax(-1).to(value.dtype)  # (B, HW, HW / 4)
+        seen = (value @ weights.transpose(1, 2)).unflatten(2, maps.shape[2:])
+        return maps + self.gamma * self.out(seen)
+
+
+class Excitation(nn.Module):
+    """Maps of a small size -> one factor from 0 to 1 for each channel of a large one (Liu et al. 2021).
+
+    The small map is averaged to 4x4, and a 4x4 convolution, SiLU, a 1x1 convolution and a sigmoid make the factors: a
+    short way for the gradient past the layers between.
+
+    Args:
+        low: Channels of the small maps.
+        high: Channels of the large ones.
+    """
+
+    def __init__(self, low: int, high: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(low, high, 4, bias=False)
+        self.expand = nn.Conv2d(high, high, 1, bias=False)
+
+    def forward(self, small: Tensor, large: Tensor) -> Tensor:
+        factors = self.expand(functional.silu(self.squeeze(functional.adaptive_avg_pool2d(small, 4))))
+        return large * factors.sigmoid()
+
+
+def check_attention(attention: int, sizes: Sequence[tuple[int, int]]) -> None:
+    """Check that a tower has a map of so many halvings, large enough to be pooled.
+
+    Args:
+        attention: Halvings of the image before the map that self-attention follows, 0 for none.
+        sizes: The image's size, and its size after each halving.
+
+    Raises:
+        SettingError: If it has none.
+    """
+    most = sum(min(size) > 1 for size in sizes[1:])
+    rule = f"self-attention needs a map of 2 pixels a side, and these towers halve the image to it {most} times"
+    if attention > most:
+        raise SettingError("attention", attention, rule, f"give a number up to {most}, or 0 for none")
 
 
 def auto_widths(shape: Shape, first: int, most: int = 512) -> tuple[int, ...]:
@@ -160,22 +225,33 @@ class ConvEncoder(nn.Module):
         outputs: Number of outputs: two per latent dimension for a Gaussian posterior, one for a critic.
         look: Norm, activation, biases.
         head_bias: Whether the last linear layer has a bias.
+        attention: Halvings of the image before the map that self-attention follows, 0 for none.
     """
 
     def __init__(
-        self, shape: Shape, widths: Sequence[int], outputs: int, look: Look, *, head_bias: bool = True
+        self,
+        shape: Shape,
+        widths: Sequence[int],
+        outputs: int,
+        look: Look,
+        *,
+        head_bias: bool = True,
+        attention: int = 0,
     ) -> None:
         super().__init__()
-        height, width = pyramid(shape, len(widths))[-1]
+        sizes = pyramid(shape, len(widths))
+        check_attention(attention, sizes)
+        self.map = (widths[-1], *sizes[-1])
         layers: list[nn.Module] = []
         channels = shape[2]
         for i, out in enumerate(widths):
             layers.append(nn.Conv2d(channels, out, 4, 2, 1, bias=look.bias))
             layers += look.after(out, normalise=look.norm_first or i > 0)
+            layers += [SelfAttention(out)] if attention == i + 1 else []
             channels = out
         self.body = nn.Sequential(*layers)
         self.channels = channels
-        self.head = nn.Linear(channels * height * width, outputs, bias=head_bias)
+        self.head = nn.Linear(math.prod(self.map), outputs, bias=head_bias)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last feature map, flattened, (B, widths[-1] * h * w)."""
@@ -196,6 +272,8 @@ class ConvDecoder(nn.Module):
         stem: `linear`, or `conv`: a transposed convolution on a 1x1 map, the same map initialised differently.
         stem_bias: Whether the stem has a bias.
         stem_norm: Whether norm and activation follow the stem.
+        attention: Halvings of the image before the map that self-attention follows, 0 for none.
+        excitation: Whether maps scale the channels of those half the tower later (of 4x4 those of 16x16, of four).
     """
 
     def __init__(
@@ -208,9 +286,12 @@ class ConvDecoder(nn.Module):
         stem: str = "linear",
         stem_bias: bool = True,
         stem_norm: bool = False,
+        attention: int = 0,
+        excitation: bool = False,
     ) -> None:
         super().__init__()
         sizes = pyramid(shape, len(widths))[::-1]
+        check_attention(attention, sizes[::-1])
         self.base = (widths[0], *sizes[0])
         self.stem: nn.Module
         if stem == "conv":
@@ -218,7 +299,11 @@ class ConvDecoder(nn.Module):
         else:
             self.stem = nn.Linear(inputs, math.prod(self.base), bias=stem_bias)
         layers: list[nn.Module] = look.after(widths[0]) if stem_norm else []
+        self.reach = max(1, len(widths) // 2)
+        later = range(self.reach, len(widths)) if excitation else ()
+        self.gates = nn.ModuleDict({str(i): Excitation(widths[i - self.reach], widths[i]) for i in later})
         for i, channels in enumerate(widths):
+            layers += [SelfAttention(channels)] if attention == len(widths) - i else []
             last = i == len(widths) - 1
             (height, width), (low, narrow) = sizes[i + 1], sizes[i]
             odd = (height - 2 * low, width - 2 * narrow)
@@ -237,9 +322,14 @@ class ConvDecoder(nn.Module):
         code = z[:, :, None, None] if isinstance(self.stem, nn.ConvTranspose2d) else z
         first = self.stem(code).view(-1, *self.base)
         maps = first.contiguous(memory_format=torch.channels_last)
-        if condition is None:
+        if condition is None and not self.gates:
             return self.body(maps)
+        seen: list[Tensor] = []  # the maps of each size, as the next size is made from them
         for layer in self.body:
+            if isinstance(layer, nn.ConvTranspose2d):
+                if (place := str(len(seen))) in self.gates:
+                    maps = self.gates[place](seen[len(seen) - self.reach], maps)
+                seen.append(maps)
             maps = layer(maps, condition) if isinstance(layer, ConditionalNorm) else layer(maps)
         return maps
 

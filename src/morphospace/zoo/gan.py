@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from morphospace.data.batches import Batch
@@ -34,7 +35,7 @@ from morphospace.objectives.clock import cosine
 from morphospace.objectives.penalties import between, differentiable, one_centred, zero_centred
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
-from morphospace.zoo.gan_towers import make_critic, make_generator
+from morphospace.zoo.gan_towers import make_critic, make_generator, make_redrawer
 from morphospace.zoo.settings_gan import CGANSettings, GANSettings
 
 KEPT = 8  # one of so many fakes of the critic goes into the replay memory
@@ -62,7 +63,7 @@ class GAN(Model):
             parts, "generator", code, (2, shape[2], *shape[:2]), lambda: make_generator(s, shape, conditioning)
         )
         if "critic" in parts:
-            for name in ("spectral_norm", "minibatch_discrimination", "feature_matching"):
+            for name in ("spectral_norm", "minibatch_discrimination", "feature_matching", "critic_reconstruction"):
                 value = getattr(s, name)
                 way_out = "build it into yours, or leave it out"
                 require(not value, name, value, "is part of the built-in critic", way_out)
@@ -70,6 +71,9 @@ class GAN(Model):
             parts, "critic", seen, (2, 1), lambda: make_critic(s, shape, conditioning, self.objective.shifts)
         )
         self.networks = nn.ModuleDict({"generator": self.generator, "critic": self.critic})
+        if s.critic_reconstruction:
+            self.redrawer = make_redrawer(s, shape)
+            self.networks["redrawer"] = self.redrawer
         if s.replay:
             self.replay = ReplayMemory(s.replay_images, shape)
             self.memory["replay"] = self.replay
@@ -168,12 +172,15 @@ class GAN(Model):
         real, fake = (differentiable(side) if on else side for side, on in ((real, r1), (fake, r2)))
         with self.one_norm():
             if adversarial or r1 or r2:
-                on_real, on_fake = self.judge(real, condition), self.judge(fake, condition)
+                on_real, features = self.judge_real(real, condition)
+                on_fake = self.judge(fake, condition)
             if adversarial:
                 for name, values in self.objective.critic(on_real, on_fake).items():
                     terms.add(name, values)
                 for name, score in (("score_real", on_real), ("score_fake", on_fake)):
                     terms.note(name, score.sigmoid() if self.objective.logits else score)
+                if features is not None:
+                    terms.add("redrawn", self.redrawn(features, real), s.critic_reconstruction)
             if r1:
                 terms.add("r1", zero_centred(on_real, real), r1)
             if r2:
@@ -183,6 +190,22 @@ class GAN(Model):
                 penalty = one_centred(lambda x: self.judge(x, condition), points)
                 terms.add("gradient_penalty", penalty, s.gradient_penalty)
         return terms
+
+    def judge_real(self, shown: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the critic's judgements of real images, (B,), and the features behind them if they are drawn again."""
+        if self.settings.critic_reconstruction:
+            return judge_with_features(self.critic, shown, condition)
+        return self.judge(shown, condition), None
+
+    def redrawn(self, features: Tensor, shown: Tensor) -> Tensor:
+        """Return the mean |T(f(x)) - small(x)| over pixels, (B,): T draws from the last map f (Liu et al. 2021).
+
+        small(x) is the image that the critic saw, averaged to the size that T draws, at most 32x32.
+        """
+        pictures = full(self.redrawer(features))
+        height, width = pictures.shape[2:]
+        small = functional.adaptive_avg_pool2d(full(shown.detach()), (height, width))
+        return (pictures - small).abs().flatten(1).mean(1)
 
     def penalty_share(self, turn: Turn) -> float:
         """Return what r1 and r2 are multiplied by: for the images' size, and for the images seen."""
@@ -256,14 +279,15 @@ class GAN(Model):
 
     def rounds(self) -> Sequence[Round]:
         """Return the critic's turns, a phase for lazy gradient penalties if there are any, and the generator's turn."""
-        s, learns = self.settings, (self.critic,)
+        s = self.settings
+        learns = (self.critic, self.redrawer) if s.critic_reconstruction else (self.critic,)
         after = self.after_critic if s.weight_clip or s.replay else None
         phases = [Phase("critic", learns, self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after)]
         if s.penalised and s.penalty_every > 1:
             clip = self.clip_weights if s.weight_clip else None
-            every, rate = s.penalty_every, s.critic_lr
+            every, rate, critic = s.penalty_every, s.critic_lr, (self.critic,)
             phases.append(
-                Phase("penalty", learns, self.penalty_loss, every=every, optimizer="critic", lr=rate, after=clip)
+                Phase("penalty", critic, self.penalty_loss, every=every, optimizer="critic", lr=rate, after=clip)
             )
         return [*phases, Phase("generator", (self.generator,), self.generator_loss)]
 

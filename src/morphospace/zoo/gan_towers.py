@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import nn
 
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.layers import ConditionalGenerator, Judge, limit_spectrum
 from morphospace.models.residual import ResidualDecoder, ResidualEncoder
-from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, Shape, auto_widths, initialise
+from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, Shape, auto_widths, initialise, pyramid
 from morphospace.zoo.settings_gan import GANSettings
+
+THUMBNAIL = 32  # longest side of the pictures that a critic draws of images
 
 
 def critic_widths(settings: GANSettings, shape: Shape) -> tuple[int, ...]:
@@ -36,7 +39,17 @@ def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioni
     elif s.tower == "mlp":
         body = initialise(MLP(inputs, widths, (shape[2], *shape[:2]), look), s.init)
     else:
-        conv = ConvDecoder(inputs, widths, shape, look, stem=s.stem, stem_bias=False, stem_norm=True)
+        conv = ConvDecoder(
+            inputs,
+            widths,
+            shape,
+            look,
+            stem=s.stem,
+            stem_bias=False,
+            stem_norm=True,
+            attention=s.attention,
+            excitation=s.excitation,
+        )
         body = initialise(conv, s.init)
     return ConditionalGenerator(body, conditioning.size, embedded) if conditioning else body
 
@@ -62,9 +75,28 @@ def make_critic(settings: GANSettings, shape: Shape, conditioning: Conditioning 
     elif s.tower == "mlp":
         tower = initialise(MLP(math.prod(seen), widths, 1, look, head_bias=not shifts), s.init)
     else:
-        tower = initialise(ConvEncoder(seen, widths, 1, look, head_bias=bias and not shifts), s.init)
+        conv = ConvEncoder(seen, widths, 1, look, head_bias=bias and not shifts, attention=s.attention)
+        tower = initialise(conv, s.init)
     if s.minibatch_discrimination or conditioning:
         size = conditioning.size * s.packing if conditioning else 0
         init = "" if s.tower == "residual" else s.init
         tower = Judge(tower, minibatch=s.minibatch_discrimination, condition=size, plane=plane, init=init)
     return limit_spectrum(tower) if s.spectral_norm else tower
+
+
+def make_redrawer(settings: GANSettings, shape: Shape) -> nn.Module:
+    """Build what draws a small picture of an image from the critic's last map: doubling transposed convolutions."""
+    s, widths = settings, critic_widths(settings, shape)
+    sizes = pyramid(shape, len(widths))[::-1]
+    layers: list[nn.Module] = [nn.Unflatten(1, (widths[-1], *sizes[0]))]
+    doublings = list(pairwise(sizes))
+    steps = [step for step in doublings if max(step[1]) <= THUMBNAIL] or doublings[:1]
+    channels, look = widths[-1], Look(norm="batch" if s.critic_norm == "batch" else "none")
+    for i, ((low, narrow), (height, width)) in enumerate(steps):
+        last = i == len(steps) - 1
+        out = shape[2] * s.packing if last else max(16, channels // 2)
+        odd = (height - 2 * low, width - 2 * narrow)
+        layers += [nn.ConvTranspose2d(channels, out, 4, 2, 1, output_padding=odd)]
+        layers += [nn.Tanh()] if last else look.after(out)
+        channels = out
+    return initialise(nn.Sequential(*layers), s.init)

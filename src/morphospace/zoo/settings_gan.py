@@ -31,6 +31,11 @@ class GANSettings(ModelSettings):
         stem: How a code becomes the first feature map: a `linear` layer or a transposed convolution (`conv`); the
             same map, but initialised differently.
         blocks: Residual blocks of each size.
+        attention: Halvings of the image before the feature map, in generator and critic, that self-attention follows:
+            each place of it then looks at all others (Zhang et al. 2019). 2 is a map of 16x16 for images of 64x64. 0
+            for none; convolutions only.
+        excitation: In the generator, let small feature maps scale the channels of those half the tower later
+            (skip-layer excitation, Liu et al. 2021), a short way for the gradient; convolutions only.
         slope: Negative slope of the critic's leaky ReLU.
         critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none; without it
             the critic's layers have biases. Layer norm does not let the images of a batch mix.
@@ -50,6 +55,9 @@ class GANSettings(ModelSettings):
             0 for none (Salimans et al. 2016 take 100).
         feature_matching: Weight of the distance between the critic's mean features of real and generated images in
             the generator's loss.
+        critic_reconstruction: Weight of a task that keeps the critic from learning few images by heart: from its last
+            feature map, further layers must draw each real image small; the term is the mean absolute difference of
+            their pixels in [-1, 1] (Liu et al. 2021). 0 for none; convolutions only.
         replay: Share of the critic's generated images taken from a memory of earlier ones.
         replay_images: Images that this memory holds.
         unrolled: Number of critic steps that the generator's update looks ahead, and differentiates through.
@@ -74,6 +82,8 @@ class GANSettings(ModelSettings):
     generator_bias: Annotated[bool, Role.FIT] = False
     stem: Annotated[Literal["linear", "conv"], Role.FIT] = "linear"
     blocks: Annotated[int, Role.FIT, Between(1, 16)] = 1
+    attention: Annotated[int, Role.FIT, Between(0, 16, OFF)] = 0
+    excitation: Annotated[bool, Role.FIT] = False
     slope: Annotated[float, Role.FIT, Below(0, 1)] = 0.2
     critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "batch"
     share_fakes: bool = False
@@ -89,6 +99,7 @@ class GANSettings(ModelSettings):
     spectral_norm: bool = False
     minibatch_discrimination: Annotated[int, Between(0, 10_000, OFF)] = 0
     feature_matching: Annotated[float, Below(0, 1e6, OFF)] = 0.0
+    critic_reconstruction: Annotated[float, Below(0, 1e6, OFF)] = 0.0
     replay: Annotated[float, Below(0, 1, OFF)] = 0.0
     replay_images: Annotated[int, Between(1, 10**7)] = 2048
     unrolled: Annotated[int, Between(0, 100, OFF)] = 0
@@ -134,11 +145,15 @@ class GANSettings(ModelSettings):
         require(not (on and self.tower == "residual"), "spectral_norm", on, why)
         why = f"holds the critic's slope already, and so does weight_clip = {self.weight_clip}; take one of them"
         require(not (self.gradient_penalty and self.weight_clip), "gradient_penalty", self.gradient_penalty, why)
+        for name in ("attention", "excitation", "critic_reconstruction"):
+            value, why = getattr(self, name), f"is for feature maps of convolutions, and tower is {self.tower!r}"
+            require(self.tower == "conv" or not value, name, value, why, "add --tower conv, or leave it out")
         kernels = self.minibatch_discrimination
         why = f"packing = {self.packing} shows the critic several images at once as well; take one of them"
         require(not (kernels and self.packing > 1), "minibatch_discrimination", kernels, why)
-        why = "looks ahead by the critic's plain loss, which a gradient penalty or clipped weights change; take one"
-        require(not (self.unrolled and (self.penalised or self.weight_clip)), "unrolled", self.unrolled, why)
+        why = "looks ahead by the critic's plain loss, which a penalty, a reconstruction or clipped weights change"
+        changed = self.penalised or self.weight_clip or self.critic_reconstruction
+        require(not (self.unrolled and changed), "unrolled", self.unrolled, why, "take one of them")
         why = "compares features of the critic as it is, unrolled updates judge by the critic to come; take one"
         require(not (self.feature_matching and self.unrolled), "feature_matching", self.feature_matching, why)
         every = self.penalty_every

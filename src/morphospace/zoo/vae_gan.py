@@ -111,7 +111,8 @@ class VAEGAN(VAE):
         if s.tower == "mlp":
             tower = MLP(math.prod(self.shape), s.critic_widths or (256, 256), 1, look)
         else:
-            tower = ConvEncoder(self.shape, s.critic_widths or auto_widths(self.shape, s.critic_base_width, 256), 1, look)
+            widths = s.critic_widths or auto_widths(self.shape, s.critic_base_width, 256)
+            tower = ConvEncoder(self.shape, widths, 1, look)
         return initialise(tower, s.init)
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor:

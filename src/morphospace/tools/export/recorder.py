@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from morphospace.errors import RunError
 from morphospace.tools.export.steps import Floats, Step, View, row_strides
 
+MOST_PRODUCTS = 2**22  # numbers that a product of two results may keep in memory at once: 16 MB
 UNARY = frozenset(
     ["abs", "exp", "expm1", "gelu", "log", "log1p", "neg", "reciprocal", "relu", "rsqrt", "sigmoid", "silu", "sqrt"]
     + ["tanh", "logical_not"]
@@ -177,6 +179,19 @@ class Recorder(TorchDispatchMode):
     def _addmm(self, result: Tensor, bias: Any, x: Any, weight: Any, **scales: Any) -> View:
         self.need(not scales and bias.dim() == 1, "a scaled product")
         return self._mm(result, x, weight, bias)
+
+    def _bmm(self, result: Tensor, x: Any, other: Any) -> View:
+        left, right = self.operand(x), self.operand(other)
+        (batch, rows, inner), columns = left.shape, right.shape[2]
+        shape = (batch, rows, columns, inner)
+        self.need(
+            math.prod(shape) <= MOST_PRODUCTS, f"a product of two results with {math.prod(shape):,} multiplications"
+        )
+        b, row, along = left.strides
+        spread = replace(left, shape=shape, strides=(b, row, 0, along))
+        b, along, column = right.strides
+        turned = replace(right, shape=shape, strides=(b, 0, column, along))
+        return self.reduce("sum", self.each("mul", shape, spread, turned), 1)
 
     def _convolution(
         self, result: Tensor, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, turned: bool,
@@ -343,6 +358,16 @@ class Recorder(TorchDispatchMode):
         self, result: Tensor, x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), *more: Any
     ) -> View:
         return self.pooled("mean", result, x, kernel, stride, padding)
+
+    def _adaptive_avg_pool2d(self, result: Tensor, x: Any, *_: Any) -> View:
+        view, (height, width) = self.operand(x), result.shape[2:]
+        (batch, channels, tall, wide) = view.shape
+        if tall % height == 0 and wide % width == 0:
+            return self.pooled("mean", result, x, (tall // height, wide // width), (), (0,))
+        # Windows of several sizes: what each pixel adds to each mean, as a matrix.
+        pixels = torch.eye(tall * wide).view(-1, 1, tall, wide)
+        shares = functional.adaptive_avg_pool2d(pixels, (height, width)).flatten(1)
+        return self.product("linear", view, result.shape, shares.T[None], None, rows=batch * channels)
 
     def _max_pool2d_with_indices(
         self, result: Any, x: Any, kernel: Any, stride: Any = (), padding: Any = (0,), *more: Any
