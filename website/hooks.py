@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from inspect import cleandoc, getdoc
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ ROOT = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 # Files that are pages of the site and do not stand in docs/.
 BESIDE = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+# The lessons, whose links lead to the site's other pages.
+lessons = partial(site, home="../index.html", play="../pages/play.html#")
 # What a guide is about, and opens.
 OPENS = {
     "learn.md": ("learn/index.html", "Open the lessons"),
@@ -67,7 +69,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add every page that is made, or stands elsewhere."""
-    made: dict[str, str | bytes] = {f"learn/{name}": text for name, text in site(home="../index.html").items()}
+    made: dict[str, str | bytes] = {f"learn/{name}": text for name, text in lessons().items()}
     made |= {uri: relinked((ROOT / place).read_text(encoding="utf-8"), place, uri) for place, uri in BESIDE.items()}
     made["index.md"] = f"---\nhide: [navigation]\n---\n{made['index.md']!s}"
     made |= {uri: text for _, uri, text in examples()}
@@ -176,7 +178,7 @@ def sections_of_lessons() -> Iterator[dict[str, str]]:
     """Yield what the search index has of each section of the lessons."""
     for chapter in chapters():
         name, title = chapter.name, chapter.facts["title"]
-        text = site(home="../index.html")[f"{name}.html"].decode()
+        text = lessons()[f"{name}.html"].decode()
         body = re.sub(r"<(math|script|style)\b.*?</\1>|<header>.*?</header>", " ", text, flags=re.DOTALL)
         _, *parts = re.split(r'<h([12])(?: id="([^"]*)")?[^>]*>(.*?)</h[12]>', body, flags=re.DOTALL)
         for level, anchor, heading, content in zip(parts[::4], parts[1::4], parts[2::4], parts[3::4]):

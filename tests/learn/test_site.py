@@ -23,7 +23,7 @@ CHAPTER = "gan"
 def test_it_is_small_and_every_link_leads_somewhere() -> None:
     made = site()
     assert sum(map(len, made.values())) < 2_000_000
-    pages = {name: content.decode() for name, content in made.items() if name.endswith(".html")}
+    pages = {name: text.decode() for name, text in made.items() if name.endswith(".html") and name != "play.html"}
     assert set(pages) == {"index.html", "glossary.html", *(f"{chapter.name}.html" for chapter in chapters())}
     for name, text in pages.items():
         assert len(text) < 150_000
@@ -197,11 +197,25 @@ def test_each_simulation_is_mounted_as_the_chapter_says_and_plays_when_asked(pag
             if "settings" not in play:
                 assert place.locator('[aria-pressed="true"]').count() == 1, play  # the preset is known
         assert not any(page.evaluate(STEPS)), chapter.name
+        links = page.locator(".simulation > p.hint > a")
+        assert links.count() == len(chapter.plays)
     opened(page, folder)
     page.wait_for_timeout(300)
     assert not any(page.evaluate(STEPS))
     page.locator(".stage").first.get_by_role("button", name="Play", exact=True).click()
     until(page, f"{STEPS}[0] > 5")
+
+
+def test_a_simulation_leads_to_the_same_view_on_a_page_of_its_own(page: Any, folder: Path) -> None:
+    opened(page, folder, "mode-collapse")
+    plays = [play["preset"] for play in next(one for one in chapters() if one.name == "mode-collapse").plays]
+    place = page.locator(".simulation").nth(plays.index("packing"))
+    place.get_by_label("Seed, A").fill("7")
+    place.get_by_role("link", name="This view on a page of its own").click()
+    until(page, "document.querySelectorAll('canvas.plane').length === 2")
+    assert "play.html#" in page.url
+    assert page.get_by_label("Seed, B").input_value() == "7"
+    assert page.locator("#gan-packing-b option:checked").inner_text() == "4"
 
 
 def test_a_chapter_is_read_and_answered_by_keyboard(page: Any, folder: Path) -> None:

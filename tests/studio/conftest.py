@@ -14,7 +14,7 @@ import uvicorn
 
 import morphospace as ms
 from morphospace.cli.studio import bind
-from morphospace.learn.site import site
+from morphospace.learn.site import studio_site
 from morphospace.studio import requests as ask
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.security import Gate
@@ -66,7 +66,7 @@ def served(
     session = Session(LoadedRuns(folders, find=find or (lambda: folders)))
     bound = bind(host, 0)
     port = bound.getsockname()[1]
-    server = uvicorn.Server(configured(make_app(session, Gate.of(host, port), site)))
+    server = uvicorn.Server(configured(make_app(session, Gate.of(host, port), studio_site)))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
     try:

@@ -40,7 +40,7 @@ def studio(
     port = bound.getsockname()[1]
     import uvicorn
 
-    from morphospace.learn.site import site
+    from morphospace.learn.site import studio_site
     from morphospace.runs.hub import local
     from morphospace.studio.faces import embedded
     from morphospace.studio.loaded_runs import LoadedRuns, run_folders
@@ -55,7 +55,7 @@ def studio(
     shown = shown_host(bound.getsockname()[0], host)
     address = f"http://{shown}:{port}/" + (f"?token={gate.token}" if gate.token else "")
     allow_files(OPEN_FILES)
-    server = uvicorn.Server(configured(make_app(session, gate, site)))
+    server = uvicorn.Server(configured(make_app(session, gate, studio_site)))
     # The first run is loaded while the browser opens, so that its first picture need not wait for it. Named as the
     # server's workers are: ended in the middle of it, the interpreter must not be torn down around it.
     threading.Thread(target=session.answer, args=(Describe("r0"),), daemon=True, name=f"{WORKERS}-first").start()

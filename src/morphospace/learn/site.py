@@ -19,9 +19,11 @@ from morphospace.learn.chapter import Chapter, Writer, read_chapter, slug
 from morphospace.pictures.diagram import described
 from morphospace.pictures.pages import render
 from morphospace.studio.bundle import script, source
+from morphospace.studio.play_page import page as play_page
 from morphospace.tools.diagram import diagram
 
 DOCS = files("morphospace.learn").joinpath("docs")
+PLAY = "play.html#"  # address of the site's own page of all simulations
 CONTENTS = "chapters.json"  # by which a folder is known to hold the lessons
 POLICY = (
     "default-src 'none'; script-src 'self' file: 'wasm-unsafe-eval'; style-src 'self' file:; "
@@ -53,11 +55,12 @@ def terms() -> dict[str, str]:
 
 
 @cache
-def site(home: str = "") -> Mapping[str, bytes]:
+def site(home: str = "", play: str = PLAY) -> Mapping[str, bytes]:
     """Return the files of the site by name.
 
     Args:
         home: Address of the documentation that the site is part of, if it is.
+        play: Address of a page of all simulations, up to what says which view; without one the site has its own.
 
     Raises:
         SettingError: If something in a chapter is wrong.
@@ -69,17 +72,26 @@ def site(home: str = "") -> Mapping[str, bytes]:
             "before": all_chapters[number - 1] if number else None,
             "after": all_chapters[number + 1] if number + 1 < len(all_chapters) else None,
         }
-        made[f"{chapter.name}.html"] = page("chapter", home=home, chapter=chapter, body=body(chapter, made), **beside)
+        text = body(chapter, made)
+        made[f"{chapter.name}.html"] = page("chapter", home=home, play=play, chapter=chapter, body=text, **beside)
     made["index.html"] = page("index", home=home, chapters=all_chapters)
     words = Chapter("glossary", {"title": "Glossary"}, glossary())
-    made["glossary.html"] = page("chapter", home=home, chapter=words, body=body(words, made), before=None, after=None)
+    alone = {"before": None, "after": None}
+    made["glossary.html"] = page("chapter", home=home, play=play, chapter=words, body=body(words, made), **alone)
     made[CONTENTS] = json.dumps([contents(chapter) for chapter in all_chapters]).encode()
     made["play.js"] = simulations().encode()
+    if play == PLAY:
+        made[PLAY.removesuffix("#")] = play_page().encode()
     own = files("morphospace.learn")
     made["learn.js"] = own.joinpath("learn.js").read_bytes()
     look = source("style.css") + source("play/style.css") + own.joinpath("learn.css").read_text(encoding="utf-8")
     made["learn.css"] = look.encode()
     return made
+
+
+def studio_site() -> Mapping[str, bytes]:
+    """Return the site as the studio serves it: its simulations lead to the studio's own room."""
+    return site(play="../#room=play&")
 
 
 def simulations() -> str:

@@ -1,6 +1,6 @@
 // All simulations on one page: links to each, and the one that the address names.
 import { make } from "../dom.js";
-import { mount, read, written } from "./simulation.js";
+import { addressed, mount, read } from "./simulation.js";
 import { SIMULATIONS } from "./simulations/all.js";
 
 // Fills an element; `state` is the page's address. Returns what ends it.
@@ -18,6 +18,6 @@ export function playground(place, state, home = {}) {
   const against = state.get("vs") === "no" ? null : given("vs");
   const view = { simulation: current.id, preset: state.get("preset"), settings: given("set"), against };
   return mount(stage, view, {
-    changed: ({ preset, settings, against: other }) => state.set({ sim: current.id, preset, set: written(settings), vs: other === null ? "no" : written(other) || "same:1" }),
+    changed: (changed) => state.set(addressed(changed)),
   });
 }

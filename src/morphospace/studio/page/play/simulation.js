@@ -51,6 +51,8 @@ export function known(simulation, given = {}) {
 // Settings as a link holds them: the differences alone.
 const differences = (settings, from) => Object.fromEntries(Object.entries(settings).filter(([name, value]) => value !== from[name]));
 export const written = (changes) => Object.entries(changes).map(([name, value]) => `${name}:${value}`).join(",");
+// A view as the address of a page that has all simulations: what `playground` reads.
+export const addressed = ({ simulation, preset, settings, against }) => ({ sim: simulation, preset, set: written(settings), vs: against === null ? "no" : written(against) || "same:1" });
 export const read = (text) => Object.fromEntries(String(text || "").split(",").filter(Boolean).map((part) => { const at = part.indexOf(":"); return [part.slice(0, at), part.slice(at + 1)]; }));
 
 // -- one side: an engine and its picture -----------------------------------------------------------------------------------

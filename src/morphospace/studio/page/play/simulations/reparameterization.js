@@ -50,7 +50,7 @@ export const reparameterization = {
   id: "reparameterization",
   title: "The reparameterization trick",
   short: "Reparameterization",
-  question: "We want the q that makes E[f(z)] small, and can only sample z. Which way should its mean move?",
+  question: "For which q is the loss f(z) small on average, if all you can do is sample z from q? Which way should its mean move?",
   first: "Below: 400 estimates of that gradient, with the trick (violet) and without (amber). Drag the mean and the deviation, redraw the noise, then press Play: both follow their own estimate.",
   model: (settings) => new Descent(settings),
   defaults: { f: "square", mean: -1, deviation: 0.7, samples: 4, seed: 0 },
@@ -59,7 +59,7 @@ export const reparameterization = {
   aspect: 1.6,
   span: { span: 3.6, aspect: 1.6, y: 0.2 },
   shared: ["seed"],
-  legend: [["muted", "f(z)"], ["generated", "q with the trick: z = mean + deviation × noise; arrows: where each sample wants to go"], ["path", "q without it: f(z) × the score's gradient"]],
+  legend: [["muted", "f(z)"], ["generated", "q with the trick: z = mean + deviation × noise; arrows: where each sample wants to go"], ["path", "q without it: f(z) × noise / deviation of each sample"]],
   curves: [["with", "mean, with the trick", "generated"], ["without", "mean, without", "path"]],
   values: (frame) => ({ with: frame.with.mean, without: frame.without.mean }),
   fields: [
