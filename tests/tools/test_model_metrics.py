@@ -218,7 +218,7 @@ def test_refusals(runs: dict[str, ms.Run]) -> None:
         ("gan", "elbo", "take a VAE"),
         ("gan", "mse", "train-encoder"),
         ("ae", "iwae", "needs a prior"),
-        ("vae", "disentanglement", "train on dsprites or toyfaces"),
+        ("vae", "disentanglement", "train on dsprites, shapes3d or toyfaces"),
         ("gan", "disentanglement", "take an autoencoder or a VAE"),
     ):
         with pytest.raises(SettingError, match=why):

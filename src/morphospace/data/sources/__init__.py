@@ -9,14 +9,20 @@ from typing import TypeVar
 from morphospace.data.settings import DataSettings
 from morphospace.data.sources.arrays import Npy, Npz
 from morphospace.data.sources.base import Contents, Part, Source, SourceInfo
+from morphospace.data.sources.cars3d import Cars3d
 from morphospace.data.sources.celeba import CelebA
 from morphospace.data.sources.celebamask_hq import CelebAMaskHQ
+from morphospace.data.sources.cifar import Cifar10, Cifar100
 from morphospace.data.sources.digits import Digits
 from morphospace.data.sources.dsprites import DSprites
 from morphospace.data.sources.folder import Folder
 from morphospace.data.sources.hub import Hub
 from morphospace.data.sources.idx import FashionMnist, Kmnist, Mnist
+from morphospace.data.sources.mpi3d import Mpi3d
+from morphospace.data.sources.shapes3d import Shapes3d
+from morphospace.data.sources.smallnorb import SmallNorb
 from morphospace.data.sources.stacked_mnist import StackedMnist
+from morphospace.data.sources.svhn import Svhn
 from morphospace.data.sources.toyfaces import ToyFaces
 from morphospace.data.sources.wds import Wds
 from morphospace.data.sources.zipped import Zipped
@@ -58,6 +64,13 @@ for kind in (
     ToyFaces,
     DSprites,
     StackedMnist,
+    Cifar10,
+    Cifar100,
+    Svhn,
+    Shapes3d,
+    Cars3d,
+    Mpi3d,
+    SmallNorb,
     Folder,
     Npz,
     Npy,

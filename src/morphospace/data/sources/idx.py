@@ -6,12 +6,12 @@ import gzip
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from morphospace.data.sources.base import Contents, Part, Source, SourceInfo, damaged, fingerprint
-from morphospace.data.sources.download import download
+from morphospace.data.sources.base import Contents, Part, SourceInfo, damaged
+from morphospace.data.sources.published import Published
 from morphospace.errors import DataError, one_line
 
 _STEMS = {
@@ -53,12 +53,9 @@ def read_idx(path: Path, kind: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(sizes)
 
 
-class IdxSource(Source):
+class IdxSource(Published):
     """What the members of the family share; they differ in names, folders and checksums only."""
 
-    folders: ClassVar[tuple[str, ...]]
-    sha256: ClassVar[Mapping[str, str]]
-    mirrors: ClassVar[tuple[str, ...]]
     classes: ClassVar[tuple[str, ...]]
 
     def _candidates(self) -> list[Path]:
@@ -76,49 +73,8 @@ class IdxSource(Source):
                 found[key] = file
         return found
 
-    def _find(self) -> dict[tuple[str, str], Path] | None:
-        """The files of the first folder that has any; None when no folder has."""
-        some = [found for folder in self._candidates() if (found := self._files(folder))]
-        return next((found for found in some if len(found) == 4), some[0] if some else None)
-
-    def here(self) -> bool:
-        return len(self._find() or ()) == 4
-
-    def _manual(self) -> str:
-        names = ", ".join(f"{stem}.gz" for stem in _STEMS.values())
-        return f"put {names} from {self.info.where} into {self._target()}"
-
-    def _target(self) -> Path:
-        return self.root / self.folders[0] if self.root else self.cache
-
-    def fetch(self) -> Path | None:
-        found = self._find()
-        if found and len(found) == 4:
-            return next(iter(found.values())).parent
-        return self._download(self._target())
-
-    def _download(self, folder: Path) -> Path:
-        for stem in _STEMS.values():
-            name = stem + ".gz"
-            download(name, self.sha256[name], self.mirrors, folder, self.say, self._manual())
-        return folder
-
-    def _located(self) -> dict[tuple[str, str], Path]:
-        found = self._find()
-        if found is None:
-            self._download(self.cache)  # not into the user's own folder unless asked to, by `fetch`
-            found = self._find() or {}
-        missing = [_STEMS[key] for key in _STEMS if key not in found]
-        if missing:
-            folder = next(iter(found.values())).parent
-            rule = f"{folder} lacks {' and '.join(missing)} (.gz or not)"
-            raise DataError(self.info.name, rule=rule, way_out="put it there")
-        return found
-
-    def inputs(self) -> Mapping[str, Any]:
-        found = self._located()
-        folder = next(iter(found.values())).parent
-        return fingerprint(folder, [file.name for file in found.values()])
+    def _missing(self, found: Mapping[tuple[str, str], Path]) -> list[str]:
+        return [f"{_STEMS[key]} (.gz or not)" for key in _STEMS if key not in found]
 
     def read(self) -> Contents:
         found = self._located()

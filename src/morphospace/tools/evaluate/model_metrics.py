@@ -202,7 +202,7 @@ def _no_factors(evidence: Evidence) -> str:
     if evidence.run is None or not isinstance(evidence.run.model, Encodes):
         return "needs a run whose model encodes; take an autoencoder or a VAE"
     if evidence.run.pack.split("train").factors is None:
-        return "needs data whose factors are known; train on dsprites or toyfaces"
+        return "needs data whose factors are known; train on dsprites, shapes3d or toyfaces"
     return ""
 
 
