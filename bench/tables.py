@@ -36,6 +36,7 @@ PUBLISHED = {
         *["--critic-norm", "none", "--init", "dcgan"],
     ],
 }
+REGULARISED = ("wae", "info-vae", "rae", "aae", "dip-vae")
 GANS = ("dcgan", "lsgan", "wgan", "wgan-gp", "sngan", "cgan", "r3gan")
 
 
@@ -100,7 +101,7 @@ TABLES: dict[str, Table] = {
         minutes=45,
     ),
     "distances": Table(
-        {name: [name, "--data", "fashion-mnist", *FOREVER] for name in ("ae", "vae", "vae-gan", *GANS)}
+        {name: [name, "--data", "fashion-mnist", *FOREVER] for name in ("ae", "vae", *REGULARISED, "vae-gan", *GANS)}
         | {
             f"{name}, as published": [name, "--data", "fashion-mnist", *FOREVER, *words]
             for name, words in PUBLISHED.items()

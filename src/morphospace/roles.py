@@ -58,6 +58,17 @@ class AgainstCollapse:
     advice: str = "{flag}"
 
 
+@dataclass(frozen=True)
+class TowardsPrior:
+    """Marks a setting that holds the codes of images more closely to the prior.
+
+    Attributes:
+        advice: What to try; `{flag}` stands for the setting's flag.
+    """
+
+    advice: str = "a larger {flag}"
+
+
 def fields_with(cls: type, *roles: Role) -> list[str]:
     """Return the fields of a settings class that have one of the roles."""
     found = {field.name: marks_of(cls, field.name, Role) for field in dataclasses.fields(cls)}

@@ -16,14 +16,19 @@ from morphospace.randomness import stream
 from morphospace.training.engine import Engine
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import (
+    AAESettings,
     AESettings,
     BetaTCVAESettings,
     CVAESettings,
+    DIPVAESettings,
     FactorVAESettings,
+    InfoVAESettings,
     IWAESettings,
     MaskVAESettings,
     ModelSettings,
+    RAESettings,
     VAESettings,
+    WAESettings,
 )
 from tests.conftest import draw_blobs
 from tests.contracts.both_cases import BOTH
@@ -111,6 +116,12 @@ CASES = [
         MaskVAESettings(latent_dim=6, widths=(8,), likelihood="gaussian", signed=True, outside=1.0),
         "mask-vae-signed",
     ),
+    Case(WAESettings(latent_dim=6, widths=(8,), likelihood="bernoulli", lambda_=20.0), "wae"),
+    Case(InfoVAESettings(latent_dim=6, widths=(24,), tower="mlp", lambda_=20.0, kernel="rbf"), "info-vae"),
+    Case(RAESettings(latent_dim=6, widths=(8,)), "rae"),
+    Case(RAESettings(latent_dim=6, widths=(8, 12), regulariser="spectral"), "rae-spectral"),
+    Case(AAESettings(latent_dim=6, widths=(24,), tower="mlp", critic_widths=(24,)), "aae"),
+    Case(DIPVAESettings(latent_dim=6, widths=(24,), tower="mlp", off_diagonal=1.0), "dip-vae"),
     *(Case(settings, label) for settings, label in [*GANS, *BOTH]),
 ]
 

@@ -76,7 +76,7 @@ def test_samples_are_the_same_at_any_number_and_differ_by_seed(runs: dict[str, m
 def test_an_autoencoder_samples_from_the_prior_fitted_to_its_codes(runs: dict[str, ms.Run]) -> None:
     run = runs["ae"]
     fitted = ms.sample(run, 4)
-    assert run.prior_file().is_file()
+    assert run.prior_file("gaussian").is_file()
     assert np.array_equal(ms.sample(ms.load(run.path), 4), fitted)
     assert (ms.sample(run, 4, prior="normal") != fitted).any()
 
@@ -360,7 +360,7 @@ def test_a_run_stays_where_it_is_when_the_working_directory_changes(
     run = ms.train("ae", data="digits", out="run", **SMALL)
     monkeypatch.chdir(tmp_path / "there")
     assert str(run.path) == "run"  # as it was named
-    assert ms.sample(run, 2).shape == (2, 8, 8, 1) and run.prior_file().is_file()
+    assert ms.sample(run, 2).shape == (2, 8, 8, 1) and run.prior_file("gaussian").is_file()
     assert len(ms.reconstruct(run, 3).images) == 3
     assert run.folder.read_metrics() and "digits" in str(ms.card(run))
     ms.evaluate(run, metrics=["mse"])

@@ -16,8 +16,9 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
-from morphospace.cli.flags import documentation, flag_for
+from morphospace.cli.flags import documentation
 from morphospace.errors import nearest
+from morphospace.runs.configuration import flag_for
 from morphospace.zoo.settings import ZOO
 
 OF_A_MODEL = ("train", "sweep")

@@ -22,7 +22,7 @@ from morphospace.errors import SettingError
 from morphospace.plugins import plug
 from morphospace.ranges import Range, marks_of
 from morphospace.records import fields_of
-from morphospace.runs.configuration import as_written, recipe_named
+from morphospace.runs.configuration import flag_for, recipe_named
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 
@@ -49,15 +49,6 @@ def documentation(cls: type) -> dict[str, str]:
             name, _, line = entry.partition(":")
             lines[name] = " ".join(line.split())
     return lines
-
-
-def flag_for(field: str) -> str:
-    """Return a field's flag.
-
-    >>> flag_for("latent_dim"), flag_for("lambda_")
-    ('--latent-dim', '--lambda')
-    """
-    return f"--{as_written(field).replace('_', '-')}"
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> Any:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from morphospace.cli.flags import FIRST, SECTIONS, Json, flag_for, flags_of, given_of, switches, with_flags
+from morphospace.cli.flags import FIRST, SECTIONS, Json, flags_of, given_of, switches, with_flags
 from morphospace.cli.talk import Answer, Spoken, Talk
 from morphospace.cli.verbs import Images
 from morphospace.errors import SettingError, command, require
 from morphospace.files import check_folder
-from morphospace.ranges import marks_of
-from morphospace.records import fields_of
 from morphospace.roles import AgainstCollapse, changeable
-from morphospace.runs.configuration import Configuration, recipe_named, resolve, settings_classes
+from morphospace.runs.configuration import Configuration, advice_of, recipe_named, resolve, settings_classes
 from morphospace.zoo.settings import ZOO, settings_class
 
 if TYPE_CHECKING:
@@ -245,9 +243,7 @@ def _ended_early(run: Run, watch: Watch) -> list[str]:
     line = f"stopped at image {watch.images:,}: {watch.stopped}"
     if not watch.stopped.startswith(COLLAPSE):
         return [line]
-    cls: type = type(run.configuration.model)
-    found = {name: marks_of(cls, name, AgainstCollapse) for name in fields_of(cls)}
-    advice = [marks[0].advice.format(flag=flag_for(name)) for name, marks in found.items() if marks]
+    advice = advice_of(type(run.configuration.model), AgainstCollapse)
     return [line, *([f"{'try':16}{', '.join(advice)}, in a new run"] if advice else [])]
 
 

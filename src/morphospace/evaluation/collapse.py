@@ -13,6 +13,7 @@ from morphospace.evaluation.factors import ACTIVE, alive
 from morphospace.evaluation.novelty import Novelty
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.priors import LearnedPrior
+from morphospace.objectives.discrepancy import unbiased
 from morphospace.objectives.elbo import half_closed_kl
 
 EMPTY = 0.5  # nats an image
@@ -44,11 +45,8 @@ def mmd(a: Tensor, b: Tensor) -> float:
     pooled = torch.cat([a, b])
     squared = torch.cdist(pooled, pooled).square()
     width = squared[torch.ones_like(squared).triu(1).bool()].median().clamp(min=1e-12)
-    kernel = (-squared / width).exp()
-    n, m = len(a), len(b)
-    of_a = (kernel[:n, :n].sum() - n) / (n * (n - 1))
-    of_b = (kernel[n:, n:].sum() - m) / (m * (m - 1))
-    return float(of_a + of_b - 2 * kernel[:n, n:].mean())
+    kernel, n = (-squared / width).exp(), len(a)
+    return float(unbiased(kernel[:n, :n], kernel[n:, n:], kernel[:n, n:]))
 
 
 @dataclass(frozen=True)
@@ -161,8 +159,13 @@ def posterior_collapse(
     return None
 
 
-def off_prior(facts: CodeFacts) -> Finding | None:
-    """Find codes that do not lie where samples are drawn: samples then come from places the decoder never saw."""
+def off_prior(facts: CodeFacts, towards: str = "") -> Finding | None:
+    """Find codes that do not lie where samples are drawn: samples then come from places the decoder never saw.
+
+    Args:
+        facts: Of the codes.
+        towards: What holds the codes of this model to the prior, as advice; empty where nothing does.
+    """
     spread, centre, worst = float(facts.spread.median()), float(facts.centre.max()), float(facts.ks.max())
     near = 0.5 <= spread <= 2 and worst <= max(0.25, 2 * facts.noise)
     if near:
@@ -176,7 +179,8 @@ def off_prior(facts: CodeFacts) -> Finding | None:
         f"median unit's), a mean lies up to {centre:.3g} of its standard deviations away, and distributions differ by "
         f"up to {worst:.2f} of 1",
         evidence,
-        "sample with --prior gaussian or --prior mixture, fitted to the codes; or train with a larger --beta",
+        "sample with --prior gaussian or --prior mixture, fitted to the codes"
+        + (f"; or train with {towards}" if towards else ""),
     )
 
 

@@ -78,6 +78,7 @@ class Model:
     Attributes:
         replaceable: Networks that the caller may replace.
         averaged: Networks that have a moving average.
+        fits: The prior that is fitted to the codes of a model that has none: `gaussian`, `mixture` or `flow`.
         needs: What the data must have beside images (`masks`, ...), by the names that a pack gives it.
         custom: Names of the networks that the caller brought.
         memory: What training keeps beside the networks: saved with a run, never exported.
@@ -88,6 +89,7 @@ class Model:
 
     replaceable: ClassVar[tuple[str, ...]] = ()
     averaged: tuple[str, ...] = ()
+    fits: ClassVar[str] = "gaussian"
     needs: ClassVar[tuple[str, ...]] = ()
     default_ema_halflife_images: ClassVar[int] = 0
 

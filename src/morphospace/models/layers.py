@@ -18,23 +18,32 @@ from morphospace.models.towers import initialise
 class SpectralNorm(nn.Module):
     """W -> W / sigma(W), sigma the largest singular value of W as a matrix (outputs, rest) (Miyato et al. 2018).
 
+    The outputs are the first dimension of a weight, of a transposed convolution the second.
+
     Each use of the weight in training mode takes one step of the power iteration; evaluation mode takes none. The
     vector is a buffer, so checkpoints have it. Unlike torch's own parametrisation it computes in the weight's full
     precision under autocast too: in half precision the norm would be off by a percent.
 
     Args:
         weight: The weight that it will be registered on.
+        transposed: Whether it is a transposed convolution's.
         start: Power iterations at construction, so that the first step has a good norm already.
     """
 
     u: Tensor
 
-    def __init__(self, weight: Tensor, start: int = 15) -> None:
+    def __init__(self, weight: Tensor, *, transposed: bool = False, start: int = 15) -> None:
         super().__init__()
-        self.register_buffer("u", functional.normalize(torch.randn(len(weight), dtype=weight.dtype), dim=0))
+        self.transposed = transposed
+        matrix = self.matrix(weight)
+        self.register_buffer("u", functional.normalize(torch.randn(len(matrix), dtype=weight.dtype), dim=0))
         with torch.no_grad():
             for _ in range(start):
-                self.iterate(weight.flatten(1))
+                self.iterate(matrix)
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """Return a weight as a matrix (outputs, rest)."""
+        return (weight.transpose(0, 1) if self.transposed else weight).flatten(1)
 
     @torch.no_grad()
     def iterate(self, matrix: Tensor) -> None:
@@ -46,7 +55,7 @@ class SpectralNorm(nn.Module):
         """Return the weight over its norm; u and v are constants to the gradient."""
         # When parameters are only counted, weights are on the meta device, which has no autocast.
         with contextlib.nullcontext() if weight.is_meta else torch.autocast(weight.device.type, enabled=False):
-            matrix = weight.flatten(1)
+            matrix = self.matrix(weight)
             if self.training:
                 self.iterate(matrix)
             u = self.u.clone()  # the next step changes it in place, and backward needs it as it is
@@ -58,8 +67,9 @@ class SpectralNorm(nn.Module):
 def limit_spectrum(network: nn.Module) -> nn.Module:
     """Put spectral norm on every convolution and linear layer of a network and return the network."""
     for module in list(network.modules()):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            norm = SpectralNorm(module.weight, transposed=isinstance(module, nn.ConvTranspose2d))
+            parametrize.register_parametrization(module, "weight", norm)
     return network
 
 

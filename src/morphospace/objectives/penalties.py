@@ -1,4 +1,4 @@
-"""Penalties on the gradient of a critic, which keep it smooth: one value for each judgement."""
+"""Penalties on the gradient of a critic or a decoder, which keep it smooth: one value for each image."""
 
 from __future__ import annotations
 
@@ -48,6 +48,21 @@ def one_centred(judge: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     # Where the critic is flat the norm is 0, whose derivative would be infinite.
     norm = (squared_gradient(judge(images), images) + 1e-12).sqrt()
     return (norm - 1) ** 2
+
+
+def squared_jacobian(images: Tensor, codes: Tensor, probe: Tensor) -> Tensor:
+    """Return |J^T v|^2, (B,), for the Jacobian J = d G(z) / d z and a probe v ~ N(0, I), itself differentiable.
+
+    Its mean over probes is |J|_F^2, the sum of all squared derivatives (Hutchinson 1990), by one backward pass in place
+    of one for each pixel.
+
+    Args:
+        images: G(z), (B, C, H, W); each must depend on its own code only.
+        codes: z, (B, D), which the images were computed from.
+        probe: v, of the images' shape.
+    """
+    (gradient,) = torch.autograd.grad(images, codes, probe, create_graph=True)
+    return per_image(full(gradient) ** 2)
 
 
 def between(real: Tensor, fake: Tensor, share: Tensor) -> Tensor:

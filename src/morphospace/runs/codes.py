@@ -297,7 +297,7 @@ def prior_for(run: Run, kind: str) -> Prior:
         return Normal()
     if kind == "model" and run.model.prior is not None:
         return run.model.prior
-    fitted = "gaussian" if kind == "model" else kind
+    fitted = run.model.fits if kind == "model" else kind
     file = run.prior_file(fitted)
     if file.exists():
         prior = kept_prior(file, fitted, run.model.latent_dim)
@@ -305,7 +305,7 @@ def prior_for(run: Run, kind: str) -> Prior:
         prior = fit_prior(fitted, codes_to_fit(run))
         with contextlib.suppress(OSError, MorphospaceError), atomic(file) as partial:  # as above
             save_tensors(partial, prior.tensors())
-    if run.model.prior is None and fitted == "gaussian":
+    if run.model.prior is None and fitted == run.model.fits:
         run.model.prior = prior
     return prior
 

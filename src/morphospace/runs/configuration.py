@@ -16,7 +16,7 @@ from morphospace.errors import SettingError, nearest, require, shown
 from morphospace.files import read_text
 from morphospace.ranges import marks_of
 from morphospace.records import fields_of, read_toml, typed
-from morphospace.roles import DESCRIPTIVE, HoldsPath, Role, fields_with
+from morphospace.roles import DESCRIPTIVE, AgainstCollapse, HoldsPath, Role, TowardsPrior, fields_with
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO, ModelSettings, settings_class
 
@@ -265,6 +265,21 @@ def as_written(field: str) -> str:
     ('lambda', 'latent_dim')
     """
     return field.removesuffix("_")
+
+
+def flag_for(field: str) -> str:
+    """Return a field's flag.
+
+    >>> flag_for("latent_dim"), flag_for("lambda_")
+    ('--latent-dim', '--lambda')
+    """
+    return f"--{as_written(field).replace('_', '-')}"
+
+
+def advice_of(settings: type, kind: type[AgainstCollapse | TowardsPrior]) -> list[str]:
+    """Return what to try with the settings that are marked as helping against something, with their flags."""
+    found = {name: marks_of(settings, name, kind) for name in fields_of(settings)}
+    return [marks[0].advice.format(flag=flag_for(name)) for name, marks in found.items() if marks]
 
 
 def field_named(key: str, fields: Container[str]) -> str:

@@ -121,7 +121,7 @@ class Run(Displayable):
         by = f"the best by {self.configuration.training.best}, of image {int(best.name):,}"
         return f"takes the last checkpoint: {by}, was chosen by {images} only (--checkpoint best takes it)"
 
-    def prior_file(self, kind: str = "gaussian") -> Path:
+    def prior_file(self, kind: str) -> Path:
         """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""
         return self.checkpoint / f"prior-{kind}{'-raw' if self.raw else ''}.safetensors"
 
@@ -197,8 +197,9 @@ def load(
     if not parts:
         check_weights(found, partial(built, folder, parts))
     found_run = assembled(folder, found, load_checkpoint(found, WEIGHTS), parts, raw=raw, device=device)
-    if found_run.model.prior is None and found_run.prior_file().exists():
-        found_run.model.prior = kept_prior(found_run.prior_file(), "gaussian", found_run.model.latent_dim)
+    model = found_run.model
+    if model.prior is None and (file := found_run.prior_file(model.fits)).exists():
+        model.prior = kept_prior(file, model.fits, model.latent_dim)
     return found_run if pack is None else found_run.with_images(pack)
 
 

@@ -84,6 +84,11 @@ class AE(Model):
         """Norm and activation of the inner layers."""
         return Look(norm=self.settings.norm, activation=self.settings.activation, slope=self.settings.slope)
 
+    @property
+    def decoder_look(self) -> Look:
+        """The same of the decoder."""
+        return self.look
+
     def make_encoder(self, outputs: int) -> nn.Module:
         """Build the encoder that the settings describe."""
         height, width, channels = self.shape
@@ -99,9 +104,9 @@ class AE(Model):
         inputs, widths = self.latent_dim + self.condition_size, self.widths[::-1]
         tower: nn.Module
         if self.settings.tower == "mlp":
-            tower = MLP(inputs, widths, raw, self.look)
+            tower = MLP(inputs, widths, raw, self.decoder_look)
         else:
-            tower = ConvDecoder(inputs, widths, (*self.shape[:2], raw[0]), self.look)
+            tower = ConvDecoder(inputs, widths, (*self.shape[:2], raw[0]), self.decoder_look)
         return initialise(tower, self.settings.init)
 
     def with_image(self, images: Tensor, condition: Tensor | None) -> Tensor:

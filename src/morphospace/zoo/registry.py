@@ -92,6 +92,8 @@ class ModelSettings:
     """Images in a batch when none is asked for, by the kind of device; 128 where it is not named."""
     small_set_batch: ClassVar[int] = 32
     """The same where there are few training images, which large batches would give too few updates."""
+    least_batch: ClassVar[int] = 1
+    """The fewest images of a batch that the loss can be computed from, in each process."""
     earlier: ClassVar[Mapping[str, Any]] = {}
     """What settings amount to that an old run's run.toml does not name, where that is not their default."""
 

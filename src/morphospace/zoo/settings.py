@@ -15,6 +15,13 @@ from morphospace.zoo.settings_vae import (
     MaskVAESettings,
     VAESettings,
 )
+from morphospace.zoo.settings_regularised import (
+    AAESettings,
+    DIPVAESettings,
+    InfoVAESettings,
+    RAESettings,
+    WAESettings,
+)
 from morphospace.zoo.settings_gan import (
     CGANSettings,
     DCGANSettings,

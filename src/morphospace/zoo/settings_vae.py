@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import Above, AtLeast, Below, Between, Inside
-from morphospace.roles import AgainstCollapse, Role
+from morphospace.roles import AgainstCollapse, Role, TowardsPrior
 from morphospace.zoo.registry import ModelSettings, member
 
 Likelihoods = Literal[
@@ -135,7 +135,7 @@ class VAESettings(PriorSettings):
         capacity_images: The capacity rises over this many images; with 0 it is reached at the start.
     """
 
-    beta: Annotated[float, Below(0, 1e6), AgainstCollapse("a lower {flag}")] = 1.0
+    beta: Annotated[float, Below(0, 1e6), AgainstCollapse("a lower {flag}"), TowardsPrior()] = 1.0
     kl: Literal["closed", "sampled", "path"] = "closed"
     draws: Annotated[int, Between(1, 10_000)] = 1
     kl_warmup_images: Annotated[int, AtLeast(0), AgainstCollapse()] = 0
@@ -237,7 +237,7 @@ class BetaTCVAESettings(AESettings):
     likelihood: Likelihoods = "bernoulli"
     alpha: Annotated[float, Below(0, 1e6)] = 1.0
     beta: Annotated[float, Below(0, 1e6), AgainstCollapse("a lower {flag}")] = 6.0
-    gamma: Annotated[float, Below(0, 1e6)] = 1.0
+    gamma: Annotated[float, Below(0, 1e6), TowardsPrior()] = 1.0
     sampling: Literal["weighted", "stratified"] = "weighted"
 
 

@@ -36,7 +36,9 @@ from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_
 from morphospace.models.priors import LearnedPrior
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
+from morphospace.roles import TowardsPrior
 from morphospace.runs.codes import choose_rows, judged_rows, posteriors, prior_for
+from morphospace.runs.configuration import advice_of
 from morphospace.runs.run import Run
 from morphospace.tools.diagnose import Diagnosis
 from morphospace.tools.evaluate.extractors import extractor_for
@@ -64,7 +66,8 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
         measured |= _measured(facts)
         averaged = getattr(run.model.settings, "reduction", "sum") == "mean"
         findings.append(posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged))
-        findings.append(off_prior(facts))
+        towards = " or ".join(advice_of(type(run.model.settings), TowardsPrior))
+        findings.append(off_prior(facts, towards))
     if isinstance(run.model, Decodes):
         about, found = _samples(run, n, seed, facts, classes)
         measured, findings = measured | about, findings + found

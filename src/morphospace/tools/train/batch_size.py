@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, require
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.objectives.clock import Clock
@@ -18,6 +18,7 @@ from morphospace.runs.configuration import Configuration
 from morphospace.training.distributed import World
 from morphospace.training.precision import choose_device
 from morphospace.training.turn import EngineTurn, Noise
+from morphospace.zoo.registry import ModelSettings
 
 Shape = tuple[int, int, int]
 SMALL_SET = 10_000
@@ -44,6 +45,17 @@ def usual_batch(configuration: Configuration, images: int) -> int:
 def packing_of(model: Any) -> int:
     """Return how many images a model's critic judges together, by the model's settings."""
     return int(getattr(model, "packing", 1))
+
+
+def check_least(settings: ModelSettings, share: int) -> None:
+    """Refuse a process's share of a batch that the loss cannot be computed from.
+
+    Raises:
+        SettingError: It is smaller than the settings say.
+    """
+    least, name = settings.least_batch, settings.name
+    rule = f"{name} compares the codes of a batch with each other, and a process gets {share}"
+    require(share >= least, "batch_size", share, rule, f"take {least} or more images a process")
 
 
 def check_batch_norm(model: Model, batch: Batch) -> None:
@@ -99,6 +111,7 @@ def check_foretold(configuration: Configuration, shape: Shape, conditioning: Con
     size = configuration.training.batch_size
     if size is None or size >= 2 * packing_of(configuration.model):
         return
+    check_least(configuration.model, size)
     if conditioning is None and configuration.condition:
         conditioning = Conditioning("label", ("0", "1"))  # the classes are not known yet; any number will do
     model = configuration.model.build(shape, None, conditioning)

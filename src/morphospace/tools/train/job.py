@@ -36,7 +36,7 @@ from morphospace.runs.recorder import Recorder
 from morphospace.runs.run import Run, assembled, check_weights, load, taken
 from morphospace.runs.trackers import Tracked, check_trackers
 from morphospace.tools.evaluate.extractors import check_at_hand
-from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, with_batch_size
+from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, check_least, with_batch_size
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
 from morphospace.tools.train.checks import check_collapses, check_needs, check_packing, check_patience, turns_of
 from morphospace.tools.train.scoring import Plan, Scorer, planned
@@ -297,6 +297,7 @@ class Job:
         require(bool(model.rounds()), "model", name, "has no objective to train by", way_out)  # type: ignore[attr-defined]
         check_needs(model, pack)
         check_packing(model, s.batch_size or 0, world)
+        check_least(model.settings, (s.batch_size or 0) // world.size)
         check_collapses(model, s.stop_on_collapse)
         (_, rows), valid = held_out(pack, self.configuration.data.valid)
         check_batch(s.batch_size or 0, len(rows), world.size)
