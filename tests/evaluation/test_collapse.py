@@ -67,8 +67,11 @@ def test_collapse_is_found_and_named_with_its_cause() -> None:
     assert total is not None and total.severity == "fault" and total.name == "posterior collapse"
     assert "0 of 20 units" in total.says and "3,072 times" in total.says and "--reduction sum --beta 1" in total.advice
     assert total.evidence["active_units"] == 0 and total.evidence["kl_nats"] < 0.01
-    fair = posterior_collapse(facts(0), beta_in_nats=0.5)
-    assert fair is not None and "--free-bits" in fair.advice and "times what" not in fair.says
+    fair = posterior_collapse(facts(0), beta_in_nats=0.5, against="--free-bits")
+    assert fair is not None and fair.advice == "--free-bits, or a decoder of fewer --widths"
+    bare = posterior_collapse(facts(0))
+    assert bare is not None and bare.advice == "a decoder of fewer --widths"
+    assert "0 of 20" in fair.says and "times what" not in fair.says
     few = posterior_collapse(facts(2, units=64))
     assert few is not None and few.severity == "warning"
     spare = posterior_collapse(facts(7))
@@ -80,6 +83,9 @@ def test_collapse_is_found_and_named_with_its_cause() -> None:
 def test_codes_off_the_prior(shift: float, scale: float) -> None:
     found = off_prior(facts(20, shift=shift, scale=scale))
     assert found is not None and found.severity == "warning" and "--prior" in found.advice
+    assert "or train" not in found.advice
+    held = off_prior(facts(20, shift=shift, scale=scale), "a larger --lambda")
+    assert held is not None and held.advice.endswith("; or train with a larger --lambda")
 
 
 def test_codes_are_held_against_a_fitted_prior_in_its_own_units() -> None:
@@ -93,8 +99,8 @@ def test_samples_alike() -> None:
     assert same_samples(SampleFacts(0.25, 0.0, 0.0, 500), encodes=True) is None  # means, blurred, of healthy codes
     narrow = same_samples(SampleFacts(0.25, 0.0, 0.0, 500), encodes=False)
     assert narrow is not None and narrow.severity == "warning"
-    one = same_samples(SampleFacts(0.001, 1.0, 0.0, 500), encodes=True)
-    assert one is not None and one.severity == "fault" and "--beta" in one.advice
+    one = same_samples(SampleFacts(0.001, 1.0, 0.0, 500), encodes=True, against="a lower --beta")
+    assert one is not None and one.severity == "fault" and one.advice == "a lower --beta, so that codes say more"
     astray = same_samples(SampleFacts(0.01, 0.0, 0.0, 500), encodes=True, codes=facts(20, scale=5.0))
     assert astray is not None and "--prior gaussian" in astray.advice
     modes = same_samples(SampleFacts(0.7, 0.3, 0.0, 500), encodes=False)

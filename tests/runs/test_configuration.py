@@ -9,7 +9,8 @@ import pytest
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.records import fields_of
-from morphospace.runs.configuration import recipes, resolve
+from morphospace.roles import AgainstCollapse, TowardsPrior
+from morphospace.runs.configuration import advice_of, flag_for, recipes, resolve
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
 
@@ -108,3 +109,15 @@ def test_a_run_keeps_what_is_not_named(tmp_path: Path) -> None:
         assert longer.training.images is None and longer.model == own.model
     other = resolve("ae", own=own)
     assert other == resolve("ae") and own.differences(other) == ["model = 'ae', was 'dcgan'"]
+
+
+def test_advice_names_settings_that_the_model_has() -> None:
+    """No model is told to set what it does not have, and each that can is told something."""
+    for name, cls in ZOO.items():
+        for kind in (AgainstCollapse, TowardsPrior):
+            for advice in advice_of(cls, kind):
+                assert any(advice.endswith(flag_for(field)) for field in fields_of(cls)), (name, advice)
+    assert advice_of(ZOO["wae"], TowardsPrior) == advice_of(ZOO["info-vae"], TowardsPrior) == ["a larger --lambda"]
+    assert advice_of(ZOO["aae"], TowardsPrior) == ["a larger --encoder-lr"]
+    assert advice_of(ZOO["ae"], TowardsPrior) == advice_of(ZOO["rae"], TowardsPrior) == []
+    assert advice_of(ZOO["info-vae"], AgainstCollapse) == ["a higher --alpha"]

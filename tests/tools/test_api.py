@@ -19,6 +19,7 @@ from morphospace.data.pack import Split, in_memory_pack
 from morphospace.data.prepare import prepare
 from morphospace.data.settings import DataSettings
 from morphospace.errors import MorphospaceError, RunError, SettingError
+from morphospace.models.priors import FittedMixture
 from morphospace.pictures.sheet import grid
 from morphospace.runs import recorder
 from morphospace.studio.loaded_runs import LoadedRuns
@@ -79,6 +80,15 @@ def test_an_autoencoder_samples_from_the_prior_fitted_to_its_codes(runs: dict[st
     assert run.prior_file("gaussian").is_file()
     assert np.array_equal(ms.sample(ms.load(run.path), 4), fitted)
     assert (ms.sample(run, 4, prior="normal") != fitted).any()
+
+
+def test_a_model_that_is_meant_for_a_mixture_samples_from_one(tmp_path: Path) -> None:
+    run = ms.train("rae", data="digits", out=tmp_path / "rae", **SMALL, tower="mlp")
+    fitted = ms.sample(run, 4)
+    assert run.prior_file("mixture").is_file() and not run.prior_file("gaussian").exists()
+    again = ms.load(run.path)
+    assert isinstance(again.model.prior, FittedMixture) and np.array_equal(ms.sample(again, 4), fitted)
+    assert (ms.sample(run, 4, prior="gaussian") != fitted).any()
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "mixture"])

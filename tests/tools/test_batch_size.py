@@ -56,6 +56,8 @@ def test_the_batch_size_when_none_is_given(images: int, processes: int, settings
         ("vae", 20, 20),
         ("beta-tcvae", 9_999, 128),
         ("factor-vae", 9_999, 128),
+        ("wae", 9_999, 128),
+        ("dip-vae", 38, 38),
     ],
 )
 def test_a_vae_has_larger_batches_where_there_are_many_images(model: str, images: int, size: int) -> None:
@@ -141,3 +143,10 @@ def test_a_dry_run_refuses_what_the_run_refuses(
     assert main([word.format(1) for word in words]) == 2
     assert "error: batch_size = 1: batch norm needs 2 images" in capsys.readouterr().err
     assert main([word.format(2) for word in words]) == 0
+
+
+@pytest.mark.parametrize("model", ["wae", "info-vae", "dip-vae"])
+def test_a_batch_that_has_no_pairs_is_refused(model: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=rf"batch_size = 1: {model} compares the codes of a batch"):
+        ms.train(model, small_pack(8), out=tmp_path / "run", batch_size=1, images=8, **MLP)
+    assert not list(tmp_path.iterdir())

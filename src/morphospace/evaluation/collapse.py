@@ -121,7 +121,7 @@ def code_facts(
 
 
 def posterior_collapse(
-    facts: CodeFacts, *, beta_in_nats: float | None = None, averaged: bool = False
+    facts: CodeFacts, *, beta_in_nats: float | None = None, averaged: bool = False, against: str = ""
 ) -> Finding | None:
     """Find codes without information, or with mostly inactive units.
 
@@ -129,6 +129,7 @@ def posterior_collapse(
         facts: Of an encoder that gives distributions; nothing is said of points.
         beta_in_nats: What the KL weighs against the bound in nats, where that is known.
         averaged: Whether the loss averages over pixels, which is what makes it weigh so much.
+        against: What helps this model against it, as advice; empty where nothing does.
     """
     if facts.kl is None:
         return None
@@ -141,7 +142,7 @@ def posterior_collapse(
         advice += ", the bound in nats; then, if it still collapses, --kl-warmup-images or --free-bits 0.1"
     else:
         why = ""
-        advice = "--kl-warmup-images of a few epochs, --free-bits 0.1, or a smaller --beta; a decoder of fewer --widths"
+        advice = f"{against}, or a decoder of fewer --widths" if against else "a decoder of fewer --widths"
     seen = f"{facts.active} of {facts.units} units are active, KL {facts.kl:.3g} nats an image{why}"
     if facts.active == 0 or facts.kl < EMPTY:
         return Finding(
@@ -202,13 +203,16 @@ class SampleFacts:
     count: int
 
 
-def same_samples(facts: SampleFacts, *, encodes: bool, codes: CodeFacts | None = None) -> Finding | None:
+def same_samples(
+    facts: SampleFacts, *, encodes: bool, codes: CodeFacts | None = None, against: str = ""
+) -> Finding | None:
     """Find samples that are alike: mode collapse of a GAN, or a decoder that ignores its code.
 
     Args:
         facts: Of samples and real images.
         encodes: Whether the model has an encoder, whose remedies are others than a GAN's.
         codes: Of its encoder: whether they say anything, and lie where samples are drawn, decides what to try.
+        against: What makes the codes of this model say more, as advice; empty where nothing does.
     """
     evidence = {"spread": facts.spread, "duplicates": facts.duplicates, "real_duplicates": facts.real_duplicates}
     alike, doubled = (
@@ -221,7 +225,7 @@ def same_samples(facts: SampleFacts, *, encodes: bool, codes: CodeFacts | None =
     if codes is not None and codes.active and off_prior(codes) is not None:
         advice = "longer training; until the codes lie where samples are drawn, --prior gaussian or --prior mixture"
     elif encodes:
-        advice = "a smaller --beta or --kl-warmup-images, so that codes say more"
+        advice = f"{against}, so that codes say more" if against else "longer training, or wider --widths"
     else:
         advice = "--packing 2, --minibatch-discrimination 100, --r1 1, or train r3gan; several --seed values"
     return Finding(

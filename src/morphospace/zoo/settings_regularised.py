@@ -64,10 +64,6 @@ class InfoVAESettings(AESettings):
         """Weight of the squared MMD, alpha + lambda - 1."""
         return round(self.alpha + self.lambda_ - 1, 12)  # 0.7 + 0.3 - 1 is no 0 in floating point
 
-    def beta_in_nats(self, values: int) -> float:
-        """Return what the KL of each code weighs beside nats, for images of `values` numbers; see `in_nats`."""
-        return self.in_nats(1 - self.alpha, values)
-
 
 @member("rae", "morphospace.zoo.rae:RAE", "Ghosh et al. 2020")
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_
 from morphospace.models.priors import LearnedPrior
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
-from morphospace.roles import TowardsPrior
+from morphospace.roles import AgainstCollapse, TowardsPrior
 from morphospace.runs.codes import choose_rows, judged_rows, posteriors, prior_for
 from morphospace.runs.configuration import advice_of
 from morphospace.runs.run import Run
@@ -65,7 +65,8 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
         conditions |= {"codes": min(CODES, len(rows)), "split": name}
         measured |= _measured(facts)
         averaged = getattr(run.model.settings, "reduction", "sum") == "mean"
-        findings.append(posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged))
+        found = posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged, against=_against_collapse(run))
+        findings.append(found)
         towards = " or ".join(advice_of(type(run.model.settings), TowardsPrior))
         findings.append(off_prior(facts, towards))
     if isinstance(run.model, Decodes):
@@ -75,6 +76,11 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
     order = ("fault", "warning", "note")
     there = sorted((f for f in findings if f is not None), key=lambda f: order.index(f.severity))
     return Diagnosis(run.path, run.images, tuple(there), measured, conditions)
+
+
+def _against_collapse(run: Run) -> str:
+    """Return what helps a run's model against posterior collapse, as advice; empty where nothing does."""
+    return ", ".join(advice_of(type(run.model.settings), AgainstCollapse))
 
 
 def _beta(run: Run) -> float | None:
@@ -141,7 +147,8 @@ def _samples(
     spread = float(fakes.var(0).mean() / max(float(unseen.var(0).mean()), 1e-12))
     facts = SampleFacts(spread, _doubles(fakes, usual), _doubles(unseen, usual), n)
     about: dict[str, Any] = {"sample_spread": spread, "duplicates": facts.duplicates}
-    found: list[Finding | None] = [same_samples(facts, encodes=codes is not None, codes=codes)]
+    alike = same_samples(facts, encodes=codes is not None, codes=codes, against=_against_collapse(run))
+    found: list[Finding | None] = [alike]
     count = class_count(split)
     if classes and 2 <= count <= n // EACH:
         there, missing = _modes(run, drawn, split.images[others])
