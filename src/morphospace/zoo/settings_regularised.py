@@ -57,7 +57,7 @@ class InfoVAESettings(AESettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         rule = f"must be at least 1 - alpha = {1 - self.alpha:g}, or the MMD would weigh less than nothing"
-        require(self.mmd_weight >= 0, "lambda", self.lambda_, rule)
+        require(self.mmd_weight >= 0, "lambda", self.lambda_, rule, "give a larger --lambda or --alpha")
 
     @property
     def mmd_weight(self) -> float:
