@@ -38,6 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ms.Run]:
         "vae": ms.train("vae", out=folder / "vae", images=6_000, binarise="dynamic", **DIGITS),
         "cvae": ms.train("cvae", out=folder / "cvae", images=1_000, likelihood="gaussian", dequantise=True, **DIGITS),
         "ae": ms.train("ae", out=folder / "ae", images=1_000, **DIGITS),
+        "wae": ms.train("wae", out=folder / "wae", images=1_000, **DIGITS),
         "gan": ms.train("dcgan", out=folder / "gan", images=320, **DIGITS),
         "faces": ms.train("vae", out=folder / "faces", images=2_000, **faces),
     }
@@ -218,6 +219,8 @@ def test_refusals(runs: dict[str, ms.Run]) -> None:
         ("gan", "elbo", "take a VAE"),
         ("gan", "mse", "train-encoder"),
         ("ae", "iwae", "needs a prior"),
+        ("wae", "elbo", "the encoder of wae gives points"),
+        ("wae", "ais", "the encoder of wae gives points"),
         ("vae", "disentanglement", "train on dsprites, shapes3d or toyfaces"),
         ("gan", "disentanglement", "take an autoencoder or a VAE"),
     ):

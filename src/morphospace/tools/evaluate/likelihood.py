@@ -37,6 +37,8 @@ def unexplained(run: Run) -> str:
         return f"needs p(x | z) and q(z | x), and {name} has not both; take a VAE"
     if not isinstance(model.prior, Normal | LearnedPrior):
         return f"needs a prior to be a bound of, and {name} has none; take a VAE"
+    if getattr(model, "code_outputs", 2) != 2:
+        return f"needs a distribution q(z | x), and the encoder of {name} gives points; take a VAE"
     if model.needs:
         return f"{name} explains masks too, which this bound leaves out; take vae"
     return ""
