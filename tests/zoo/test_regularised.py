@@ -145,7 +145,7 @@ def test_the_gradient_penalty_is_the_sum_of_squared_derivatives_of_the_pixels() 
     assert ((many.mean(0) - exact).abs() < 4 * many.std(0) / 1000**0.5).all()
     terms = model.loss(batch, FakeTurn())
     assert float(terms.means["gradient_penalty"]) == pytest.approx(float(one.mean().detach()), rel=1e-4)
-    assert weights_of(terms) == {"reconstruction": 1.0, "code_length": 0.05, "gradient_penalty": 0.7}
+    assert weights_of(terms) == {"reconstruction": 1.0, "code_length": 1.0, "gradient_penalty": 0.7}
     assert "gradient_penalty" not in model.loss(batch, FakeTurn(training=False)).means
 
 

@@ -49,7 +49,8 @@ class RAE(AE):
         s, z = self.settings, self.encoder(batch.images)
         raw = self.raw(z)
         terms = self.reconstruction(Terms(), raw, batch.images, turn)
-        terms.add("code_length", 0.5 * per_image(full(z) ** 2), s.length_weight)
+        # Weighed already: codes that become long where that costs next to nothing are no loss that explodes.
+        terms.add("code_length", 0.5 * s.length_weight * per_image(full(z) ** 2))
         if s.regulariser == "l2":
             terms.add("decoder_l2", self.squared_weights(), s.regulariser_weight)
         if s.regulariser == "gradient" and turn.training:
