@@ -48,8 +48,8 @@ class HoldsPath:
 
 
 @dataclass(frozen=True)
-class AgainstCollapse:
-    """Marks a setting that helps against posterior collapse.
+class Advice:
+    """Marks a setting that helps against something.
 
     Attributes:
         advice: What to try; `{flag}` stands for the setting's flag.
@@ -59,12 +59,13 @@ class AgainstCollapse:
 
 
 @dataclass(frozen=True)
-class TowardsPrior:
-    """Marks a setting that holds the codes of images more closely to the prior.
+class AgainstCollapse(Advice):
+    """Marks a setting that helps against posterior collapse."""
 
-    Attributes:
-        advice: What to try; `{flag}` stands for the setting's flag.
-    """
+
+@dataclass(frozen=True)
+class TowardsPrior(Advice):
+    """Marks a setting that holds the codes of images more closely to the prior."""
 
     advice: str = "a larger {flag}"
 

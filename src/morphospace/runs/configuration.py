@@ -16,7 +16,7 @@ from morphospace.errors import SettingError, nearest, require, shown
 from morphospace.files import read_text
 from morphospace.ranges import marks_of
 from morphospace.records import fields_of, read_toml, typed
-from morphospace.roles import DESCRIPTIVE, AgainstCollapse, HoldsPath, Role, TowardsPrior, fields_with
+from morphospace.roles import DESCRIPTIVE, Advice, HoldsPath, Role, fields_with
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO, ModelSettings, settings_class
 
@@ -276,7 +276,7 @@ def flag_for(field: str) -> str:
     return f"--{as_written(field).replace('_', '-')}"
 
 
-def advice_of(settings: type, kind: type[AgainstCollapse | TowardsPrior]) -> list[str]:
+def advice_of(settings: type, kind: type[Advice]) -> list[str]:
     """Return what to try with the settings that are marked as helping against something, with their flags."""
     found = {name: marks_of(settings, name, kind) for name in fields_of(settings)}
     return [marks[0].advice.format(flag=flag_for(name)) for name, marks in found.items() if marks]
