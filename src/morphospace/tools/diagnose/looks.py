@@ -65,8 +65,8 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
         conditions |= {"codes": min(CODES, len(rows)), "split": name}
         measured |= _measured(facts)
         averaged = getattr(run.model.settings, "reduction", "sum") == "mean"
-        found = posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged, against=_against_collapse(run))
-        findings.append(found)
+        against = _against_collapse(run)
+        findings.append(posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged, against=against))
         towards = " or ".join(advice_of(type(run.model.settings), TowardsPrior))
         findings.append(off_prior(facts, towards))
     if isinstance(run.model, Decodes):
