@@ -208,17 +208,20 @@ def one_case(kind: str, number: int, seed: int, root: Path, template: Path) -> E
 
 
 def waited(child: int) -> tuple[int, resource.struct_rusage]:
-    """Wait for a child; one that sleeps or computes for too long is killed. Waiting for other work is not counted."""
-    began = time.monotonic()
+    """Wait for a child; one that sleeps or computes for too long is killed. Waiting for a core is not counted."""
+    began = last_seen = time.monotonic()
+    busy = 0.0
     while True:
         found, status, used = os.wait4(child, os.WNOHANG)
         if found:
             return status, used
         time.sleep(0.003)
-        if time.monotonic() - began > SECONDS:
+        now = time.monotonic()
+        if now - began > SECONDS:
             words = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            busy = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-            if busy > SECONDS or busy < SECONDS / 10 or time.monotonic() - began > 10 * SECONDS:
+            before, busy = busy, (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+            last_seen = now if words[0] == "R" or busy > before else last_seen
+            if busy > SECONDS or now - last_seen > SECONDS or now - began > 10 * SECONDS:
                 os.killpg(child, signal.SIGKILL)
                 _, status, used = os.wait4(child, 0)
                 return status, used
