@@ -22,10 +22,13 @@ export function serve(engines, post) {
   function work() {
     if (!going) return;
     if (waiting && performance.now() - sent > PATIENCE) { setTimeout(work, 100); return; }
-    const end = performance.now() + SLICE;
-    while (steps < until && !engine.failed && performance.now() < end) steps += engine.step();
+    const due = waiting ? Infinity : sent + every, end = Math.min(due, performance.now() + SLICE);
+    while (steps < until && !engine.failed) {
+      steps += engine.step(); // one at least, however long a frame takes
+      if (performance.now() >= end) break;
+    }
     if (steps >= until || engine.failed) going = false;
-    if (!going || (!waiting && performance.now() - sent >= every)) send();
+    if (!going || performance.now() >= due) send();
     if (going) soon();
   }
 
