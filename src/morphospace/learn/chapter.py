@@ -335,15 +335,26 @@ class Writer:
     def prepare(self, tokens: Sequence[Token]) -> None:
         """Give headings anchors, lead links into the site, and link the first use of each term of the glossary."""
         heading = ""
+        heads: list[str] = []  # of the table's columns: a narrow page writes them before each cell
+        column = 0
         for number, token in enumerate(tokens):
             if token.type == "heading_open":
                 heading = token.tag
                 token.attrSet("id", slug(tokens[number + 1].content))
             elif token.type == "heading_close":
                 heading = ""
-            elif token.type in ("th_open", "td_open") and (style := token.attrs.pop("style", "")):
-                token.attrSet("class", str(style).removeprefix("text-align:"))  # the policy forbids styles here
+            elif token.type in ("th_open", "td_open"):
+                if style := token.attrs.pop("style", ""):
+                    token.attrSet("class", str(style).removeprefix("text-align:"))  # the policy forbids styles here
+                if token.type == "th_open":
+                    heads.append(tokens[number + 1].content)
+                else:
+                    token.attrSet("data-head", heads[column])
+                    column += 1
+            elif token.type == "tr_open":
+                column = 0
             elif token.type == "table_open":
+                heads = []
                 token.attrSet("tabindex", "0")  # a wide one scrolls, by keyboard too
             elif token.type == "inline" and token.children:
                 self.lead(token.children)
