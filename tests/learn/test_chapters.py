@@ -89,6 +89,12 @@ def test_the_first_use_of_a_term_is_linked_and_no_other() -> None:
     assert "glossary" not in written("priors-x and aprior")
 
 
+def test_cells_know_the_heads_of_their_columns() -> None:
+    made = written("| rule | of *G* |\n|---|--:|\n| one | two |\n| three | four |\n\nText.\n\n| sum |\n|---|\n| five |")
+    assert '<td data-head="rule">three</td>\n<td class="right" data-head="of *G*">four</td>' in made
+    assert '<td data-head="sum">five</td>' in made
+
+
 def test_a_prediction_is_quoted_after_its_simulation_and_html_is_refused() -> None:
     made = written(PREDICT + PLAY)
     assert made.index("<form") < made.index('data-view="{&quot;simulation&quot;: &quot;gan&quot;}"')
