@@ -114,14 +114,15 @@ def flop(case: Case, folder: Path, arguments: argparse.Namespace) -> dict[str, A
 def matmul() -> dict[str, Any]:
     """Measure the rate of square matrix products, in GFLOP/s, and say what the machine runs.
 
-    bf16 only where our side would take it: a CPU without it takes half a minute for one product.
+    bf16 only where the CPU has it: one without it takes half a minute for one product.
     """
-    from morphospace.training.precision import choose_precision
+    from morphospace.training.precision import bf16_is_native
 
     rates = {}
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    for name in dict.fromkeys(("fp32", choose_precision("auto", torch.device("cpu")))):
-        dtype = types[name]
+    types = {"fp32": torch.float32}
+    if bf16_is_native(torch.device("cpu")):
+        types["bf16"] = torch.bfloat16
+    for name, dtype in types.items():
         a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE).to(dtype) for _ in range(2))
         out = torch.mm(a, b)
         seconds: list[float] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 import morphospace as ms
-from morphospace.runs.checkpoints import load_tensors
+from morphospace.cli.app import main
+from morphospace.runs.checkpoints import last_numbers, load_tensors
 from morphospace.training import precision
 from morphospace.training.precision import choose_precision
 
@@ -50,3 +52,40 @@ def test_a_comparison_names_the_precision(fast: bool, tmp_path: Path) -> None:
     twin = ms.train("vae", out=tmp_path / "twin", **TINY, seed=1)
     compared = ms.compare([run.path, twin.path], metrics="none")
     assert {member.cost.precision for member in compared.members} == {"bf16" if fast else "fp32"}
+
+
+def test_a_run_keeps_the_precision_it_began_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was timed may come out otherwise the next time; a CPU that does not have bf16 takes fp32 and says so."""
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+    monkeypatch.setattr(precision, "gain_of_bf16", lambda: 6.0)
+    whole = ms.train("vae", out=tmp_path / "whole", **TINY)
+    ms.train("vae", out=tmp_path / "part", **{**TINY, "images": 64})
+    monkeypatch.setattr(precision, "gain_of_bf16", lambda: 0.5)
+    part = ms.train("vae", out=tmp_path / "part", exact=True, **TINY)
+    files = [run.path / "checkpoints" / f"{128:012d}" / "model.safetensors" for run in (whole, part)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    saved = last_numbers(part.path / "checkpoints")
+    assert saved["precision"] == "bf16"
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: False)
+    assert choose_precision("auto", torch.device("cpu"), saved) == "fp32"
+    assert choose_precision("auto", torch.device("cpu"), {**saved, "device": "NVIDIA H100"}) == "fp32"
+
+
+def test_bf16_is_taken_only_where_it_was_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+    for gain, chosen in ((0.55, "fp32"), (1.1, "fp32"), (4.0, "bf16")):
+        monkeypatch.setattr(precision, "gain_of_bf16", lambda gain=gain: gain)
+        assert choose_precision("auto", torch.device("cpu")) == chosen
+
+
+def test_the_opening_line_names_the_precision_of_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ms.train("vae", out=tmp_path / "run", **TINY)
+    for chosen in ("fp32", "bf16"):
+        state = run.path / "checkpoints" / f"{128:012d}" / "state.json"
+        state.write_text(json.dumps({**json.loads(state.read_text()), "precision": chosen}))
+        monkeypatch.setattr(precision, "bf16_is_native", lambda device: True)
+        assert main(["train", "vae", "--out", str(run.path), "--dry-run"]) == 0
+        assert f"{chosen} on cpu" in capsys.readouterr().out

@@ -122,24 +122,31 @@ def counted(model: ModelSettings, shape: Shape, conditioning: Conditioning | Non
     return f"{model.name}: {sum(counts.values()):,} parameters ({each})"
 
 
-def opening(configuration: Configuration, shape: Shape | None, conditioning: Conditioning | None = None) -> list[str]:
+def opening(
+    configuration: Configuration,
+    shape: Shape | None,
+    conditioning: Conditioning | None = None,
+    run: RunFolder | None = None,
+) -> list[str]:
     """Return the lines that a run begins with; few where it is not known yet what the model will be like.
 
     Args:
         configuration: All settings.
         shape: (H, W, C) of the images, if known.
         conditioning: The conditions of a conditional model, if known.
+        run: The run that is there already, if there is one.
 
     Raises:
         SettingError: The towers cannot make such images, or there is no such device, precision or metric.
     """
+    from morphospace.runs.checkpoints import last_numbers
     from morphospace.tools.train.batch_size import SMALL_SET, usual_batch
     from morphospace.training.precision import choose_device, choose_precision
 
     scored = scores_line(configuration.training)
     model, s = configuration.model, configuration.training
     device = choose_device(s.device)
-    precision = choose_precision(s.precision, device)
+    precision = choose_precision(s.precision, device, None if run is None else last_numbers(run.checkpoints))
     length = f"{s.images:,} images" if s.images else f"{s.epochs:g} epochs"
     data = configuration.data.data
     many, few = usual_batch(configuration, SMALL_SET), usual_batch(configuration, 0)
@@ -172,7 +179,7 @@ def foretold(configuration: Configuration, run: RunFolder | None) -> list[str]:
     if run.facts["custom"] or run.facts["data_given"]:
         return []
     known = Conditioning.of(configuration.condition, run.facts["labels"], run.facts["attributes"])
-    return opening(configuration, run.shape, known)
+    return opening(configuration, run.shape, known, run)
 
 
 def scores_line(training: TrainingSettings) -> list[str]:

@@ -169,7 +169,8 @@ def _dry_run(configuration: Configuration, path: Path | None, start_from: str | 
     if pack is None:
         lines.append("the files of the data are not all here yet, and were not checked")
     else:
-        lines = opening(configuration, pack.shape, Conditioning.for_pack(configuration.condition, pack))
+        known = Conditioning.for_pack(configuration.condition, pack)
+        lines = opening(configuration, pack.shape, known, existing)
     if existing is not None:
         lines.append(f"continues the run in {path}")
     comments = [f"# {line}" for line in lines]
@@ -186,11 +187,12 @@ def carried_out(
     from morphospace.tools.train.progress import Watch
 
     # Refuses what it can before anything is packed.
-    watch = Watch(talk, foretold(configuration, Job(configuration, path, None, {}, Hooks()).existing()))
+    existing = Job(configuration, path, None, {}, Hooks()).existing()
+    watch = Watch(talk, foretold(configuration, existing))
 
     def opened(pack: Pack, resolved: Configuration) -> None:
         """Show what is known once the data are open: the model's size for a folder of images, and the batch size."""
-        lines = opening(resolved, pack.shape, Conditioning.for_pack(resolved.condition, pack))
+        lines = opening(resolved, pack.shape, Conditioning.for_pack(resolved.condition, pack), existing)
         watch.opened(lines)
 
     hooks = Hooks(listeners=[watch], say=watch.say, progress=watch.packing, opened=opened)

@@ -218,6 +218,15 @@ def pointed(folder: Path, which: str) -> Path | None:
     return folder / named
 
 
+def last_numbers(folder: Path) -> dict[str, Any]:
+    """Return what state.json of the last checkpoint says; empty where there is none that can be read."""
+    try:
+        last = pointed(folder, "last")
+        return {} if last is None else state_of(last)
+    except RunError:
+        return {}
+
+
 def _why(error: BaseException) -> str:
     return (isinstance(error, OSError) and error.strerror) or one_line(error)
 

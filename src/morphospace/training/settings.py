@@ -22,7 +22,8 @@ class TrainingSettings:
             images if there are fewer; a run that is continued keeps its own.
         seed: Seed of the weights, the order of the images and all random numbers.
         device: Where to compute; `auto` takes cuda, then cpu.
-        precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it fast.
+        precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it faster (a CPU is
+            timed).
         clip: Largest gradient norm of a player, 0 for none.
         schedule: Learning rate after the warm-up: `constant`, or `cosine` down to 0 at the end.
         warmup_images: The learning rate rises linearly over this many images.

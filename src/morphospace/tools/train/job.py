@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -187,6 +187,7 @@ class Job:
                     sweep(folder.place / place)
             saved = world.led(partial(latest, folder.checkpoints, say))
             if saved is not None:
+                engine.precision = self.precision(device, world, saved.numbers)
                 check_exact(engine, saved, say)
                 if world.leads:
                     mend(folder.checkpoints, saved, s.keep)
@@ -427,6 +428,11 @@ class Job:
         """Return the conditions of the model, as the data name them."""
         return Conditioning.for_pack(self.configuration.condition, pack)
 
+    def precision(self, device: torch.device, world: World, saved: Mapping[str, Any] | None = None) -> str:
+        """Return the precision of all processes: bf16 only if each of them would take it."""
+        chosen = world.all(choose_precision(self.configuration.training.precision, device, saved))
+        return "bf16" if set(chosen) == {"bf16"} else "fp32"
+
     def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:
         """Build the batches and the engine."""
         s = self.configuration.training
@@ -459,7 +465,7 @@ class Job:
             s,
             total_images=self.length(batches.images),
             valid=judged,
-            precision=choose_precision(s.precision, device),
+            precision=self.precision(device, world),
             world=world,
             ema_halflife_images=model.default_ema_halflife_images if half is None else half,
         )
