@@ -22,6 +22,7 @@ from morphospace.training.precision import (
     keep_freed_blocks,
     to_device,
 )
+from morphospace.training.products import faster_as_products
 
 __all__ = ["engine_of", "make_engine", "last_losses"]
 
@@ -79,6 +80,8 @@ def engine_of(configuration: Configuration, pack: Pack, steps: int) -> tuple[Mod
         if s.ema_halflife_images is None
         else s.ema_halflife_images,
     )
+    if s.products and device.type == "cpu":
+        engine.use_products(list(faster_as_products(model, s.batch_size, engine.precision)))
     model.networks.train()
     return model, engine
 

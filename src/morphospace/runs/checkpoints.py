@@ -38,6 +38,7 @@ class Numbers(TypedDict):
     device: NotRequired[str]
     threads: NotRequired[int]
     precision: NotRequired[str]
+    products: NotRequired[list[str]]
     torch: NotRequired[str]
     listeners: NotRequired[dict[str, dict[str, int | float | None]]]
     due: NotRequired[bool]

@@ -56,6 +56,7 @@ class Facts(TypedDict):
     crop: NotRequired[Literal["center", "stretch", "pad"]]
     rule: NotRequired[Ways]
     held_out: NotRequired[Count]
+    products: NotRequired[list[str]]
     new_layers: NotRequired[bool]
     start_from: NotRequired[str]
     hub: NotRequired[str]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
 from morphospace.models.contract import Decodes, Encodes, Model
+from morphospace.models.products import as_convolutions
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.phase import Phase, Trainable
 from morphospace.training.distributed import World, alone
@@ -123,6 +124,7 @@ def as_before(model: Model) -> Iterator[None]:
     try:
         with (
             alone(model.networks),
+            as_convolutions(model.networks),
             torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []),
         ):
             yield

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from morphospace.data.batches import Batch, Batches
 from morphospace.files import as_read
+from morphospace.models.products import use_products
 from morphospace.objectives.clock import Clock
 from morphospace.objectives.phase import Phase, Trainable
 from morphospace.training.distributed import World
@@ -47,7 +48,11 @@ from morphospace.training.weights import Files, load_tensors, tensors_of
 
 PROGRESS_SECONDS = 1.0  # between two signs of life; a slow model may be minutes from its first report
 NORM_STEPS = 16  # between two looks at a gradient's norm, so that a small model does not pay for it
-NAMES = {"world": "processes", "instructions": "CPU instructions"}  # of conditions, where the key is not the word
+NAMES = {
+    "world": "processes",
+    "instructions": "CPU instructions",
+    "products": "layers as products",
+}  # of conditions, where the key is not the word
 
 
 class Engine:
@@ -66,6 +71,7 @@ class Engine:
 
     Attributes:
         selection: Which checkpoint is the best; by the loss on held-out images unless another is put here.
+        products: Names of the layers that are computed as matrix products (`use_products`).
         scorer: Scores the model as it stands, where `settings.metrics` say when; must leave it as it was.
         stop: Why to end after the current step; empty to continue.
         seconds: Time spent in training steps since the run began, resumed parts included.
@@ -107,6 +113,7 @@ class Engine:
         self.selection = Selection(patience=settings.patience, delta=settings.min_delta)
         self.scorer: Callable[[], Mapping[str, Score]] | None = None
         self.guard = Guard(self.device)
+        self.products: tuple[str, ...] = ()
         self.stop = ""
         self.steps, self.seconds = 0, 0.0
         self.last_report = (0, 0.0)  # images and seconds at the last report
@@ -367,7 +374,12 @@ class Engine:
         """Return all tensors that change in training; they are the live ones, not copies."""
         return tensors_of(self.model, self.ema, self.optimizers, self.names, self.world)
 
-    def conditions(self) -> dict[str, int | str]:
+    def use_products(self, names: Sequence[str]) -> None:
+        """Compute these layers as matrix products from now on."""
+        use_products(self.model.networks, names)
+        self.products = tuple(names)
+
+    def conditions(self) -> dict[str, int | str | list[str]]:
         """Return what else the bytes of a training run depend on, beside its settings, seed and data."""
         cuda = self.device.type == "cuda"
         return {
@@ -376,6 +388,7 @@ class Engine:
             "threads": torch.get_num_threads(),
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "precision": self.precision,
+            "products": list(self.products),
             "torch": torch.__version__,
         }
 

@@ -51,6 +51,8 @@ class TrainingSettings:
         min_delta: Smallest improvement that counts; half the width of the metric's interval when not given.
         exact: Continue a run only where its weights come out as those of an uninterrupted run, byte for byte: with the
             same device, precision, number of threads and processes, and version of torch.
+        products: On a CPU, compute deep convolutions as matrix products where a trial of a second finds that faster; a
+            run that is continued keeps the layers that it began with.
         resident: Keep the images on the device; decided from its free memory when not given.
     """
 
@@ -78,6 +80,7 @@ class TrainingSettings:
     patience: Annotated[int, Role.SCORING, AtLeast(0, way_out=OFF)] = 0
     min_delta: Annotated[float | None, Role.SCORING, AtLeast(0)] = None
     exact: Annotated[bool, Role.PLACE] = False
+    products: Annotated[bool, Role.PLACE] = True
     resident: Annotated[bool | None, Role.PLACE] = None
 
     def __post_init__(self) -> None:

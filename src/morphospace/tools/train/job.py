@@ -51,6 +51,7 @@ from morphospace.training.precision import (
     keep_freed_blocks,
     to_device,
 )
+from morphospace.training.products import faster_as_products
 
 SHOWN = 32
 
@@ -169,6 +170,10 @@ class Job:
         say = self.hooks.say or (lambda line: None)
         scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
         engine = self.engine(model, pack, device, world)
+        if existing is None:
+            facts["products"] = world.led(partial(self.products, engine, model, say))
+        if s.products and device.type == "cpu":
+            engine.use_products((facts if existing is None else existing.facts).get("products", []))
         if world.size == 1:  # batch norm takes the images of all processes together
             check_batch_norm(model, engine.data.fixed(engine.data.batch_size))
         if plan is not None:
@@ -432,6 +437,16 @@ class Job:
         """Return the precision of all processes: bf16 only if each of them would take it."""
         chosen = world.all(choose_precision(self.configuration.training.precision, device, saved))
         return "bf16" if set(chosen) == {"bf16"} else "fp32"
+
+    def products(self, engine: Engine, model: Model, say: Callable[[str], None]) -> list[str]:
+        """Return which layers a new run computes as matrix products, because a trial found that faster."""
+        if not self.configuration.training.products or engine.device.type != "cpu":
+            return []
+        gains = faster_as_products(model, engine.data.batch_size // engine.world.size, engine.precision)
+        if gains:
+            each = ", ".join(f"{name} ({gain:.1f} times as fast)" for name, gain in gains.items())
+            say(f"computed as matrix products, which this CPU does faster: {each}; --no-products leaves it")
+        return list(gains)
 
     def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:
         """Build the batches and the engine."""
