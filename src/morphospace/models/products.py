@@ -109,7 +109,8 @@ def use_products(networks: nn.Module, names: Sequence[str]) -> None:
     """
     layers = dict(networks.named_modules())
     for name in names:
-        require(type(layers.get(name)) in KINDS, "products", name, "is no convolution of this model")
+        why = "is no convolution of this model"
+        require(type(layers.get(name)) in KINDS, "products", name, why, "leave all layers as they are: --no-products")
         layers[name].__class__ = KINDS[type(layers[name])]
 
 
