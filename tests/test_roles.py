@@ -58,18 +58,8 @@ def test_a_run_may_go_on_longer_elsewhere_and_score_other_metrics() -> None:
 
 def test_a_run_is_described_without_its_places() -> None:
     told = {name for cls in CLASSES for name in fields_with(cls, *DESCRIPTIVE)}
-    untold = {
-        "root",
-        "data",
-        "device",
-        "exact",
-        "products",
-        "resident",
-        "checkpoint_images",
-        "report_images",
-        "keep",
-        "track",
-    }
+    places = {"root", "data", "device", "exact", "products", "resident"}
+    untold = places | {"checkpoint_images", "report_images", "keep", "track"}
     assert {field.name for cls in CLASSES for field in fields(cls)} - told == untold
 
 
