@@ -36,12 +36,13 @@ COMMANDS: dict[str, str] = {
     "features": "bench.features",
     "rehearsal": "bench.rehearsal",
     "release": "bench.release",
+    "quality": "bench.quality",
     "gpu": "bench.gpu",
 }
 
 
 # Hours of training, what `make dist` has built, or a GPU.
-APART = frozenset({"tables", "faces", "lesson-faces", "release", "gpu"})
+APART = frozenset({"tables", "faces", "lesson-faces", "release", "quality", "gpu"})
 
 
 def make_parser() -> argparse.ArgumentParser:

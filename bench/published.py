@@ -8,7 +8,8 @@ torchvision is not needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,12 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def resize_to_tensor(image: Image.Image) -> Tensor:
     """Resize a PIL image to 64x64 and scale it to [-1, 1]."""
-    tensor = to_tensor(image.resize((64, 64), Image.Resampling.BILINEAR)).clone()
+    return to_signed_tensor(image.resize((64, 64), Image.Resampling.BILINEAR))
+
+
+def to_signed_tensor(image: Image.Image) -> Tensor:
+    """Turn a PIL image into a float tensor (C, H, W) in [-1, 1]."""
+    tensor = to_tensor(image).clone()
     mean, std = torch.tensor([0.5]), torch.tensor([0.5])
     return tensor.sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
 
@@ -99,21 +105,25 @@ class FileImages(Dataset[tuple[Tensor, int]]):
 
 
 class MLPVAE(nn.Module):
-    """784 -> 400 -> 20 and back."""
+    """784 -> 400 -> 20 and back; or another number of pixels."""
 
-    def __init__(self) -> None:
+    def __init__(self, pixels: int = 784) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(784, 400)
+        self.pixels = pixels
+        self.fc1 = nn.Linear(pixels, 400)
         self.fc_mu = nn.Linear(400, 20)
         self.fc_logvar = nn.Linear(400, 20)
         self.fc3 = nn.Linear(20, 400)
-        self.fc4 = nn.Linear(400, 784)
+        self.fc4 = nn.Linear(400, pixels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        h = F.relu(self.fc1(x.view(-1, 784)))
+        h = F.relu(self.fc1(x.view(-1, self.pixels)))
         mu, logvar = self.fc_mu(h), self.fc_logvar(h)
         z = mu + torch.exp(0.5 * logvar) * torch.randn_like(mu)
-        return torch.sigmoid(self.fc4(F.relu(self.fc3(z)))), mu, logvar
+        return self.decode(z), mu, logvar
+
+    def decode(self, z: Tensor) -> Tensor:
+        return torch.sigmoid(self.fc4(F.relu(self.fc3(z))))
 
 
 class ConvVAE(nn.Module):
@@ -159,9 +169,10 @@ def _vae_step(model: nn.Module) -> Callable[[Tensor], Losses]:
 
 
 def mnist_vae(images: Path) -> Loop:
-    """Build the lesson's fully connected VAE."""
-    model = MLPVAE()
-    return Loop(ArrayImages(images), _vae_step(model), model)
+    """Build the lesson's fully connected VAE, for images of any size."""
+    data = ArrayImages(images)
+    model = MLPVAE(data.images[0].numel())
+    return Loop(data, _vae_step(model), model)
 
 
 def conv_vae(images: Path) -> Loop:
@@ -171,29 +182,29 @@ def conv_vae(images: Path) -> Loop:
     return Loop(data, _vae_step(model), model)
 
 
-# -- the GAN -------------------------------------------------------------------------------------------------
+# -- GANs -------------------------------------------------------------------------------------------------
 
 
-def _generator() -> nn.Module:
+def _generator(widths: Sequence[int] = (512, 256, 128, 64)) -> nn.Module:
     layers: list[nn.Module] = [
-        nn.ConvTranspose2d(100, 512, 4, 1, 0, bias=False),
-        nn.BatchNorm2d(512),
+        nn.ConvTranspose2d(100, widths[0], 4, 1, 0, bias=False),
+        nn.BatchNorm2d(widths[0]),
         nn.ReLU(True),
     ]
-    for a, b in ((512, 256), (256, 128), (128, 64)):
+    for a, b in pairwise(widths):
         layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(64, 1, 4, 2, 1, bias=False), nn.Tanh())
+    return nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 1, 4, 2, 1, bias=False), nn.Tanh())
 
 
-def _discriminator() -> nn.Module:
-    layers: list[nn.Module] = [nn.Conv2d(1, 64, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
-    for a, b in ((64, 128), (128, 256), (256, 512)):
+def _discriminator(widths: Sequence[int] = (64, 128, 256, 512)) -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(1, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+    for a, b in pairwise(widths):
         layers += [
             nn.Conv2d(a, b, 4, 2, 1, bias=False),
             nn.BatchNorm2d(b),
             nn.LeakyReLU(0.2, inplace=True),
         ]
-    return nn.Sequential(*layers, nn.Conv2d(512, 1, 4, 1, 0, bias=False), nn.Sigmoid())
+    return nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False), nn.Sigmoid())
 
 
 def mnist_dcgan(images: Path) -> Loop:
@@ -224,8 +235,58 @@ def mnist_dcgan(images: Path) -> Loop:
     return Loop(ArrayImages(images, resize_to_tensor), step, generator, discriminator)
 
 
+def _tutorial_weights(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+        nn.init.constant_(module.bias, 0)
+
+
+def tutorial_dcgan(images: Path) -> Loop:
+    """Build PyTorch's DCGAN tutorial for 32x32: its networks without one layer, and its step.
+
+    The critic takes real and fake images one after the other, each with a backward pass; the generator learns from the
+    same fakes. Five numbers are read at each step.
+    """
+    generator = _generator((256, 128, 64)).apply(_tutorial_weights)
+    discriminator = _discriminator((64, 128, 256)).apply(_tutorial_weights)
+    criterion = nn.BCELoss()
+    optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
+
+    def step(real: Tensor) -> Losses:
+        discriminator.zero_grad()
+        label = torch.full((len(real),), 1.0)
+        output = discriminator(real).view(-1)
+        real_loss = criterion(output, label)
+        real_loss.backward()
+        on_real = output.mean().item()
+
+        fake = generator(torch.randn(len(real), 100, 1, 1))
+        label.fill_(0.0)
+        output = discriminator(fake.detach()).view(-1)
+        fake_loss = criterion(output, label)
+        fake_loss.backward()
+        on_fake = output.mean().item()
+        optimizer_d.step()
+
+        generator.zero_grad()
+        label.fill_(1.0)
+        output = discriminator(fake).view(-1)
+        g_loss = criterion(output, label)
+        g_loss.backward()
+        on_fake_after = output.mean().item()
+        optimizer_g.step()
+        judged = {"real": on_real, "fake": on_fake, "fake, after": on_fake_after}
+        return {"critic": (real_loss + fake_loss).item(), "generator": g_loss.item(), **judged}
+
+    return Loop(ArrayImages(images, to_signed_tensor), step, generator, discriminator)
+
+
 LOOPS: dict[str, Callable[[Path], Loop]] = {
     "mnist_vae": mnist_vae,
     "mnist_dcgan": mnist_dcgan,
     "conv_vae": conv_vae,
+    "tutorial_dcgan": tutorial_dcgan,
 }
