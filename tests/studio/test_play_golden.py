@@ -87,11 +87,19 @@ def asked(model: Any, settings: dict[str, Any], images: list[Tensor], seen: int)
     return case
 
 
+def networks(chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return the library's settings of a case's networks."""
+    layers, size = chosen.get("layers", 2), chosen.get("latent_dim", 2)
+    return {"tower": "mlp", "widths": (WIDTH,) * layers, "latent_dim": size}
+
+
 def gan_case(losses: dict[str, Any], chosen: dict[str, Any], seed: int) -> dict[str, Any]:
     member = losses[chosen["loss"]]
-    settings = {"tower": "mlp", "widths": (WIDTH, WIDTH), "latent_dim": 2, "init": "default"} | member["settings"]
+    settings = {"init": "default"} | networks(chosen) | member["settings"]
     torch.manual_seed(seed)
-    model = ZOO[member["member"]](**settings | {k: v for k, v in chosen.items() if k != "loss"}).build((1, 1, 2))
+    model = ZOO[member["member"]](**settings | {k: v for k, v in chosen.items() if k not in ("loss", "layers")}).build(
+        (1, 1, 2)
+    )
     model.networks.train()
     for parameter in model.networks.parameters():  # larger than at the start: the tanh bends, and clipping clips
         parameter.data *= 1.5
@@ -100,12 +108,12 @@ def gan_case(losses: dict[str, Any], chosen: dict[str, Any], seed: int) -> dict[
 
 
 def coder_case(chosen: dict[str, Any], seed: int) -> dict[str, Any]:
-    settings = {k: v for k, v in chosen.items() if k != "model"} | {"tower": "mlp", "widths": (WIDTH, WIDTH)}
+    settings = {k: v for k, v in chosen.items() if k not in ("model", "layers")} | networks(chosen)
     if chosen["likelihood"] == "gaussian":
         settings["variance"] = "fixed"
     torch.manual_seed(seed)
     shape, sign = ((1, 1, 2), 1) if chosen.get("signed") else ((8, 8, 1), 0)
-    model = ZOO[chosen["model"]](**settings | {"latent_dim": 2}).build(shape)
+    model = ZOO[chosen["model"]](**settings).build(shape)
     model.networks.train()
     images = [torch.rand(BATCH, shape[2], *shape[:2]) * (1 + sign) - sign]
     return asked(model, chosen | {"width": WIDTH}, images, 200)

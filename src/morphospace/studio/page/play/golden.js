@@ -11,7 +11,11 @@ export const GAN_LOSSES = {
 };
 const REMEDIES = [{}, { gradient_penalty: 0.1 }, { r1: 0.02 }, { r2: 0.03 }, { r1: 0.02, r2: 0.03, packing: 2 }, { packing: 4 }, { gradient_penalty: 2, packing: 2 }, { weight_clip: 0.05 }];
 
-export const GOLDEN_GANS = Object.keys(GAN_LOSSES).flatMap((loss) => REMEDIES.map((remedy) => ({ loss, ...remedy })));
+export const GOLDEN_GANS = [
+  ...Object.keys(GAN_LOSSES).flatMap((loss) => REMEDIES.map((remedy) => ({ loss, ...remedy }))),
+  { loss: "hinge", gradient_penalty: 0.1, layers: 1, latent_dim: 1 },
+  { loss: "relativistic", r1: 0.02, r2: 0.03, layers: 3, latent_dim: 8 },
+];
 export const GOLDEN_CODERS = [
   { model: "ae", likelihood: "squared-error", signed: true },
   { model: "ae", likelihood: "bernoulli" },
@@ -21,6 +25,8 @@ export const GOLDEN_CODERS = [
   { model: "vae", likelihood: "bernoulli", beta: 0.25 },
   { model: "vae", likelihood: "bernoulli", beta: 2, kl_warmup_images: 400 },
   { model: "vae", likelihood: "bernoulli", free_bits: 0.5 },
+  { model: "vae", likelihood: "bernoulli", layers: 1, latent_dim: 1 },
+  { model: "vae", likelihood: "gaussian", signed: true, sigma: 0.1, layers: 3, latent_dim: 8 },
 ];
 
 const values = (cases, name) => [...new Set(cases.map((one) => one[name]).filter((value) => value !== undefined))];
