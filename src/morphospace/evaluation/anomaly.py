@@ -29,7 +29,8 @@ def bounded(model: Model, by: str) -> Explains:
         SettingError: If it has no posterior or no density, or if its bound is of more than the image.
     """
     name = model.settings.name
-    rule, way_out = f"{name} has no bound on log p(x)", "score it by reconstruction, latent or critic"
+    ways = "reconstruction, latent or critic" if isinstance(model, Scores) else "reconstruction or latent"
+    rule, way_out = f"{name} has no bound on log p(x)", f"score it by {ways}"
     require(isinstance(model, Explains) and model.prior is not None and not model.needs, "by", by, rule, way_out)
     # An autoencoder that was given a prior still encodes to points.
     require(getattr(model, "code_outputs", 2) == 2, "by", by, rule, way_out)
