@@ -151,6 +151,12 @@ def test_a_sheet_that_nobody_could_open_is_refused_with_the_way_out(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_for_each_image_is_not_put_into_one_picture(runs: dict[str, ms.Run], tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"a\.png.*give a folder, a \.zip or a \.npz"):
+        ms.save_samples(next(iter(runs.values())), tmp_path / "a.png", n=2)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("prior", ["model", "normal", "gaussian", "mixture"])
 def test_truncation_moves_codes_towards_their_mean(prior: str, runs: dict[str, ms.Run]) -> None:
     run, noise = runs["ae"], seeded_noise(20, 2, 0)

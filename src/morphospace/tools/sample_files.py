@@ -19,6 +19,7 @@ import numpy as np
 from PIL import PngImagePlugin
 from torch import Tensor
 
+from morphospace.errors import require
 from morphospace.files import atomic, check_parent, writing
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import DecodesMasks
@@ -109,6 +110,8 @@ def save_samples(
     asked = Condition(label, attributes)
     folder = not Path(out).suffix or str(out).endswith(("/", os.sep)) or Path(out).is_dir()
     path = SAMPLES.path("out", f"{out}/" if folder else out)
+    rule = "one picture cannot hold a file for each image"
+    require(folder or path.suffix.lower() != ".png", "out", str(out), rule, "give a folder, a .zip or a .npz")
     check_parent(path)
     run = loaded(run)
     sampling = Sampling.of(run, asked, n=n, seed=seed, prior=prior, truncation=truncation)
