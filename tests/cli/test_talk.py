@@ -56,6 +56,17 @@ def test_no_name_moves_the_terminal(terminal: bool, monkeypatch: pytest.MonkeyPa
     assert said.count("\\u202etxt") >= 5 and "\nerror: none" not in said
 
 
+def test_of_several_processes_the_first_says_the_error_and_the_others_wait(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("morphospace.cli.talk.time.sleep", waited.append)
+    assert Talk(as_json=True).fail("lr = -1: must be positive") == 2 and not waited
+    assert "error" in capsys.readouterr().out
+    assert Talk(as_json=True, quiet=True).fail("lr = -1: must be positive") == 2 and waited == [10.0]
+    assert capsys.readouterr().out == ""
+
+
 def test_names_of_files_and_classes_are_spelled_out_by_every_command(morpho: Morpho, tmp_path: Path) -> None:
     folder = tmp_path / f"set {ODD}"
     for number in range(8):
