@@ -110,7 +110,7 @@ def test_names_at_the_edge_are_not_cut_off() -> None:
     axes = figure.add_subplot()
     axes.set(xlim=(-3, 3), ylim=(-3, 3))
     points = np.array([[-2.9, 0.0], [2.9, 1.0], [0.0, 2.0]])
-    names = ("a long name of a class", "another long name", "c")
+    names = ("A LONG NAME OF A CLASS", "$HOME", "c")
     name_classes(axes, replace(made(3, points=points), classes=np.arange(3), class_names=names))
     figure.canvas.draw()
     for text in axes.texts:

@@ -145,7 +145,7 @@ def name_classes(axes: Axes, made: LatentMap) -> None:
     left, _, right, _ = made.corners
     side = right - left
     widths = np.array([len(name) for name in names]) * LETTER * side
-    half = np.minimum(0.55 * widths, side / 2)  # no name is cut off at the edge
+    half = np.minimum(0.7 * widths, side / 2)  # no name is cut off at the edge, not even one of capitals
     middles[:, 0] = middles[:, 0].clip(left + half, right - half)
     places = moved_apart(middles, widths, LETTER_HEIGHT * side)
     texts, families = for_plots(names)

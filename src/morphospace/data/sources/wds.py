@@ -114,8 +114,9 @@ class _Samples:
                         held += 1
                         if size:
                             self.share = (number + min(1.0, _bytes_read(stream) / size)) / len(self.shards)
-                        if not any(kind in _IMAGES for kind in files) and any(f".{kind}" in WAYS_OUT for kind in files):
-                            self.passed.update(f".{kind}" for kind in files)
+                        endings = [ending_of(f"{name}.{kind}") for kind in files]
+                        if not any(kind in _IMAGES for kind in files) and any(e in WAYS_OUT for e in endings):
+                            self.passed.update(endings)
                         elif self.said is None or _in_shard(shard, name) in self.said.values:
                             yield self._sample(f"{called}/{name}", name, files, _in_shard(shard, name))
                 finally:
@@ -212,7 +213,7 @@ def _class(content: bytes, number: bool = True) -> int | str:
         text = ""
     if not text or len(text) > 200 or not text.isprintable():
         raise DataError(rule="its class is neither a number nor a word")
-    return int(text) if number and re.fullmatch("[0-9]{1,18}", text) else text
+    return int(text) if number and re.fullmatch("[0-9]{1,19}", text) and int(text) < 2**63 else text
 
 
 def _object(content: Any) -> dict[str, Any]:
