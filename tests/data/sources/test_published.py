@@ -117,6 +117,8 @@ def test_nothing_in_a_pickle_is_executed(tmp_path: Path, protocol: int) -> None:
     bad = pickle.dumps({"data": Harm(tmp_path / "harm"), "labels": [1, 2]}, protocol=protocol)
     with pytest.raises(DataError, match="do not fit; fetch it again"):
         read_pickled(bad, ("labels",), "file")
+    with pytest.raises(DataError, match="do not fit; fetch it again"):
+        read_pickled(pickle.dumps({"labels": [1, 2**99], "data": planes(PHOTOS[:2])}, protocol), ("labels",), "file")
     both = pickle.dumps({"labels": [1, 2], "x": Harm(tmp_path / "harm"), "data": planes(PHOTOS[:2])}, protocol=4)
     images, labels = read_pickled(both, ("labels",), "file")
     assert (images == PHOTOS[:2]).all() and labels.tolist() == [[1], [2]]
@@ -163,6 +165,23 @@ def test_svhn(tmp_path: Path, compressed: bool) -> None:
     (tmp_path / "svhn" / "test_32x32.mat").unlink()
     with pytest.raises(DataError, match=r"lacks test_32x32.mat; put it there"):
         pack_of("svhn", tmp_path)
+
+
+@settings(max_examples=30)
+@given(st.data(), st.booleans())
+def test_damaged_matlab_files_are_read_or_refused(data: st.DataObject, compressed: bool) -> None:
+    stream = io.BytesIO()
+    scipy.io.savemat(stream, {"a": np.arange(6.0).reshape(2, 3)}, do_compression=compressed)
+    spoiled = bytearray(stream.getvalue())
+    for at in data.draw(st.lists(st.integers(100, len(spoiled) - 1), min_size=1, max_size=4)):
+        spoiled[at] = data.draw(st.integers(0, 255))
+    path = Path(os.environ["MORPHOSPACE_CACHE"]) / "a.mat"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(spoiled)
+    try:
+        assert read_arrays(path, {"a": (2, 3)}, 1 << 20)["a"].shape == (3, 2)
+    except DataError as error:
+        one_line(error)
 
 
 @given(st.sampled_from([np.uint8, np.int16, np.float64, np.float32]), st.booleans(), st.integers(1, 3))

@@ -69,8 +69,8 @@ def read_pickled(content: bytes, keys: tuple[str, ...], place: object) -> tuple[
                 text = value.encode("latin-1", "replace") if isinstance(value, str) else bytes(value)
                 key = text.decode() if text in _NAMES else key
                 pixels = text if key == "data" and len(text) >= _BYTES and not pixels else pixels
-            elif key in numbers and step.name in _NUMBERS and isinstance(value, int):
-                numbers[key].append(value)
+            elif key in numbers and step.name in _NUMBERS and 0 <= int(value or 0) < 256:
+                numbers[key].append(int(value or 0))
     except Exception as error:  # what a damaged one raises depends on the step
         raise damaged(place, f"cannot be read ({one_line(error)})") from None
     count = len(pixels) // _BYTES

@@ -46,10 +46,10 @@ class Svhn(Published):
         parts = {}
         for split, file in self._located().items():
             held = read_arrays(file, {"X": (32, 32, 3, 0), "y": (0, 1)}, _MOST)
-            images, labels = held["X"].transpose(0, 3, 2, 1), held["y"].reshape(-1).astype(np.int64)
+            images, labels = held["X"].transpose(0, 3, 2, 1), held["y"].reshape(-1)
             if images.dtype != np.uint8 or len(images) != len(labels):
                 raise damaged(file, f"has {len(images):,} images of {images.dtype} and {len(labels):,} labels")
-            if labels.min(initial=1) < 1 or labels.max(initial=10) > 10:
+            if not np.isin(labels, range(1, 11)).all():
                 raise damaged(file, "has labels other than 1 to 10, which stands for 0")
-            parts[split] = Part(images=images, labels=labels % 10)
+            parts[split] = Part(images=images, labels=labels.astype(np.int64) % 10)
         return Contents("svhn", parts, (32, 32, 3), label_names=self.classes)
