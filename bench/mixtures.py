@@ -7,16 +7,15 @@ optimizers and engine are those that train on images; both towers are fully conn
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from morphospace.data.batches import Batch
 from morphospace.models.conditioning import Conditioning
 from morphospace.randomness import stream
+from morphospace.studio.live.plane import Mixture, Points, grid, ring
 from morphospace.training.engine import Engine
 from morphospace.training.precision import keep_freed_blocks
 from morphospace.training.settings import TrainingSettings
@@ -31,38 +30,9 @@ GOOD = 3.0  # standard deviations from the nearest mode
 SHARE = 0.1
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """Equally likely round Gaussians.
-
-    Attributes:
-        centres: (M, 2), within [-1, 1].
-        sigma: Standard deviation of each.
-    """
-
-    centres: Tensor
-    sigma: float
-
-    def draw(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Return points (count, 2) and the modes (count,) they are of."""
-        generator = torch.Generator().manual_seed(seed)
-        modes = torch.randint(len(self.centres), (count,), generator=generator)
-        return self.centres[modes] + self.sigma * torch.randn(count, 2, generator=generator), modes
-
-
-def _ring() -> Mixture:
-    """Eight on a circle of 0.8; sigma a fiftieth of the radius (Metz et al. 2017 have a hundredth)."""
-    angles = torch.arange(8) * (2 * math.pi / 8)
-    return Mixture(0.8 * torch.stack([angles.cos(), angles.sin()], 1), 0.016)
-
-
-def _grid() -> Mixture:
-    """Twenty-five on a grid; sigma a twentieth of the spacing (Lin et al. 2018 have a fortieth)."""
-    side = torch.linspace(-0.8, 0.8, 5)
-    return Mixture(torch.cartesian_prod(side, side), 0.02)
-
-
-MIXTURES = {"ring": _ring(), "grid": _grid()}
+# Sigma of the ring: a fiftieth of the radius (Metz et al. 2017 have a hundredth); of the grid: a twentieth of the
+# spacing (Lin et al. 2018 have a fortieth).
+MIXTURES = {"ring": ring(0.016), "grid": grid(0.02)}
 
 
 @dataclass(frozen=True)
@@ -82,21 +52,6 @@ class Outcome:
     good: float
     seconds: float
     failed: str = ""
-
-
-class Points:
-    """Batches of a mixture's points; a pure function of the seed and the batch's number, as `Batches` are."""
-
-    images = 1_000_000  # what an epoch would be; there is no end to them
-    signed = True
-
-    def __init__(self, mixture: Mixture, batch_size: int, seed: int) -> None:
-        self.mixture, self.batch_size, self.seed = mixture, batch_size, seed
-
-    def batch(self, index: int) -> Batch:
-        """Draw batch `index`."""
-        points, modes = self.mixture.draw(self.batch_size, stream(self.seed, "points", index))
-        return Batch(points.view(-1, 2, 1, 1), torch.arange(self.batch_size), labels=modes)
 
 
 def judged(points: Tensor, mixture: Mixture) -> tuple[int, int, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import json
 import re
 import tomllib
@@ -202,3 +203,16 @@ def number(value: Any) -> bool:
     """Return whether a value is a number that float can hold, or a missing one; quick, for long logs."""
     kind = type(value)
     return kind is float or value is None or (kind is int and abs(value) < 2**63)
+
+
+def documentation(cls: type) -> dict[str, str]:
+    """Return what the "Attributes:" sections of a class and its bases say of each field; the class's own wins."""
+    lines: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        text = inspect.cleandoc(vars(base).get("__doc__") or "")
+        section = re.search(r"^Attributes:\n((?:^[ ]{4}.*\n?|^\s*\n)+)", text, re.MULTILINE)
+        entries = re.split(r"^ {4}(?=\w+:)", section[1] if section else "", flags=re.MULTILINE)[1:]
+        for entry in entries:
+            name, _, line = entry.partition(":")
+            lines[name] = " ".join(line.split())
+    return lines

@@ -9,13 +9,13 @@ import pytest
 from cyclopts import Parameter
 
 from morphospace.cli.app import TOOLS
-from morphospace.cli.flags import documentation, split_lists
+from morphospace.cli.flags import split_lists
 from morphospace.cli.training import model_of, train_command
 from morphospace.cli.verbs import command_for
 from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.ranges import check_ranges
-from morphospace.records import fields_of
+from morphospace.records import documentation, fields_of
 from morphospace.runs.configuration import flag_for
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO

@@ -687,6 +687,50 @@ def test_every_room_fits_a_phone(visit: Visitor) -> None:
     assert box and box["y"] >= 0, "the picture stays in view above the sliders"
 
 
+def test_the_librarys_engine_trains_in_the_play_room(visit: Visitor) -> None:
+    """One visit: the process that trains takes seconds to begin."""
+    page, canvas = visit.page, "document.querySelector('canvas.plane')"
+    press = lambda name: page.get_by_role("button", name=name, exact=True).click()  # noqa: E731
+    visit.go("play", "vae", sim="library", set="widths:8,batch:8", vs="no")
+    assert "engine starts" in page.inner_text("figcaption") or page.evaluate(f"{canvas}.dataset.drawn")
+    visit.until(f"{canvas}.dataset.drawn")
+    first = visit.still("canvas.plane")
+    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 50 and page.get_attribute("canvas.plane", "data-steps") == "0"
+    press("Play")
+    visit.until(f"{canvas}.dataset.steps > 10")
+    press("Pause")
+    visit.until("/samples near \\d of 8 clusters/.test(document.querySelector('figcaption').innerText)")
+    press("Critic's turn")
+    visit.until("document.querySelector('figcaption').innerText.includes(\"the critic's\")")
+    press("Back to the start")
+    visit.until(f"{canvas}.dataset.steps == 0")
+    assert np.array_equal(visit.still("canvas.plane"), first)  # the same seed: the same start
+    # A setting of the zoo that the page's own trainer has not; then one that the library refuses, in its words.
+    field = page.get_by_label("unrolled", exact=True)
+    assert field.get_attribute("placeholder") == "0"
+    field.fill("99")
+    field.press("Enter")
+    visit.until("document.querySelector('.state').innerText.includes('must be at most 10')")
+    assert visit.hash()["set"] == "widths:8,unrolled:99,batch:8"
+    press("Play")
+    assert "must be at most 10" in page.inner_text(".state")
+    field.fill("1")
+    field.press("Enter")
+    page.get_by_label("Compare two settings").check()
+    visit.until("[...document.querySelectorAll('canvas.plane')].filter((one) => one.dataset.drawn).length === 2")
+    page.get_by_label("Speed").select_option("full")
+    press("Play")
+    visit.until("[...document.querySelectorAll('canvas.plane')].every((one) => one.dataset.steps > 10)")
+    # Images, for which some of the settings do not count.
+    visit.go("play", "vae", sim="library", set="data:digits,base_width:4,batch:4")
+    visit.until(f"{canvas}.dataset.drawn")
+    assert (
+        page.get_by_label("tower", exact=True).count()
+        and not page.get_by_label("Draw what the critic sees").is_visible()
+    )
+    visit.until("/nearest to \\d+ of 10 classes/.test(document.querySelector('figcaption').innerText)")
+
+
 @pytest.mark.parametrize("visit", LOOKS.values(), indirect=True, ids=LOOKS)
 def test_a_checker_of_accessibility_finds_nothing_serious(visit: Visitor, request: pytest.FixtureRequest) -> None:
     """Rooms that exported pages have too are checked there in every look, and here in two of them."""

@@ -148,6 +148,7 @@ BOUNDS: dict[str, tuple[dict[str, Any], dict[str, tuple[list[Any], list[Any]]]]]
         "condition": CONDITION,
     }),
     "encode": (RUN, {"run": TEXTS, "image": IMAGE, "picture": TEXTS, "condition": CONDITION}),
+    "gans": ({}, {}),
     "map": (RUN, {
         "run": TEXTS, "count": ([3, 3000], [2, 3001, 3.0, True, None, "3"]),
         "by": (["pca", "umap"], ["tsne", "", None, 1]),

@@ -16,8 +16,8 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
-from morphospace.cli.flags import documentation
 from morphospace.errors import nearest
+from morphospace.records import documentation
 from morphospace.runs.configuration import flag_for
 from morphospace.zoo.settings import ZOO
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError
 from morphospace.plugins import plug
 from morphospace.ranges import Range, marks_of
-from morphospace.records import fields_of
+from morphospace.records import documentation, fields_of
 from morphospace.runs.configuration import flag_for, recipe_named
 from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO
@@ -38,17 +37,6 @@ OF_SETTINGS = ("train", "resume", "sweep", "benchmark", "data")
 SECTIONS: dict[str, type] = {"Data": DataSettings, "Training": TrainingSettings}
 
 
-def documentation(cls: type) -> dict[str, str]:
-    """Return what the "Attributes:" sections of a class and its bases say of each field; the class's own wins."""
-    lines: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        text = inspect.cleandoc(vars(base).get("__doc__") or "")
-        section = re.search(r"^Attributes:\n((?:^[ ]{4}.*\n?|^\s*\n)+)", text, re.MULTILINE)
-        entries = re.split(r"^ {4}(?=\w+:)", section[1] if section else "", flags=re.MULTILINE)[1:]
-        for entry in entries:
-            name, _, line = entry.partition(":")
-            lines[name] = " ".join(line.split())
-    return lines
 
 
 def _whole(kind: Any, tokens: Sequence[Token]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -84,6 +84,11 @@ class Request:
 @dataclass(frozen=True)
 class Runs(Request):
     """List the runs."""
+
+
+@dataclass(frozen=True)
+class Gans(Request):
+    """List the GANs that the Play room can train with the library's engine, and their settings."""
 
 
 @dataclass(frozen=True)
@@ -258,14 +263,14 @@ class Snapshot(Request):
 KINDS: dict[str, type[Request]] = {
     question.__name__.lower(): question
     for question in (
-        *(Runs, Describe, Card, Training, Diagnosis, Sliders, Decode, Encode),
+        *(Runs, Gans, Describe, Card, Training, Diagnosis, Sliders, Decode, Encode),
         *(Map, Colours, Neighbours, Walk, Film, Project, Examples, Likeness, Compare, Snapshot),
     )
 }
 
 
-def parse(message: object) -> Request:
-    """Read a question from JSON.
+def parse(message: object, kinds: Mapping[str, type[Request]] = KINDS) -> Request:
+    """Read a question of one of some kinds from JSON.
 
     Raises:
         SettingError: If the message is no object or of an unknown kind, lacks a value, or holds one that its type
@@ -274,9 +279,9 @@ def parse(message: object) -> Request:
     if not isinstance(message, dict):
         raise SettingError("request", shown(message), "must be a JSON object with a kind")
     kind = message.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise SettingError("kind", shown(kind), f"there is no such request{nearest(str(kind)[:LONGEST_TEXT], KINDS)}")
-    question: Any = KINDS[kind]
+    if not isinstance(kind, str) or kind not in kinds:
+        raise SettingError("kind", shown(kind), f"there is no such request{nearest(str(kind)[:LONGEST_TEXT], kinds)}")
+    question: Any = kinds[kind]
     values = {}
     for field in fields(question):
         if field.name in message or field.default is MISSING:

@@ -7,7 +7,7 @@ import contextlib
 import mimetypes
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,12 +26,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from morphospace.errors import MorphospaceError
 from morphospace.studio.connections import ACCEPTED, MOST_WAITING, Connection, Places, aborter, address_of
+from morphospace.studio.live.player import Player
 from morphospace.studio.queues import Client
 from morphospace.studio.security import HEADERS, Gate
 from morphospace.studio.session import PICTURE_BYTES, Lane, Session
 from morphospace.studio.training_events import Broadcast, FolderWatcher
 
 MOST_CLIENTS = 50
+MOST_TRAINERS = 4  # pages that train; each has a process of its own
 MOST_UPLOADS = 8
 MOST_REFUSED = 50  # pages that are told that the studio is full, and have not left yet
 REFUSED_SECONDS = 2.0  # in which they have to leave
@@ -91,37 +93,32 @@ class Studio:
         self.unpacking = pool("pictures", 1)
         self.broadcast = Broadcast(lambda: FolderWatcher(session.runs))
         self.pages, self.streams, self.uploads = Places(MOST_CLIENTS), Places(MOST_CLIENTS), Places(MOST_UPLOADS)
+        self.trainers = Places(MOST_TRAINERS)
         self.refused = Places(MOST_REFUSED, oldest_leaves=True)
 
     async def socket(self, websocket: WebSocket) -> None:
-        """Serve a page until it leaves."""
+        """Answer a page's questions until it leaves."""
+        if (place := await self.seated(websocket, self.pages)) is not None:
+            client = Client(self.session, self.lanes, sender(websocket))
+            await serve(websocket, client.run(), client.hear, lambda: self.pages.free(place))
+
+    async def train(self, websocket: WebSocket) -> None:
+        """Train for a page until it leaves, or has long asked for nothing."""
+        if (place := await self.seated(websocket, self.trainers)) is not None:
+            player = Player(sender(websocket))
+            await serve(websocket, player.run(), player.hear, lambda: self.trainers.free(place))
+
+    async def seated(self, websocket: WebSocket, places: Places) -> object | None:
+        """Accept a page's connection and return its place; None if it has to leave again."""
         await websocket.accept()
         address, abort = address_of(websocket.scope), aborter(websocket.scope)
-        if (place := self.pages.take(address, abort)) is None:
+        if (place := places.take(address, abort)) is None:
             leaving = self.refused.take(address, abort)
             await websocket.close(TRY_AGAIN_LATER, "the studio is full; try again later")
             loop = asyncio.get_running_loop()
             loop.call_later(REFUSED_SECONDS, self.refused.free, leaving)
             loop.call_later(REFUSED_SECONDS, abort)
-            return
-        sending = asyncio.Lock()
-
-        async def send(frame: bytes) -> None:
-            async with sending, asyncio.timeout(SEND_SECONDS):
-                await websocket.send_bytes(frame)
-
-        client = Client(self.session, self.lanes, send)
-        try:
-            async with asyncio.TaskGroup() as group:
-                answering = group.create_task(client.run())
-                await listen(websocket, client)
-                answering.cancel()
-        except* (TimeoutError, WebSocketDisconnect, OSError, RuntimeError):
-            pass  # the page has left, or takes no answers any more
-        finally:
-            self.pages.free(place)
-        with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
-            await websocket.close()
+        return place
 
     async def picture(self, request: Request) -> Response:
         """Receive a picture that a page sends; it stays in memory and is never written to disk."""
@@ -218,13 +215,51 @@ async def body_of(request: Request) -> bytes | None:
             return None
 
 
-async def listen(websocket: WebSocket, client: Client) -> None:
-    """Pass every message of a page on."""
-    while True:
-        message: Any = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        await client.hear(message.get("text") or "")
+def sender(websocket: WebSocket) -> Callable[[bytes], Awaitable[None]]:
+    """Return what sends frames to a page one after the other."""
+    sending = asyncio.Lock()
+
+    async def send(frame: bytes) -> None:
+        async with sending, asyncio.timeout(SEND_SECONDS):
+            await websocket.send_bytes(frame)
+
+    return send
+
+
+async def serve(
+    websocket: WebSocket,
+    work: Coroutine[Any, Any, None],
+    hear: Callable[[str], Awaitable[None]],
+    free: Callable[[], None],
+) -> None:
+    """Work for a page and pass every message of it on, until it leaves or the work is done.
+
+    Args:
+        websocket: The page's connection.
+        work: What is done for it.
+        hear: Takes a message.
+        free: Called in the end.
+    """
+
+    async def listen() -> None:
+        while True:
+            message: Any = await websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            await hear(message.get("text") or "")
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            both = {group.create_task(work), group.create_task(listen())}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in both:
+                task.cancel()
+    except* (TimeoutError, WebSocketDisconnect, OSError, RuntimeError):
+        pass  # the page has left, or takes no answers any more
+    finally:
+        free()
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect, OSError):
+        await websocket.close()
 
 
 def make_app(session: Session, gate: Gate, lessons: Callable[[], Mapping[str, bytes]] = dict) -> ASGIApp:
@@ -249,6 +284,7 @@ def make_app(session: Session, gate: Gate, lessons: Callable[[], Mapping[str, by
 
     routes = [
         WebSocketRoute("/ws", studio.socket),
+        WebSocketRoute("/train", studio.train),
         Route("/picture", studio.picture, methods=["POST"]),
         Route("/events", studio.events),
         Route("/learn/{name}", lesson),

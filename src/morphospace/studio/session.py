@@ -28,6 +28,7 @@ from morphospace.runs.pick import Pick, picked, shown
 from morphospace.runs.report import sampled_from
 from morphospace.studio import requests as ask
 from morphospace.studio import run_facts
+from morphospace.studio.live.settings import offered
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.run_facts import finite
 from morphospace.studio.space import ERROR, UNLIKE, Space
@@ -99,6 +100,7 @@ class Session:
         self._lock = threading.Lock()
         self._answers: dict[type, Callable[[Any], Reply]] = {
             ask.Runs: lambda request: Reply(run_facts.list_runs(runs)),
+            ask.Gans: lambda request: Reply(offered()),
             ask.Describe: self.describe,
             ask.Card: lambda request: Reply({"card": card(runs.space(request.run).run)}),
             ask.Training: lambda request: Reply(run_facts.training_curves(runs.folder(request.run))),
@@ -130,7 +132,7 @@ class Session:
 
     def lane(self, request: ask.Request) -> Lane:
         """Return the lane that answers a question."""
-        if isinstance(request, (ask.Runs, ask.Training, ask.Snapshot)):
+        if isinstance(request, (ask.Runs, ask.Gans, ask.Training, ask.Snapshot)):
             return "facts"
         keys = request.runs if isinstance(request, ask.Compare) else (request.run,)  # type: ignore[attr-defined]
         spaces = [self.runs.ready(key) for key in keys]

@@ -143,13 +143,24 @@ class Engine:
 
     def step(self) -> None:
         """Take every due phase's turns once."""
-        step = self.steps
         self.memo.clear()
+        for phases, index in self.due():
+            self.play(phases, self.batch(index), index)
+        self.end_step()
+
+    def due(self) -> Iterator[tuple[list[Phase], int]]:
+        """Yield the current step's turns in order: the phases that take one together, and its number among theirs."""
         for phases in self.rounds:
-            due = [phase for phase in phases if step % phase.every == 0]
+            due = [phase for phase in phases if self.steps % phase.every == 0]
             for index in range(max((phase.turns for phase in due), default=0)):
-                batch = self.data.batch(step * self.turns + index)
-                self.play([phase for phase in due if index < phase.turns], batch, index)
+                yield [phase for phase in due if index < phase.turns], index
+
+    def batch(self, index: int) -> Batch:
+        """Return the batch of the current step's turn `index`."""
+        return self.data.batch(self.steps * self.turns + index)
+
+    def end_step(self) -> None:
+        """Count the step, after the last of its turns."""
         self.memo.clear()
         self.world.average([b for b in self.model.networks.buffers() if b.is_floating_point()])
         self.steps += 1

@@ -92,12 +92,14 @@ export class Paper {
 
 const parts = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 
-// Grey images (each of size * size values in [0, 1]) side by side in rows of `across`.
-export function greys(values, size, across, gap = 0) {
-  const count = values.length / (size * size), step = size + gap, image = new ImageData(across * step - gap, Math.ceil(count / across) * step - gap);
-  for (let n = 0; n < count; n++) for (let i = 0; i < size * size; i++) {
-    const x = (n % across) * step + (i % size), y = Math.floor(n / across) * step + Math.floor(i / size), v = 255 * values[n * size * size + i];
-    image.data.set([v, v, v, 255], 4 * (y * image.width + x));
+// Images, each of height * width * channels values in [0, 1], side by side in rows of `across`.
+export function tiles(values, [height, width, channels], across, gap = 0) {
+  const each = height * width, count = values.length / (each * channels), image = new ImageData(across * (width + gap) - gap, Math.ceil(count / across) * (height + gap) - gap);
+  for (let n = 0; n < count; n++) for (let i = 0; i < each; i++) {
+    const x = (n % across) * (width + gap) + (i % width), y = Math.floor(n / across) * (height + gap) + Math.floor(i / width), from = (n * each + i) * channels, to = 4 * (y * image.width + x);
+    for (let c = 0; c < 3; c++) image.data[to + c] = 255 * values[from + (channels === 3 ? c : 0)];
+    image.data[to + 3] = 255;
   }
   return image;
 }
+export const greys = (values, size, across, gap = 0) => tiles(values, [size, size, 1], across, gap);

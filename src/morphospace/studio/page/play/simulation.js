@@ -8,11 +8,13 @@
 //
 // A simulation is an object (see `simulations/`):
 //   id, title, short, question, first     its name, what one asks of it, what to do first
-//   engine or model                what `engines.js` trains in a worker, or model(settings), computed in the page
+//   engine, model or open          what `engines.js` trains in a worker; model(settings), computed in the page; or
+//                                  open(hear, picture), which trains or plays elsewhere and hears what `serve.js` hears
+//   starting, together             what is said until the first frame; whether two pictures keep in step by themselves
 //   defaults, fields, presets      settings, how each is chosen, and named settings with a sentence that a test holds
 //   players                        [[name, label]]: who takes turns
-//   length, pace                   steps of a run, or a function of the settings; steps a second at normal speed
-//   toggles, curves, legend        what may be shown or hidden; the lines below the picture; what its colours mean
+//   length, pace                   steps of a run, and steps a second at normal speed; each may be a function of the settings
+//   toggles, curves, legend        what may be shown or hidden; the lines below the picture; what its colours mean, and when
 //   blocked                        why these settings cannot be trained yet, in words; empty if they can
 //   aspect, draw, words            the picture's shape; draws a frame; says it in words
 //   pointer, key, typed            what a pointer or key on the picture, or a typed letter, changes: { settings, look, draft }
@@ -58,7 +60,8 @@ export const read = (text) => Object.fromEntries(String(text || "").split(",").f
 // -- one side: an engine and its picture -----------------------------------------------------------------------------------
 
 // Something that trains: `post` tells it what to do, `hear` gets its frames.
-function opened(simulation, hear) {
+function opened(simulation, hear, picture) {
+  if (simulation.open) return simulation.open(hear, picture);
   const here = () => serve(simulation.engine ? ENGINES : { [simulation.id]: simulation.model }, hear);
   if (!simulation.engine) return { post: here(), close: () => {} };
   const text = document.getElementById("play-worker"), sent = [];
@@ -78,22 +81,24 @@ function opened(simulation, hear) {
 }
 
 class Side {
-  constructor(simulation, letter, told) {
-    Object.assign(this, { simulation, letter, told, history: [], draft: {}, frame: null, measured: null, steps: 0 });
+  constructor(simulation, picture, told) {
+    Object.assign(this, { simulation, told, history: [], draft: {}, frame: null, measured: null, steps: 0 });
     this.canvas = make("canvas", { class: "plane", role: "img", tabIndex: simulation.pointer ? 0 : -1, "aria-label": simulation.title });
     this.name = make("strong", {});
     this.words = make("span", {});
     this.chart = make("canvas", { class: "curves", role: "img", "aria-label": `Curves: ${simulation.curves.map(([, label]) => label).join(", ")}` });
     this.element = make("figure", { class: "side-of-play" }, this.canvas, make("figcaption", {}, make("span", {}, this.name, this.words)), simulation.curves.length ? this.chart : null);
-    this.engine = opened(simulation, (frame) => this.hear(frame));
+    this.engine = opened(simulation, (frame) => this.hear(frame), picture);
   }
 
   start(settings) {
-    Object.assign(this, { settings, history: [], frame: null, measured: null, steps: 0, draft: {} });
+    Object.assign(this, { settings, history: [], frame: null, measured: null, steps: 0, draft: {}, error: "" });
+    if (this.simulation.starting && !this.canvas.dataset.drawn) this.words.textContent = this.simulation.starting;
     this.engine.post({ make: { engine: this.simulation.engine || this.simulation.id, settings } });
   }
 
   hear(frame) {
+    if (frame.error) { this.error = frame.error; this.told(this); return; }
     this.frame = frame;
     this.steps = frame.steps;
     if (frame.measured) this.measured = frame.measured;
@@ -111,7 +116,7 @@ class Side {
       this.paper = new Paper(this.canvas, { aspect: simulation.aspect || 1, ...span });
       simulation.draw(this.paper, frame, { settings, draft: this.draft, shown: this.shown, measured: this.measured });
       this.paper.style("line", 1);
-      const words = frame.failed ? "Training broke down: a loss is no finite number any more. Go back to the start, and choose a lower rate." : simulation.words(frame, settings, this.measured);
+      const words = frame.failed ? `Training broke down: ${frame.failed === true ? "a loss is no finite number any more" : frame.failed}. Go back to the start, and choose a lower rate.` : simulation.words(frame, settings, this.measured);
       this.words.textContent = words;
       this.canvas.setAttribute("aria-label", `${simulation.title}. ${words}`);
       this.canvas.dataset.steps = frame.steps;
@@ -152,8 +157,8 @@ function curves(canvas, history, lines) {
 
 // -- the whole ----------------------------------------------------------------------------------------------------------
 
-export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) {
-  const simulation = SIMULATIONS.find((one) => one.id === view.simulation) || SIMULATIONS[0];
+export function mount(place, view, { changed = () => {}, heading = "h2", simulations = SIMULATIONS } = {}) {
+  const simulation = simulations.find((one) => one.id === view.simulation) || simulations[0];
   const preset = (id) => simulation.presets.find((one) => one.id === id);
   let chosen = preset(view.preset) || simulation.presets[0], goal = 0, playing = false, speed = "normal", timer = 0, chunk = 8, asked = 0, waiting = 0, since = 0, begun = 0;
   let sides = [];
@@ -177,7 +182,8 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
   const state = make("p", { class: "state", role: "status" });
   const stage = make("div", { class: "sides" });
   const panel = make("div", { class: "settings" });
-  const legend = make("ul", { class: "legend" }, ...simulation.legend.map(([colour, words]) => { const dot = make("span", { class: "dot", "aria-hidden": "true" }); dot.dataset.role = colour; return make("li", {}, dot, words); }));
+  const meanings = simulation.legend.map(([colour, words]) => { const dot = make("span", { class: "dot", "aria-hidden": "true" }); dot.dataset.role = colour; return make("li", {}, dot, words); });
+  const legend = make("ul", { class: "legend" }, ...meanings);
   const section = make("section", { class: "play", "aria-label": simulation.title },
     make(heading, {}, simulation.title), make("p", {}, simulation.question, " ", make("span", { class: "hint" }, simulation.first)),
     presets, sentence,
@@ -194,9 +200,10 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
     sides.forEach((side, i) => side.start(settings[i]));
     show();
   }
-  const length = () => (typeof simulation.length === "function" ? simulation.length(ours) : simulation.length);
+  const ofSettings = (value) => (typeof value === "function" ? value(ours) : value);
+  const length = () => ofSettings(simulation.length), rate = () => ofSettings(simulation.pace);
   // Why nothing can be trained yet, in words.
-  const blocked = () => { state.textContent = simulation.blocked?.(ours) || ""; return Boolean(state.textContent); };
+  const blocked = () => { state.textContent = simulation.blocked?.(ours) || sides.find((side) => side.error)?.error || ""; return Boolean(state.textContent); };
   function turn(player) { if (blocked()) return; for (const side of sides) side.engine.post({ turn: { player } }); }
   function play() {
     if (blocked()) return;
@@ -230,17 +237,19 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
   // So many steps, then a frame; two sides stay in step. At full speed one side goes on by itself.
   function go() {
     const reached = Math.min(...sides.map((side) => side.steps)), full = speed === "full";
-    const alone = full && sides.length === 1, until = alone ? goal : Math.min(goal, reached + (full ? chunk : Math.max(1, Math.round((simulation.pace * FRAME) / 1000))));
+    const alone = full && (sides.length === 1 || simulation.together), until = alone ? goal : Math.min(goal, reached + (full ? chunk : Math.max(1, Math.round((rate() * FRAME) / 1000))));
     waiting = until;
     asked = performance.now();
     for (const side of sides) side.engine.post({ go: { until, last: until === goal, every: alone ? FRAME : 3 * FRAME } });
   }
   function told() {
+    const wrong = sides.find((side) => side.error || side.frame?.ended);
+    if (wrong) return pause(wrong.error || wrong.frame.ended);
     if (!playing) return;
     if (sides.some((side) => side.frame?.failed)) return pause();
     if (sides.every((side) => side.steps >= goal)) return pause(`The run has ended after ${goal.toLocaleString("en")} steps. Play goes on for as many again.`);
     if (!waiting || sides.some((side) => side.steps < waiting)) return;
-    const took = performance.now() - asked, due = ((waiting - begun) * 1000) / simulation.pace - (performance.now() - since);
+    const took = performance.now() - asked, due = ((waiting - begun) * 1000) / rate() - (performance.now() - since);
     chunk = Math.max(1, Math.round(chunk * Math.max(0.5, Math.min(2, FRAME / took))));
     waiting = 0;
     if (speed === "full") go(); // the next steps are trained while these are drawn
@@ -252,7 +261,7 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
     pause();
     for (const side of sides) side.engine.close();
     const count = theirs ? 2 : 1;
-    sides = Array.from({ length: count }, (_, i) => new Side(simulation, LETTERS[i], told));
+    sides = Array.from({ length: count }, (_, i) => new Side(simulation, i, told));
     sides.forEach((side, i) => { side.shown = shown; if (simulation.pointer) listen(side, i); });
     stage.replaceChildren(...sides.map((side) => side.element));
     stage.dataset.count = count;
@@ -278,6 +287,8 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
     const open = panel.querySelector("details")?.open, focus = panel.contains(document.activeElement) ? document.activeElement.id : "";
     panel.replaceChildren(...fields(open));
     if (focus) document.getElementById(focus)?.focus();
+    boxes.forEach((box, i) => { box.hidden = simulation.toggles[i].when?.(ours) === false; });
+    meanings.forEach((each, i) => { each.hidden = simulation.legend[i][2]?.(ours) === false; });
     extra.replaceChildren(...(simulation.buttons?.(ours) || []).map(([words, changes]) => button(words, () => change(changes, 0))), ...typed());
     changed({ simulation: simulation.id, preset: chosen.id, settings: changes, against: theirs ? differences(theirs, ours) : null });
   }
@@ -292,10 +303,12 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
   }
   // What a side has that the other has not.
   function describe(index) {
-    const mine = index ? theirs : ours, other = index ? ours : theirs, names = simulation.fields.filter((field) => mine[field.name] !== other[field.name] && !field.pattern);
-    return names.length ? names.map((field) => `${field.label} ${worded(field, mine[field.name])}`).join(", ") : "the same settings";
+    const mine = index ? theirs : ours, other = index ? ours : theirs, names = simulation.fields.filter((field) => mine[field.name] !== other[field.name] && shows(field, mine));
+    return names.length ? names.map((field) => `${field.label} ${worded(field, mine)}`).join(", ") : "the same settings";
   }
-  const worded = (field, value) => field.values?.find(([one]) => one === value)?.[1] ?? value;
+  // Whether one can choose it: a pattern alone is what a link holds and a picture changes.
+  const shows = (field, settings) => (!field.pattern || field.usual) && (!field.when || field.when(settings));
+  const worded = (field, settings) => { const value = settings[field.name]; return value === "" && field.usual ? field.usual(settings) : field.values?.find(([one]) => one === value)?.[1] ?? value; };
   function choose(each) {
     pause();
     chosen = each;
@@ -305,7 +318,7 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
   }
   let serial = 0;
   function fields(open) {
-    const visible = simulation.fields.filter((field) => !field.pattern && (!field.when || field.when(ours) || (theirs && field.when(theirs))));
+    const visible = simulation.fields.filter((field) => shows(field, ours) || (theirs && shows(field, theirs)));
     const row = (field) => {
       const id = `${simulation.id}-${field.name}`, inputs = [ours, theirs].filter(Boolean).map((settings, i) => input(field, settings, i, i ? `${id}-b` : id));
       return make("div", { class: "setting" }, make("label", { for: id, title: field.hint || "" }, field.label), ...inputs);
@@ -318,8 +331,16 @@ export function mount(place, view, { changed = () => {}, heading = "h2" } = {}) 
     const label = theirs ? { "aria-label": `${field.label}, ${LETTERS[index]}` } : {}, value = settings[field.name];
     if (field.values) {
       const select = make("select", { id, ...label, onchange: () => change({ [field.name]: field.values[select.selectedIndex][0] }, index) });
-      select.append(...field.values.map(([one, words]) => make("option", { selected: one === value }, words ?? String(one))));
+      select.append(...field.values.map(([one, words]) => make("option", { selected: one === value }, one === "" && field.usual ? `usual: ${field.usual(settings)}` : words ?? String(one))));
       return select;
+    }
+    if (field.usual) {
+      const limits = field.number ? { min: String(field.min), max: String(field.max), step: String(field.step) } : {};
+      const text = make("input", { id, ...label, type: field.number ? "number" : "text", placeholder: field.usual(settings) ?? "", ...limits, onchange: () => {
+        if (fits(field, text.value)) change({ [field.name]: text.value }, index); else text.value = value;
+      } });
+      text.value = value;
+      return text;
     }
     const slider = make("input", { id, ...label, type: field.number ? "number" : "range", min: String(field.min), max: String(field.max), step: String(field.step) });
     slider.value = String(value);

@@ -77,14 +77,14 @@ export const gan = {
   buttons: ({ data }) => (data === "own" ? [["Clear the drawing", { own: "" }]] : []),
 
   draw(paper, frame, { settings, draft, shown }) {
-    if (shown.critic) paper.heat(frame.heat, frame.side);
+    if (shown.critic && frame.heat) paper.heat(frame.heat, frame.side);
     const data = plane(settings), drawing = settings.data === "own" && (draft.points || read(settings.own));
     paper.style("real", 1.2, "real", 0.9);
     if (drawing) for (const [x, y] of drawing) paper.disc(x, y, 3);
     else if (data.centres) for (const [x, y] of data.centres) paper.ellipse(x, y, 3 * data.sigma, 3 * data.sigma);
     else paper.dots(data.reference.flat(), 3);
     paper.style("generated", 1, "generated", 0.85).dots(frame.points, 3.4);
-    if (shown.push) {
+    if (shown.push && frame.push) {
       const longest = Math.max(1e-9, ...frame.push.map(Math.abs));
       paper.style("probe", 1.4, "probe", 1);
       for (let i = 0; i < frame.push.length; i += 2) paper.arrow(frame.points[i], frame.points[i + 1], (0.15 * frame.push[i]) / longest, (0.15 * frame.push[i + 1]) / longest);
