@@ -19,12 +19,23 @@ from morphospace.files import as_json
 KINDS: Mapping[str, type[np.signedinteger[Any] | np.unsignedinteger[Any]]] = {"u8": np.uint8, "i16": np.int16}
 
 
-def rounded(values: np.ndarray, kind: str, low: float, high: float) -> tuple[np.ndarray, str, float, float]:
-    """Return values as whole numbers of a kind, with what turns them back: kind, low and scale."""
+def rounded(
+    values: np.ndarray, kind: str, low: float, high: float, levels: int = 0
+) -> tuple[np.ndarray, str, float, float]:
+    """Return values as whole numbers of a kind, with what turns them back: kind, low and scale.
+
+    Args:
+        values: The values; what lies outside the range becomes its end.
+        kind: Kind of whole numbers.
+        low: The lowest value.
+        high: The highest value.
+        levels: How many different numbers there are; as many as the kind has if 0.
+    """
     info = np.iinfo(KINDS[kind])
-    scale = (high - low) / (int(info.max) - int(info.min)) or 1.0
-    levels = np.rint((values - low) / scale) + info.min
-    whole = np.clip(np.nan_to_num(levels, nan=info.min), info.min, info.max).astype(KINDS[kind])
+    most = levels - 1 if levels else int(info.max) - int(info.min)
+    scale = (high - low) / most or 1.0
+    steps = np.clip(np.nan_to_num(np.rint((values - low) / scale), nan=0), 0, most)
+    whole = (steps + info.min).astype(KINDS[kind])
     return whole, kind, low - info.min * scale, scale
 
 

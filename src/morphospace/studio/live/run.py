@@ -30,7 +30,6 @@ from morphospace.zoo.gan import GAN
 
 Player = Literal["critic", "generator"]
 POINTS, MAP, ARROWS = 512, 48, 48  # samples drawn, judgements a side, and samples whose push is drawn
-ACROSS = 8  # images a row and a column
 MEASURED: dict[Ground, int] = {"plane": 1000, "images": 128}  # samples of fresh noise that are counted
 ENDLESS = 10**15  # images; a page says when a run ends
 CRITIC = ("critic", "penalty")  # phases that are the critic's turn; all others are the generator's
@@ -41,6 +40,8 @@ class Run:
 
     Args:
         chosen: What to train.
+        images: How many samples are drawn, of images.
+        levels: Levels of their values.
 
     Attributes:
         steps: Steps completed.
@@ -50,8 +51,8 @@ class Run:
         SettingError: If these settings make no model.
     """
 
-    def __init__(self, chosen: Chosen) -> None:
-        self.chosen = chosen
+    def __init__(self, chosen: Chosen, *, images: int = 64, levels: int = 256) -> None:
+        self.chosen, self.levels = chosen, levels
         self.mixture = mixture_of(chosen) if chosen.ground == "plane" else None
         self.images = Images(chosen.data) if chosen.ground == "images" else None
         shape = (1, 1, 2) if self.images is None else self.images.shape
@@ -65,7 +66,7 @@ class Run:
         self._left: list[tuple[list[Phase], int]] = []  # turns of a step that was begun turn by turn
         self._extra = 0  # turns that belonged to no step
         self._codes = seeded_noise(
-            POINTS if self.mixture else ACROSS**2, self.model.latent_dim, stream(chosen.seed, "codes")
+            POINTS if self.mixture else images, self.model.latent_dim, stream(chosen.seed, "codes")
         )
         self._places = places(MAP)
         self._looks = 0
@@ -173,7 +174,7 @@ class Run:
                     arrays["push"] = self._push(samples[:ARROWS])
                     facts["side"] = MAP
             else:
-                arrays["images"] = rounded(samples.permute(0, 2, 3, 1).numpy(), "u8", 0, 1)
+                arrays["images"] = rounded(samples.permute(0, 2, 3, 1).numpy(), "u8", 0, 1, self.levels)
                 facts["shape"] = self.model.shape
             if measure:
                 facts["measured"] = self._measured()

@@ -13,6 +13,7 @@
 //   starting, together             what is said until the first frame; whether two pictures keep in step by themselves
 //   defaults, fields, presets      settings, how each is chosen, and named settings with a sentence that a test holds
 //   players                        [[name, label]]: who takes turns
+//   scrubs                         what the slider moves through, if there is one: moments that can be gone back to
 //   length, pace                   steps of a run, and steps a second at normal speed; each may be a function of the settings
 //   toggles, curves, legend        what may be shown or hidden; the lines below the picture; what its colours mean, and when
 //   blocked                        why these settings cannot be trained yet, in words; empty if they can
@@ -181,6 +182,7 @@ export function mount(place, view, { changed = () => {}, heading = "h2", simulat
   const extra = make("span", { class: "tools" });
   const state = make("p", { class: "state", role: "status" });
   const stage = make("div", { class: "sides" });
+  const scrub = simulation.scrubs ? make("input", { type: "range", class: "scrub", min: "0", step: "1", "aria-label": simulation.scrubs, oninput: () => { pause(); for (const side of sides) side.engine.post({ seek: Number(scrub.value) }); } }) : null;
   const panel = make("div", { class: "settings" });
   const meanings = simulation.legend.map(([colour, words]) => { const dot = make("span", { class: "dot", "aria-hidden": "true" }); dot.dataset.role = colour; return make("li", {}, dot, words); });
   const legend = make("ul", { class: "legend" }, ...meanings);
@@ -188,13 +190,14 @@ export function mount(place, view, { changed = () => {}, heading = "h2", simulat
     make(heading, {}, simulation.title), make("p", {}, simulation.question, " ", make("span", { class: "hint" }, simulation.first)),
     presets, sentence,
     make("div", { class: "tools run" }, playButton, ...turns, one, again, pace, make("label", { class: "check" }, both, " Compare two settings"), extra),
-    state, make("div", { class: "with-side" }, make("div", { class: "stage column" }, stage, make("div", { class: "tools" }, ...boxes), legend), make("aside", { class: "side" }, panel)));
+    state, make("div", { class: "with-side" }, make("div", { class: "stage column" }, stage, scrub, make("div", { class: "tools" }, ...boxes), legend), make("aside", { class: "side" }, panel)));
   stage.style.setProperty("--aspect", simulation.aspect || 1);
   place.replaceChildren(section);
 
   // -- the run
   function start() {
     goal = length();
+    if (scrub) scrub.max = String(goal);
     state.textContent = "";
     const settings = [ours, theirs];
     sides.forEach((side, i) => side.start(settings[i]));
@@ -211,6 +214,7 @@ export function mount(place, view, { changed = () => {}, heading = "h2", simulat
     running = pause;
     playing = true;
     playButton.textContent = "Pause";
+    if (scrub && sides.every((side) => side.steps >= goal)) for (const side of sides) side.engine.post({ seek: 0 });
     const reached = Math.min(...sides.map((side) => side.steps));
     if (reached >= goal) goal = reached + length();
     state.textContent = "";
@@ -243,11 +247,12 @@ export function mount(place, view, { changed = () => {}, heading = "h2", simulat
     for (const side of sides) side.engine.post({ go: { until, last: until === goal, every: alone ? FRAME : 3 * FRAME } });
   }
   function told() {
+    if (scrub) scrub.value = String(sides[0].steps);
     const wrong = sides.find((side) => side.error || side.frame?.ended);
     if (wrong) return pause(wrong.error || wrong.frame.ended);
     if (!playing) return;
     if (sides.some((side) => side.frame?.failed)) return pause();
-    if (sides.every((side) => side.steps >= goal)) return pause(`The run has ended after ${goal.toLocaleString("en")} steps. Play goes on for as many again.`);
+    if (sides.every((side) => side.steps >= goal)) return pause(scrub ? "The recording has ended. Play shows it again." : `The run has ended after ${goal.toLocaleString("en")} steps. Play goes on for as many again.`);
     if (!waiting || sides.some((side) => side.steps < waiting)) return;
     const took = performance.now() - asked, due = ((waiting - begun) * 1000) / rate() - (performance.now() - since);
     chunk = Math.max(1, Math.round(chunk * Math.max(0.5, Math.min(2, FRAME / took))));

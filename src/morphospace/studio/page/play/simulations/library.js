@@ -1,12 +1,11 @@
 // A GAN that the library's own engine trains: every GAN of its zoo and every setting, in the plane and on small images.
-import { tiles } from "../paper.js";
-import { remote } from "../remote.js";
 import { SHAPES } from "../plane.js";
+import { remote } from "../remote.js";
+import { drawn, told } from "./drawn.js";
 import { gan as page } from "./gan.js";
 
 const DATA = [...SHAPES, ["digits", "digits, 16x16"], ["faces", "drawn faces, 16x16"]];
 const PATTERNS = { number: /^(-?\d*\.?\d+(e[-+]?\d+)?)?$/i, whole: /^\d*$/, numbers: /^[\d.e -]*$/i, words: /^[a-z ]*$/, text: /^[\w ]{0,80}$/ };
-const ACROSS = 8; // images a row
 
 // A setting's value as JSON has it.
 const typed = (kind, value) => (kind === "switch" ? value === "on" : kind === "number" || kind === "whole" ? Number(value)
@@ -59,36 +58,23 @@ export function library(offer) {
     toggles: page.toggles.map((toggle) => ({ ...toggle, when: inPlane })),
     legend: [...page.legend.map((entry) => [...entry, inPlane])],
     draw: drawn,
-    words: (frame, settings, measured) => told(frame, settings, measured, page),
+    words: told,
   };
 }
 
-// What a recording shows too.
-export function drawn(paper, frame, view) {
-  if (!frame.images) return page.draw(paper, frame, view);
-  const image = tiles(frame.images, frame.shape, ACROSS, 1), wide = 2;
-  return paper.image(image, -1, 1, wide);
-}
-
-export function told(frame, settings, measured, plane = page) {
-  if (!frame.images || !measured) return plane.words(frame, settings, measured);
-  const classes = measured.of ? `samples nearest to ${measured.reached} of ${measured.of} classes, ` : "";
-  return `Step ${frame.steps}: ${classes}${Math.round(100 * measured.good)} % as near to a training image as real ones are.`;
-}
-
 // Momentum 0.9, with which the plain GAN collapses.
-const FAST = { gan: "dcgan", betas: "0.9 0.999" };
+const FAST = { gan: "dcgan", betas: "0.9 0.999", widths: "32 32", batch: "64" };
 const PRESETS = [
-  { id: "collapse", title: "Mode collapse", good: false, settings: FAST, claim: { steps: 1000, reached: [0, 5] },
-    sentence: "The plain GAN with momentum 0.9: after 1,000 steps its samples are near five of the eight clusters at most, mostly near one or two." },
-  { id: "unrolled", title: "Unrolling", good: true, settings: FAST, against: { unrolled: "4" }, claim: { steps: 1000, reached: [0, 5] }, claimAgainst: { steps: 1000, reached: [7, 8] },
-    sentence: "B's generator looks four of the critic's steps ahead, and learns through them: after 1,000 steps B is near seven clusters or all eight, A near five at most. B pays with slower steps." },
-  { id: "minibatch", title: "Minibatch discrimination", good: true, settings: FAST, against: { minibatch_discrimination: "8" }, claim: { steps: 1000, reached: [0, 5] }, claimAgainst: { steps: 1000, reached: [7, 8] },
-    sentence: "B's critic also sees how alike the points of a batch are: after 1,000 steps B is near seven clusters or all eight. It compares points, so no place has a judgement of its own to draw." },
-  { id: "digits", title: "Digits", good: true, settings: { gan: "dcgan", data: "digits" }, claim: { steps: 500, reached: [8, 10], good: [0.1, 1] },
-    sentence: "Convolutions on handwritten digits of 16x16 pixels. After 500 steps there are samples of eight digits or more, and more than 10 % are as near to a training image as real ones are." },
-  { id: "norm", title: "Batch norm", good: true, settings: { gan: "dcgan", data: "digits" }, against: { critic_norm: "none" }, claim: { steps: 250, good: [0.08, 1] }, claimAgainst: { steps: 250, good: [0, 0.06] },
-    sentence: "B's critic has no batch norm, and teaches more slowly at first: after 250 steps fewer than 6 % of B's samples are as near to a training image as real digits are, and more than 8 % of A's." },
+  { id: "collapse", title: "Mode collapse", good: false, settings: FAST, claim: { steps: 400, reached: [0, 4] },
+    sentence: "The plain GAN with momentum 0.9: after 400 steps its samples are near four of the eight clusters at most, mostly near one." },
+  { id: "minibatch", title: "Minibatch discrimination", good: true, settings: FAST, against: { minibatch_discrimination: "8" }, claim: { steps: 400, reached: [0, 4] }, claimAgainst: { steps: 400, reached: [6, 8] },
+    sentence: "B's critic also sees how alike the points of a batch are: after 400 steps B is near six clusters or more, A near four at most. Because it compares points, no place has a judgement of its own, and no map is drawn." },
+  { id: "unrolled", title: "Unrolling", good: true, settings: FAST, against: { unrolled: "2" }, claim: { steps: 400, reached: [0, 4] }, claimAgainst: { steps: 400, reached: [5, 8] },
+    sentence: "B's generator looks two of the critic's steps ahead, and learns through them: after 400 steps B is near five clusters or more, A near four at most. Each of B's steps takes longer." },
+  { id: "digits", title: "Digits", settings: { gan: "dcgan", data: "digits" },
+    sentence: "Convolutions on handwritten digits of 16x16 pixels: 64 samples of the same codes. Full speed shows the first strokes within a minute." },
+  { id: "faces", title: "Faces", settings: { gan: "r3gan", data: "faces" },
+    sentence: "Drawn faces of 16x16 pixels in colour, by the GAN that compares each sample with a real image." },
   { id: "own", title: "Draw your own", settings: { gan: "r3gan", data: "own" },
     sentence: "Draw on the picture (or move the ring with the arrow keys and press Enter), then press Play." },
 ];
