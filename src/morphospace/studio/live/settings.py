@@ -48,6 +48,7 @@ MOST: Mapping[str, int] = {
     "generator_widths": 256,
     "critic_widths": 256,
     "base_width": 64,
+    "critic_base_width": 64,
     "blocks": 2,
     "turns": 20,
     "minibatch_discrimination": 100,
@@ -124,7 +125,7 @@ def chosen(gan: str, data: Data, changes: Mapping[str, Any], *, own: str = "", b
     for name, most in MOST.items():
         check_size(name, getattr(model, name, 0), most)
     packing = getattr(model, "packing", 1)
-    require(size % packing == 0, "packing", packing, f"a batch of {size} does not divide by it")
+    require(size % packing == 0, "packing", packing, f"a batch of {size} does not divide by it", "take 2, 4 or 8")
     if ground == "plane":
         tower = getattr(model, "tower", "mlp")
         require(tower == "mlp", "tower", tower, "points have no neighbours to convolve", "take mlp, or images")
@@ -192,7 +193,7 @@ def kind_of(cls: type, name: str, hint: Any) -> dict[str, Any]:
     if plain is str:
         return {"kind": "text"}
     if plain not in (int, float):
-        raise SettingError(name, hint, "is of a type that the Play room has no control for")
+        raise SettingError(name, hint, "is of a type that the Play room has no control for", "add one to kind_of")
     limits = marks_of(cls, name, Range)
     low = max((limit.low for limit in limits), default=0)
     high = min([*(limit.high for limit in limits), MOST.get(name, 1e9)])
