@@ -25,6 +25,8 @@ COMMANDS: dict[str, str] = {
     "page": "bench.page",
     "play": "bench.play",
     "presets": "bench.presets",
+    "watching": "bench.watching",
+    "tapes": "bench.tapes",
     "server": "bench.server",
     "gradio": "bench.gradio",
     "tables": "bench.tables",
@@ -42,7 +44,7 @@ COMMANDS: dict[str, str] = {
 
 
 # Hours of training, what `make dist` has built, or a GPU.
-APART = frozenset({"tables", "faces", "lesson-faces", "release", "quality", "gpu"})
+APART = frozenset({"tables", "faces", "lesson-faces", "tapes", "release", "quality", "gpu"})
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -29,7 +29,8 @@ LIBRARY = ("gan", "coder")  # the simulations whose models the library trains
 CLAIMS = """async () => {
     const { SIMULATIONS } = await import('/play/simulations/all.js'), { GAN_LOSSES } = await import('/play/golden.js');
     const same = () => ({}), other = (one) => one.against;
-    const sides = [['A', 'claim', same], ['A', 'claimLater', same], ['B', 'claimAgainst', other]];
+    const sides = [['A', 'claim', same], ['A', 'claimLater', same]];
+    sides.push(['B', 'claimAgainst', other], ['B', 'claimAgainstLater', other]);
     return SIMULATIONS.flatMap(({ id, defaults, presets }) => presets.flatMap((preset) => sides
         .filter(([, name]) => preset[name]).map(([side, name, changes]) => {
             const { steps, ...bounds } = preset[name];
@@ -88,9 +89,20 @@ def claims(page: Any) -> list[Claim]:
 
 
 def in_page(page: Any, claim: Claim, seeds: range, marks: list[int]) -> list[Measured]:
-    """Train a claim's settings with each seed in the page, and measure at the marks."""
+    """Train a claim's settings with each seed in the page, and measure at the marks; of a recording, look there."""
+    if claim.simulation == "tape":
+        return [{mark: in_tape(claim.settings["tape"], mark) for mark in marks}]
     trained = page.evaluate(TRAIN, [claim.simulation, claim.settings, list(seeds), marks])
     return [{int(mark): numbers for mark, numbers in one.items()} for one in trained]
+
+
+def in_tape(name: str, moment: int) -> dict[str, float]:
+    """Return what was measured at a moment of a recording."""
+    from morphospace.studio.live.frames import unpacked as frame_of
+    from morphospace.studio.live.tapes import tapes, unpacked
+
+    facts, _ = frame_of(unpacked(tapes()[name])[1][moment])
+    return facts["measured"]  # type: ignore[no-any-return]
 
 
 # -- the library's engine --------------------------------------------------------------------------------------------

@@ -721,14 +721,13 @@ def test_the_librarys_engine_trains_in_the_play_room(visit: Visitor) -> None:
     page.get_by_label("Speed").select_option("full")
     press("Play")
     visit.until("[...document.querySelectorAll('canvas.plane')].every((one) => one.dataset.steps > 10)")
-    # Images, for which some of the settings do not count.
-    visit.go("play", "vae", sim="library", set="data:digits,base_width:4,batch:4")
-    visit.until(f"{canvas}.dataset.drawn")
-    assert (
-        page.get_by_label("tower", exact=True).count()
-        and not page.get_by_label("Draw what the critic sees").is_visible()
-    )
+    press("Pause")
+    # Images, of which the critic's map is none; a pressed Play would go on at once.
+    page.get_by_label("Compare two settings").uncheck()
+    page.get_by_label("Data", exact=True).select_option(label="digits, 16x16")
     visit.until("/nearest to \\d+ of 10 classes/.test(document.querySelector('figcaption').innerText)")
+    assert not page.get_by_label("Draw what the critic sees").is_visible()
+    assert page.locator("#library-tower option:checked").inner_text() == "usual: conv"
 
 
 @pytest.mark.parametrize("visit", LOOKS.values(), indirect=True, ids=LOOKS)

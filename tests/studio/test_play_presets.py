@@ -16,7 +16,7 @@ from bench.presets import LIBRARY, SEEDS, Claim, Measured, claims, in_library, i
 from tests.studio.browser import CHROMIUM, QUIET, needed
 from tests.studio.modules import open_modules
 
-NAMES = ("gan", "coder", "reparameterization", "elbo", "transposed", "paths", "frechet", "lambda")
+NAMES = ("gan", "coder", "reparameterization", "elbo", "transposed", "paths", "frechet", "lambda", "tape")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from morphospace.learn.chapter import Chapter, Writer, read_chapter, slug
 from morphospace.pictures.diagram import described
 from morphospace.pictures.pages import render
 from morphospace.studio.bundle import script, source
+from morphospace.studio.live.tapes import PREFIX, tapes
 from morphospace.studio.play_page import page as play_page
 from morphospace.tools.diagram import diagram
 
@@ -81,7 +82,8 @@ def site(home: str = "", play: str = PLAY) -> Mapping[str, bytes]:
     made[CONTENTS] = json.dumps([contents(chapter) for chapter in all_chapters]).encode()
     made["play.js"] = simulations().encode()
     if play == PLAY:
-        made[PLAY.removesuffix("#")] = play_page().encode()
+        made[PLAY.removesuffix("#")] = play_page(beside=True).encode()
+    made |= {f"{PREFIX}{name}.js": text.encode() for name, text in tapes().items()}
     own = files("morphospace.learn")
     made["learn.js"] = own.joinpath("learn.js").read_bytes()
     look = source("style.css") + source("play/style.css") + own.joinpath("learn.css").read_text(encoding="utf-8")

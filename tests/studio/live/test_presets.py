@@ -48,7 +48,7 @@ def test_every_preset_is_allowed_and_claims_something(presets: list[dict[str, An
             run_of(command, **({"own": "0000"} if command["data"] == "own" else {}))
     settings = {one["id"]: [command["settings"] for command in one["commands"]] for one in presets}
     fast = {"betas": [0.9, 0.999], "widths": [32, 32]}
-    assert settings["unrolled"] == [fast, {**fast, "unrolled": 2}] and presets[0]["commands"][0]["batch"] == 64
+    assert settings["unrolled"] == [fast, {**fast, "unrolled": 4}] and presets[0]["commands"][0]["batch"] == 64
 
 
 @pytest.mark.slow

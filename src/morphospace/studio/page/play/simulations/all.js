@@ -6,6 +6,7 @@ import { gan } from "./gan.js";
 import { lambda } from "./lambda.js";
 import { paths } from "./paths.js";
 import { reparameterization } from "./reparameterization.js";
+import { tape } from "./tape.js";
 import { transposed } from "./transposed.js";
 
-export const SIMULATIONS = [gan, coder, reparameterization, elbo, transposed, paths, frechet, lambda];
+export const SIMULATIONS = [gan, coder, reparameterization, elbo, transposed, paths, frechet, lambda, tape];
