@@ -104,7 +104,8 @@ class Side {
     this.steps = frame.steps;
     if (frame.measured) this.measured = frame.measured;
     const values = this.simulation.values?.(frame, this.measured), last = this.history.at(-1);
-    if (values && (!last || last.step < frame.steps)) this.history.push({ step: frame.steps, ...values });
+    if (frame.before) this.history = frame.before;
+    else if (values && (!last || last.step < frame.steps)) this.history.push({ step: frame.steps, ...values });
     this.told(this);
     this.paint();
   }

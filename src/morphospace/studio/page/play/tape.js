@@ -33,7 +33,8 @@ async function read(text) {
 
 export function player(hear) {
   let frames = [], at = 0, last = null;
-  const show = () => hear({ ...frames[at], trained: frames[at].steps, steps: at });
+  // What came before is known at any moment, also if the slider has passed over it.
+  const show = () => hear({ ...frames[at], trained: frames[at].steps, steps: at, before: frames.slice(0, at + 1).map(({ losses }, step) => ({ step, ...losses })) });
   const go = (to) => { at = Math.max(0, Math.min(frames.length - 1, to)); show(); };
   const post = (message) => {
     if (message.make) {

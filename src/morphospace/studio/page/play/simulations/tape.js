@@ -4,10 +4,10 @@ import { drawn, told } from "./drawn.js";
 
 const NAMES = [
   ["dcgan", "DCGAN"],
-  ["dcgan-mlp", "the same, fully connected"],
-  ["dcgan-plain", "the same, critic without batch norm"],
-  ["lambda-0", "VAE-GAN, lambda 0"],
-  ["lambda-0.1", "VAE-GAN, lambda 0.1"],
+  ["dcgan-mlp", "fully connected"],
+  ["dcgan-plain", "no batch norm"],
+  ["lambda-0", "VAE"],
+  ["lambda-0.1", "VAE-GAN"],
 ];
 const MOMENTS = 40; // frames of each; `python -m bench tapes` records them
 
@@ -40,5 +40,4 @@ export const tape = {
   ],
   draw: drawn,
   words: (frame, settings, measured) => told({ ...frame, steps: frame.trained }, settings, measured),
-  values: (frame) => frame.losses,
 };
