@@ -727,7 +727,7 @@ def test_the_librarys_engine_trains_in_the_play_room(visit: Visitor) -> None:
     page.get_by_label("Data", exact=True).select_option(label="digits, 16x16")
     visit.until("/nearest to \\d+ of 10 classes/.test(document.querySelector('figcaption').innerText)")
     assert not page.get_by_label("Draw what the critic sees").is_visible()
-    assert page.locator("#library-tower option:checked").inner_text() == "usual: conv"
+    assert page.locator("#library-tower option:checked").text_content() == "usual: conv"
 
 
 @pytest.mark.parametrize("visit", LOOKS.values(), indirect=True, ids=LOOKS)

@@ -7,7 +7,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from morphospace.errors import SettingError
@@ -90,6 +90,7 @@ messages = st.builds(
 )
 
 
+@settings(deadline=None, max_examples=100)
 @given(jsons | messages)
 def test_any_json_is_a_command_or_refused(message: Any) -> None:
     with contextlib.suppress(SettingError):
