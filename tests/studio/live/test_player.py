@@ -61,9 +61,9 @@ def test_it_trains_and_ends_within_a_second_of_its_page(address: str) -> None:
         # What is not allowed is answered at once, also before the process has begun.
         for message, name in (("x", "no JSON"), ("[]", "JSON object"), ('{"kind": "decode"}', "no such request")):
             socket.send(message)
-            assert name in heard(socket)["error"]
+            assert name in heard(socket)["refused"]
         socket.send(json.dumps({**MAKE, "settings": {"unroled": 1}}))
-        assert "did you mean 'unrolled'" in heard(socket)["error"]
+        assert "did you mean 'unrolled'" in heard(socket)["refused"]
         socket.send(json.dumps({**MAKE, "run": 4}))
         assert heard(socket)["run"] == 4
         for message in ({"kind": "took"}, {"kind": "go", "until": 10**6}):

@@ -103,7 +103,7 @@ def test_two_pictures_keep_in_step(worker: Worker) -> None:
 
 def test_what_cannot_be_made_is_said_and_the_next_works(worker: Worker, frames: list[Any]) -> None:
     tell(worker, kind="make", gan="dcgan", data="own", own="", run=3)
-    assert "own" in frames[-1]["error"] and frames[-1]["run"] == 3
+    assert "own" in frames[-1]["refused"] and frames[-1]["run"] == 3
     tell(worker, **MAKE)
     assert frames[-1]["steps"] == 0
 

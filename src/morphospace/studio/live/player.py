@@ -54,7 +54,7 @@ class Player:
 
     async def refuse(self, picture: object, words: str) -> None:
         """Send the reason why a command was not followed."""
-        await self.send(packed({"picture": 1 if picture == 1 else 0, "error": " ".join(words.split())[:600]}, {}))
+        await self.send(packed({"picture": 1 if picture == 1 else 0, "refused": " ".join(words.split())[:600]}, {}))
 
     async def run(self) -> None:
         """Start the process when the first command comes, and send its frames until it ends; it never outlives this."""

@@ -139,7 +139,7 @@ class Worker:
             command: Any = commands.read(message)
             self.pictures[command.picture].hear(command)
         except MorphospaceError as error:
-            self.post(packed({"picture": picture, "run": message.get("run", 0), "error": str(error)}, {}))
+            self.post(packed({"picture": picture, "run": message.get("run", 0), "refused": str(error)}, {}))
 
     def serve(self, lines: queue.SimpleQueue[str]) -> None:
         """Train, and hear commands between, until there has been none for a long time."""

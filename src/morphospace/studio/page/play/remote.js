@@ -20,7 +20,7 @@ function connected() {
   opened.onclose = (event) => {
     if (socket !== opened) return;
     socket = null;
-    for (const hear of pictures.values()) hear({ error: event.reason ? `${event.reason[0].toUpperCase()}${event.reason.slice(1)}.` : LOST });
+    for (const hear of pictures.values()) hear({ refused: event.reason ? `${event.reason[0].toUpperCase()}${event.reason.slice(1)}.` : LOST });
   };
   return opened;
 }
@@ -34,7 +34,7 @@ function send(command) {
 export function remote(picture, asked, hear) {
   let run = 0, made = false;
   pictures.set(picture, (frame) => {
-    if (frame.error !== undefined && frame.run === undefined) made = false; // the connection, or a command that the server refused
+    if (frame.refused !== undefined && frame.run === undefined) made = false; // the connection, or a command that the server refused
     if (frame.run === undefined || frame.run === run) hear(frame);
   });
   const post = (message) => {

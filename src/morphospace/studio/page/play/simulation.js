@@ -99,7 +99,7 @@ class Side {
   }
 
   hear(frame) {
-    if (frame.error) { this.error = frame.error; this.told(this); return; }
+    if (frame.refused) { this.error = frame.refused; this.told(this); return; }
     this.frame = frame;
     this.steps = frame.steps;
     if (frame.measured) this.measured = frame.measured;

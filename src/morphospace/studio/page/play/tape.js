@@ -41,7 +41,7 @@ export function player(hear) {
       const { tape } = message.make.settings;
       frames = [];
       last = tape;
-      load(tape).then((found) => { if (last === tape) { frames = found; go(0); } }, (error) => { if (last === tape) hear({ error: error.message }); });
+      load(tape).then((found) => { if (last === tape) { frames = found; go(0); } }, (error) => { if (last === tape) hear({ refused: error.message }); });
     } else if (!frames.length) return;
     else if (message.go) go(message.go.until);
     else if (message.turn) go(at + 1);
