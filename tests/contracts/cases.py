@@ -24,6 +24,7 @@ from morphospace.zoo.settings import (
     FactorVAESettings,
     InfoVAESettings,
     IWAESettings,
+    LadderVAESettings,
     MaskVAESettings,
     ModelSettings,
     RAESettings,
@@ -122,6 +123,8 @@ CASES = [
     Case(RAESettings(latent_dim=6, widths=(8, 12), regulariser="spectral"), "rae-spectral"),
     Case(AAESettings(latent_dim=6, widths=(24,), tower="mlp", critic_widths=(24,)), "aae"),
     Case(DIPVAESettings(latent_dim=6, widths=(24,), tower="mlp", off_diagonal=1.0), "dip-vae"),
+    Case(LadderVAESettings(latent_dim=6, widths=(12, 16), levels=3, free_bits=0.1), "ladder"),
+    Case(LadderVAESettings(latent_dim=6, widths=(24,), tower="mlp", levels=2, skips=False), "ladder-mlp"),
     *(Case(settings, label) for settings, label in [*GANS, *BOTH]),
 ]
 

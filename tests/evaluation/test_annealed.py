@@ -104,7 +104,15 @@ def test_refusals() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["bernoulli", "continuous-bernoulli", "gaussian", "discretised-logistic", "categorical"]
+    "kind",
+    [
+        "bernoulli",
+        "continuous-bernoulli",
+        "gaussian",
+        "discretised-logistic",
+        "discretised-logistic-mixture",
+        "categorical",
+    ],
 )
 @pytest.mark.parametrize("signed", [False, True])
 def test_simulated_images_are_as_likely_as_the_likelihood_says(kind: str, signed: bool) -> None:
@@ -119,7 +127,7 @@ def test_simulated_images_are_as_likely_as_the_likelihood_says(kind: str, signed
     low = -1.0 if signed else 0.0
     if kind == "bernoulli":
         grid, width = torch.tensor([0.0, 1.0]), 1.0
-    elif kind in ("categorical", "discretised-logistic"):
+    elif likelihood.over_levels:
         grid, width = torch.linspace(low, 1, 256), 1.0
     else:
         ends = (-4.0, 4.0) if kind == "gaussian" else (0.0, 1.0)

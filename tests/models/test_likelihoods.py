@@ -96,6 +96,22 @@ def test_discretised_logistic_far_from_its_location_keeps_value_and_gradient() -
 
 
 @pytest.mark.parametrize("signed", [False, True])
+def test_logistic_mixture_sums_to_one_and_is_the_weighted_sum_of_its_parts(signed: bool) -> None:
+    mixture, alone = likelihood_for("discretised-logistic-mixture", signed=signed), DiscretisedLogistic(signed)
+    count = mixture.outputs_per_value // 3
+    logits, locations, log_scales = torch.randn(3, count, 2, generator=torch.Generator().manual_seed(0)).double()
+    raw = torch.cat([logits, locations, log_scales - 2]).reshape(1, -1, 1, 1)
+    images, weights = every_level(signed).expand(-1, 2, 1, 1), logits.softmax(0)
+    masses = mixture.per_value(raw.expand(256, -1, 1, 1), images)[:, :, 0, 0].exp()
+    assert masses.sum(0).tolist() == pytest.approx([1, 1], abs=1e-12)
+    parts = [torch.cat([locations[k], log_scales[k] - 2]).view(1, 4, 1, 1) for k in range(count)]
+    each = torch.stack([alone.per_value(part.expand(256, -1, 1, 1), images)[:, :, 0, 0].exp() for part in parts])
+    assert torch.allclose(masses, (weights[:, None] * each).sum(0), atol=1e-12)
+    means = torch.cat([alone.mean(part).view(1, 2) for part in parts])
+    assert torch.allclose(mixture.mean(raw).view(2), (weights * means).sum(0))
+
+
+@pytest.mark.parametrize("signed", [False, True])
 def test_categorical_sums_to_one_and_its_mean_is_the_expected_level(signed: bool) -> None:
     likelihood, raw = Categorical(signed), torch.randn(1, 256 * 3, 1, 1).double() * 3
     masses = []
@@ -111,7 +127,7 @@ def test_categorical_sums_to_one_and_its_mean_is_the_expected_level(signed: bool
     assert all(float(mass.sum()) == pytest.approx(1.0) for mass in masses)
 
 
-@pytest.mark.parametrize("kind", ["discretised-logistic", "categorical"])
+@pytest.mark.parametrize("kind", ["discretised-logistic", "discretised-logistic-mixture", "categorical"])
 def test_levels_survive_the_way_from_bytes_to_floats(kind: str) -> None:
     """Each level's own mass is taken whatever the rounding of k / 255 in float32."""
     for signed in (False, True):
@@ -178,7 +194,15 @@ def test_squared_error_has_no_half() -> None:
     assert SquaredError(False).log_prob(raw, images).tolist() == pytest.approx([-16 * 0.25] * 2)
 
 
-KINDS = ["bernoulli", "continuous-bernoulli", "gaussian", "squared-error", "discretised-logistic", "categorical"]
+KINDS = [
+    "bernoulli",
+    "continuous-bernoulli",
+    "gaussian",
+    "squared-error",
+    "discretised-logistic",
+    "discretised-logistic-mixture",
+    "categorical",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,7 +14,15 @@ from morphospace.models.likelihoods import Likelihood, likelihood_for
 from morphospace.zoo.settings import AESettings, CGANSettings, MaskVAESettings, SNGANSettings, VAESettings
 from tests.conftest import draw_blobs
 
-KINDS = ["bernoulli", "continuous-bernoulli", "gaussian", "squared-error", "discretised-logistic", "categorical"]
+KINDS = [
+    "bernoulli",
+    "continuous-bernoulli",
+    "gaussian",
+    "squared-error",
+    "discretised-logistic",
+    "discretised-logistic-mixture",
+    "categorical",
+]
 
 
 def likelihood_of(kind: str, signed: bool) -> Likelihood:

@@ -22,6 +22,7 @@ from morphospace.models.likelihoods import (
     Categorical,
     ContinuousBernoulli,
     DiscretisedLogistic,
+    DiscretisedLogisticMixture,
     Gaussian,
     Likelihood,
 )
@@ -302,7 +303,13 @@ def drawn_images(likelihood: Likelihood, raw: Tensor, generator: torch.Generator
         levels = (logits - (-uniform.log()).log()).argmax(-1).permute(0, 3, 1, 2)  # Gumbel's trick
         return _in_range(levels.to(values.dtype), likelihood.signed)
     if isinstance(likelihood, DiscretisedLogistic):
-        location, rate = likelihood.parameters_of(raw)
+        if isinstance(likelihood, DiscretisedLogisticMixture):
+            log_weights, locations, rates = likelihood.mixture_of(raw)
+            uniform = torch.rand(log_weights.shape, generator=generator).to(log_weights).clamp(1e-12, 1 - 1e-7)
+            chosen = (log_weights - (-uniform.log()).log()).argmax(1, keepdim=True)  # Gumbel's trick
+            location, rate = (values.gather(1, chosen).squeeze(1) for values in (locations, rates))
+        else:
+            location, rate = likelihood.parameters_of(raw)
         logistic = _logit(torch.rand(location.shape, generator=generator).to(location)) / rate
         levels = ((location + logistic + 1) * 127.5).round().clamp(0, LEVELS - 1)
         return _in_range(levels, likelihood.signed)

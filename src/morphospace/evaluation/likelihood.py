@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from morphospace.errors import require
-from morphospace.models.distributions import DiagonalGaussian, Point, full
+from morphospace.models.distributions import DiagonalGaussian, Point, Posterior, TopDownGaussian, full
 from morphospace.models.likelihoods import Bernoulli, Likelihood
 from morphospace.models.priors import Normal, Prior, normal_log_prob
 from morphospace.randomness import stream
@@ -34,7 +34,7 @@ class Explains(Protocol):
 
     def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor: ...
 
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian | Point: ...
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Posterior: ...
 
 
 @dataclass(frozen=True)
@@ -167,33 +167,38 @@ def _noise(rows: range, draws: int, dim: int, seed: int, what: str) -> Tensor:
 
 @dataclass(frozen=True)
 class _Pass:
-    """What comes of one call of the decoder: log p(x | z), log p(z) and log q(z | x), (B, n) each."""
+    """What comes of one call of the decoder: log p(x | z), log p(z) and log q(z | x), (B, n) each.
+
+    `own` are the Gaussians that the codes are from, of which there are B n: of a posterior level by level, each level's
+    given the codes above it. The mean of their KL, and of their entropy, over codes is that of q.
+    """
 
     log_likelihood: Tensor
     log_prior: Tensor
     log_posterior: Tensor
+    own: DiagonalGaussian
 
 
-def _posterior(model: Explains, images: Tensor, condition: Tensor | None) -> DiagonalGaussian:
+def _posterior(model: Explains, images: Tensor, condition: Tensor | None) -> DiagonalGaussian | TopDownGaussian:
     posterior = model.encode(images, condition)
     why = "gives a code without uncertainty, so there is no bound; take a VAE"
-    require(isinstance(posterior, DiagonalGaussian), "model", type(model).__name__, why)
-    assert isinstance(posterior, DiagonalGaussian)
+    require(not isinstance(posterior, Point), "model", type(model).__name__, why)
+    assert not isinstance(posterior, Point)
     return posterior
 
 
-def _passed(model: Explains, block: _Block, posterior: DiagonalGaussian, noise: Tensor) -> _Pass:
+def _passed(model: Explains, block: _Block, posterior: DiagonalGaussian | TopDownGaussian, noise: Tensor) -> _Pass:
     """Decode the codes that noise (B, n, D) makes of posteriors."""
     count, draws, dim = noise.shape
-    noise = noise.to(posterior.mean)
-    z = posterior.mean[:, None] + (0.5 * posterior.log_variance).exp()[:, None] * noise
-    flat = z.view(count * draws, dim)
+    noise = full(noise.to(block.images))
+    z, own = posterior.repeated(draws).drawn(noise.view(count * draws, dim))
     condition = None if block.condition is None else block.condition.repeat_interleave(draws, 0)
-    raw = model.raw(flat.to(block.images.dtype), condition)
+    raw = model.raw(z.to(block.images.dtype), condition)
     assert model.prior is not None
-    log_posterior = normal_log_prob(noise) - 0.5 * posterior.log_variance.sum(1, keepdim=True)
-    log_prior = model.prior.log_prob(flat).view(count, draws)
-    return _Pass(log_likelihood(model.likelihood, raw, block.images), log_prior, log_posterior)
+    # z = m + s noise, level by level: the density of the noise over the determinant, which is the product of all s.
+    log_posterior = normal_log_prob(noise) - 0.5 * own.log_variance.sum(1).view(count, draws)
+    log_prior = model.prior.log_prob(z).view(count, draws)
+    return _Pass(log_likelihood(model.likelihood, raw, block.images), log_prior, log_posterior, own)
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,8 @@ def evidence_bound(
 ) -> EvidenceBound:
     """Return E_q log p(x | z) - KL(q(z | x) || p(z)), the mean over draws.
 
-    The KL to N(0, I) is in closed form, and of the KL to a learned prior the entropy.
+    The KL to N(0, I) is in closed form, and of the KL to a learned prior the entropy; of a posterior level by level,
+    each level's is, given the sampled codes above it.
 
     Args:
         model: Encoder, decoder and likelihood.
@@ -252,17 +258,18 @@ def evidence_bound(
 
     for block in _blocks(images, condition, draws, start, chunk):
         posterior = _posterior(model, block.images, block.condition)
-        normal = _noise(block.rows, draws, posterior.mean.shape[1], seed, noise)
+        normal = _noise(block.rows, draws, posterior.dim, seed, noise)
         likely, expected = (torch.zeros(len(normal), dtype=torch.float64) for _ in range(2))
         for some in normal.split(block.at_once, 1):
             made = _passed(model, block, posterior, some)
             likely += made.log_likelihood.double().sum(1).cpu()
-            expected += made.log_prior.double().sum(1).cpu()
+            if isinstance(model.prior, Normal):
+                kl = made.own.kl_per_unit().double().sum(1)
+            else:
+                kl = -made.own.entropy().double() - made.log_prior.double().flatten()
+            expected += kl.view(len(normal), -1).sum(1).cpu()
         log_likelihoods.append(likely / draws)
-        if isinstance(model.prior, Normal):
-            kls.append(posterior.kl_per_unit().double().sum(1).cpu())
-        else:
-            kls.append(-posterior.entropy().double().cpu() - expected / draws)
+        kls.append(expected / draws)
     return EvidenceBound(torch.cat(log_likelihoods), torch.cat(kls), draws)
 
 
@@ -301,7 +308,7 @@ def importance_bound(
 
     for block in _blocks(images, condition, k, start, chunk):
         posterior = _posterior(model, block.images, block.condition)
-        normal = _noise(block.rows, k, posterior.mean.shape[1], seed, noise)
+        normal = _noise(block.rows, k, posterior.dim, seed, noise)
         total, squares = RunningLogSumExp(len(normal)), RunningLogSumExp(len(normal))
         sums = torch.zeros(len(normal), dtype=torch.float64)
         for some in normal.split(block.at_once, 1):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from morphospace.data.batches import Batch
 from morphospace.errors import SettingError
 from morphospace.models.conditioning import Conditioning
-from morphospace.models.distributions import DiagonalGaussian, Point
+from morphospace.models.distributions import Posterior
 from morphospace.models.priors import Normal, Prior
 from morphospace.randomness import stream
 
@@ -27,7 +27,7 @@ class Decodes(Protocol):
 class Encodes(Protocol):
     """x -> q(z | x)."""
 
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> DiagonalGaussian | Point: ...
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Posterior: ...
 
 
 @runtime_checkable
@@ -82,6 +82,7 @@ class Model:
         needs: What the data must have beside images (`masks`, ...), by the names that a pack gives it.
         custom: Names of the networks that the caller brought.
         memory: What training keeps beside the networks: saved with a run, never exported.
+        levels: Latent dimensions of each level of a code, from the top; empty where it has but one.
 
     Raises:
         SettingError: If `parts` names a network that cannot be replaced, or one has the wrong shapes.
@@ -92,6 +93,7 @@ class Model:
     fits: ClassVar[str] = "gaussian"
     needs: ClassVar[tuple[str, ...]] = ()
     default_ema_halflife_images: ClassVar[int] = 0
+    levels: tuple[int, ...] = ()
 
     def __init__(
         self,

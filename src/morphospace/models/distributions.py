@@ -1,4 +1,4 @@
-"""Distributions of codes: diagonal Gaussian and point. Those of images given codes are in `likelihoods`.
+"""Distributions of codes: diagonal Gaussian, Gaussians level by level, and point. Those of images are in `likelihoods`.
 
 Every log density is in nats, one number an image: summed over its latent dimensions.
 """
@@ -6,7 +6,7 @@ Every log density is in nats, one number an image: summed over its latent dimens
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +33,11 @@ class DiagonalGaussian:
     mean: Tensor
     log_variance: Tensor
 
+    @property
+    def dim(self) -> int:
+        """Number D of latent dimensions."""
+        return self.mean.shape[1]
+
     @classmethod
     def from_parameters(cls, output: Tensor | Sequence[Tensor]) -> DiagonalGaussian:
         """Return q(z | x) from an encoder's output: mean and log variance as one tensor (B, 2 D), or two of (B, D)."""
@@ -42,6 +47,10 @@ class DiagonalGaussian:
     def sample(self, noise: Tensor) -> Tensor:
         """Return mean + exp(log_variance / 2) * noise (the reparameterisation; Kingma & Welling 2014)."""
         return self.mean + (0.5 * self.log_variance).exp() * noise
+
+    def drawn(self, noise: Tensor) -> tuple[Tensor, DiagonalGaussian]:
+        """Return the codes that noise (B, D) makes, and the Gaussian that they are from: here the posterior itself."""
+        return self.sample(noise), self
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log q(z), (B,), in nats."""
@@ -75,6 +84,53 @@ class DiagonalGaussian:
         return self.kl_per_unit().sum(1)
 
 
+Choose = Callable[[DiagonalGaussian, slice], Tensor]
+"""Returns the code of a level, (B, d), given its Gaussian and which of the D latent dimensions are its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopDownGaussian:
+    """q(z_1 | x) q(z_2 | z_1, x) ...: each level of a code (B, D) is Gaussian given the levels above it.
+
+    Given a code, the Gaussians of all levels are one diagonal Gaussian. Its log density at this code is log q(z | x),
+    and its KL, averaged over codes from q, is the KL of q.
+
+    Attributes:
+        seen: What the encoder has of each image, tensors (B, ...).
+        descend: Goes through the levels from the top, given `seen` and how to choose each level's code. Returns the
+            codes (B, D), and the Gaussian (B, D) that each was chosen from.
+        dim: Number D of latent dimensions.
+    """
+
+    seen: tuple[Tensor, ...]
+    descend: Callable[[tuple[Tensor, ...], Choose], tuple[Tensor, DiagonalGaussian]]
+    dim: int
+
+    @property
+    def mean(self) -> Tensor:
+        """The code of each image if every level takes its mean, from the top, (B, D)."""
+        return self.descend(self.seen, lambda gaussian, units: gaussian.mean)[0]
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return the codes (B, D) that noise makes, level by level."""
+        return self.drawn(noise)[0]
+
+    def drawn(self, noise: Tensor) -> tuple[Tensor, DiagonalGaussian]:
+        """Return the codes that noise (B, D) makes, and the Gaussian that each level is from given those above it."""
+        return self.descend(self.seen, lambda gaussian, units: gaussian.sample(noise[:, units]))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log q(z), (B,), in nats."""
+        return self.descend(self.seen, lambda gaussian, units: z[:, units])[1].log_prob(z)
+
+    def repeated(self, times: int) -> TopDownGaussian:
+        """Return the posterior of each image `times` times in a row, for as many draws of each code."""
+        if times == 1:
+            return self
+        seen = tuple(values.repeat_interleave(times, 0) for values in self.seen)
+        return TopDownGaussian(seen, self.descend, self.dim)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """A code without uncertainty, (B, D): the output of a plain autoencoder's encoder."""
@@ -84,3 +140,7 @@ class Point:
     def sample(self, noise: Tensor) -> Tensor:
         """Return the code itself."""
         return self.mean
+
+
+Posterior = DiagonalGaussian | TopDownGaussian | Point
+"""What an encoder returns."""

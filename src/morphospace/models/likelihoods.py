@@ -190,6 +190,30 @@ def level_of(images: Tensor, signed: bool) -> Tensor:
     return ((images + 1) * 127.5 if signed else images * 255).round()
 
 
+def clipped_mean(location: Tensor, rate: Tensor) -> Tensor:
+    """Return the mean of a logistic variable clipped to [-1, 1], within half a level of the mean of its levels.
+
+    E = -1 + s (softplus((m + 1) / s) - softplus((m - 1) / s)).
+    """
+    upper, lower = functional.softplus((location + 1) * rate), functional.softplus((location - 1) * rate)
+    return ((upper - lower) / rate - 1).clamp(-1, 1)
+
+
+def log_mass(level: Tensor, location: Tensor, rate: Tensor) -> Tensor:
+    """Return the log mass of levels 0 to 255 under logistics of these locations in [-1, 1] and rates 1 / s.
+
+    F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)) for a < b: a product, in which nothing cancels.
+    """
+    centred = level / 127.5 - 1 - location
+    half = 0.5 / 127.5
+    below = functional.logsigmoid((centred + half) * rate)
+    above = functional.logsigmoid((half - centred) * rate)
+    width = (-torch.expm1(-2 * half * rate)).log()
+    first, last = level < 0.5, level > LEVELS - 1.5
+    inner = torch.where(first, below, below + above + width)
+    return torch.where(last, above, inner)
+
+
 class DiscretisedLogistic(Likelihood):
     """A logistic distribution cut into 256 bins, location and scale predicted for every value.
 
@@ -215,30 +239,47 @@ class DiscretisedLogistic(Likelihood):
         return location, (-log_scale.clamp(min=self.finest)).exp()
 
     def mean(self, raw: Tensor) -> Tensor:
-        """Return the mean of the logistic variable clipped to the range, within half a level of the levels' mean.
-
-        E = -1 + s (softplus((m + 1) / s) - softplus((m - 1) / s)).
-        """
-        location, rate = self.parameters_of(raw)
-        upper, lower = functional.softplus((location + 1) * rate), functional.softplus((location - 1) * rate)
-        mean = ((upper - lower) / rate - 1).clamp(-1, 1)
+        mean = clipped_mean(*self.parameters_of(raw))
         return mean if self.signed else 0.5 * (mean + 1)
 
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
-        """Return the log mass of every value's level.
+        return log_mass(level_of(images, self.signed), *self.parameters_of(raw))
 
-        F(b) - F(a) = F(b) F(-a) (1 - exp(a - b)) for a < b: a product, in which nothing cancels.
-        """
-        location, rate = self.parameters_of(raw)
-        level = level_of(images, self.signed)
-        centred = level / 127.5 - 1 - location
-        half = 0.5 / 127.5
-        below = functional.logsigmoid((centred + half) * rate)
-        above = functional.logsigmoid((half - centred) * rate)
-        width = (-torch.expm1(-2 * half * rate)).log()
-        first, last = level < 0.5, level > LEVELS - 1.5
-        inner = torch.where(first, below, below + above + width)
-        return torch.where(last, above, inner)
+
+class DiscretisedLogisticMixture(DiscretisedLogistic):
+    """A mixture of discretised logistics for every value: weights, locations and scales predicted.
+
+    A value may then be near one level or near another, not between them. Salimans et al. 2017, "PixelCNN++", without
+    the dependence between the channels of a pixel that is modelled there.
+    """
+
+    components = 5
+    outputs_per_value = 3 * components
+
+    def start(self, images: Tensor) -> Tensor:
+        """Return components of equal weight and scale, spread so that mean and variance are the images'."""
+        location, log_scale = super().start(images).chunk(2)
+        # At (2 k + 1) / K - 1, the locations have variance (1 - 1 / K^2) / 3 in units of the half width they cover.
+        places = (2 * torch.arange(self.components) + 1) / self.components - 1
+        spread = log_scale.exp() * math.pi / math.sqrt(3)  # the images' standard deviation, of which half a variance
+        locations = location + spread * (places / places.std(correction=0) / math.sqrt(2))[:, None, None, None]
+        scales = (log_scale - math.log(2) / 2).expand_as(locations)
+        return torch.cat([torch.zeros_like(locations), locations, scales]).flatten(0, 1)
+
+    def mixture_of(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log weights, locations and 1 / scales, (B, K, C, H, W) each."""
+        logits, locations, log_scales = full(raw).unflatten(1, (3, self.components, -1)).unbind(1)
+        return logits.log_softmax(1), locations, (-log_scales.clamp(min=self.finest)).exp()
+
+    def mean(self, raw: Tensor) -> Tensor:
+        log_weights, locations, rates = self.mixture_of(raw)
+        mean = (log_weights.exp() * clipped_mean(locations, rates)).sum(1)
+        return mean if self.signed else 0.5 * (mean + 1)
+
+    def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
+        log_weights, locations, rates = self.mixture_of(raw)
+        level = level_of(images, self.signed).unsqueeze(1)
+        return torch.logsumexp(log_weights + log_mass(level, locations, rates), 1)
 
 
 class Categorical(Likelihood):
@@ -284,6 +325,7 @@ def likelihood_for(kind: str, *, signed: bool = False, variance: str = "fixed", 
         "continuous-bernoulli": ContinuousBernoulli,
         "squared-error": SquaredError,
         "discretised-logistic": DiscretisedLogistic,
+        "discretised-logistic-mixture": DiscretisedLogisticMixture,
         "categorical": Categorical,
     }
     return kinds[kind](signed)

@@ -40,11 +40,11 @@ class Look:
     norm_first: bool = True
     condition: int = 0
 
-    def nonlinearity(self) -> nn.Module:
-        """Return a new activation module."""
+    def nonlinearity(self, inplace: bool = True) -> nn.Module:
+        """Return a new activation module, which may write over its input unless that is needed elsewhere."""
         makers: dict[str, Callable[[], nn.Module]] = {
-            "relu": partial(nn.ReLU, inplace=True),
-            "leaky": partial(nn.LeakyReLU, self.slope, inplace=True),
+            "relu": partial(nn.ReLU, inplace=inplace),
+            "leaky": partial(nn.LeakyReLU, self.slope, inplace=inplace),
             "silu": nn.SiLU,
             "tanh": nn.Tanh,
         }

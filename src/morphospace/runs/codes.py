@@ -18,7 +18,7 @@ from morphospace.errors import DataError, MorphospaceError, NoEncoder, RunError,
 from morphospace.evaluation.collapse import code_facts, off_prior
 from morphospace.files import atomic, json_text, read_text, write_text
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
-from morphospace.models.distributions import DiagonalGaussian, Point
+from morphospace.models.distributions import Point, Posterior, TopDownGaussian
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior
 from morphospace.randomness import stream
 from morphospace.records import read_json, typed
@@ -110,18 +110,17 @@ def _encoded(
     noise: Tensor | None,
 ) -> Tensor:
     """Return the codes of images: the means of their posteriors, or samples of them by noise (N, D)."""
-    found, first = [], 0
-    for posterior in _each_posterior(run, encoder, images, condition, rows):
-        own = None if noise is None else noise[first : first + len(posterior.mean)].to(posterior.mean)
-        found.append((posterior.mean if own is None else posterior.sample(own)).cpu())
-        first += len(posterior.mean)
-    return torch.cat(found).float()
+    each = _each_posterior(run, encoder, images, condition, rows)
+    if noise is None:
+        return torch.cat([posterior.mean.cpu() for posterior in each]).float()
+    own = (part.to(run.model.device) for part in noise.split(AT_ONCE))
+    return torch.cat([posterior.sample(part).cpu() for posterior, part in zip(each, own)]).float()
 
 
 @torch.no_grad()
 def _each_posterior(
     run: Run, encoder: Encodes, images: np.ndarray, condition: Tensor | None, rows: np.ndarray | None
-) -> Iterator[DiagonalGaussian | Point]:
+) -> Iterator[Posterior]:
     """Encode uint8 images (N, H, W, C) in chunks, binarised as the model was trained on them."""
     model = run.model
     for part, *conditions in chunks(torch.from_numpy(as_seen(run, np.array(images), rows)), condition):
@@ -130,7 +129,7 @@ def _each_posterior(
 
 @dataclass(frozen=True)
 class Posteriors:
-    """Posteriors of some images.
+    """Posteriors of some images. Where a level depends on those above it, its own is given a sampled code of theirs.
 
     Attributes:
         means: (N, D), float32 on the CPU.
@@ -142,7 +141,7 @@ class Posteriors:
 
 
 def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
-    """Encode some rows of a split by the model's own encoder.
+    """Encode some rows of a split by the model's own encoder; codes that a level is given are always the same.
 
     Raises:
         NoEncoder: If the model itself has no encoder.
@@ -157,9 +156,14 @@ def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
     for first in range(0, len(rows), AT_ONCE):
         part = rows[first : first + AT_ONCE]
         for posterior in _each_posterior(run, model, split.images[part], conditions_of(model, split, part), part):
+            if isinstance(posterior, Point):
+                means.append(posterior.mean.float().cpu())
+                continue
+            if isinstance(posterior, TopDownGaussian):
+                noise = seeded_noise(len(part), posterior.dim, stream(0, "levels"), start=first)
+                posterior = posterior.drawn(noise.to(model.device))[1]
             means.append(posterior.mean.float().cpu())
-            if isinstance(posterior, DiagonalGaussian):
-                variances.append(posterior.log_variance.float().cpu())
+            variances.append(posterior.log_variance.float().cpu())
     return Posteriors(torch.cat(means), torch.cat(variances) if variances else None)
 
 

@@ -59,6 +59,7 @@ def describe(key: str, name: str, space: Space) -> dict[str, Any]:
         **facts_of(key, name, folder),
         "cannot": space.cannot(),
         "opening": list(space.seeds),
+        "levels": list(space.model.levels),
         "condition": None if known is None else {"kind": known.kind, "names": known.ordered},
         "parameters": space.model.parameters(),
         "settings": read_text(folder.place / "run.toml"),
@@ -67,7 +68,7 @@ def describe(key: str, name: str, space: Space) -> dict[str, Any]:
 
 def describe_unloaded(key: str, name: str, folder: RunFolder, why: str) -> dict[str, Any]:
     """Return the facts and settings of a run that cannot be loaded: one that has just begun has no checkpoint."""
-    facts: dict[str, Any] = {"opening": [0], "condition": None, "parameters": None}
+    facts: dict[str, Any] = {"opening": [0], "levels": [], "condition": None, "parameters": None}
     settings = read_text(folder.place / "run.toml")
     return {**facts_of(key, name, folder), **facts, "cannot": {"decode": why, "encode": why}, "settings": settings}
 

@@ -17,6 +17,7 @@ from morphospace.tools.tool import (
     Asked,
     Attributes,
     Displayable,
+    Hold,
     Label,
     PriorName,
     Summary,
@@ -160,6 +161,7 @@ def draw_samples(
     seed: Seed = 0,
     prior: PriorName = "auto",
     truncation: Truncation = 1.0,
+    hold: Hold = None,
     label: Label = None,
     attributes: Attributes = None,
     out: Path | None = None,
@@ -177,6 +179,8 @@ def draw_samples(
             `auto` takes the model's own, or a fitted mixture where the codes of images do not lie as N(0, I) does.
         truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior; below 1,
             samples are more usual and vary less. In a mixture, m is the mean of the component.
+        hold: Hold so many levels of the code, from the top, as they are in the first sample; only those below vary. For
+            models whose code has several levels (ladder-vae).
         label: The class to sample, by name or number. If left out, each row shows one class.
         attributes: The attributes to sample, as Smiling=1,Male=0; those not named are 0.
         out: Where to write a file for each image, as for `save_samples`; returns them as a sheet if left out.
@@ -188,7 +192,7 @@ def draw_samples(
     from morphospace.tools.sample_files import save_samples
     from morphospace.tools.sampling import Sampling
 
-    how: dict[str, Any] = {"n": n, "seed": seed, "prior": prior, "truncation": truncation}
+    how: dict[str, Any] = {"n": n, "seed": seed, "prior": prior, "truncation": truncation, "hold": hold}
     if out is not None and out.suffix.lower() != ".png":
         return save_samples(run, out, **how, label=label, attributes=attributes, say=say)
     sampling = Sampling.of(loaded(run), asked, **how)
@@ -231,6 +235,7 @@ def sample(
     prior: PriorName = "auto",
     truncation: Truncation = 1.0,
     start: int = 0,
+    hold: Hold = None,
     label: Label = None,
     attributes: Attributes = None,
 ) -> np.ndarray:
@@ -250,20 +255,26 @@ def sample(
         truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior. In a
             mixture, m is the mean of the component.
         start: Number of the first sample.
+        hold: Hold so many levels of the code, from the top, as they are in sample 0 of the seed; only those below vary.
+            For models whose code has several levels (ladder-vae).
         label: The class to sample from a conditional model, by name or number; all in turn when not given.
         attributes: The attributes to sample from a conditional model; those not named are 0.
 
     Returns:
         uint8 (n, H, W, C); a notebook displays it as a grid.
     """
-    check_ranges(sample, {"n": n, "truncation": truncation})
+    check_ranges(sample, {"n": n, "truncation": truncation, "hold": hold})
+    from morphospace.models.contract import seeded_noise
     from morphospace.pictures.images import Images
-    from morphospace.runs.codes import sampled
+    from morphospace.runs.codes import decode, prior_for
     from morphospace.runs.run import loaded
+    from morphospace.tools.sampling import held, holding_prior
 
     run = loaded(run)
     conditions = Condition(label, attributes).rows(run.model, n, start)
-    return sampled(run, n, seed, conditions, prior=prior, truncation=truncation, start=start).view(Images)
+    noise = held(seeded_noise(n, run.model.latent_dim, seed, start=start), run, hold, seed)
+    codes = prior_for(run, holding_prior(run, hold, prior)).from_noise(noise, truncation)
+    return decode(run.model, codes, conditions).view(Images)
 
 
 def sample_grid(

@@ -24,6 +24,31 @@ BLOCK = 4 * AT_ONCE  # samples that are in memory at once; a multiple, so that n
 MOST_PIXELS, LONGEST = 20_000_000, 16_384  # of a sheet, which programs must still open
 
 
+def holding_prior(run: Run, hold: int | None, prior: str) -> str:
+    """Return the prior to sample from, given how many levels are held: of several levels, each has its own in N(0, I).
+
+    Raises:
+        SettingError: If the code has not that many levels, and one more that varies; or if the prior is a fitted one.
+    """
+    if hold is None:
+        return prior
+    levels = len(run.model.levels)
+    rule = f"the code of {run.model.settings.name} has one level" if levels < 2 else f"must be from 1 to {levels - 1}"
+    require(hold < levels, "hold", hold, rule, "of ladder-vae, a code has several" if levels < 2 else "")
+    rule = "is fitted to whole codes, and does not say how the levels below vary"
+    require(prior in ("auto", "model", "normal"), "prior", prior, rule, "leave out --prior, or --hold")
+    return "model"
+
+
+def held(noise: Tensor, run: Run, hold: int | None, seed: int) -> Tensor:
+    """Return noise (N, D) of which the upper levels are those of the seed's first sample."""
+    if hold is None:
+        return noise
+    units = sum(run.model.levels[:hold])
+    first = seeded_noise(1, noise.shape[1], seed)[:, :units]
+    return torch.cat([first.expand(len(noise), -1), noise[:, units:]], 1)
+
+
 @dataclass(frozen=True)
 class Block:
     """Some samples in a row.
@@ -52,6 +77,7 @@ class Sampling:
         seed: Which samples.
         prior: Which prior.
         truncation: How far codes lie from their mean.
+        hold: How many levels of the code, from the top, are the same in all samples: those of the first.
     """
 
     run: Run
@@ -62,6 +88,7 @@ class Sampling:
     seed: int
     prior: str
     truncation: float
+    hold: int | None = None
 
     @classmethod
     def of(
@@ -73,16 +100,17 @@ class Sampling:
         seed: int,
         prior: str,
         truncation: float,
+        hold: int | None = None,
     ) -> Sampling:
         """Return what is asked for; without a condition, every class or mix of attributes gets a row of its own.
 
         Raises:
-            SettingError: If the model knows no such condition.
+            SettingError: If the model knows no such condition, or has no such levels.
         """
-        known, prior = run.model.conditioning, named_prior(run, prior)
+        known, prior = run.model.conditioning, named_prior(run, holding_prior(run, hold, prior))
         if known is None or asked:
             condition = asked.rows(run.model)
-            return cls(run, n or SAMPLES, None, None, condition, seed, prior, truncation)
+            return cls(run, n or SAMPLES, None, None, condition, seed, prior, truncation, hold)
         rows = known.shown()
         columns = COLUMNS if n is None else math.ceil(n / len(rows))
         return cls(run, len(rows) * columns, columns, rows, None, seed, prior, truncation)
@@ -93,6 +121,7 @@ class Sampling:
         known = self.run.model.conditioning
         about: dict[str, Any] = {"prior": self.prior}
         about |= {} if self.truncation == 1 else {"truncation": self.truncation}
+        about |= {} if self.hold is None else {"hold": self.hold}
         if known is not None and self.rows is not None:
             return about | {"rows": [known.words(row) for row in self.rows], "columns": self.columns}
         return (
@@ -127,6 +156,7 @@ class Sampling:
                 assert self.rows is not None
                 each = [seeded_noise(1, model.latent_dim, self.seed, start=i % self.columns) for i in numbers]
                 noise, conditions = torch.cat(each), self.rows[torch.tensor([i // self.columns for i in numbers])]
+            noise = held(noise, self.run, self.hold, self.seed)
             codes = prior.from_noise(noise, self.truncation)
             yield Block(decode(model, codes, conditions), decode_masks(model, codes), conditions)
 

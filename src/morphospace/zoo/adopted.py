@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Model
 from morphospace.models.described import check_sizes, networks_of
-from morphospace.models.distributions import DiagonalGaussian, Point, full
+from morphospace.models.distributions import DiagonalGaussian, Point, Posterior, full
 from morphospace.objectives.phase import Round
 from morphospace.zoo.settings_adopted import AdoptedSettings
 
@@ -89,7 +89,7 @@ class AdoptedAutoencoder(Adopted):
         self.encoder = self.adopted(parts, "encoder", self.channels_first, (self.latent_dim,))
         self.networks["encoder"] = self.encoder
 
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Point | DiagonalGaussian:
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Posterior:
         """Return the code of images (B, C, H, W) in the stated range, or its distribution."""
         output = self.encoder(images)
         if isinstance(output, Tensor) and output.shape[1] == self.latent_dim:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
 from morphospace.models.contract import Model
-from morphospace.models.distributions import DiagonalGaussian, Point
+from morphospace.models.distributions import Point, Posterior
+from morphospace.models.ladder import LadderDecoder
 from morphospace.models.likelihoods import Likelihood, likelihood_for
 from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, auto_widths, initialise
 from morphospace.objectives.elbo import bits_per_dim, dequantised
@@ -25,9 +26,11 @@ WATCHED_EVERY = 16
 @torch.no_grad()
 def set_output_bias(decoder: nn.Module, likelihood: Likelihood, images: Tensor) -> None:
     """Set the last bias of a built-in decoder to the raw output that fits images (N, C, H, W) best."""
-    if isinstance(decoder, MLP):
+    if not isinstance(decoder, MLP | ConvDecoder | LadderDecoder):
+        return
+    if isinstance(decoder.output, nn.Linear):
         decoder.output.bias.copy_(likelihood.start(images).flatten())
-    elif isinstance(decoder, ConvDecoder) and isinstance(decoder.output.bias, Tensor):
+    elif isinstance(decoder.output.bias, Tensor):
         places = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1], 1, 1)
         decoder.output.bias.copy_(likelihood.start(places).flatten())
 
@@ -121,7 +124,7 @@ class AE(Model):
         """Return the decoder's raw output for codes (B, D)."""
         return self.decoder(self.with_code(z, condition))
 
-    def encode(self, images: Tensor, condition: Tensor | None = None) -> Point | DiagonalGaussian:
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> Posterior:
         """Return the code of images (B, C, H, W)."""
         return Point(self.encoder(self.with_image(images, condition)))
 

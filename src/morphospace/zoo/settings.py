@@ -22,6 +22,7 @@ from morphospace.zoo.settings_regularised import (
     RAESettings,
     WAESettings,
 )
+from morphospace.zoo.settings_ladder import LadderVAESettings
 from morphospace.zoo.settings_gan import (
     CGANSettings,
     DCGANSettings,

@@ -11,7 +11,13 @@ from morphospace.roles import AgainstCollapse, Role, TowardsPrior
 from morphospace.zoo.registry import ModelSettings, member
 
 Likelihoods = Literal[
-    "bernoulli", "continuous-bernoulli", "gaussian", "squared-error", "discretised-logistic", "categorical"
+    "bernoulli",
+    "continuous-bernoulli",
+    "gaussian",
+    "squared-error",
+    "discretised-logistic",
+    "discretised-logistic-mixture",
+    "categorical",
 ]
 
 
@@ -30,7 +36,8 @@ class AESettings(ModelSettings):
         likelihood: p(x | z): `bernoulli` (cross-entropy; a density on binary pixels only), `continuous-bernoulli` (the
             same made a density on [0, 1]), `gaussian`, `squared-error` (summed, without a half: a Gaussian of
             variance 1/2 up to a constant), or masses over the 256 levels of 8-bit images: `discretised-logistic`
-            (location and scale of every value predicted) and `categorical` (256 logits a value).
+            (location and scale of every value predicted), `discretised-logistic-mixture` (five of them a value, with
+            weights) and `categorical` (256 logits a value).
         variance: Of the `gaussian`: `fixed` at sigma squared, one number `learned` by gradient, or `calibrated`
             to the mean squared error, its optimum (Rybkin et al. 2021).
         sigma: Standard deviation of a `fixed` Gaussian, and the initial value of a `learned` one, in units of the

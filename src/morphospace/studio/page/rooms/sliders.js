@@ -21,8 +21,18 @@ export async function enter(place, { client, state, run, condition }) {
   let seed = Math.max(least, Number(state.get("seed", String(state.get("code") ? -1 : run.opening[0]))));
   let moves = new Map();
   let animation = 0;
+  let mixed = false; // whether the upper levels are of another code than the seed's
   const face = new Picture("Changed", { facts: () => ({ run: run.name, base, moves: [...moves.values()], code: now }) });
   let now = null;
+  // Of a code of several levels, another seed may leave the upper ones as they are.
+  let kept = run.levels.length > 1 ? Math.min(run.levels.length - 1, Math.max(0, Math.trunc(Number(state.get("keep", "0"))) || 0)) : 0;
+  const keeping = make("output", {});
+  const keep = make("input", { type: "range", min: "0", max: String(run.levels.length - 1), step: "1", value: String(kept), oninput: () => {
+    kept = Number(keep.value);
+    keeping.textContent = kept ? `${kept} of ${run.levels.length}` : "none";
+    state.set({ keep: kept || null });
+  } });
+  keep.oninput();
   const list = make("div", { class: "sliders" });
   const kinds = make("div", { class: "tools" });
   let every = false; // whether all sliders are shown
@@ -34,7 +44,8 @@ export async function enter(place, { client, state, run, condition }) {
     make("aside", { class: "side" }, face.element,
       make("div", { class: "tools" },
         button("Another seed", () => start(another())),
-        least < 0 ? button("Average image", () => { base = null; seed = -1; state.set({ code: null, seed: -1 }); reset(); }) : null,
+        run.levels.length > 1 ? make("label", { class: "field" }, "Keep upper levels ", keep, keeping) : null,
+        least < 0 ? button("Average image", () => { base = null; seed = -1; mixed = false; state.set({ code: null, seed: -1 }); reset(); }) : null,
         button("Reset all", () => reset()),
         button("Add to Morph", () => now && addEnd(state, run, now))),
       pad)));
@@ -77,8 +88,10 @@ export async function enter(place, { client, state, run, condition }) {
     if (seed < 0) return ask();
     const answer = await trying(() => client.ask("decode", { run: run.id, seeds: [seed], condition }, "face"));
     if (!answer) return;
-    base = answer.codes[0];
-    state.set({ seed, code: null });
+    const units = base && !first ? run.levels.slice(0, kept).reduce((sum, one) => sum + one, 0) : 0;
+    base = [...(base || []).slice(0, units), ...answer.codes[0].slice(units)];
+    mixed = units > 0;
+    state.set({ seed: mixed ? null : seed, code: mixed ? base : null });
     if (!first) reset(); else ask();
   }
 
@@ -95,7 +108,7 @@ export async function enter(place, { client, state, run, condition }) {
     if (!answer) return;
     now = answer.codes[0];
     face.show(answer.images.images[0]);
-    face.words(moves.size ? "Changed" : seed >= 0 ? `Seed ${seed}` : base ? "The image you brought" : "Average image");
+    face.words(moves.size ? "Changed" : mixed ? `Seed ${seed} below the level${kept > 1 ? "s" : ""} kept` : seed >= 0 ? `Seed ${seed}` : base ? "The image you brought" : "Average image");
   }
 
   function reset() {

@@ -1,0 +1,89 @@
+"""VAE with several levels of codes and top-down inference (Sønderby et al. 2016; Maaløe et al. 2019; Child 2021).
+
+The model is p(z_1) p(z_2 | z_1) ... p(x | z_1 ... z_L), from the top. The posterior goes the same way, q(z_1 | x)
+q(z_2 | z_1, x) ..., on the path that also decodes. The bound is
+
+    E_q[log p(x | z)] - sum_l E_q[KL(q(z_l | z_<l, x) || p(z_l | z_<l))]
+
+The code that tools see is the noise of all levels together, those of the top first: its prior is N(0, I), and decoding
+is a function of it. See `models.ladder`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from morphospace.data.batches import Batch
+from morphospace.models.distributions import Choose, DiagonalGaussian, TopDownGaussian
+from morphospace.models.ladder import Descent, LadderDecoder, LadderEncoder, LadderPosterior
+from morphospace.models.towers import initialise
+from morphospace.objectives.clock import ramp
+from morphospace.objectives.elbo import with_free_bits
+from morphospace.objectives.phase import Turn
+from morphospace.objectives.terms import Terms
+from morphospace.zoo.settings_ladder import LadderVAESettings
+from morphospace.zoo.vae import Variational
+
+
+class LadderVAE(Variational):
+    """Minimises -E_q[log p(x | z)] + beta sum_l KL_l, one code for each image.
+
+    The KL of a level depends on the code sampled above it, so validation samples too, from its own random stream.
+    """
+
+    settings: LadderVAESettings
+    replaceable: ClassVar[tuple[str, ...]] = ()  # encoder and decoder are parts of one path
+    averaged: tuple[str, ...] = ("encoder", "decoder", "posterior", "likelihood")
+    decoder: LadderDecoder
+
+    def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
+        """Build encoder, path and likelihood, then the heads of the posterior."""
+        super().build_networks(parts)
+        self.posterior = LadderPosterior(self.decoder, self.widths, self.look)
+        initialise(self.posterior, self.settings.init)
+        self.networks["posterior"] = self.posterior
+        self.learns = (*self.learns, self.posterior)
+        self.levels = tuple(units.stop - units.start for units in self.decoder.units)
+
+    def make_encoder(self, outputs: int) -> nn.Module:
+        """Build the encoder that the settings describe."""
+        s = self.settings
+        return initialise(LadderEncoder(self.shape, self.widths, s.blocks, self.look, dense=s.tower == "mlp"), s.init)
+
+    def make_decoder(self, raw: tuple[int, int, int]) -> nn.Module:
+        """Build the path from the top to raw images (C, H, W)."""
+        s, dense = self.settings, self.settings.tower == "mlp"
+        shape = (*self.shape[:2], raw[0])
+        return initialise(
+            LadderDecoder(s.dims, self.widths, shape, s.blocks, self.look, dense=dense, skips=s.skips), s.init
+        )
+
+    def descend(self, seen: tuple[Tensor, ...], choose: Choose) -> tuple[Tensor, DiagonalGaussian]:
+        """Go through the levels from the top; see `TopDownGaussian`."""
+        descent = Descent(self.posterior, seen, choose)
+        self.decoder.walk(len(seen[0]), descent)
+        return descent.codes, descent.own
+
+    def encode(self, images: Tensor, condition: Tensor | None = None) -> TopDownGaussian:  # type: ignore[override]
+        """Return q(z | x) of images (B, C, H, W)."""
+        return TopDownGaussian(self.encoder(images), self.descend, self.latent_dim)
+
+    def loss(self, batch: Batch, turn: Turn) -> Terms:
+        """Return the negative bound of a batch, in training and validation alike."""
+        s, noise = self.settings, turn.normal(len(batch.images), self.latent_dim)
+        descent = Descent(self.posterior, self.encoder(batch.images), lambda own, units: own.sample(noise[:, units]))
+        terms = self.reconstruction(Terms(), self.decoder(noise, descent), batch.images, turn)
+        levels = torch.stack([kl.sum(1) for kl in descent.own.kl_per_unit().split(self.levels, 1)], 1)
+        terms.note("kl", levels.sum(1))
+        for number, kl in enumerate(levels.T, 1):
+            terms.note(f"kl_level_{number}", kl)
+        weight = s.beta * (ramp(turn.clock.images, s.kl_warmup_images) if turn.training else 1.0)
+        if s.free_bits:
+            terms.add("kl_above_free", with_free_bits(levels, s.free_bits), weight)
+        else:
+            terms.add("kl", levels.sum(1), weight)
+        return self.note_bits(terms, terms.means["reconstruction"] + terms.means["kl"])
