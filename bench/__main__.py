@@ -14,6 +14,7 @@ from importlib import import_module
 
 COMMANDS: dict[str, str] = {
     "speed": "bench.speed",
+    "step": "bench.step",
     "modes": "bench.modes",
     "decode": "bench.decode",
     "streaming": "bench.streaming",
