@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from bench.flops import Flops
-from bench.gpu_device import Device, GraphStep, device_for
+from bench.gpu_device import Device, device_for
 from bench.images import fields
 from bench.ours import engine_of
 from morphospace.data.pack import Pack, in_memory_pack, open_pack
@@ -179,27 +179,19 @@ def choice(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
 
 
 def graphs(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
-    """Train small models call by call, and from a CUDA graph of the whole step."""
-    for name, model in SMALL.items():
-        engine = engine_for(device, model)
-        plain = rate(device, stepped(engine), engine.images_per_step, seconds)
-        step = GraphStep(engine_for(device, model))
-        index = iter(range(10**9))
-
-        def direct(step: GraphStep = step, index: Iterator[int] = index) -> None:
-            step.take(next(index))
-            step()
-
-        bare = rate(device, direct, step.engine.images_per_step, seconds)
-        replay = device.capture(step)
-
-        def replayed(step: GraphStep = step, index: Iterator[int] = index, replay: Any = replay) -> None:
-            step.take(next(index))
-            replay()
-
-        captured = rate(device, replayed, step.engine.images_per_step, seconds)
-        row = {"what": name, "images/s, engine": plain, "images/s, the same calls alone": bare}
-        yield {**row, "images/s, one graph": captured, "graph / engine": captured / plain}
+    """Train small models and larger ones call by call, and from CUDA graphs of their steps."""
+    for name, model in {**SMALL, "dcgan-64": MODELS["dcgan-64"]}.items():
+        rates = {}
+        for how in ("off", "auto"):
+            engine = engine_for(device, model, graphs=how)
+            for _ in range(device.of(40, 0)):  # until each kind of step is captured
+                engine.step()
+            device.forget()
+            rates[how] = rate(device, stepped(engine), engine.images_per_step, seconds), device.peak_mib()
+        row = {"what": name, **{f"images/s, graphs {how}": images for how, (images, _) in rates.items()}}
+        row["auto / off"] = rates["auto"][0] / rates["off"][0]
+        row["steps replayed"] = engine.graphs.replayed if engine.graphs else 0
+        yield {**row, **{f"peak MiB, graphs {how}": peak for how, (_, peak) in rates.items()}}
 
 
 def compiled(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
@@ -240,7 +232,7 @@ def tests(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
     seen = Outcomes()
     os.environ |= device.of({}, {"MORPHOSPACE_CUDA_STAND_IN": "cpu"})
     words = ["-q", "-m", "cuda", "-o", "addopts=", "-p", "no:cacheprovider", str(ROOT / "tests/training/test_cuda.py")]
-    words += device.of([], ["-k", "ae-mlp-fp32 or ae-mlp-near or graph or stream"])
+    words += device.of([], ["-k", "ae-mlp-fp32 or ae-mlp-near or (graph and ae-mlp) or streamed"])
     pytest.main(words, plugins=[seen])
     yield {"what": "tests marked cuda", "passed": seen.counts["passed"], "skipped": seen.counts["skipped"]}
     if seen.failed or not seen.counts["passed"]:

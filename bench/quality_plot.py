@@ -27,7 +27,7 @@ def draw_curves(
         target: A distance to mark by a line.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter, ScalarFormatter
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(5.2 * len(panels) + 0.4, 4.2), layout="constrained")
     for place, (title, group) in enumerate(panels.items(), 1):
@@ -49,7 +49,7 @@ def draw_curves(
         minutes = sorted({round(at, 2) for curves in group.values() for curve in curves for at, _ in curve})
         axes.set_xticks([mark for mark in (0.25, 0.5, 1, 2, 4, 8, 16) if mark <= max(minutes) * 1.1])
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(ScalarFormatter())
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)

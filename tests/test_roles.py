@@ -33,7 +33,7 @@ EXPECTED = {
     Role.LENGTH: "epochs images",
     Role.SCORING: SCORING,
     Role.REPORTING: "report_images checkpoint_images keep track",
-    Role.PLACE: "root device exact products resident",
+    Role.PLACE: "root device exact graphs products resident",
     Role.SOURCE: "data",
 }
 OURS = [cls for cls in ZOO.values() if cls.__module__.startswith("morphospace.")]  # a plugin of another test is not
@@ -49,7 +49,7 @@ def test_every_setting_has_the_role_that_is_written_here() -> None:
 
 
 def test_a_run_may_go_on_longer_elsewhere_and_score_other_metrics() -> None:
-    length_and_place = {"epochs", "images", "device", "exact", "products", "resident"}
+    length_and_place = {"epochs", "images", "device", "exact", "graphs", "products", "resident"}
     reporting = {"report_images", "checkpoint_images", "keep", "track"}
     assert set(changeable(TrainingSettings)) == length_and_place | reporting | set(SCORING.split())
     assert changeable(DataSettings) == ["root"]
@@ -58,7 +58,7 @@ def test_a_run_may_go_on_longer_elsewhere_and_score_other_metrics() -> None:
 
 def test_a_run_is_described_without_its_places() -> None:
     told = {name for cls in CLASSES for name in fields_with(cls, *DESCRIPTIVE)}
-    places = {"root", "data", "device", "exact", "products", "resident"}
+    places = {"root", "data", "device", "exact", "graphs", "products", "resident"}
     untold = places | {"checkpoint_images", "report_images", "keep", "track"}
     assert {field.name for cls in CLASSES for field in fields(cls)} - told == untold
 

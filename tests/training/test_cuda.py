@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from bench.gpu_device import Device, GraphStep, device_for
+from bench.gpu_device import Device, device_for
 
 from morphospace.models.contract import seeded_noise
 from morphospace.runs.checkpoints import load_checkpoint, save_checkpoint
 from morphospace.training.engine import Engine
 from morphospace.training.precision import choose_repeatable
 from tests.contracts.cases import CASES, Case, build, conditions_for, drawn_split, engine_for
+from tests.training.recorded import NOT_CAPTURED, as_on_a_gpu, with_graphs
 
 pytestmark = pytest.mark.cuda
 cases = pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
 SHAPE = (16, 16, 1)
+KINDS = 16  # steps after which every kind of step has come
 
 
 @pytest.fixture
@@ -78,7 +80,8 @@ def test_both_precisions_are_near(case: Case, device: Device) -> None:
 @cases
 def test_a_step_waits_for_nothing(case: Case, device: Device) -> None:
     engine = engine_for(case, ema_halflife_images=50, clip=5.0, device=device.where)
-    engine.step()
+    for _ in range(device.of(2 * KINDS + 1, 1)):  # each kind of step is captured when it comes the second time
+        engine.step()
     with device.strictly():
         for _ in range(max(phase.every for phase in engine.phases)):
             engine.step()
@@ -107,17 +110,19 @@ def test_streamed_batches_are_the_resident_ones(device: Device) -> None:
         assert torch.equal(resident.images, streamed.images) and torch.equal(resident.rows, streamed.rows)
 
 
-@pytest.mark.parametrize("label", ["ae-mlp", "ae"])
-def test_a_graph_computes_the_bytes_of_its_step(label: str, device: Device) -> None:
-    case = next(case for case in CASES if case.label == label)
-    direct, captured = (GraphStep(engine_for(case, device=device.where)) for _ in range(2))
-    for _ in range(3):  # a capture takes three steps before
-        direct()
-    replay = device.capture(captured)
-    for index in range(3):
-        for step in (direct, captured):
-            step.take(index)
-        direct()
-        replay()
+@cases
+def test_a_step_from_a_graph_is_the_step_without_it(case: Case, device: Device) -> None:
+    more = {"ema_halflife_images": 50, "clip": 5.0, "warmup_images": 100, "schedule": "cosine"}
+    plain, captured = (engine_for(case, device=device.where, graphs=how, **more) for how in ("off", "auto"))
+    if device.where.type == "cpu":
+        as_on_a_gpu(plain)
+        with_graphs(captured)
+    for _ in range(2 * KINDS + 4):
+        plain.step()
+        captured.step()
     device.wait()
-    assert same(direct.engine, captured.engine)
+    assert same(captured, plain)
+    assert captured.graphs is not None
+    whole = not any(plan.refused for plan in captured.graphs.plans.values())
+    assert whole is (case.label not in NOT_CAPTURED)
+    assert captured.graphs.replayed > KINDS or not whole

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,25 @@ class Clock:
     images: int
     epoch: float
     dataset: int = 0
+
+    def every(self, steps: int) -> bool:
+        """Return whether this step is one of every so many, the first included.
+
+        A loss that does something in some steps only asks this, so that each kind of step can be captured (see
+        `training.graphs`).
+        """
+        return self.step % steps == 0
+
+    def scheduled(self, number: Callable[[Clock], float]) -> Any:
+        """Return a number that changes with time: a float, or a tensor () where steps are captured.
+
+        Args:
+            number: Depends on the clock that it is given, and on nothing else that changes.
+
+        >>> Clock(10, 1280, 0.02).scheduled(lambda clock: ramp(clock.images, 2560))
+        0.5
+        """
+        return number(self)
 
 
 def ramp(images: int, length: int) -> float:

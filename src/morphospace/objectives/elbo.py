@@ -35,7 +35,7 @@ def with_free_bits(kl_per_unit: Tensor, free: float) -> Tensor:
     return kl_per_unit.mean(0).clamp(min=free).sum()
 
 
-def capacity_gap(kl: Tensor, capacity: float) -> Tensor:
+def capacity_gap(kl: Tensor, capacity: float | Tensor) -> Tensor:
     """Return |mean KL - C|, a scalar (Burgess et al. 2018, "Understanding disentangling in beta-VAE").
 
     >>> capacity_gap(torch.tensor([1.0, 4.0]), 3.0)

@@ -17,11 +17,11 @@ class Terms:
     """
 
     def __init__(self) -> None:
-        self.weighted: list[tuple[str, Tensor, float]] = []
+        self.weighted: list[tuple[str, Tensor, float | Tensor]] = []
         self.means: dict[str, Tensor] = {}
 
-    def add(self, name: str, values: Tensor, weight: float = 1.0) -> Terms:
-        """Add a term to minimise: values (B,) and their weight."""
+    def add(self, name: str, values: Tensor, weight: float | Tensor = 1.0) -> Terms:
+        """Add a term to minimise: values (B,) and their weight, a number or a tensor ()."""
         mean = full(values).mean()
         self.weighted.append((name, mean, weight))
         self.means[name] = mean.detach()
@@ -47,5 +47,9 @@ class Terms:
 
     def total(self) -> Tensor:
         """Return the loss: the sum of weight * mean over the terms."""
-        first, *rest = (mean if weight == 1.0 else mean * weight for _, mean, weight in self.weighted)
+        first, *rest = (mean if _is_one(weight) else mean * weight for _, mean, weight in self.weighted)
         return sum(rest, first)
+
+
+def _is_one(weight: float | Tensor) -> bool:
+    return not isinstance(weight, Tensor) and weight == 1.0  # a tensor is not asked: a GPU would have to be waited for

@@ -206,7 +206,7 @@ def played(
                 terms = phase.loss(batch, turn)
             origins = [origination.tag(mean).origins for _, mean, _ in terms.weighted]
             chains = chains_to([origin for some in origins for origin in some], images)
-            weights = tuple((name, weight) for name, _, weight in terms.weighted)
+            weights = tuple((name, float(weight)) for name, _, weight in terms.weighted)
             others = tuple(other.name for other in together if other is not phase)
             learns = learned(phase, networks)
             found.append(PhaseAnatomy(phase.name, phase.turns, phase.every, others, chains, learns, weights))

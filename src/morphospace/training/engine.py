@@ -29,6 +29,7 @@ from morphospace.training.events import (
     Event,
     Finished,
     Listener,
+    Noted,
     Progressed,
     Reported,
     Resumed,
@@ -38,6 +39,7 @@ from morphospace.training.events import (
     listener_states,
     load_listener_states,
 )
+from morphospace.training.graphs import CudaRecorder, Graphs, Inputs
 from morphospace.training.guard import NORM, Guard, check_finite, not_finite
 from morphospace.training.optim import check_phases, learning_rate, optimizers_for, parameters_of
 from morphospace.training.precision import autocast
@@ -114,6 +116,10 @@ class Engine:
         self.scorer: Callable[[], Mapping[str, Score]] | None = None
         self.guard = Guard(self.device)
         self.products: tuple[str, ...] = ()
+        self.inputs = Inputs(self)
+        self.graphs: Graphs | None = None
+        if self.device.type == "cuda" and settings.graphs == "auto" and self.world.size == 1:
+            self.graphs = Graphs(self, CudaRecorder(self.device), self.say)
         self.stop = ""
         self.steps, self.seconds = 0, 0.0
         self.last_report = (0, 0.0)  # images and seconds at the last report
@@ -139,25 +145,33 @@ class Engine:
 
     def turn(self, phase: str, index: int = 0, *, training: bool = True) -> EngineTurn:
         """Return what the loss of `phase` sees of this step's turn `index`."""
-        return EngineTurn(self.noise, self.memo, self.clock, phase, index, training)
+        return EngineTurn(self.inputs.noise, self.memo, self.inputs.clock, phase, index, training)
 
     def step(self) -> None:
         """Take every due phase's turns once."""
+        if self.graphs:
+            self.graphs.step()
+        else:
+            self.take_turns()
+        self.end_step()
+
+    def take_turns(self) -> None:
+        """Let every due phase take its turns; all that differs between two steps comes from `inputs`."""
         self.memo.clear()
         for phases, index in self.due():
             self.play(phases, self.batch(index), index)
-        self.end_step()
+        self.memo.clear()
 
     def due(self) -> Iterator[tuple[list[Phase], int]]:
         """Yield the current step's turns in order: the phases that take one together, and its number among theirs."""
         for phases in self.rounds:
-            due = [phase for phase in phases if self.steps % phase.every == 0]
+            due = [phase for phase in phases if self.inputs.clock.every(phase.every)]
             for index in range(max((phase.turns for phase in due), default=0)):
                 yield [phase for phase in due if index < phase.turns], index
 
     def batch(self, index: int) -> Batch:
         """Return the batch of the current step's turn `index`."""
-        return self.data.batch(self.steps * self.turns + index)
+        return self.inputs.batch(index)
 
     def end_step(self) -> None:
         """Count the step, after the last of its turns."""
@@ -209,20 +223,16 @@ class Engine:
 
     def update(self, phase: Phase) -> None:
         """Move what a phase learns by its gradients."""
-        learned, s, clock = self.learned[phase.name], self.settings, self.clock
-        if s.clip or clock.step % NORM_STEPS == 0:
+        learned, s = self.learned[phase.name], self.settings
+        if s.clip or self.inputs.clock.every(NORM_STEPS):
             key = f"{phase.name}{NORM}"
             self.sums.setdefault(key, []).append(self.norms[key][-1])
         optimizer = self.optimizers[phase.optimizer or phase.name]
-        rate = learning_rate(
-            optimizer.defaults["lr"],
-            clock,
-            schedule=s.schedule,
-            warmup_images=s.warmup_images,
-            total_images=self.total_images,
+        base, schedule, warmup, total = optimizer.defaults["lr"], s.schedule, s.warmup_images, self.total_images
+        self.inputs.set_rate(
+            optimizer,
+            lambda clock: learning_rate(base, clock, schedule=schedule, warmup_images=warmup, total_images=total),
         )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
         if not self.guard.allows(optimizer):
             self.refuse()
         optimizer.step()
@@ -291,6 +301,10 @@ class Engine:
         """Call every listener with an event."""
         for listener in self.listeners:
             listener(event)
+
+    def say(self, text: str) -> None:
+        """Tell listeners something in words."""
+        self.emit(Noted(self.clock, text))
 
     def report(self, *, due: bool = True) -> None:
         """Report the means since the last report.
@@ -429,6 +443,8 @@ class Engine:
             RunError: If the state is of another model.
         """
         load_tensors(state.tensors, self.model, self.ema, self.optimizers, self.names, self.world)
+        if self.graphs:
+            self.graphs.forget()  # the optimizers have other tensors now
         numbers: Mapping[str, Any] = state.numbers
         self.steps, self.seconds = int(numbers["step"]), float(numbers["seconds"])
         self.selection.load_state(saved_selection(numbers))

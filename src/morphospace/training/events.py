@@ -45,6 +45,17 @@ class Resumed(Event):
 
 
 @dataclass(frozen=True)
+class Noted(Event):
+    """Something about how the run is computed, in words.
+
+    Attributes:
+        text: One line.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Progressed(Event):
     """A second has passed since the last event; no number is read from the device, so that nothing waits.
 

@@ -39,7 +39,7 @@ class Guard:
         """Return whether a loss or norm is finite, as far as is known without waiting."""
         if self.reads:
             return math.isfinite(number.item())
-        self.flag = torch.maximum(self.flag, (~torch.isfinite(number)).float())
+        torch.maximum(self.flag, (~torch.isfinite(number)).float(), out=self.flag)
         return True
 
     def allows(self, optimizer: torch.optim.Optimizer) -> bool:

@@ -71,14 +71,31 @@ def make_optimizer(
     eps: float,
     weight_decay: float,
 ) -> torch.optim.Optimizer:
-    """Build Adam, AdamW or RMSprop (without momentum), fused where torch supports it."""
+    """Build Adam, AdamW or RMSprop (without momentum), fused where torch supports it.
+
+    On a GPU all that a step changes lies there, learning rates too, so that steps can be captured (`training.graphs`).
+    """
+    cuda = all(p.device.type == "cuda" for p in parameters)
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     if kind == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=lr, alpha=betas[1], eps=eps, weight_decay=weight_decay, foreach=True)
+        more: dict[str, Any] = {"alpha": betas[1], "foreach": True}
+        return on_device(
+            torch.optim.RMSprop(parameters, lr=lr, eps=eps, weight_decay=weight_decay, capturable=cuda, **more)
+        )
     if kind not in kinds:
         raise SettingError("optimizer", kind, f"must be one of {', '.join(kinds)}, rmsprop")
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
-    return kinds[kind](parameters, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=fused)
+    common: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+    return on_device(kinds[kind](parameters, **common, fused=fused, capturable=cuda))
+
+
+def on_device(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Put the learning rates beside the parameters, where these are on a GPU."""
+    for group in optimizer.param_groups:
+        device = group["params"][0].device
+        if device.type == "cuda":
+            group["lr"] = torch.full((), group["lr"], device=device)
+    return optimizer
 
 
 def learning_rate(base: float, clock: Clock, *, schedule: str, warmup_images: int, total_images: int) -> float:

@@ -54,6 +54,8 @@ class TrainingSettings:
         products: On a CPU, compute deep convolutions as matrix products where a trial of a second finds that faster; a
             run that is continued keeps the layers that it began with.
         resident: Keep the images on the device; decided from its free memory when not given.
+        graphs: On one CUDA device, `auto` captures each kind of step as a CUDA graph, once the graph has computed the
+            same bytes as the step without it; `off` takes every step call by call.
     """
 
     epochs: Annotated[float, Role.LENGTH, Above(0, 1e6)] = 10.0
@@ -82,6 +84,7 @@ class TrainingSettings:
     exact: Annotated[bool, Role.PLACE] = False
     products: Annotated[bool, Role.PLACE] = True
     resident: Annotated[bool | None, Role.PLACE] = None
+    graphs: Annotated[Literal["auto", "off"], Role.PLACE] = "auto"
 
     def __post_init__(self) -> None:
         check_ranges(type(self), vars(self))

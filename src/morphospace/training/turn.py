@@ -35,6 +35,10 @@ class Noise:
     dtype: torch.dtype
     world: World
 
+    def at(self, clock: Clock, purpose: str, index: int) -> None:
+        """Start the stream of `purpose` at a step and turn."""
+        self.start(clock.step, purpose, index)
+
     def start(self, *purpose: int | str) -> None:
         """Start the stream of random numbers that `purpose` names."""
         seed = stream(self.seed, *purpose)
@@ -63,7 +67,7 @@ class EngineTurn:
 
     def seed(self, purpose: str) -> None:
         """Start the stream of `purpose` at this step and turn."""
-        self.noise.start(self.clock.step, purpose, self.index)
+        self.noise.at(self.clock, purpose, self.index)
 
     def normal(self, *shape: int) -> Tensor:
         return self.noise.draw(torch.randn, shape)

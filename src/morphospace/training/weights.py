@@ -98,6 +98,11 @@ def optimizer_state(optimizer: torch.optim.Optimizer, names: Mapping[nn.Paramete
     }
 
 
+def stays_there(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether an optimizer counts its steps on the device."""
+    return bool(optimizer.defaults.get("fused") or optimizer.defaults.get("capturable"))
+
+
 def load_optimizer_state(
     optimizer: torch.optim.Optimizer, names: Mapping[nn.Parameter, str], state: Mapping[str, Tensor]
 ) -> None:
@@ -117,7 +122,7 @@ def load_optimizer_state(
             raise RunError("checkpoint", rule=rule, way_out=OF_ONE)
         parameter = by_name[name]
         if slot == "step":
-            kept = value.to(parameter.device) if optimizer.defaults.get("fused") else value.clone()
+            kept = value.clone().to(parameter.device) if stays_there(optimizer) else value.clone()
         elif value.shape != parameter.shape:
             rule = f"optimizer state {key!r} has shape {tuple(value.shape)}, not {tuple(parameter.shape)}"
             raise RunError("checkpoint", rule=rule, way_out=OF_ONE)

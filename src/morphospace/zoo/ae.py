@@ -164,7 +164,7 @@ class AE(Model):
 
         While training only on every 16th step: in a small network it would cost a twentieth of the time.
         """
-        if turn.training and (self.likelihood.costly_mean or turn.clock.step % WATCHED_EVERY):
+        if turn.training and (self.likelihood.costly_mean or not turn.clock.every(WATCHED_EVERY)):
             return terms
         squared = (self.likelihood.mean(raw) - images) ** 2
         if mask is None:

@@ -165,8 +165,7 @@ class GAN(Model):
     def critic_terms(self, batch: Batch, turn: Turn, *, penalised: bool, adversarial: bool) -> Terms:
         """Return what the critic minimises; a penalty differentiates the judgements that the loss is computed from."""
         s, terms, condition = self.settings, Terms(), self.condition_shown(batch)
-        share = self.penalty_share(turn) if penalised else 0.0
-        r1, r2 = s.r1 * share, s.r2 * share
+        r1, r2 = (penalised and gamma > 0 for gamma in (s.r1, s.r2))
         fake = self.shown(turn, self.critics_fakes(turn, batch))
         real = self.shown(turn, batch.images)
         real, fake = (differentiable(side) if on else side for side, on in ((real, r1), (fake, r2)))
@@ -182,9 +181,9 @@ class GAN(Model):
                 if features is not None:
                     terms.add("redrawn", self.redrawn(features, real), s.critic_reconstruction)
             if r1:
-                terms.add("r1", zero_centred(on_real, real), r1)
+                terms.add("r1", zero_centred(on_real, real), self.penalty_weight(s.r1, turn))
             if r2:
-                terms.add("r2", zero_centred(on_fake, fake), r2)
+                terms.add("r2", zero_centred(on_fake, fake), self.penalty_weight(s.r2, turn))
             if penalised and s.gradient_penalty:
                 points = between(real.detach(), fake.detach(), turn.uniform(len(real)))
                 penalty = one_centred(lambda x: self.judge(x, condition), points)
@@ -207,12 +206,14 @@ class GAN(Model):
         small = functional.adaptive_avg_pool2d(full(shown.detach()), (height, width))
         return (pictures - small).abs().flatten(1).mean(1)
 
-    def penalty_share(self, turn: Turn) -> float:
-        """Return what r1 and r2 are multiplied by: for the images' size, and for the images seen."""
+    def penalty_weight(self, gamma: float, turn: Turn) -> float | Tensor:
+        """Return r1's or r2's weight, `gamma`, as it is for the images' size and the images seen."""
         s, (height, width, _) = self.settings, self.shape
         by_size = height * width / 64**2 if s.penalty_by_size else 1.0
-        decay = 0.1 + 0.9 * cosine(turn.clock.images, s.penalty_decay_images) if s.penalty_decay_images else 1.0
-        return by_size * decay
+        if not s.penalty_decay_images:
+            return gamma * by_size
+        decays = s.penalty_decay_images
+        return turn.clock.scheduled(lambda clock: gamma * (by_size * (0.1 + 0.9 * cosine(clock.images, decays))))
 
     @torch.no_grad()
     def clip_weights(self, batch: Batch, turn: Turn) -> None:

@@ -81,7 +81,9 @@ class LadderVAE(Variational):
         terms.note("kl", levels.sum(1))
         for number, kl in enumerate(levels.T, 1):
             terms.note(f"kl_level_{number}", kl)
-        weight = s.beta * (ramp(turn.clock.images, s.kl_warmup_images) if turn.training else 1.0)
+        weight = s.beta
+        if s.kl_warmup_images and turn.training:
+            weight = turn.clock.scheduled(lambda clock: s.beta * ramp(clock.images, s.kl_warmup_images))
         if s.free_bits:
             terms.add("kl_above_free", with_free_bits(levels, s.free_bits), weight)
         else:

@@ -93,8 +93,10 @@ class VAE(Variational):
             return terms.add("kl_above_free", with_free_bits(per_unit, s.free_bits), self.kl_weight(turn))
         kl = self.kl(posterior, z, turn)
         if s.capacity:
-            risen = ramp(turn.clock.images, s.capacity_images) if turn.training else 1.0
-            return terms.note("kl", kl).add("capacity_gap", capacity_gap(kl, s.capacity * risen), s.capacity_weight)
+            held = s.capacity
+            if s.capacity_images and turn.training:
+                held = turn.clock.scheduled(lambda clock: s.capacity * ramp(clock.images, s.capacity_images))
+            return terms.note("kl", kl).add("capacity_gap", capacity_gap(kl, held), s.capacity_weight)
         return terms.add("kl", kl, self.kl_weight(turn))
 
     def kl(self, posterior: DiagonalGaussian, z: Tensor, turn: Turn) -> Tensor:
@@ -109,8 +111,13 @@ class VAE(Variational):
         z = z if turn.training else self.sample_codes(posterior, turn)
         return half_closed_kl(posterior.repeated(len(z) // len(posterior.mean)), z, self.prior)
 
-    def kl_weight(self, turn: Turn) -> float:
+    def kl_weight(self, turn: Turn) -> float | Tensor:
         """Return the weight of a nat of KL at this moment."""
         s = self.settings
-        warmth = ramp(turn.clock.images, s.kl_warmup_images) if turn.training else 1.0
-        return s.beta * warmth / (s.latent_dim if s.kl_reduction == "mean" else 1)
+
+        def weight(warmth: float) -> float:
+            return s.beta * warmth / (s.latent_dim if s.kl_reduction == "mean" else 1)
+
+        if not (s.kl_warmup_images and turn.training):
+            return weight(1.0)
+        return turn.clock.scheduled(lambda clock: weight(ramp(clock.images, s.kl_warmup_images)))

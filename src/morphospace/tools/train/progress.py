@@ -234,12 +234,15 @@ class Watch:
 
     def __call__(self, event: Event) -> None:
         """Take note of a training event."""
+        from morphospace.training import events
         from morphospace.training.events import Checkpointed, Finished, Progressed, Reported, Resumed, Scored, Validated
 
         self.images = event.clock.images
         if isinstance(event, Resumed):
             self.resumed_at, self.saved = event.clock.step, self.images
             self.say(f"resumed at step {event.clock.step}")
+        elif isinstance(event, events.Noted):
+            self.say(event.text)
         elif isinstance(event, Progressed):
             self._show("training", self.images, event.total_images, event.rate, self.terms, SECONDS_BETWEEN_SAME)
         elif isinstance(event, Reported):
