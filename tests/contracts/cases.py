@@ -121,7 +121,7 @@ CASES = [
     Case(InfoVAESettings(latent_dim=6, widths=(24,), tower="mlp", lambda_=20.0, kernel="rbf"), "info-vae"),
     Case(RAESettings(latent_dim=6, widths=(8,)), "rae"),
     Case(RAESettings(latent_dim=6, widths=(8, 12), regulariser="spectral"), "rae-spectral"),
-    Case(AAESettings(latent_dim=6, widths=(24,), tower="mlp", critic_widths=(24,)), "aae"),
+    Case(AAESettings(latent_dim=6, widths=(24,), tower="mlp", critic_widths=(24,), encoder_lr=1e-3), "aae"),
     Case(DIPVAESettings(latent_dim=6, widths=(24,), tower="mlp", off_diagonal=1.0), "dip-vae"),
     Case(LadderVAESettings(latent_dim=6, widths=(12, 16), levels=3, free_bits=0.1), "ladder"),
     Case(LadderVAESettings(latent_dim=6, widths=(24,), tower="mlp", levels=2, skips=False), "ladder-mlp"),

@@ -216,7 +216,7 @@ def test_the_phases_of_aae_by_hand() -> None:
     against.total().backward()
     assert model.encoder.head.weight.grad.abs().sum() > 0
     rates = {phase.name: phase.lr for phase in model.rounds()}
-    assert rates == {"autoencoder": None, "critic": 1e-3, "encoder": 1e-3}
+    assert rates == {"autoencoder": None, "critic": 1e-3, "encoder": 1e-4}
 
 
 # -- dip-vae ----------------------------------------------------------------------------------------------------------

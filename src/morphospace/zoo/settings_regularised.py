@@ -114,7 +114,8 @@ class AAESettings(AESettings):
     Attributes:
         critic_widths: Units of the hidden layers of the critic of codes.
         critic_lr: The critic's learning rate.
-        encoder_lr: Learning rate of the encoder's second update in a step, which is to deceive the critic.
+        encoder_lr: Learning rate of the encoder's second update in a step, which is to deceive the critic. As large as
+            `lr`, it spoils the reconstruction.
     """
 
     small_set_batch: ClassVar[int] = 128  # as for wae
@@ -122,7 +123,7 @@ class AAESettings(AESettings):
     betas: tuple[float, float] = (0.5, 0.999)
     critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = (256, 256)
     critic_lr: Annotated[float, Role.FIT, Above(0, 10)] = 1e-3
-    encoder_lr: Annotated[float, Role.FIT, Above(0, 10), TowardsPrior()] = 1e-3
+    encoder_lr: Annotated[float, Role.FIT, Above(0, 10), TowardsPrior()] = 1e-4
 
 
 @member("dip-vae", "morphospace.zoo.dip_vae:DIPVAE", "Kumar et al. 2018")
