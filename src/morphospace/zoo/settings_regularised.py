@@ -75,14 +75,14 @@ class RAESettings(AESettings):
             rescale what is limited, and let the images of a batch mix.
         regulariser: What keeps the decoder smooth: a `gradient` penalty, `l2` on its weights, `spectral` norm on each
             of its layers, or `none`.
-        weight: Weight of the gradient penalty or of l2, beside an error summed over pixels; 0.1 or 0.0001 if left out.
+        weight: Weight of the gradient penalty or of l2, beside an error summed over pixels; 0.01 or 0.0001 if left out.
             The gradient penalty does what noise of that variance on each code would do.
         beta: Weight of half the squared length of a code; if left out 0.05, or 0.0001 with spectral norm, whose decoder
             needs long codes to reach every grey.
     """
 
     usual_beta: ClassVar[Mapping[str, float]] = {"gradient": 0.05, "l2": 0.05, "spectral": 1e-4, "none": 0.05}
-    usual_weight: ClassVar[Mapping[str, float]] = {"gradient": 0.1, "l2": 1e-4}
+    usual_weight: ClassVar[Mapping[str, float]] = {"gradient": 0.01, "l2": 1e-4}
 
     norm: Annotated[Literal["batch", "none"], Role.FIT] = "batch"
     regulariser: Literal["gradient", "l2", "spectral", "none"] = "gradient"
