@@ -1,7 +1,7 @@
 """What it costs a run of the Play room to be watched: processor time of its frames, over that of the training.
 
 The same runs, with the same seed, train in one process, in turn: alone, and by the Play room's own worker, for a page
-that draws every frame at once. The cost is the processor time that goes into frames and counts, over the rest of it. The
+that draws every frame at once. The cost is the processor time that goes into frames and counts, over the rest. The
 times of a step, alone and watched, are there for comparison; on a busy machine they differ by chance. Frames a second
 are those of the wall clock.
 """

@@ -37,8 +37,6 @@ OF_SETTINGS = ("train", "resume", "sweep", "benchmark", "data")
 SECTIONS: dict[str, type] = {"Data": DataSettings, "Training": TrainingSettings}
 
 
-
-
 def _whole(kind: Any, tokens: Sequence[Token]) -> Any:
     """Read a whole number, also as 1e6 or 60_000; 1.5 is refused, not rounded."""
     text = tokens[0].value

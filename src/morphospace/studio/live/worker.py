@@ -25,7 +25,7 @@ from morphospace.studio.live.run import Run
 from morphospace.training.precision import keep_freed_blocks
 
 FRAME = 1 / 25  # seconds between two frames, at least
-FRAMES_SHARE = 0.04  # of the time goes into frames, at most: dear frames come less often
+FRAMES_SHARE = 0.04  # of the training's processor time goes into frames, at most: dear frames come less often
 WORK = 0.02  # seconds of training before commands are heard and the other picture has its turn
 AHEAD = 5  # steps by which one picture may be ahead of the other while both train
 MEASURE = 0.5  # seconds between two counts of the modes, at least
@@ -53,7 +53,8 @@ class Trainer:
         self.trained = 0.0  # seconds since it was last asked to train by somebody who knew that it had ended
         self.ended = ""
         self.waiting = False  # for the page to draw the last frame
-        self.began, self.sent, self.due = 0.0, 0.0, 0.0  # when the last frame was begun and sent, and the next may come
+        self.sent, self.due = 0.0, 0.0  # when the last frame was sent, and the next may come
+        self.paid = 0.0  # processor time at which enough was trained for the last frame
         self.measured = 0.0
 
     def hear(self, command: Any) -> None:
@@ -93,20 +94,22 @@ class Trainer:
         if self.trained > MOST_SECONDS:
             self.ended = ENDED
         self.going = not (run.steps >= self.until or run.failed or self.ended)
-        if not self.going or (not self.waiting and now >= self.due):
+        if not self.going or (not self.waiting and now >= self.due and time.process_time() >= self.paid):
             self.show(measure=bool(self.ended))
         return True
 
     def show(self, *, measure: bool) -> None:
         """Send a frame."""
         assert self.run is not None
-        self.began = time.perf_counter()
-        if measure := measure or self.began - self.measured >= MEASURE:
-            self.measured = self.began
+        began, processor = time.perf_counter(), time.process_time()
+        if measure := measure or began - self.measured >= MEASURE:
+            self.measured = began
         self.post(self.run.frame(measure=measure, picture=self.picture, run=self.number, ended=self.ended))
         self.sent = time.perf_counter()
         self.waiting = True
-        self.due = self.began + max(FRAME, (self.sent - self.began) / FRAMES_SHARE)
+        self.due = began + FRAME
+        # By processor time: on a busy machine little is trained between two moments of the clock.
+        self.paid = time.process_time() + (time.process_time() - processor) / FRAMES_SHARE
 
 
 def take_turn(run: Run, player: str) -> None:
