@@ -18,7 +18,7 @@ class InfoVAE(Variational):
     is the beta-VAE with beta = 1 - alpha; alpha = 1 is the MMD-VAE, which is WAE-MMD with an encoder that samples.
 
     The paper begins with a KL of q(z) and then takes MMD^2 for it, which is no number of nats: it is at most 14 with
-    the kernel `imq` and 2 with `rbf`, beside hundreds of nats of an image. So its weight is in the hundreds where it is
+    the kernel `imq` and 2 with `rbf`, beside hundreds of nats of an image. So its weight is about a hundred where it is
     meant to matter. It is estimated without bias, in each process from its own images.
     """
 

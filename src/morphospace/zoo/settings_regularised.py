@@ -51,7 +51,7 @@ class InfoVAESettings(AESettings):
 
     likelihood: Likelihoods = "bernoulli"
     alpha: Annotated[float, Above(-1e6, 1), AgainstCollapse("a higher {flag}")] = 0.5
-    lambda_: Annotated[float, Below(0, 1e6), TowardsPrior()] = 1000.0
+    lambda_: Annotated[float, Below(0, 1e6), TowardsPrior()] = 100.0
     kernel: Kernel = "imq"
 
     def __post_init__(self) -> None:
