@@ -78,6 +78,19 @@ def test_onnx_runs_without_torch_and_agrees(runs: dict[str, ms.Run], tmp_path: P
     assert [p.name for p in tmp_path.iterdir() if p.suffix not in (".npz", ".onnx")] == []  # no data beside it
 
 
+def test_a_code_of_several_levels_travels_at_any_number_of_images(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    run = ms.train("ladder-vae", data=draw_blobs(40, (8, 8, 1)), out=tmp_path / "ladder", levels=2, **SMALL)
+    made = ms.export(run, tmp_path / "l.onnx", what="both")
+    assert made.error < 1e-5 and len(made.files) == 2
+    images = np.random.default_rng(0).random((5, 1, 8, 8), np.float32)
+    session = onnxruntime.InferenceSession(str(tmp_path / "l-encoder.onnx"), providers=["CPUExecutionProvider"])
+    (mean,) = session.run(None, {session.get_inputs()[0].name: images})
+    with torch.no_grad():
+        expected = run.model.encode(torch.from_numpy(images)).mean  # that of each level, from the top
+    np.testing.assert_allclose(mean, expected.numpy(), atol=1e-5)
+
+
 def test_onnx_in_half_is_half_the_size_and_names_no_path(runs: dict[str, ms.Run], tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     run = runs["dcgan"]

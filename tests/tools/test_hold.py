@@ -12,7 +12,7 @@ import morphospace as ms
 from morphospace.cli import main
 from morphospace.errors import SettingError
 from morphospace.models.contract import seeded_noise
-from morphospace.runs.codes import decode, posteriors
+from morphospace.runs.codes import codes_of, decode, posteriors
 from morphospace.runs.run import Run
 from morphospace.tools.sample import draw_samples
 from tests.conftest import draw_blobs
@@ -62,4 +62,5 @@ def test_posteriors_are_those_given_sampled_codes_above(run: Run) -> None:
         posterior = run.model.encode(run.model.from_uint8(torch.from_numpy(np.array(split.images[rows]))))
         along_the_means = posterior.drawn(torch.zeros(4, 6))[1]
     assert torch.allclose(found.means[:, :2], along_the_means.mean[:, :2], atol=1e-5)
+    assert not (found.means.requires_grad or codes_of(run, split.images[rows]).requires_grad)
     assert not torch.allclose(found.means[:, 2:], along_the_means.mean[:, 2:], atol=1e-5)

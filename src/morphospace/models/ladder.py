@@ -238,7 +238,7 @@ class LadderDecoder(nn.Module):
         return maps
 
     def forward(self, noise: Tensor, choose: Chooses | None = None) -> Tensor:
-        return self.finish(self.walk(len(noise), choose or (lambda level, units, maps: noise[:, units])))
+        return self.finish(self.walk(noise.shape[0], choose or (lambda level, units, maps: noise[:, units])))
 
 
 class LadderPosterior(nn.Module):

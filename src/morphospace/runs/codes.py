@@ -101,6 +101,7 @@ def codes_of(
     return _encoded(run, encoder_of(run), images, condition, rows, noise)
 
 
+@torch.no_grad()
 def _encoded(
     run: Run,
     encoder: Encodes,
@@ -140,6 +141,7 @@ class Posteriors:
     log_variances: Tensor | None
 
 
+@torch.no_grad()
 def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
     """Encode some rows of a split by the model's own encoder; codes that a level is given are always the same.
 

@@ -65,7 +65,7 @@ class LadderVAE(Variational):
     def descend(self, seen: tuple[Tensor, ...], choose: Choose) -> tuple[Tensor, DiagonalGaussian]:
         """Go through the levels from the top; see `TopDownGaussian`."""
         descent = Descent(self.posterior, seen, choose)
-        self.decoder.walk(len(seen[0]), descent)
+        self.decoder.walk(seen[0].shape[0], descent)
         return descent.codes, descent.own
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> TopDownGaussian:  # type: ignore[override]
