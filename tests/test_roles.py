@@ -22,6 +22,7 @@ capacity_weight capacity_images samples gradient condition gamma alpha sampling 
 adversarial_unit judged reconstruction_space share_fakes weight_clip gradient_penalty r1 r2 penalty_every
 penalty_by_size penalty_decay_images critic_reconstruction spectral_norm minibatch_discrimination feature_matching
 replay replay_images unrolled unrolled_lr packing augment embedding
+weight kernel variant regulariser diagonal off_diagonal
 conditioning size channels crop classes labels parts background binarise resize range prior
 """
 SCORING = """
