@@ -28,7 +28,7 @@ FRAME = 1 / 25  # seconds between two frames, at least
 FRAMES_SHARE = 0.04  # of the training's processor time goes into frames, at most: dear frames come less often
 WORK = 0.02  # seconds of training before commands are heard and the other picture has its turn
 AHEAD = 5  # steps by which one picture may be ahead of the other while both train
-MEASURE = 0.5  # seconds between two counts of the modes, at least
+MEASURE = 0.5  # seconds of processor time between two counts of the modes, at least
 PATIENCE = 1.0  # seconds: a page that draws no frame for so long is not looked at, and nothing is trained for it
 MOST_SECONDS = 600.0  # of training before a run ends by itself; the next command to train goes on for as long again
 REST = 600.0  # seconds without a command after which the process ends
@@ -102,8 +102,8 @@ class Trainer:
         """Send a frame."""
         assert self.run is not None
         began, processor = time.perf_counter(), time.process_time()
-        if measure := measure or began - self.measured >= MEASURE:
-            self.measured = began
+        if measure := measure or processor - self.measured >= MEASURE:
+            self.measured = processor
         self.post(self.run.frame(measure=measure, picture=self.picture, run=self.number, ended=self.ended))
         self.sent = time.perf_counter()
         self.waiting = True
