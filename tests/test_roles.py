@@ -11,7 +11,7 @@ from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import ZOO, VAESettings
 
 FIT = """
-latent_dim lr critic_lr optimizer betas eps weight_decay init output_bias prior_components
+latent_dim levels skips encoder_lr lr critic_lr optimizer betas eps weight_decay init output_bias prior_components
 prior_layers generator_conditioning tower widths base_width critic_widths critic_base_width generator_widths norm
 critic_norm activation slope blocks attention excitation stem generator_bias turns batch_size seed
 precision clip schedule warmup_images ema_halflife_images flip shift brightness valid strict max_pixels
