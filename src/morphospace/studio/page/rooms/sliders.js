@@ -27,12 +27,13 @@ export async function enter(place, { client, state, run, condition }) {
   // Of a code of several levels, another seed may leave the upper ones as they are.
   let kept = run.levels.length > 1 ? Math.min(run.levels.length - 1, Math.max(0, Math.trunc(Number(state.get("keep", "0"))) || 0)) : 0;
   const keeping = make("output", {});
+  const showKept = () => { keeping.textContent = kept ? `${kept} of ${run.levels.length}` : "none"; };
   const keep = make("input", { type: "range", min: "0", max: String(run.levels.length - 1), step: "1", value: String(kept), oninput: () => {
     kept = Number(keep.value);
-    keeping.textContent = kept ? `${kept} of ${run.levels.length}` : "none";
+    showKept();
     state.set({ keep: kept || null });
   } });
-  keep.oninput();
+  showKept();
   const list = make("div", { class: "sliders" });
   const kinds = make("div", { class: "tools" });
   let every = false; // whether all sliders are shown
