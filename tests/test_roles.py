@@ -14,13 +14,16 @@ FIT = """
 latent_dim levels skips encoder_lr lr critic_lr optimizer betas eps weight_decay init output_bias prior_components
 prior_layers generator_conditioning tower widths base_width critic_widths critic_base_width generator_widths norm
 critic_norm activation slope blocks attention excitation stem generator_bias turns batch_size seed
+codebook_decay dead_share prior_width prior_heads prior_lr
 precision clip schedule warmup_images ema_halflife_images flip shift brightness valid strict max_pixels
 """
 OBJECTIVE = """
 likelihood variance sigma dequantise signed reduction beta kl draws kl_warmup_images kl_reduction free_bits capacity
 capacity_weight capacity_images samples gradient condition gamma alpha sampling mask_weight outside lambda_ mixing
 adversarial_unit judged reconstruction_space share_fakes weight_clip gradient_penalty r1 r2 penalty_every
-penalty_by_size penalty_decay_images critic_reconstruction spectral_norm minibatch_discrimination feature_matching
+entries commitment autoencoder_images regulariser weight variant diagonal
+off_diagonal kernel penalty_by_size penalty_decay_images
+critic_reconstruction spectral_norm minibatch_discrimination feature_matching
 replay replay_images unrolled unrolled_lr packing augment embedding
 weight kernel variant regulariser diagonal off_diagonal
 conditioning size channels crop classes labels parts background binarise resize range prior

@@ -183,7 +183,8 @@ def test_saved_and_loaded_it_draws_the_same_samples(case: Case, tmp_path: Path) 
 @cases
 def test_sample_17_is_sample_17_at_any_batch_size(case: Case) -> None:
     model = build(case).eval()
-    alone, among = seeded_noise(1, 6, 0, start=17), seeded_noise(7, 6, 0, start=12)
+    dim = model.latent_dim
+    alone, among = seeded_noise(1, dim, 0, start=17), seeded_noise(7, dim, 0, start=12)
     assert torch.equal(alone[0], among[5])
     with torch.no_grad():
         condition = conditions_for(model, 7)

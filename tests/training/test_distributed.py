@@ -28,6 +28,7 @@ from morphospace.training.distributed import World, alone
 from morphospace.training.engine import Engine
 from morphospace.zoo.settings import VAESettings
 from morphospace.zoo.settings_gan import DCGANSettings
+from morphospace.zoo.settings_vq import VQVAESettings
 from tests.contracts.cases import Case, build, drawn_split, engine_for
 from tests.contracts.test_members import _Double
 torch.set_num_threads(1)
@@ -41,11 +42,13 @@ class Seen(_Double):
         self.rows = (*self.rows, *batch.rows.tolist())
         return batch
 
+PRIOR = dict(prior_width=8, prior_layers=1, prior_heads=2)
 vae = dict(latent_dim=4, widths=(8,), likelihood="gaussian", variance="learned")
 cases = {
     "plain": VAESettings(norm="none", **vae),
     "norm": VAESettings(**vae),
     "gan": DCGANSettings(latent_dim=4, widths=(8, 12), replay=0.5, replay_images=12),
+    "codes": VQVAESettings(latent_dim=2, widths=(8,), blocks=1, entries=40, dead_share=0.5, norm="none", **PRIOR),
     "shared": DCGANSettings(latent_dim=4, widths=(8, 12), share_fakes=True),
 }
 for label, settings in cases.items():
@@ -67,7 +70,7 @@ for label, settings in cases.items():
         out["own memory"] = held["replay.images"]
     engine.model.networks.eval()
     if world.leads:  # what one process does alone in evaluation mode waits for nobody
-        engine.model.decode(torch.zeros(2, 4, dtype=torch.float64))
+        engine.model.decode(torch.zeros(2, engine.model.latent_dim, dtype=torch.float64))
 
 # Layers by themselves, against torch's on the whole batch: values, running statistics, gradients and their gradients.
 torch.manual_seed(0)
@@ -154,13 +157,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tenso
     return [load_file(out / name) for name in ("rank0of1", "rank0of2", "rank1of2")]
 
 
-@pytest.mark.parametrize("label", ["plain", "norm", "gan", "shared"])
+@pytest.mark.parametrize("label", ["plain", "norm", "codes", "gan", "shared"])
 def test_two_processes_agree_with_one_at_the_doubled_batch(runs: list[dict[str, torch.Tensor]], label: str) -> None:
     """Weights, batch-norm buffers, averages and Adam's state, to a billionth."""
     alone, first, second = ({k: v for k, v in run.items() if k.startswith(f"{label}/")} for run in runs)
     names = [name for name in alone if "/memory" not in name and not name.endswith("/rows")]
     assert len(names) > 20 and any("ema" in name for name in names)
-    assert label == "plain" or any("running_var" in name for name in names)
+    assert label in ("plain", "codes") or any("running_var" in name for name in names)
     for name in names:
         assert torch.equal(first[name], second[name]), name
         if label != "gan":  # whose processes each replay fakes of their own

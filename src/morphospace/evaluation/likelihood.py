@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from morphospace.errors import require
-from morphospace.models.distributions import DiagonalGaussian, Point, Posterior, TopDownGaussian, full
+from morphospace.models.distributions import DiagonalGaussian, Point, Posterior, Quantised, TopDownGaussian, full
 from morphospace.models.likelihoods import Bernoulli, Likelihood
 from morphospace.models.priors import Normal, Prior, normal_log_prob
 from morphospace.randomness import stream
@@ -179,12 +179,22 @@ class _Pass:
     own: DiagonalGaussian
 
 
-def _posterior(model: Explains, images: Tensor, condition: Tensor | None) -> DiagonalGaussian | TopDownGaussian:
+def _posterior(
+    model: Explains, images: Tensor, condition: Tensor | None
+) -> DiagonalGaussian | TopDownGaussian | Quantised:
     posterior = model.encode(images, condition)
     why = "gives a code without uncertainty, so there is no bound; take a VAE"
     require(not isinstance(posterior, Point), "model", type(model).__name__, why)
     assert not isinstance(posterior, Point)
     return posterior
+
+
+def _certain(model: Explains, block: _Block, posterior: Quantised) -> tuple[Tensor, Tensor]:
+    """Return log p(x | z) and log p(z) (B,) of the one code z of each image; as a bound, log p(x) >= log p(x, z)."""
+    raw = model.raw(posterior.mean.to(block.images.dtype), block.condition)
+    assert model.prior is not None
+    likely = log_likelihood(model.likelihood, raw, block.images).squeeze(1)
+    return likely.double().cpu(), model.prior.log_prob(posterior.mean).double().cpu()
 
 
 def _passed(model: Explains, block: _Block, posterior: DiagonalGaussian | TopDownGaussian, noise: Tensor) -> _Pass:
@@ -258,6 +268,11 @@ def evidence_bound(
 
     for block in _blocks(images, condition, draws, start, chunk):
         posterior = _posterior(model, block.images, block.condition)
+        if isinstance(posterior, Quantised):
+            certain, log_mass = _certain(model, block, posterior)
+            log_likelihoods.append(certain)
+            kls.append(-log_mass)
+            continue
         normal = _noise(block.rows, draws, posterior.dim, seed, noise)
         likely, expected = (torch.zeros(len(normal), dtype=torch.float64) for _ in range(2))
         for some in normal.split(block.at_once, 1):
@@ -308,6 +323,13 @@ def importance_bound(
 
     for block in _blocks(images, condition, k, start, chunk):
         posterior = _posterior(model, block.images, block.condition)
+        if isinstance(posterior, Quantised):  # all k weights are the same
+            certain, log_mass = _certain(model, block, posterior)
+            each = certain + log_mass
+            bounds.append(each)
+            elbos.append(each)
+            effective.append(torch.full_like(each, float(k)))
+            continue
         normal = _noise(block.rows, k, posterior.dim, seed, noise)
         total, squares = RunningLogSumExp(len(normal)), RunningLogSumExp(len(normal))
         sums = torch.zeros(len(normal), dtype=torch.float64)

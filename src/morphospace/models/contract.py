@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
 from morphospace.errors import SettingError
+from morphospace.models.codebook import Codebook
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import Posterior
 from morphospace.models.priors import Normal, Prior
@@ -42,6 +43,17 @@ class DecodesMasks(Protocol):
     """z -> the probability that each pixel is within the image's mask, (B, 1, H, W)."""
 
     def decode_mask(self, z: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Quantises(Protocol):
+    """z -> the number of the entry at each place, (B, P), and the code of these entries, which `decode` decodes."""
+
+    codebook: Codebook
+
+    def numbers(self, z: Tensor) -> Tensor: ...
+
+    def quantised(self, z: Tensor) -> Tensor: ...
 
 
 def masks_uint8(probability: Tensor) -> Tensor:
@@ -109,7 +121,7 @@ class Model:
         self.settings = settings
         self.shape = shape
         self.conditioning = conditioning
-        self.latent_dim: int = settings.latent_dim
+        self.latent_dim: int = settings.code_length(shape)
         self.signed: bool = getattr(settings, "signed", False)
         self.networks = nn.ModuleDict()
         self.memory = nn.ModuleDict()

@@ -142,5 +142,16 @@ class Point:
         return self.mean
 
 
-Posterior = DiagonalGaussian | TopDownGaussian | Point
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A code of a finite set, known with certainty: that to which the encoder's output `mean` (B, D) is quantised."""
+
+    mean: Tensor
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return the encoder's output itself, which the decoder quantises."""
+        return self.mean
+
+
+Posterior = DiagonalGaussian | TopDownGaussian | Point | Quantised
 """What an encoder returns."""

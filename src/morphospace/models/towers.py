@@ -226,6 +226,7 @@ class ConvEncoder(nn.Module):
         look: Norm, activation, biases.
         head_bias: Whether the last linear layer has a bias.
         attention: Halvings of the image before the map that self-attention follows, 0 for none.
+        head: Makes another last layer of flattened maps from their shape (C, h, w).
     """
 
     def __init__(
@@ -237,6 +238,7 @@ class ConvEncoder(nn.Module):
         *,
         head_bias: bool = True,
         attention: int = 0,
+        head: Callable[[Shape], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         sizes = pyramid(shape, len(widths))
@@ -251,7 +253,7 @@ class ConvEncoder(nn.Module):
             channels = out
         self.body = nn.Sequential(*layers)
         self.channels = channels
-        self.head = nn.Linear(math.prod(self.map), outputs, bias=head_bias)
+        self.head = nn.Linear(math.prod(self.map), outputs, bias=head_bias) if head is None else head(self.map)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last feature map, flattened, (B, widths[-1] * h * w)."""
@@ -269,7 +271,8 @@ class ConvDecoder(nn.Module):
         widths: Channels of the feature maps, code side first.
         shape: (H, W, channels) of the output, no nonlinearity after it.
         look: Norm, activation, biases.
-        stem: `linear`, or `conv`: a transposed convolution on a 1x1 map, the same map initialised differently.
+        stem: `linear`, or `conv`: a transposed convolution on a 1x1 map, the same map initialised differently; or what
+            makes another layer from the first map's shape (C, h, w).
         stem_bias: Whether the stem has a bias.
         stem_norm: Whether norm and activation follow the stem.
         attention: Halvings of the image before the map that self-attention follows, 0 for none.
@@ -283,7 +286,7 @@ class ConvDecoder(nn.Module):
         shape: Shape,
         look: Look,
         *,
-        stem: str = "linear",
+        stem: str | Callable[[Shape], nn.Module] = "linear",
         stem_bias: bool = True,
         stem_norm: bool = False,
         attention: int = 0,
@@ -294,7 +297,9 @@ class ConvDecoder(nn.Module):
         check_attention(attention, sizes[::-1])
         self.base = (widths[0], *sizes[0])
         self.stem: nn.Module
-        if stem == "conv":
+        if callable(stem):
+            self.stem = stem(self.base)
+        elif stem == "conv":
             self.stem = nn.ConvTranspose2d(inputs, widths[0], sizes[0], bias=stem_bias)
         else:
             self.stem = nn.Linear(inputs, math.prod(self.base), bias=stem_bias)

@@ -35,6 +35,9 @@ class Turn(Protocol):
     def uniform(self, *shape: int) -> Tensor:
         """Return uniform noise on [0, 1), as `normal` does."""
 
+    def gathered(self, values: Tensor) -> Tensor:
+        """Return values (B, ...) of the global batch, of which this process has `values`; no gradient passes."""
+
     def once(self, key: str, make: Callable[[], T], by: Sequence[nn.Module]) -> T:
         """Call `make`, or return what an earlier turn of this step made under `key`.
 
@@ -57,6 +60,8 @@ class Phase:
         lr: Learning rate, where it differs from the settings'.
         after: Called after the update: weight clipping, filling a replay memory.
         validates: Whether its loss also judges the held-out images.
+        begins: How many images training must have seen before its first turn.
+        ends: After how many images it has no more turns; None for never.
     """
 
     name: str
@@ -68,6 +73,13 @@ class Phase:
     lr: float | None = None
     after: Callable[[Batch, Turn], None] | None = None
     validates: bool = False
+    begins: int = 0
+    ends: int | None = None
+
+    def plays(self, clock: Clock) -> bool:
+        """Return whether it has turns at this moment; the clock is read only where a phase begins or ends."""
+        begun = not self.begins or clock.images >= self.begins
+        return begun and (self.ends is None or clock.images < self.ends)
 
 
 Round = Phase | tuple[Phase, ...]

@@ -165,7 +165,8 @@ class Engine:
     def due(self) -> Iterator[tuple[list[Phase], int]]:
         """Yield the current step's turns in order: the phases that take one together, and its number among theirs."""
         for phases in self.rounds:
-            due = [phase for phase in phases if self.inputs.clock.every(phase.every)]
+            clock = self.inputs.clock
+            due = [phase for phase in phases if clock.every(phase.every) and phase.plays(clock)]
             for index in range(max((phase.turns for phase in due), default=0)):
                 yield [phase for phase in due if index < phase.turns], index
 

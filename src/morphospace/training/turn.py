@@ -75,6 +75,9 @@ class EngineTurn:
     def uniform(self, *shape: int) -> Tensor:
         return self.noise.draw(torch.rand, shape)
 
+    def gathered(self, values: Tensor) -> Tensor:
+        return torch.cat([each["values"] for each in self.noise.world.gathered({"values": values.detach()})])
+
     def once(self, key: str, make: Callable[[], T], by: Sequence[nn.Module]) -> T:
         slot = f"{key}/{self.index}"
         if slot not in self.memo:

@@ -52,12 +52,12 @@ class AE(Model):
         s, shape = self.settings, self.shape
         self.likelihood = likelihood_for(s.likelihood, signed=s.signed, variance=s.variance, sigma=s.sigma)
         self.condition_size = 0 if self.conditioning is None else self.conditioning.size
-        outputs = self.code_outputs * s.latent_dim
+        outputs = self.code_outputs * self.latent_dim
         raw = (shape[2] * self.likelihood.outputs_per_value, *shape[:2])
         image = torch.zeros(2, shape[2], *shape[:2])
         if "encoder" in parts:
             image = self.with_image(image, torch.zeros(2, self.condition_size))
-        code = torch.zeros(2, s.latent_dim + self.condition_size)
+        code = torch.zeros(2, self.latent_dim + self.condition_size)
         pair = self.code_outputs == 2
         self.encoder = self.part(parts, "encoder", image, (2, outputs), lambda: self.make_encoder(outputs), pair=pair)
         self.decoder = self.part(parts, "decoder", code, (2, *raw), lambda: self.make_decoder(raw))

@@ -108,6 +108,10 @@ class ModelSettings:
     def __post_init__(self) -> None:
         check_ranges(type(self), vars(self))
 
+    def code_length(self, shape: tuple[int, int, int]) -> int:
+        """Return how many numbers a code of images of `shape` (H, W, C) has."""
+        return self.latent_dim
+
     def build(
         self,
         shape: tuple[int, int, int],

@@ -34,3 +34,4 @@ from morphospace.zoo.settings_gan import (
     WGANSettings,
 )
 from morphospace.zoo.settings_both import VAEGANSettings
+from morphospace.zoo.settings_vq import VQVAESettings
