@@ -33,6 +33,7 @@ BASES = {
     "rae": "vae",
     "aae": "vae",
     "mask-vae": "vae",
+    "vq-vae": "vae",
     "vae-gan": "vae",
     "dcgan": "dcgan",
     "wgan": "dcgan",

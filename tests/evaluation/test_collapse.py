@@ -14,6 +14,7 @@ from morphospace.evaluation.collapse import (
     CodeFacts,
     SampleFacts,
     code_facts,
+    entry_facts,
     memorised,
     missing_modes,
     mmd,
@@ -21,6 +22,8 @@ from morphospace.evaluation.collapse import (
     posterior_collapse,
     same_samples,
     two_sample_ks,
+    untaught_prior,
+    unused_entries,
 )
 from morphospace.evaluation.novelty import Novelty
 
@@ -123,3 +126,17 @@ def test_missing_modes() -> None:
     lone = missing_modes(torch.tensor([100, 0, 0, 0]), even, names)
     assert lone is not None and lone.severity == "fault"
     assert missing_modes(torch.tensor([50, 50, 0, 0]), torch.tensor([0.5, 0.5, 0.0, 0.0]), names) is None
+
+
+def test_entries_hardly_used_and_a_prior_that_has_learned_nothing_are_found() -> None:
+    even = entry_facts(torch.arange(64).view(16, 4), torch.full((16,), 9.0), 64)
+    assert (
+        even.used == 64 and even.perplexity == pytest.approx(64) and even.even_nats == pytest.approx(4 * math.log(64))
+    )
+    assert unused_entries(even) is None and untaught_prior(even) is None
+    few = unused_entries(entry_facts(torch.arange(64).view(16, 4) % 4, torch.zeros(16), 64))
+    assert few is not None and few.severity == "warning" and few.evidence["entries_used"] == 4
+    one = unused_entries(entry_facts(torch.zeros(16, 4, dtype=torch.long), torch.zeros(16), 64))
+    assert one is not None and one.severity == "fault"
+    untaught = untaught_prior(entry_facts(torch.arange(64).view(16, 4), torch.full((16,), 16.6), 64))
+    assert untaught is not None and "--autoencoder-images" in untaught.advice

@@ -174,6 +174,8 @@ def _called(function: Callable[..., Any], given: dict[str, Any], talk: Talk) -> 
         for one in own.get("runs") or filter(None, [run]):
             if line := one.chosen_by_few(asked=how.get("checkpoint", "")):
                 talk.say(line)
+            if declared.moves and (line := one.moves_in_steps()):
+                talk.say(line)
     own |= {"say": talk.say} if "say" in takes else {}
     own |= {"device": how.get("device", "auto")} if "device" in takes else {}
     asked = Asked(run, {**given, **files, "run": folder}, paths, bool(how.get("raw")))

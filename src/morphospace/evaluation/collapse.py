@@ -186,6 +186,71 @@ def off_prior(facts: CodeFacts, towards: str = "") -> Finding | None:
 
 
 @dataclass(frozen=True)
+class EntryFacts:
+    """How images use the entries of a codebook.
+
+    Attributes:
+        entries: Entries there are.
+        used: How many of them some place of some image takes.
+        perplexity: exp of the entropy of their frequencies: as many in even use would have it.
+        nats: -log p of the codes under the prior, the mean over images.
+        even_nats: The same were each entry as probable as the next, places times log of the entries.
+    """
+
+    entries: int
+    used: int
+    perplexity: float
+    nats: float
+    even_nats: float
+
+
+def entry_facts(numbers: Tensor, nats: Tensor, entries: int) -> EntryFacts:
+    """Measure the use of a codebook.
+
+    Args:
+        numbers: Of the entry at each place of each image's code, (N, P).
+        nats: -log p of each code under the prior, (N,).
+        entries: Entries there are.
+
+    >>> entry_facts(torch.tensor([[0, 1], [0, 1]]), torch.tensor([1.0, 2.0]), 4)
+    EntryFacts(entries=4, used=2, perplexity=2.0, nats=1.5, even_nats=2.772588722239781)
+    """
+    share = torch.bincount(numbers.flatten(), minlength=entries).double() / numbers.numel()
+    entropy = -torch.xlogy(share, share).sum()
+    used, even = int((share > 0).sum()), numbers.shape[1] * math.log(entries)
+    return EntryFacts(entries, used, round(float(entropy.exp()), 6), float(nats.double().mean()), even)
+
+
+def unused_entries(facts: EntryFacts) -> Finding | None:
+    """Find a codebook of which images use little: its perplexity is below a tenth of its entries, or below two."""
+    if facts.perplexity >= max(2.0, 0.1 * facts.entries):
+        return None
+    evidence = {"perplexity": facts.perplexity, "entries_used": float(facts.used), "entries": float(facts.entries)}
+    grave = facts.perplexity < 2
+    return Finding(
+        "codebook collapse",
+        "fault" if grave else "warning",
+        f"images use {facts.used} of {facts.entries} entries, unevenly: as many as {facts.perplexity:.3g} in even use",
+        evidence,
+        "a larger --dead-share or --commitment, a smaller --codebook-decay or --lr; or fewer --entries",
+    )
+
+
+def untaught_prior(facts: EntryFacts) -> Finding | None:
+    """Find a prior over entries that has learned next to nothing, so that samples are put together at random."""
+    if facts.nats < 0.95 * facts.even_nats:
+        return None
+    return Finding(
+        "prior has not learned",
+        "warning",
+        f"the prior gives the codes of images {facts.nats:,.4g} nats, and even entries {facts.even_nats:,.4g}: samples "
+        "are put together at random",
+        {"code_nats": facts.nats, "even_nats": facts.even_nats},
+        "train longer, past --autoencoder-images where that is set; a higher --prior-lr",
+    )
+
+
+@dataclass(frozen=True)
 class SampleFacts:
     """How samples lie among each other, compared with as many real images.
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from morphospace.data.augment import binarised
 from morphospace.data.batches import held_out, permutation
 from morphospace.data.pack import Pack, Split
-from morphospace.errors import DataError, MorphospaceError, NoEncoder, RunError, SettingError
+from morphospace.errors import DataError, MorphospaceError, NoEncoder, RunError, SettingError, require
 from morphospace.evaluation.collapse import code_facts, off_prior
 from morphospace.files import atomic, json_text, read_text, write_text
+from morphospace.models.autoregressive import CodePrior
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
 from morphospace.models.distributions import Point, Posterior, TopDownGaussian
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior
@@ -286,19 +287,27 @@ class ChosenPrior(TypedDict):
     prior: Literal["model", "mixture"]
 
 
-def prior_for(run: Run, kind: str) -> Prior:
+def prior_for(run: Run, kind: str, top_k: int = 0) -> Prior:
     """Return the prior to sample a run from; a fitted one is kept with the checkpoint whose codes it was fitted to.
 
     Args:
         run: A loaded run.
         kind: `auto` for the usual one, `model` for the model's own, `normal`, or a kind that is fitted.
+        top_k: Of a prior over the entries of a codebook, among how many most probable ones to choose; 0 for all.
 
     Raises:
-        SettingError: No such kind, or a prior is to be fitted to the codes of a model without an encoder.
+        SettingError: No such kind, a top_k of a prior that has no entries to choose among, or a prior is to be fitted
+            to the codes of a model without an encoder.
     """
     if kind not in ("auto", "model", "normal", *FITTED):
         raise SettingError("prior", kind, "must be 'auto', 'model', 'normal', 'gaussian', 'mixture' or 'flow'")
     kind = named_prior(run, kind)
+    if top_k:
+        own = run.model.prior if kind == "model" else None
+        rule, way_out = "is of a prior that chooses among the entries of a codebook", "leave it out, or use a vq-vae"
+        require(isinstance(own, CodePrior), "top_k", top_k, rule, way_out)
+        assert isinstance(own, CodePrior)
+        return own.among(top_k)
     if kind == "normal":
         return Normal()
     if kind == "model" and run.model.prior is not None:

@@ -18,7 +18,7 @@ from morphospace.data.rule import Rule
 from morphospace.data.settings import DataSettings
 from morphospace.errors import RunError, one_line, spelled_out
 from morphospace.models.conditioning import Conditioning
-from morphospace.models.contract import Model
+from morphospace.models.contract import Model, Quantises
 from morphospace.models.priors import Fitted, prior_of
 from morphospace.pictures.display import Displayable, Summary
 from morphospace.runs.checkpoints import check_fits, load_checkpoint, load_tensors, pointed, read_name
@@ -120,6 +120,14 @@ class Run(Displayable):
         images = f"{held} held-out image{'' if held == 1 else 's'}"
         by = f"the best by {self.configuration.training.best}, of image {int(best.name):,}"
         return f"takes the last checkpoint: {by}, was chosen by {images} only (--checkpoint best takes it)"
+
+    def moves_in_steps(self) -> str:
+        """Return a line that says how images change along a path of codes; empty where nothing is unusual."""
+        model = self.model
+        if not isinstance(model, Quantises):
+            return ""
+        entries = f"{len(model.codebook.entries):,} entries"
+        return f"codes are moved before they are quantised: each place takes the nearest of {entries}, in steps"
 
     def prior_file(self, kind: str) -> Path:
         """Return where a prior of a kind, fitted to this checkpoint's codes, is kept."""

@@ -45,7 +45,7 @@ def facts_of(key: str, name: str, folder: RunFolder) -> dict[str, Any]:
         "model": folder.configuration.model.name,
         "data": folder.facts.get("data", folder.configuration.data.data),
         "shape": list(folder.shape),
-        "latent_dim": folder.configuration.model.latent_dim,
+        "latent_dim": folder.configuration.model.code_length(folder.shape),
         "images": last.get("images", int(newest.name) if newest else 0),
         "minutes": round(float(last.get("seconds") or 0) / 60, 2),
         "signed": bool(getattr(folder.configuration.model, "signed", False)),

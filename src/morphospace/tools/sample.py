@@ -21,6 +21,7 @@ from morphospace.tools.tool import (
     Label,
     PriorName,
     Summary,
+    TopK,
     Truncation,
     at_images,
     check_condition,
@@ -161,6 +162,7 @@ def draw_samples(
     seed: Seed = 0,
     prior: PriorName = "auto",
     truncation: Truncation = 1.0,
+    top_k: TopK = 0,
     hold: Hold = None,
     label: Label = None,
     attributes: Attributes = None,
@@ -178,7 +180,9 @@ def draw_samples(
         prior: The model's own prior (`model`), N(0, I) (`normal`), or one fitted to the codes of training images.
             `auto` takes the model's own, or a fitted mixture where the codes of images do not lie as N(0, I) does.
         truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior; below 1,
-            samples are more usual and vary less. In a mixture, m is the mean of the component.
+            samples are more usual and vary less. In a mixture, m is the mean of the component. For a prior over the
+            entries of a codebook it is the temperature.
+        top_k: Of such a prior: choose among so many most probable entries at each place; 0 for all of them.
         hold: Hold so many levels of the code, from the top, as they are in the first sample; only those below vary. For
             models whose code has several levels (ladder-vae).
         label: The class to sample, by name or number. If left out, each row shows one class.
@@ -192,7 +196,8 @@ def draw_samples(
     from morphospace.tools.sample_files import save_samples
     from morphospace.tools.sampling import Sampling
 
-    how: dict[str, Any] = {"n": n, "seed": seed, "prior": prior, "truncation": truncation, "hold": hold}
+    how: dict[str, Any] = {"n": n, "seed": seed, "prior": prior, "truncation": truncation}
+    how |= {"top_k": top_k, "hold": hold}
     if out is not None and out.suffix.lower() != ".png":
         return save_samples(run, out, **how, label=label, attributes=attributes, say=say)
     sampling = Sampling.of(loaded(run), asked, **how)
@@ -208,6 +213,7 @@ def sample_masks(
     *,
     prior: PriorName = "auto",
     truncation: Truncation = 1.0,
+    top_k: TopK = 0,
     start: int = 0,
 ) -> np.ndarray | None:
     """Return the masks of the very images that `sample` returns for the same arguments.
@@ -224,7 +230,7 @@ def sample_masks(
     if not isinstance(run.model, DecodesMasks):
         return None
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode_masks(run.model, prior_for(run, prior).from_noise(noise, truncation))
+    return decode_masks(run.model, prior_for(run, prior, top_k).from_noise(noise, truncation))
 
 
 def sample(
@@ -234,6 +240,7 @@ def sample(
     *,
     prior: PriorName = "auto",
     truncation: Truncation = 1.0,
+    top_k: TopK = 0,
     start: int = 0,
     hold: Hold = None,
     label: Label = None,
@@ -253,7 +260,8 @@ def sample(
             does; `model` for the model's own, `normal` for N(0, I) whatever the model, `gaussian`, `mixture` or
             `flow` for one fitted to codes of training images.
         truncation: Sample codes t times as far from their mean m, z = m + t (z' - m) with z' from the prior. In a
-            mixture, m is the mean of the component.
+            mixture, m is the mean of the component. For a prior over the entries of a codebook it is the temperature.
+        top_k: Of such a prior: choose among so many most probable entries at each place; 0 for all of them.
         start: Number of the first sample.
         hold: Hold so many levels of the code, from the top, as they are in sample 0 of the seed; only those below vary.
             For models whose code has several levels (ladder-vae).
@@ -263,7 +271,7 @@ def sample(
     Returns:
         uint8 (n, H, W, C); a notebook displays it as a grid.
     """
-    check_ranges(sample, {"n": n, "truncation": truncation, "hold": hold})
+    check_ranges(sample, {"n": n, "truncation": truncation, "top_k": top_k, "hold": hold})
     from morphospace.models.contract import seeded_noise
     from morphospace.pictures.images import Images
     from morphospace.runs.codes import decode, prior_for
@@ -273,7 +281,7 @@ def sample(
     run = loaded(run)
     conditions = Condition(label, attributes).rows(run.model, n, start)
     noise = held(seeded_noise(n, run.model.latent_dim, seed, start=start), run, hold, seed)
-    codes = prior_for(run, holding_prior(run, hold, prior)).from_noise(noise, truncation)
+    codes = prior_for(run, holding_prior(run, hold, prior), top_k).from_noise(noise, truncation)
     return decode(run.model, codes, conditions).view(Images)
 
 
@@ -284,6 +292,7 @@ def sample_grid(
     *,
     prior: PriorName = "auto",
     truncation: Truncation = 1.0,
+    top_k: TopK = 0,
 ) -> SampleGrid:
     """Decode the same codes once for every class, or every mix of the attributes, that a conditional model knows.
 
@@ -293,11 +302,12 @@ def sample_grid(
         seed: Which codes.
         prior: As for `sample`.
         truncation: As for `sample`.
+        top_k: As for `sample`.
 
     Raises:
         SettingError: If the model is not conditional.
     """
-    check_ranges(sample_grid, {"columns": columns, "truncation": truncation})
+    check_ranges(sample_grid, {"columns": columns, "truncation": truncation, "top_k": top_k})
     from morphospace.models.contract import each_condition
     from morphospace.runs.codes import decode, prior_for
     from morphospace.runs.run import loaded
@@ -308,7 +318,7 @@ def sample_grid(
         name = run.model.settings.name
         raise SettingError("run", str(run.path), f"{name} takes no condition, so there is no class a row", "use sample")
     noise, condition = each_condition(run.model, columns, seed)
-    images = decode(run.model, prior_for(run, prior).from_noise(noise, truncation), condition)
+    images = decode(run.model, prior_for(run, prior, top_k).from_noise(noise, truncation), condition)
     return SampleGrid(images, tuple(known.words(row) for row in known.shown()), columns)
 
 

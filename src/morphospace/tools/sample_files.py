@@ -38,6 +38,7 @@ from morphospace.tools.tool import (
     Label,
     PriorName,
     Summary,
+    TopK,
     Truncation,
     at_images,
     status,
@@ -82,6 +83,7 @@ def save_samples(
     seed: Seed = 0,
     prior: PriorName = "auto",
     truncation: Truncation = 1.0,
+    top_k: TopK = 0,
     hold: Hold = None,
     label: Label = None,
     attributes: Mapping[str, float] | None = None,
@@ -101,6 +103,7 @@ def save_samples(
         seed: Which samples.
         prior: As for `sample`.
         truncation: As for `sample`.
+        top_k: As for `sample`.
         hold: As for `sample`.
         label: The class to sample, by name or number.
         attributes: The attributes to sample; those not named are 0.
@@ -109,7 +112,8 @@ def save_samples(
     Raises:
         SettingError: If the folder is not empty, or an argument breaks its rule.
     """
-    check_ranges(save_samples, {"seed": seed, "prior": prior, "truncation": truncation, "hold": hold})
+    ranges = {"seed": seed, "prior": prior, "truncation": truncation, "top_k": top_k, "hold": hold}
+    check_ranges(save_samples, ranges)
     asked = Condition(label, attributes)
     folder = not Path(out).suffix or str(out).endswith(("/", os.sep)) or Path(out).is_dir()
     path = SAMPLES.path("out", f"{out}/" if folder else out)
@@ -117,7 +121,8 @@ def save_samples(
     require(folder or path.suffix.lower() != ".png", "out", str(out), rule, "give a folder, a .zip or a .npz")
     check_parent(path)
     run = loaded(run)
-    sampling = Sampling.of(run, asked, n=n, seed=seed, prior=prior, truncation=truncation, hold=hold)
+    how: dict[str, Any] = {"prior": prior, "truncation": truncation, "top_k": top_k, "hold": hold}
+    sampling = Sampling.of(run, asked, n=n, seed=seed, **how)
     facts = {"run": str(run.path), "n": sampling.n, "seed": seed, "prior": prior, "images": run.images, "raw": run.raw}
     facts |= sampling.about
     write = _write_folder if folder else _write_arrays if path.suffix.lower() == ".npz" else _write_zip

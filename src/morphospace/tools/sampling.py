@@ -77,6 +77,7 @@ class Sampling:
         seed: Which samples.
         prior: Which prior.
         truncation: How far codes lie from their mean.
+        top_k: Among how many entries of a codebook each place chooses; 0 for all.
         hold: How many levels of the code, from the top, are the same in all samples: those of the first.
     """
 
@@ -88,6 +89,7 @@ class Sampling:
     seed: int
     prior: str
     truncation: float
+    top_k: int = 0
     hold: int | None = None
 
     @classmethod
@@ -100,6 +102,7 @@ class Sampling:
         seed: int,
         prior: str,
         truncation: float,
+        top_k: int = 0,
         hold: int | None = None,
     ) -> Sampling:
         """Return what is asked for; without a condition, every class or mix of attributes gets a row of its own.
@@ -110,10 +113,10 @@ class Sampling:
         known, prior = run.model.conditioning, named_prior(run, holding_prior(run, hold, prior))
         if known is None or asked:
             condition = asked.rows(run.model)
-            return cls(run, n or SAMPLES, None, None, condition, seed, prior, truncation, hold)
+            return cls(run, n or SAMPLES, None, None, condition, seed, prior, truncation, top_k, hold)
         rows = known.shown()
         columns = COLUMNS if n is None else math.ceil(n / len(rows))
-        return cls(run, len(rows) * columns, columns, rows, None, seed, prior, truncation)
+        return cls(run, len(rows) * columns, columns, rows, None, seed, prior, truncation, top_k)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -121,6 +124,7 @@ class Sampling:
         known = self.run.model.conditioning
         about: dict[str, Any] = {"prior": self.prior}
         about |= {} if self.truncation == 1 else {"truncation": self.truncation}
+        about |= {"top_k": self.top_k} if self.top_k else {}
         about |= {} if self.hold is None else {"hold": self.hold}
         if known is not None and self.rows is not None:
             return about | {"rows": [known.words(row) for row in self.rows], "columns": self.columns}
@@ -146,7 +150,7 @@ class Sampling:
 
         Sample i is the same on a sheet and in a file.
         """
-        model, prior = self.run.model, prior_for(self.run, self.prior)
+        model, prior = self.run.model, prior_for(self.run, self.prior, self.top_k)
         for first in range(0, self.n, BLOCK):
             numbers = range(first, min(first + BLOCK, self.n))
             if self.columns is None:

@@ -99,6 +99,7 @@ class Declared:
             or several, if it is named `runs`.
         devices: Whether there is a `--device`; tools that write files for other machines compute on the CPU.
         images: Whether the tool may look at the run's images, which `--data` then gives where they are not found.
+        moves: Whether it moves codes; where the model quantises them, the verb says what that means.
         check: Takes all arguments by name before a run is loaded, and refuses those that do not go together.
         hidden: Arguments that only Python can give.
         defaults: Defaults of the verb where they differ from the function's.
@@ -110,6 +111,7 @@ class Declared:
     loads: bool = True
     devices: bool = True
     images: bool = True
+    moves: bool = False
     check: Callable[..., Any] | None = None
     hidden: tuple[str, ...] = ()
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -249,3 +251,4 @@ Names = Annotated[Sequence[str], Written(read_names)]
 PriorName = Literal["auto", "model", "normal", "gaussian", "mixture", "flow"]
 Truncation = Annotated[float, Between(0, 2)]
 Hold = Annotated[int | None, Between(1, 63)]
+TopK = Annotated[int, Between(0, 65_536)]

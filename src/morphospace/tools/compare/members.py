@@ -134,7 +134,7 @@ def member_of(folder: RunFolder, run: Run | str, name: str, row: int, looks: Loo
         data=data_name(folder),
         data_hash=str(folder.facts.get("data_hash", "")),
         shape=folder.shape,
-        latent_dim=int(folder.configuration.model.latent_dim),
+        latent_dim=folder.configuration.model.code_length(folder.shape),
         condition=model is not None and model.conditioning is not None,
         settings=settings_of(folder),
         adversary=_adversary(model),

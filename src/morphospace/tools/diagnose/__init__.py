@@ -96,6 +96,10 @@ WORDS = {
     "code_mean_furthest": ("furthest mean of a unit's codes, in deviations", "0"),
     "ks_largest": ("largest distance of a unit from the prior", "below 0.25"),
     "mmd": ("squared discrepancy of codes and prior", "about 0"),
+    "entries_used": ("entries of the codebook that some image uses", "most of them"),
+    "perplexity": ("entries in even use that would say as much", "over a tenth of them"),
+    "code_nats": ("nats of a code under its prior", "below the next"),
+    "code_nats_even": ("the same if all entries were as probable", ""),
     "sample_spread": ("how much samples vary, real images 1", "0.5 to 1.2"),
     "duplicates": ("samples that have a double", "0"),
     "modes": ("classes that samples show", "as the next"),
@@ -113,7 +117,8 @@ def _rows(measured: Mapping[str, Any]) -> list[list[str]]:
         value = measured.get(key)
         if value is None:
             continue
-        of = f" of {measured['units']}" if key == "active_units" else ""
+        all_of = {"active_units": "units", "entries_used": "entries"}.get(key)
+        of = f" of {measured[all_of]}" if all_of else ""
         text = f"{value:.0%}" if key.startswith(("copies", "duplicates")) else f"{value:.4g}{of}"
         rows.append([words, text, usual])
     rough = measured.get("roughness") or {}

@@ -12,13 +12,17 @@ from morphospace.data.batches import held_out
 from morphospace.data.pack import Split, class_count
 from morphospace.evaluation.collapse import (
     CodeFacts,
+    EntryFacts,
     SampleFacts,
     code_facts,
+    entry_facts,
     memorised,
     missing_modes,
     off_prior,
     posterior_collapse,
     same_samples,
+    untaught_prior,
+    unused_entries,
 )
 from morphospace.evaluation.diagnose import (
     Finding,
@@ -32,12 +36,12 @@ from morphospace.evaluation.diagnose import (
 from morphospace.evaluation.features import extracted
 from morphospace.evaluation.novelty import SEEN, nearest, novelty, shrunk
 from morphospace.evaluation.roughness import roughness_of
-from morphospace.models.contract import Decodes, Encodes, Model, Scores, seeded_noise
+from morphospace.models.contract import Decodes, Encodes, Model, Quantises, Scores, seeded_noise
 from morphospace.models.priors import LearnedPrior
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
 from morphospace.roles import AgainstCollapse, TowardsPrior
-from morphospace.runs.codes import choose_rows, judged_rows, posteriors, prior_for
+from morphospace.runs.codes import AT_ONCE, choose_rows, judged_rows, posteriors, prior_for
 from morphospace.runs.configuration import advice_of
 from morphospace.runs.run import Run
 from morphospace.tools.diagnose import Diagnosis
@@ -61,8 +65,14 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
     findings.append(barely_trained(run.images, len(run.pack.split("train"))))
     facts: CodeFacts | None = None
     if isinstance(run.model, Encodes):
-        facts = _codes(run, seed)
         conditions |= {"codes": min(CODES, len(rows)), "split": name}
+    if isinstance(run.model, Encodes) and isinstance(run.model, Quantises):
+        use = _entries(run, run.model, seed)
+        measured |= {"entries": use.entries, "entries_used": use.used, "perplexity": use.perplexity}
+        measured |= {"code_nats": use.nats, "code_nats_even": use.even_nats}
+        findings += [unused_entries(use), untaught_prior(use)]
+    elif isinstance(run.model, Encodes):
+        facts = _codes(run, seed)
         measured |= _measured(facts)
         averaged = getattr(run.model.settings, "reduction", "sum") == "mean"
         against = _against_collapse(run)
@@ -111,6 +121,17 @@ def _codes(run: Run, seed: int) -> CodeFacts:
     return code_facts(found.means, found.log_variances, codes, noise, learned=learned)
 
 
+@torch.no_grad()
+def _entries(run: Run, model: Quantises, seed: int) -> EntryFacts:
+    """Quantise the codes of held-out images and count the entries they take."""
+    split, rows, _ = _looked_at(run)
+    z = posteriors(run, split, choose_rows(rows, CODES, seed, "diagnose")).means
+    z, prior = z.to(run.model.device, run.model.dtype), prior_for(run, "model")
+    parts = [(model.numbers(part).cpu(), -prior.log_prob(part).cpu()) for part in z.split(AT_ONCE)]
+    numbers, nats = (torch.cat(each) for each in zip(*parts))
+    return entry_facts(numbers, nats, len(model.codebook.share))
+
+
 def _measured(facts: CodeFacts) -> dict[str, Any]:
     """Return what was measured of codes, as plain values."""
     return {
@@ -147,7 +168,7 @@ def _samples(
     spread = float(fakes.var(0).mean() / max(float(unseen.var(0).mean()), 1e-12))
     facts = SampleFacts(spread, _doubles(fakes, usual), _doubles(unseen, usual), n)
     about: dict[str, Any] = {"sample_spread": spread, "duplicates": facts.duplicates}
-    alike = same_samples(facts, encodes=codes is not None, codes=codes, against=_against_collapse(run))
+    alike = same_samples(facts, encodes=isinstance(run.model, Encodes), codes=codes, against=_against_collapse(run))
     found: list[Finding | None] = [alike]
     count = class_count(split)
     if classes and 2 <= count <= n // EACH:

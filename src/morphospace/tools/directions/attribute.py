@@ -337,6 +337,7 @@ def check_attribute(
 @tool(
     files={"out": PNG, "save": File((".safetensors",), "A .safetensors to save the direction to.")},
     defaults={"strength": STRENGTH},
+    moves=True,
     check=check_attribute,
 )
 def attribute_or_formula(

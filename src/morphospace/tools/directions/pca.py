@@ -166,7 +166,9 @@ def check_plane(
 
 
 @tool(
-    files={"out": PNG, "save": File((".safetensors",), "A .safetensors to save the components to.")}, check=check_plane
+    files={"out": PNG, "save": File((".safetensors",), "A .safetensors to save the components to.")},
+    moves=True,
+    check=check_plane,
 )
 def pca(
     run: Run | str | Path,

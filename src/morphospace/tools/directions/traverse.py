@@ -83,7 +83,7 @@ class Traversal(Displayable):
         return Answer({"out": str(out), **facts, "rows": rows, "changes": every}, [line], self.summary().table)
 
 
-@tool(files={"out": PNG}, check=check_condition)
+@tool(files={"out": PNG}, moves=True, check=check_condition)
 def traverse(
     run: Run | str | Path,
     *,

@@ -18,7 +18,7 @@ from morphospace.evaluation.annealed import Annealing, annealed_bounds, simulate
 from morphospace.evaluation.intervals import mean_interval
 from morphospace.evaluation.likelihood import Density, Explains, density_of, evidence_bound, importance_bound
 from morphospace.evaluation.results import Result
-from morphospace.models.contract import Encodes, seeded_noise
+from morphospace.models.contract import Encodes, Quantises, seeded_noise
 from morphospace.models.priors import LearnedPrior, Normal
 from morphospace.objectives.elbo import bits_per_dim, dequantised
 from morphospace.randomness import stream
@@ -37,7 +37,7 @@ def unexplained(run: Run) -> str:
         return f"needs p(x | z) and q(z | x), and {name} has not both; take a VAE"
     if not isinstance(model.prior, Normal | LearnedPrior):
         return f"needs a prior to be a bound of, and {name} has none; take a VAE"
-    if getattr(model, "code_outputs", 2) != 2:
+    if getattr(model, "code_outputs", 2) != 2 and not isinstance(model, Quantises):
         return f"needs a distribution q(z | x), and the encoder of {name} gives points; take a VAE"
     if model.needs:
         return f"{name} explains masks too, which this bound leaves out; take vae"

@@ -126,7 +126,7 @@ class Maps(Displayable):
         return Answer({"out": str(path), **facts}, [*self.summary().lines, f"map {path}"])
 
 
-@tool(files={"out": replace(PNG, enlarges=False)}, check=check_map)
+@tool(files={"out": replace(PNG, enlarges=False)}, moves=True, check=check_map)
 def map_codes(
     runs: Sequence[Run],
     *,

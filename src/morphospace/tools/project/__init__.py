@@ -128,7 +128,7 @@ def check_project(
 CODE = File((".json",), "Keep the codes in this .json, for --from and --to.")
 
 
-@tool(files={"out": PNG, "code": CODE}, check=check_project, hidden=("condition",))
+@tool(files={"out": PNG, "code": CODE}, moves=True, check=check_project, hidden=("condition",))
 def project(
     run: Run | str | Path,
     pictures: Sequence[int | str | Path] | np.ndarray,

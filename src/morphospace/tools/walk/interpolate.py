@@ -118,7 +118,7 @@ DRAWING = File(
 )
 
 
-@tool(files={"out": DRAWING}, flags={"start": "--from", "end": "--to"}, check=check_walk)
+@tool(files={"out": DRAWING}, flags={"start": "--from", "end": "--to"}, moves=True, check=check_walk)
 def interpolate_or_study(
     run: Run | str | Path,
     *,

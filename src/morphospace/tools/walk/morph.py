@@ -158,6 +158,7 @@ FILM = File(
     files={"out": FILM},
     flags={"starts": "--from", "ends": "--to"},
     defaults={"fps": 30.0, "seconds": 5.0},
+    moves=True,
     check=check_morph,
 )
 def morph(
