@@ -14,7 +14,7 @@ FIT = """
 latent_dim levels skips encoder_lr lr critic_lr optimizer betas eps weight_decay init output_bias prior_components
 prior_layers generator_conditioning tower widths base_width critic_widths critic_base_width generator_widths norm
 critic_norm activation slope blocks attention excitation stem generator_bias turns batch_size seed
-codebook_decay dead_share prior_width prior_heads prior_lr
+codebook_decay dead_share prior_width prior_heads prior_lr encoder_lr levels skips
 precision clip schedule warmup_images ema_halflife_images flip shift brightness valid strict max_pixels
 """
 OBJECTIVE = """

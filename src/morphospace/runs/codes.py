@@ -19,7 +19,7 @@ from morphospace.evaluation.collapse import code_facts, off_prior
 from morphospace.files import atomic, json_text, read_text, write_text
 from morphospace.models.autoregressive import CodePrior
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
-from morphospace.models.distributions import Point, Posterior, TopDownGaussian
+from morphospace.models.distributions import Point, Posterior, Quantised, TopDownGaussian
 from morphospace.models.priors import FITTED, Normal, Prior, fit_prior
 from morphospace.randomness import stream
 from morphospace.records import read_json, typed
@@ -159,7 +159,7 @@ def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
     for first in range(0, len(rows), AT_ONCE):
         part = rows[first : first + AT_ONCE]
         for posterior in _each_posterior(run, model, split.images[part], conditions_of(model, split, part), part):
-            if isinstance(posterior, Point):
+            if isinstance(posterior, Point | Quantised):
                 means.append(posterior.mean.float().cpu())
                 continue
             if isinstance(posterior, TopDownGaussian):
