@@ -15,7 +15,7 @@ from morphospace.errors import SettingError, require
 from morphospace.evaluation.likelihood import Explains, density_of, evidence_bound, importance_bound
 from morphospace.latent.components import Moments
 from morphospace.latent.project import mean_squared
-from morphospace.models.contract import Decodes, Encodes, Model, Scores
+from morphospace.models.contract import Decodes, Encodes, Model, Quantises, Scores
 from morphospace.models.distributions import full
 from morphospace.randomness import stream
 
@@ -32,8 +32,9 @@ def bounded(model: Model, by: str) -> Explains:
     ways = "reconstruction, latent or critic" if isinstance(model, Scores) else "reconstruction or latent"
     rule, way_out = f"{name} has no bound on log p(x)", f"score it by {ways}"
     require(isinstance(model, Explains) and model.prior is not None and not model.needs, "by", by, rule, way_out)
-    # An autoencoder that was given a prior still encodes to points.
-    require(getattr(model, "code_outputs", 2) == 2, "by", by, rule, way_out)
+    # An autoencoder that was given a prior still encodes to points; a quantised code is one of finitely many.
+    bounds = getattr(model, "code_outputs", 2) == 2 or isinstance(model, Quantises)
+    require(bounds, "by", by, rule, way_out)
     return model  # type: ignore[return-value]
 
 

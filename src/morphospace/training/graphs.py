@@ -213,6 +213,7 @@ class StepNoise:
 
     def __init__(self, inputs: Recorded) -> None:
         self.inputs, self.live = inputs, inputs.engine.noise
+        self.world = self.live.world
 
     def at(self, clock: Clock, purpose: str, index: int) -> None:
         """Start a stream, from which the tensors that are drawn next come."""
