@@ -9,8 +9,9 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/morpho demo --out demo
 
+# Three workers on two cores, as many tests wait for a browser or a process; each takes neighbours, which share fixtures.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check src tests bench examples website
