@@ -37,7 +37,10 @@ COMMON: dict[str, Any] = {"tower": "mlp", "widths": (128, 128), "latent_dim": 2,
 OWN: dict[str, dict[str, Any]] = {
     "wgan": {"lr": 5e-4, "turns": 5},
     "wgan-gp": {"gradient_penalty": 0.1, "betas": (0.5, 0.9), "turns": 5, "critic_lr": None, "penalty_every": 1},
-    "r3gan": {"r1": 0.02, "r2": 0.02, "lr": 3e-3, "betas": (0.0, 0.99)},
+    "r3gan": {
+        **{"r1": 0.02, "r2": 0.02, "penalty_by_size": False, "penalty_every": 1},  # a point is no image of a pixel
+        **{"lr": 3e-3, "betas": (0.0, 0.99)},
+    },
 }
 
 
