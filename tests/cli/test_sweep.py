@@ -69,4 +69,4 @@ def test_lambda_is_lambda_everywhere_a_user_looks(morpho: Morpho, tmp_path: Path
         assert resolve(recipe=str(file), overrides={key: 0.75}).model.lambda_ == 0.75  # type: ignore[attr-defined]
     assert made.differences(resolve(recipe=str(file), overrides={"lambda": 0.5})) == ["lambda = 0.5, was 0.25"]
     refused = morpho("train", "vae", "--lambda", 1, "--dry-run").err
-    assert "it is one of vae-gan" in refused
+    assert "it is one of wae, info-vae, vae-gan" in refused

@@ -124,8 +124,8 @@ def test_each_player_learns_on_eight_images(case: Case) -> None:
         engine.model.networks.train()
         first = float(judge(engine, phase))
         # A density may be negative: its fall is measured against the size of the first loss.
-        most, enough = (10, abs(first) / 3) if phase.validates else (4, 0.05)
-        for turn in range(most):
+        enough = abs(first) / 3 if phase.validates else 0.05
+        for turn in range(12):
             for step in range(15 * turn, 15 * (turn + 1)):
                 engine.steps, engine.memo = step, {}
                 engine.play([phase], engine.data.batch(0))

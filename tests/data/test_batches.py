@@ -243,7 +243,7 @@ def test_from_dataset_takes_what_torch_datasets_give() -> None:
         [(np.full((8, 8), np.nan), 0)],
         [(torch.zeros(8, 8, 3), 0)],
         [(np.zeros((8, 8), np.int64), 0)],
-        [(np.zeros((8, 8), np.uint8), "cat")],
+        [(np.zeros((8, 8), np.uint8), {"a": "cat"})],
     ],
 )
 def test_from_dataset_refuses(samples: list) -> None:

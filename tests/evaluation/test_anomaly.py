@@ -44,7 +44,7 @@ class Linear(Model):
     """p(z) = N(0, 1), p(x | z) = N(z, 1), hence log p(x) = log N(x; 0, 2); q(z | x) = N(x / 2, variance)."""
 
     def __init__(self, variance: float) -> None:
-        super().__init__(SimpleNamespace(name="linear", latent_dim=1), (1, 1, 1), {})
+        super().__init__(SimpleNamespace(name="linear", latent_dim=1, code_length=lambda shape: 1), (1, 1, 1), {})
         self.networks["anything"] = torch.nn.Linear(1, 1)
         self.likelihood, self.variance = Unit(), variance
 

@@ -299,8 +299,8 @@ def test_sliders_move_along_their_directions(asked: Asked, refused: Refused, ses
     both = moved(["direction", name, 1.0], ["component", 1, 2.0])
     assert np.allclose(both, base + vector + along, atol=1e-5)
     assert "no such direction" in refused("decode", run="r0", moves=[["direction", "Moustache of Dali", 1]])
-    assert "8 components" in refused("decode", run="r0", moves=[["component", 8, 1]])
-    assert "8 dimensions" in refused("decode", run="r0", moves=[["dim", 8, 1]])
+    assert "number of components" in refused("decode", run="r0", moves=[["component", 8, 1]])
+    assert "dimensions of the codes" in refused("decode", run="r0", moves=[["dim", 8, 1]])
 
 
 def test_attributes_that_work_come_first_and_none_is_left_out(asked: Asked, session: Session) -> None:

@@ -206,6 +206,8 @@ def chained(phase: PhaseAnatomy, top: float, found: Anatomy) -> dict[str, Any]:
     for chain in phase.chains:
         x, items = float(CHAINS), list[dict[str, Any]]()
         for step in chain:
+            if x + USUAL * len(step.given) + 36 + BOLD * len(step.part) + 20 > WIDTH - MARGIN:  # goes on below
+                x, y = CHAINS + 24.0, y + 28
             items.append({"kind": "value", "text": step.given, "x": x, "y": y})
             x += USUAL * len(step.given) + 8
             items.append({"kind": "arrow", "x": x, "end": x + 16, "y": y})
