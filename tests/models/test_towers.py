@@ -100,6 +100,7 @@ def test_a_decoders_late_maps_are_scaled_by_those_half_a_tower_earlier() -> None
     gated.load_state_dict(plain.state_dict(), strict=False)
     z = torch.randn(2, 3)
     ungated = plain(z)
+    assert not torch.equal(gated(z), ungated)
     for gate in gated.gates.values():  # a factor of 1 changes nothing
         gate.forward = lambda small, large: large
     assert torch.equal(gated(z), ungated)
