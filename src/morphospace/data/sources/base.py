@@ -297,6 +297,43 @@ class HandFetched(Source):
         return found[0]
 
 
+class OneOfFiles(HandFetched):
+    """One file of several: `NAME:VARIANT` for one of them, or just `NAME` for the first that is there."""
+
+    variants = True
+    files: ClassVar[Mapping[str, str]]
+    """Variant -> the name of its file."""
+
+    def _asked(self) -> str:
+        """The variant that is asked for; empty for any."""
+        return self.settings.data.partition(":")[2]
+
+    def _folders(self) -> list[Path]:
+        return [*([self.root / self.info.name, self.root] if self.root else []), self.cache]
+
+    def _find(self) -> tuple[Path, Path] | None:
+        asked, name = self._asked(), self.info.name
+        if asked and asked not in self.files:
+            raise SettingError("data", self.settings.data, f"must be {name}, or {name}:{' or :'.join(self.files)}")
+        names = [self.files[asked]] if asked else list(self.files.values())
+        places = ((folder, folder / name) for name in names for folder in self._folders())
+        return next(((folder, place) for folder, place in places if place.is_file()), None)
+
+    def _lost(self) -> str:
+        return "its file is not here"
+
+    def _variant(self, file: Path) -> str:
+        """The variant that a file is."""
+        return next(variant for variant, name in self.files.items() if name == file.name)
+
+    def identity(self) -> str:
+        return str(self._located()[1].resolve())
+
+    def inputs(self) -> Mapping[str, Any]:
+        folder, file = self._located()
+        return fingerprint(folder, [file.name])
+
+
 def damaged(place: object, rule: str) -> DataError:
     """Return the error for a downloaded file that is not what was published."""
     return DataError(place, rule=rule, way_out="fetch it again")

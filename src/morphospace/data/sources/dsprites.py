@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from morphospace.data.sources.arrays import ArrayFile, StreamedArray
-from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, damaged, fingerprint
-from morphospace.errors import SettingError
+from morphospace.data.sources.base import Contents, OneOfFiles, Part, SourceInfo, damaged
 
-_FILES = {
-    "full": "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
-    "downsampled": "dsprites_downsampled.npz",
-    "subset": "dsprites_subset.npz",
-}
 _FACTORS = ("color", "shape", "scale", "orientation", "posX", "posY")
 _SIDE = 64
 
@@ -37,7 +30,7 @@ class _Sprites:
         return (bits * np.uint8(255))[..., None]
 
 
-class DSprites(HandFetched):
+class DSprites(OneOfFiles):
     """The published .npz, of which arrays only are read (its metadata are a pickle, which is never loaded, and
     known constants), or a reduced one: `dsprites:full`, `dsprites:downsampled`, `dsprites:subset`, or just `dsprites`
     for the first of these that is there.
@@ -56,33 +49,16 @@ class DSprites(HandFetched):
     )
 
     classes: ClassVar[tuple[str, ...]] = ("square", "ellipse", "heart")
-    variants = True
+    files: ClassVar[Mapping[str, str]] = {
+        "full": "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz",
+        "downsampled": "dsprites_downsampled.npz",
+        "subset": "dsprites_subset.npz",
+    }
     # No checksum of the published file is known to us, and nothing unchecked is downloaded.
     refusal = "must be fetched by hand"
 
-    def _folders(self) -> list[Path]:
-        return [*([self.root / "dsprites", self.root] if self.root else []), self.cache]
-
-    def _find(self) -> tuple[Path, Path] | None:
-        asked = self.settings.data.partition(":")[2]
-        if asked and asked not in _FILES:
-            raise SettingError("data", self.settings.data, f"must be dsprites, or dsprites:{' or :'.join(_FILES)}")
-        names = [_FILES[asked]] if asked else list(_FILES.values())
-        places = ((folder, folder / name) for name in names for folder in self._folders())
-        return next(((folder, place) for folder, place in places if place.is_file()), None)
-
-    def _lost(self) -> str:
-        return "its file is not here"
-
     def _manual(self) -> str:
-        return f"put {_FILES['full']} (26 MB) from {self.info.where} into {self._folders()[0]}"
-
-    def identity(self) -> str:
-        return str(self._located()[1].resolve())
-
-    def inputs(self) -> Mapping[str, Any]:
-        folder, file = self._located()
-        return fingerprint(folder, [file.name])
+        return f"put {self.files['full']} (26 MB) from {self.info.where} into {self._folders()[0]}"
 
     def read(self) -> Contents:
         found = self._located()[1]
@@ -98,7 +74,7 @@ class DSprites(HandFetched):
             raise damaged(found, f"arrays of {images.shape}, {values.shape}, {classes.shape} do not fit")
         labels = classes[:, columns.index("shape")].astype(np.int64)
         part = Part(images=_Sprites(images), labels=labels, factors=values[:, -5:].astype(np.float32))
-        name = next(key for key, file in _FILES.items() if file == found.name)
+        name = self._variant(found)
         return Contents(
             "dsprites" if name == "full" else f"dsprites-{name}",
             {"train": part},

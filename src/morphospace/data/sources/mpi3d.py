@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from morphospace.data.sources.arrays import ArrayFile
-from morphospace.data.sources.base import Contents, HandFetched, Part, SourceInfo, damaged, fingerprint
-from morphospace.errors import SettingError
+from morphospace.data.sources.base import Contents, OneOfFiles, Part, SourceInfo, damaged
 
-_FILES = {name: f"mpi3d_{name}.npz" for name in ("toy", "realistic", "real", "real_complex")}
 _GRIDS = ((6, 6, 2, 3, 3, 40, 40), (4, 4, 2, 3, 3, 40, 40))
 _KINDS = 5  # factors that are kinds; the other two are places of the arm
 _SIDE = 64
@@ -28,7 +25,7 @@ def grid(sizes: tuple[int, ...]) -> np.ndarray:
     return np.indices(sizes).reshape(len(sizes), -1).T
 
 
-class Mpi3d(HandFetched):
+class Mpi3d(OneOfFiles):
     """A published .npz, whose images stand in the order of their factors: `mpi3d:toy`, `mpi3d:realistic`, `mpi3d:real`
     or `mpi3d:real_complex`, or just `mpi3d` for the first of these that is there.
 
@@ -44,37 +41,18 @@ class Mpi3d(HandFetched):
         where="https://huggingface.co/datasets/waleedgondal/mpi3d",
         size="up to 12.7 GB",
     )
-    variants = True
+    files: ClassVar[Mapping[str, str]] = {
+        name: f"mpi3d_{name}.npz" for name in ("toy", "realistic", "real", "real_complex")
+    }
     refusal = "must be fetched by hand, for its size"
     factors: ClassVar[tuple[str, ...]] = (
         *("object_color", "object_shape", "object_size", "camera_height", "background_color"),
         *("horizontal_axis", "vertical_axis"),
     )
 
-    def _folders(self) -> list[Path]:
-        return [*([self.root / "mpi3d", self.root] if self.root else []), self.cache]
-
-    def _find(self) -> tuple[Path, Path] | None:
-        asked = self.settings.data.partition(":")[2]
-        if asked and asked not in _FILES:
-            raise SettingError("data", self.settings.data, f"must be mpi3d, or mpi3d:{' or :'.join(_FILES)}")
-        names = [_FILES[asked]] if asked else list(_FILES.values())
-        places = ((folder, folder / name) for name in names for folder in self._folders())
-        return next(((folder, place) for folder, place in places if place.is_file()), None)
-
-    def _lost(self) -> str:
-        return "its file is not here"
-
     def _manual(self) -> str:
-        asked = self.settings.data.partition(":")[2]
-        return f"put {_FILES.get(asked) or _FILES['toy']} from {self.info.where} into {self._folders()[0]}"
-
-    def identity(self) -> str:
-        return str(self._located()[1].resolve())
-
-    def inputs(self) -> Mapping[str, Any]:
-        folder, file = self._located()
-        return fingerprint(folder, [file.name])
+        file = self.files.get(self._asked(), self.files["toy"])
+        return f"put {file} from {self.info.where} into {self._folders()[0]}"
 
     def read(self) -> Contents:
         file = self._located()[1]
@@ -90,5 +68,4 @@ class Mpi3d(HandFetched):
         factors = states.astype(np.float32)
         factors[:, _KINDS:] /= np.maximum(1, np.array(sizes[_KINDS:], np.float32) - 1)
         part = Part(images=images, labels=states[:, 1].astype(np.int64), factors=factors)
-        name = next(key for key, stem in _FILES.items() if stem == file.name)
-        return Contents(f"mpi3d-{name}", {"train": part}, (_SIDE, _SIDE, 3), factor_names=self.factors)
+        return Contents(f"mpi3d-{self._variant(file)}", {"train": part}, (_SIDE, _SIDE, 3), factor_names=self.factors)
