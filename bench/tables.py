@@ -24,6 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from morphospace.plugins import built_in
+from morphospace.zoo.settings import ZOO
+
 __all__ = ["TABLES", "add_arguments", "main"]
 
 MORPHO = str(Path(sys.executable).with_name("morpho"))
@@ -36,8 +39,7 @@ PUBLISHED = {
         *["--critic-norm", "none", "--init", "dcgan"],
     ],
 }
-REGULARISED = ("wae", "info-vae", "rae", "aae", "dip-vae")
-GANS = ("dcgan", "lsgan", "wgan", "wgan-gp", "sngan", "cgan", "r3gan")
+EVERY = [name for name, cls in ZOO.items() if built_in(cls.__module__) and name != "mask-vae"]  # clothes have no masks
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ TABLES: dict[str, Table] = {
         minutes=45,
     ),
     "distances": Table(
-        {name: [name, "--data", "fashion-mnist", *FOREVER] for name in ("ae", "vae", *REGULARISED, "vae-gan", *GANS)}
+        {name: [name, "--data", "fashion-mnist", *FOREVER] for name in EVERY}
         | {
             f"{name}, as published": [name, "--data", "fashion-mnist", *FOREVER, *words]
             for name, words in PUBLISHED.items()

@@ -17,37 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import machine
+from morphospace.plugins import built_in
+from morphospace.zoo.settings import ZOO
+from morphospace.zoo.settings_gan import GANSettings
 
 __all__ = ["BASES", "EXTRAS", "add_arguments", "main"]
 
-BASES = {
-    "ae": "vae",
-    "vae": "vae",
-    "iwae": "vae",
-    "cvae": "vae",
-    "factor-vae": "vae",
-    "beta-tcvae": "vae",
-    "dip-vae": "vae",
-    "info-vae": "vae",
-    "wae": "vae",
-    "rae": "vae",
-    "aae": "vae",
-    "mask-vae": "vae",
-    "vq-vae": "vae",
-    "vae-gan": "vae",
-    "dcgan": "dcgan",
-    "wgan": "dcgan",
-    "wgan-gp": "dcgan",
-    "sngan": "dcgan",
-    "cgan": "dcgan",
-    "lsgan": "dcgan",
-    "r3gan": "dcgan",
-}
-# What a model cannot do without, and the same towers for all of one side.
+OURS = {name: cls for name, cls in ZOO.items() if built_in(cls.__module__)}
+BASES = {name: "dcgan" if issubclass(cls, GANSettings) else "vae" for name, cls in OURS.items()}
+# What a model cannot do without.
 EXTRAS: dict[str, dict[str, Any]] = {
-    "iwae": {"tower": "conv"},
-    "cvae": {"condition": "attributes:Smiling,Eyeglasses"},
-    "cgan": {"condition": "attributes:Smiling,Eyeglasses"},
+    name: {"condition": "attributes:Smiling,Eyeglasses"} for name, cls in OURS.items() if hasattr(cls, "condition")
 }
 SIZES = (32, 64)
 BATCH = 64

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from morphospace.tools.walk.morph import Morph, morph
     from morphospace.tools.walk.paths import Walk
     from morphospace.training.settings import TrainingSettings
-    from morphospace.zoo.settings import AESettings, DCGANSettings, VAESettings
+    from morphospace.zoo.settings_gan import DCGANSettings
+    from morphospace.zoo.settings_vae import AESettings, VAESettings
 
 # Public names, by the module that holds them; loaded when first asked for.
 _PUBLIC = {

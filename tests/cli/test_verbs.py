@@ -259,8 +259,10 @@ def test_beta_is_said_in_nats() -> None:
     line = beta_line(VAESettings(likelihood="gaussian", reduction="mean"), (32, 32, 3))
     assert line == "beta 1 with reduction=mean amounts to beta 3,072 in nats"
     assert line in opening(resolve("vae", None, {"reduction": "mean", "likelihood": "gaussian"}), (32, 32, 3))
-    line = beta_line(VAESettings(likelihood="squared-error"), (32, 32, 3))
-    assert line == "beta 1 with likelihood=squared-error amounts to beta 0.5 in nats"
+    for settings in (VAESettings, ZOO["ladder-vae"], ZOO["beta-tcvae"]):
+        line = beta_line(settings(likelihood="squared-error", beta=1.0), (32, 32, 3))  # type: ignore[call-arg]
+        assert line == "beta 1 with likelihood=squared-error amounts to beta 0.5 in nats"
+    assert beta_line(ZOO["rae"](), (32, 32, 3)) == beta_line(ZOO["ae"](), (32, 32, 3)) == ""
 
 
 def test_demo_is_an_ordinary_use(morpho: Morpho, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from morphospace.errors import SettingError
-from morphospace.evaluation.annealed import Annealing, annealed_bounds, drawn_images, sigmoid_schedule, simulate
+from morphospace.evaluation.annealed import Annealing, annealed_bounds, sigmoid_schedule, simulate
 from morphospace.models.likelihoods import Bernoulli, Likelihood, likelihood_for
 
 DIM, PIXELS = 3, 8
@@ -99,8 +99,8 @@ def test_refusals() -> None:
         annealed_bounds(raw, likelihood_for("squared-error"), drawn(1)[0], DIM)
     with pytest.raises(SettingError, match="temperatures = 1"):
         Annealing(temperatures=1)
-    with pytest.raises(SettingError, match="no density to draw"):
-        drawn_images(likelihood_for("squared-error"), torch.zeros(1, 1, 2, 2), torch.Generator())
+    with pytest.raises(SettingError, match="no density to sample"):
+        likelihood_for("squared-error").sample(torch.zeros(1, 1, 2, 2), torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_simulated_images_are_as_likely_as_the_likelihood_says(kind: str, signed
     likelihood = likelihood_for(kind, signed=signed, **variance).eval()  # type: ignore[arg-type]
     outputs = likelihood.outputs_per_value
     one = torch.randn(1, outputs, 1, 1, generator=torch.Generator().manual_seed(3)) * 0.7
-    many = drawn_images(likelihood, one.expand(20_000, -1, -1, -1), torch.Generator().manual_seed(4))
+    many = likelihood.sample(one.expand(20_000, -1, -1, -1), torch.Generator().manual_seed(4))
     low = -1.0 if signed else 0.0
     if kind == "bernoulli":
         grid, width = torch.tensor([0.0, 1.0]), 1.0

@@ -10,7 +10,8 @@ from morphospace.data.settings import DataSettings
 from morphospace.errors import SettingError, require
 from morphospace.runs.configuration import Configuration
 from morphospace.training.settings import TrainingSettings
-from morphospace.zoo.settings import BetaTCVAESettings, ModelSettings, VAESettings
+from morphospace.zoo.settings import ModelSettings
+from morphospace.zoo.settings_vae import AESettings
 
 if TYPE_CHECKING:
     from morphospace.models.conditioning import Conditioning
@@ -98,18 +99,19 @@ def parameter_counts(model: ModelSettings, shape: Shape, conditioning: Condition
 
 
 def beta_line(model: ModelSettings, shape: Shape) -> str:
-    """Return what a VAE's beta amounts to in nats, where its reductions make it something else; else nothing."""
-    if not isinstance(model, VAESettings | BetaTCVAESettings):
+    """Return what a model's beta amounts to in nats, where its reductions make it something else; else nothing."""
+    beta = getattr(model, "beta", None)
+    if not isinstance(model, AESettings) or beta is None:
         return ""
     values = math.prod(shape)
-    # In beta-tcvae it is the total correlation's weight, and the KL has none of its own.
-    nats = model.beta_in_nats(values) if isinstance(model, VAESettings) else model.in_nats(model.beta, values)
-    if math.isclose(nats, model.beta):
+    # Where there is no `beta_in_nats`, beta weighs another term than the KL.
+    nats = model.beta_in_nats(values) if hasattr(model, "beta_in_nats") else model.in_nats(beta, values)
+    if math.isclose(nats, beta):
         return ""
-    plain = {"reduction": "sum", "kl_reduction": "sum"} if isinstance(model, VAESettings) else {"reduction": "sum"}
-    why = [f"{name}={getattr(model, name)}" for name, usual in plain.items() if getattr(model, name) != usual]
+    reductions = {name: getattr(model, name, "sum") for name in ("reduction", "kl_reduction")}
+    why = [f"{name}={value}" for name, value in reductions.items() if value != "sum"]
     why += ["likelihood=squared-error"] if model.likelihood == "squared-error" else []
-    return f"beta {model.beta:g} with {', '.join(why)} amounts to beta {nats:,.6g} in nats"
+    return f"beta {beta:g} with {', '.join(why)} amounts to beta {nats:,.6g} in nats"
 
 
 def counted(model: ModelSettings, shape: Shape, conditioning: Conditioning | None) -> str:

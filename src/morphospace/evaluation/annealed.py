@@ -13,17 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from morphospace.errors import SettingError, require
+from morphospace.errors import require
 from morphospace.evaluation.likelihood import log_likelihood
-from morphospace.models.distributions import full
 from morphospace.models.likelihoods import (
-    LEVELS,
-    Bernoulli,
-    Categorical,
-    ContinuousBernoulli,
-    DiscretisedLogistic,
-    DiscretisedLogisticMixture,
-    Gaussian,
     Likelihood,
 )
 from morphospace.models.priors import Normal, Prior
@@ -282,54 +274,6 @@ class Simulated:
     codes: Tensor
 
 
-def _in_range(levels: Tensor, signed: bool) -> Tensor:
-    return levels / 127.5 - 1 if signed else levels / 255
-
-
-def drawn_images(likelihood: Likelihood, raw: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw images from p(x | raw), in the model's range.
-
-    Raises:
-        SettingError: If images cannot be drawn from it, because it is no density.
-    """
-    values = full(raw)
-    if isinstance(likelihood, Gaussian):
-        mean = likelihood.mean(raw)
-        sigma = (0.5 * likelihood.log_variance.to(mean.dtype)).exp().clamp(min=likelihood.finest)
-        return mean + sigma * torch.randn(mean.shape, generator=generator).to(mean)
-    if isinstance(likelihood, Categorical):
-        logits = likelihood.logits(raw)
-        uniform = torch.rand(logits.shape, generator=generator).to(logits).clamp(1e-12, 1 - 1e-7)
-        levels = (logits - (-uniform.log()).log()).argmax(-1).permute(0, 3, 1, 2)  # Gumbel's trick
-        return _in_range(levels.to(values.dtype), likelihood.signed)
-    if isinstance(likelihood, DiscretisedLogistic):
-        if isinstance(likelihood, DiscretisedLogisticMixture):
-            log_weights, locations, rates = likelihood.mixture_of(raw)
-            uniform = torch.rand(log_weights.shape, generator=generator).to(log_weights).clamp(1e-12, 1 - 1e-7)
-            chosen = (log_weights - (-uniform.log()).log()).argmax(1, keepdim=True)  # Gumbel's trick
-            location, rate = (values.gather(1, chosen).squeeze(1) for values in (locations, rates))
-        else:
-            location, rate = likelihood.parameters_of(raw)
-        logistic = _logit(torch.rand(location.shape, generator=generator).to(location)) / rate
-        levels = ((location + logistic + 1) * 127.5).round().clamp(0, LEVELS - 1)
-        return _in_range(levels, likelihood.signed)
-    if isinstance(likelihood, Bernoulli):
-        uniform = torch.rand(values.shape, generator=generator).to(values)
-        if not isinstance(likelihood, ContinuousBernoulli):
-            return (uniform < likelihood.mean(raw)).to(values.dtype)
-        # F(x) = (e^(l x) - 1) / (e^l - 1), inverted; where l is near 0 it is uniform.
-        near = values.abs() < 1e-3
-        logits = values.masked_fill(near, 1.0).clamp(-80, 80)
-        return torch.where(near, uniform, torch.log1p(uniform * torch.expm1(logits)) / logits).clamp(0, 1)
-    way_out = "train with --likelihood gaussian, bernoulli or discretised-logistic"
-    raise SettingError("likelihood", type(likelihood).__name__, "is no density to draw images from", way_out)
-
-
-def _logit(uniform: Tensor) -> Tensor:
-    safe = uniform.clamp(1e-7, 1 - 1e-7)
-    return safe.log() - torch.log1p(-safe)
-
-
 @torch.no_grad()
 def simulate(
     raw: Decoder,
@@ -354,5 +298,5 @@ def simulate(
     for i in range(len(codes)):
         generator = torch.Generator().manual_seed(stream(seed, "simulate", start + i))
         one = None if condition is None else condition[i : i + 1]
-        made.append(drawn_images(likelihood, raw(codes[i : i + 1], one), generator))
+        made.append(likelihood.sample(raw(codes[i : i + 1], one), generator))
     return Simulated(torch.cat(made), codes)

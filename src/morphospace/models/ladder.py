@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.models.distributions import Choose, DiagonalGaussian
-from morphospace.models.towers import Look, Shape, pyramid
+from morphospace.models.towers import Look, Shape, Tower, pyramid
 
 RESIDUAL = 0.1  # of a block's last layer at the start, beside its usual weights: a new block is nearly the identity
 # Of the posterior at the start: sure enough that the path listens. With 0, it would learn to pass over the noise of the
@@ -162,7 +162,7 @@ Chooses = Callable[[int, slice, Tensor], Tensor]
 """Returns the noise (B, d) of a level, given its number, which latent dimensions it has, and the map before it."""
 
 
-class LadderDecoder(nn.Module):
+class LadderDecoder(Tower):
     """The noise of all levels (B, D), that of the top first -> raw images (B, C, H, W).
 
     Args:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from morphospace.errors import SettingError
 from morphospace.models.distributions import full, per_image
 
 LEVELS = 256
@@ -73,6 +74,26 @@ class Likelihood(nn.Module):
         values = self.per_value(raw, images)
         return per_image(values if mask is None else values * mask)
 
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Return images (B, C, H, W) sampled from p(x | raw), in the range of the data.
+
+        Raises:
+            SettingError: If it is no density.
+        """
+        way_out = "train with --likelihood gaussian, bernoulli or discretised-logistic"
+        raise SettingError("likelihood", type(self).__name__, "is no density to sample images from", way_out)
+
+
+def uniform_like(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Return uniform noise in [0, 1) of the shape and type of `values`, made on the CPU."""
+    return torch.rand(values.shape, generator=generator).to(values)
+
+
+def gumbel_choice(logits: Tensor, dim: int, generator: torch.Generator) -> Tensor:
+    """Return an index along `dim`, sampled from the softmax of logits, by Gumbel's trick."""
+    uniform = uniform_like(logits, generator).clamp(1e-12, 1 - 1e-7)
+    return (logits - (-uniform.log()).log()).argmax(dim)
+
 
 class Bernoulli(Likelihood):
     """Independent Bernoulli pixels from logits; on grey pixels a cross-entropy, no density."""
@@ -83,6 +104,10 @@ class Bernoulli(Likelihood):
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
         """Return x log p + (1 - x) log(1 - p), from logits, which cannot overflow."""
         return -functional.binary_cross_entropy_with_logits(full(raw), images, reduction="none")
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        mean = self.mean(raw)
+        return (uniform_like(mean, generator) < mean).to(mean.dtype)
 
 
 class ContinuousBernoulli(Bernoulli):
@@ -116,6 +141,14 @@ class ContinuousBernoulli(Bernoulli):
 
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
         return super().per_value(raw, images) + self.log_normaliser(raw)
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        """Invert F(x) = (e^(l x) - 1) / (e^l - 1); where l is near 0 it is uniform."""
+        values = full(raw)
+        uniform = uniform_like(values, generator)
+        near = values.abs() < 1e-3
+        logits = values.masked_fill(near, 1.0).clamp(-80, 80)
+        return torch.where(near, uniform, torch.log1p(uniform * torch.expm1(logits)) / logits).clamp(0, 1)
 
 
 class BoundedMean(Likelihood):
@@ -184,10 +217,20 @@ class Gaussian(BoundedMean):
         self.log_variance.lerp_(log_variance.to(self.log_variance.dtype), self.momentum)
         return log_variance
 
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        mean = self.mean(raw)
+        sigma = (0.5 * self.log_variance.to(mean.dtype)).exp().clamp(min=self.finest)
+        return mean + sigma * torch.randn(mean.shape, generator=generator).to(mean)
+
 
 def level_of(images: Tensor, signed: bool) -> Tensor:
     """Return the level 0 to 255 of every value of 8-bit images, as floating point."""
     return ((images + 1) * 127.5 if signed else images * 255).round()
+
+
+def images_of(levels: Tensor, signed: bool) -> Tensor:
+    """Return the images whose values have the levels 0 to 255."""
+    return levels / 127.5 - 1 if signed else levels / 255
 
 
 def clipped_mean(location: Tensor, rate: Tensor) -> Tensor:
@@ -245,6 +288,16 @@ class DiscretisedLogistic(Likelihood):
     def per_value(self, raw: Tensor, images: Tensor) -> Tensor:
         return log_mass(level_of(images, self.signed), *self.parameters_of(raw))
 
+    def choose_logistic(self, raw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return location and 1 / scale of the logistic that each value is sampled from."""
+        return self.parameters_of(raw)
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        location, rate = self.choose_logistic(raw, generator)
+        uniform = uniform_like(location, generator).clamp(1e-7, 1 - 1e-7)
+        logistic = (uniform.log() - torch.log1p(-uniform)) / rate
+        return images_of(((location + logistic + 1) * 127.5).round().clamp(0, LEVELS - 1), self.signed)
+
 
 class DiscretisedLogisticMixture(DiscretisedLogistic):
     """A mixture of discretised logistics for every value: weights, locations and scales predicted.
@@ -281,6 +334,12 @@ class DiscretisedLogisticMixture(DiscretisedLogistic):
         level = level_of(images, self.signed).unsqueeze(1)
         return torch.logsumexp(log_weights + log_mass(level, locations, rates), 1)
 
+    def choose_logistic(self, raw: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        log_weights, locations, rates = self.mixture_of(raw)
+        chosen = gumbel_choice(log_weights, 1, generator).unsqueeze(1)
+        location, rate = (values.gather(1, chosen).squeeze(1) for values in (locations, rates))
+        return location, rate
+
 
 class Categorical(Likelihood):
     """A separate probability for each of 256 levels of every value (van den Oord et al. 2016, PixelRNN)."""
@@ -314,6 +373,10 @@ class Categorical(Likelihood):
         logits = self.logits(raw).reshape(-1, LEVELS)
         nats = functional.cross_entropy(logits, levels.reshape(-1).long(), reduction="none")
         return -nats.view(levels.shape).permute(0, 3, 1, 2)
+
+    def sample(self, raw: Tensor, generator: torch.Generator) -> Tensor:
+        levels = gumbel_choice(self.logits(raw), -1, generator).permute(0, 3, 1, 2)
+        return images_of(levels.to(full(raw).dtype), self.signed)
 
 
 def likelihood_for(kind: str, *, signed: bool = False, variance: str = "fixed", sigma: float = 1.0) -> Likelihood:

@@ -172,7 +172,11 @@ def pyramid(shape: Shape, layers: int) -> list[tuple[int, int]]:
     return [(height >> i, width >> i) for i in range(layers + 1)]
 
 
-class MLP(nn.Module):
+class Tower(nn.Module):
+    """A network whose layer `output` gives its output; a model may set that layer's bias by its data."""
+
+
+class MLP(Tower):
     """Values (B, ...) -> (B, outputs) or images (B, C, H, W): fully connected layers.
 
     Args:
@@ -263,7 +267,7 @@ class ConvEncoder(nn.Module):
         return self.head(self.features(images))
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(Tower):
     """Codes (B, D) -> raw images (B, C, H, W): a first feature map, then doubling transposed convolutions.
 
     Args:

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from morphospace.data.batches import Batch
 from morphospace.models.contract import Model
 from morphospace.models.distributions import Point, Posterior
-from morphospace.models.ladder import LadderDecoder
 from morphospace.models.likelihoods import Likelihood, likelihood_for
-from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, auto_widths, initialise
+from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, Tower, auto_widths, initialise
 from morphospace.objectives.elbo import bits_per_dim, dequantised
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
@@ -26,13 +25,11 @@ WATCHED_EVERY = 16
 @torch.no_grad()
 def set_output_bias(decoder: nn.Module, likelihood: Likelihood, images: Tensor) -> None:
     """Set the last bias of a built-in decoder to the raw output that fits images (N, C, H, W) best."""
-    if not isinstance(decoder, MLP | ConvDecoder | LadderDecoder):
-        return
-    if isinstance(decoder.output, nn.Linear):
-        decoder.output.bias.copy_(likelihood.start(images).flatten())
-    elif isinstance(decoder.output.bias, Tensor):
-        places = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1], 1, 1)
-        decoder.output.bias.copy_(likelihood.start(places).flatten())
+    output = decoder.output if isinstance(decoder, Tower) else None
+    bias = getattr(output, "bias", None)
+    if bias is not None:
+        pixels = images.permute(0, 2, 3, 1).reshape(-1, images.shape[1], 1, 1)
+        bias.copy_(likelihood.start(images if isinstance(output, nn.Linear) else pixels).flatten())
 
 
 class AE(Model):

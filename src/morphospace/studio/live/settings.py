@@ -13,7 +13,9 @@ from morphospace.ranges import Range, Seed, marks_of
 from morphospace.records import documentation, fields_of
 from morphospace.roles import Role
 from morphospace.runs.configuration import as_written, build_section
-from morphospace.zoo.settings import ZOO, GANSettings, ModelSettings, VAEGANSettings
+from morphospace.zoo.settings import ZOO, ModelSettings
+from morphospace.zoo.settings_both import VAEGANSettings
+from morphospace.zoo.settings_gan import GANSettings
 
 Data = Literal["ring", "grid", "moons", "own", "digits", "faces"]
 Ground = Literal["plane", "images"]
