@@ -106,7 +106,7 @@ def test_a_prior_can_be_fitted_to_any_encoder_and_is_kept_with_the_checkpoint(
     assert (ms.sample(runs["vae"], 6) != fitted).any()  # asking for it does not change the model's own
     with pytest.raises(SettingError, match="dcgan has no encoder to fit a prior"):
         ms.sample(runs["dcgan"], 4, prior=kind)
-    with pytest.raises(SettingError, match="'mixture' or 'flow'"):
+    with pytest.raises(SettingError, match="prior = 'vamp': must be one of auto, model"):
         ms.sample(runs["vae"], 4, prior="vamp")
 
 

@@ -33,8 +33,10 @@ def test_it_samples_from_its_prior_by_temperature_and_top_k(run: ms.Run) -> None
 
 
 def test_top_k_is_refused_where_there_is_nothing_to_choose_among(run: ms.Run, tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="top_k = 3: is of a prior that chooses among the entries"):
+    with pytest.raises(SettingError, match="prior = 'gaussian': is not the model's own, which --top-k"):
         ms.sample(run, 4, prior="gaussian", top_k=3)
+    with pytest.raises(SettingError, match="hold = 1: vq-vae has no such option; leave it out, or sample ladder-vae"):
+        ms.sample(run, 4, hold=1)
 
 
 def test_its_bits_are_bounded_and_annealing_says_why_not(run: ms.Run) -> None:

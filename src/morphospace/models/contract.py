@@ -13,7 +13,8 @@ from morphospace.errors import SettingError
 from morphospace.models.codebook import Codebook
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.distributions import Posterior
-from morphospace.models.priors import Normal, Prior
+from morphospace.models.priors import Normal, Prior, Sampler
+from morphospace.models.sampling import SampleOptions
 from morphospace.randomness import stream
 
 
@@ -139,6 +140,15 @@ class Model:
             images: Some training images, (N, C, H, W), in the model's range and as training shows them.
             masks: The union of their masks, (N, 1, H, W) in [0, 1], where they have any.
         """
+
+    def narrowed(self, options: SampleOptions, first: Tensor) -> Sampler | None:
+        """Return the model's own prior, narrowed by the options of sampling that its settings say it understands.
+
+        Args:
+            options: What is asked for.
+            first: The noise (1, D) of the first sample.
+        """
+        return self.prior
 
     def part(
         self,

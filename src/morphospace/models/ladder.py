@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor, nn
 
 from morphospace.models.distributions import Choose, DiagonalGaussian
+from morphospace.models.priors import Sampler
 from morphospace.models.towers import Look, Shape, Tower, pyramid
 
 RESIDUAL = 0.1  # of a block's last layer at the start, beside its usual weights: a new block is nearly the identity
@@ -239,6 +241,24 @@ class LadderDecoder(Tower):
 
     def forward(self, noise: Tensor, choose: Chooses | None = None) -> Tensor:
         return self.finish(self.walk(noise.shape[0], choose or (lambda level, units, maps: noise[:, units])))
+
+
+@dataclass(frozen=True)
+class HeldLevels:
+    """Samples codes whose upper levels are the same in all of them.
+
+    Attributes:
+        prior: What codes are sampled from.
+        upper: The noise (1, d) of the upper levels.
+    """
+
+    prior: Sampler
+    upper: Tensor
+
+    def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor:
+        """Return codes of noise (N, D), of which only that of the levels below counts."""
+        lower = noise[:, self.upper.shape[1] :]
+        return self.prior.from_noise(torch.cat([self.upper.to(lower).expand(len(lower), -1), lower], 1), truncation)
 
 
 class LadderPosterior(nn.Module):

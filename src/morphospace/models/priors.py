@@ -23,14 +23,18 @@ from morphospace.models.distributions import DiagonalGaussian, full
 ROWS = 512  # rows at once in a product with a factor, which needs rows x D x D numbers
 
 
-class Prior(Protocol):
-    """p(z), as a density and as a map from standard normal noise.
+class Sampler(Protocol):
+    """A map from standard normal noise to codes, (N, D) to (N, D).
 
     With a truncation t the codes lie t times as far from their mean, z = m + t (z' - m): of a mixture, from the mean of
     their component. A flow has no such mean: there the noise is multiplied by t.
     """
 
     def from_noise(self, noise: Tensor, truncation: float = 1.0) -> Tensor: ...
+
+
+class Prior(Sampler, Protocol):
+    """p(z), as a map from standard normal noise and as a density."""
 
     def log_prob(self, z: Tensor) -> Tensor: ...
 

@@ -96,3 +96,13 @@ class Trainable(Protocol):
 
     def rounds(self) -> Sequence[Round]:
         """Return the phases of one step, in order."""
+
+
+def together(one: Round) -> tuple[Phase, ...]:
+    """Return the phases of a round."""
+    return one if isinstance(one, tuple) else (one,)
+
+
+def phases_of(model: Trainable) -> list[Phase]:
+    """Return the phases of a model's rounds, in order."""
+    return [phase for one in model.rounds() for phase in together(one)]

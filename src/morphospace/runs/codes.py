@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -17,15 +18,16 @@ from morphospace.data.pack import Pack, Split
 from morphospace.errors import DataError, MorphospaceError, NoEncoder, RunError, SettingError, require
 from morphospace.evaluation.collapse import code_facts, off_prior
 from morphospace.files import atomic, json_text, read_text, write_text
-from morphospace.models.autoregressive import CodePrior
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
 from morphospace.models.distributions import Point, Posterior, Quantised, TopDownGaussian
-from morphospace.models.priors import FITTED, Normal, Prior, fit_prior
+from morphospace.models.priors import FITTED, Normal, Prior, Sampler, fit_prior
+from morphospace.models.sampling import SampleOptions
 from morphospace.randomness import stream
 from morphospace.records import read_json, typed
 from morphospace.runs.checkpoints import save_tensors
 from morphospace.runs.encoder import kept_encoder
 from morphospace.runs.run import Run, kept_prior
+from morphospace.zoo.settings import ZOO
 
 AT_ONCE = 256
 FITTED_ON, LOOKED_AT, FEWEST_CODES = 10_000, 2_000, 40
@@ -244,12 +246,40 @@ def sampled(
     condition: Tensor | None,
     *,
     prior: str = "model",
-    truncation: float = 1.0,
     start: int = 0,
 ) -> np.ndarray:
     """Sample images under conditions (n, K), one each, as `sample` does."""
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode(run.model, prior_for(run, prior).from_noise(noise, truncation), condition)
+    return decode(run.model, prior_for(run, prior).from_noise(noise), condition)
+
+
+def noise_to_codes(run: Run, options: SampleOptions, seed: int) -> Callable[[Tensor], Tensor]:
+    """Return what turns standard normal noise (N, D) into codes of a run, as options say.
+
+    Raises:
+        SettingError: If there is no such prior, if the model does not understand an option, or if an option is none of
+            the prior that is asked for.
+    """
+    sampler: Sampler = prior_for(run, sampled_prior(run, options))
+    if options.special:
+        sampler = run.model.narrowed(options, seeded_noise(1, run.model.latent_dim, seed)) or sampler
+    return partial(sampler.from_noise, truncation=options.truncation)
+
+
+def sampled_prior(run: Run, options: SampleOptions) -> str:
+    """Return the kind of prior that options ask for; with an option that only some models understand, the model's own.
+
+    Raises:
+        SettingError: If the model does not understand such an option, or if another prior is asked for with it.
+    """
+    own, settings = ("auto", "model", *(["normal"] if isinstance(run.model.prior, Normal) else [])), run.model.settings
+    for name, value in options.special.items():
+        if name not in settings.sample_options:
+            knowing = " or ".join(key for key, cls in ZOO.items() if name in cls.sample_options)
+            raise SettingError(name, value, f"{settings.name} has no such option", f"leave it out, or sample {knowing}")
+        rule = f"is not the model's own, which --{name.replace('_', '-')} is an option of"
+        require(options.prior in own, "prior", options.prior, rule, f"leave out --prior or --{name.replace('_', '-')}")
+    return "model" if options.special else named_prior(run, options.prior)
 
 
 def usual_prior(run: Run) -> str:
@@ -287,27 +317,19 @@ class ChosenPrior(TypedDict):
     prior: Literal["model", "mixture"]
 
 
-def prior_for(run: Run, kind: str, top_k: int = 0) -> Prior:
+def prior_for(run: Run, kind: str) -> Prior:
     """Return the prior to sample a run from; a fitted one is kept with the checkpoint whose codes it was fitted to.
 
     Args:
         run: A loaded run.
         kind: `auto` for the usual one, `model` for the model's own, `normal`, or a kind that is fitted.
-        top_k: Of a prior over the entries of a codebook, among how many most probable ones to choose; 0 for all.
 
     Raises:
-        SettingError: No such kind, a top_k of a prior that has no entries to choose among, or a prior is to be fitted
-            to the codes of a model without an encoder.
+        SettingError: No such kind, or a prior is to be fitted to the codes of a model without an encoder.
     """
     if kind not in ("auto", "model", "normal", *FITTED):
         raise SettingError("prior", kind, "must be 'auto', 'model', 'normal', 'gaussian', 'mixture' or 'flow'")
     kind = named_prior(run, kind)
-    if top_k:
-        own = run.model.prior if kind == "model" else None
-        rule, way_out = "is of a prior that chooses among the entries of a codebook", "leave it out, or use a vq-vae"
-        require(isinstance(own, CodePrior), "top_k", top_k, rule, way_out)
-        assert isinstance(own, CodePrior)
-        return own.among(top_k)
     if kind == "normal":
         return Normal()
     if kind == "model" and run.model.prior is not None:

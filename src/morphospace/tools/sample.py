@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from morphospace.errors import SettingError, require
+from morphospace.models.sampling import Hold, PriorName, SampleOptions, TopK, Truncation
 from morphospace.ranges import AtLeast, Between, Seed, check_ranges
 from morphospace.runs.condition import Condition
 from morphospace.tools.tool import (
@@ -17,12 +18,8 @@ from morphospace.tools.tool import (
     Asked,
     Attributes,
     Displayable,
-    Hold,
     Label,
-    PriorName,
     Summary,
-    TopK,
-    Truncation,
     at_images,
     check_condition,
     status,
@@ -192,15 +189,14 @@ def draw_samples(
     """
     check_ranges(draw_samples, locals())
     asked = Condition(label, attributes)
+    options = SampleOptions(prior=prior, truncation=truncation, top_k=top_k, hold=hold)
     from morphospace.runs.run import loaded
     from morphospace.tools.sample_files import save_samples
     from morphospace.tools.sampling import Sampling
 
-    how: dict[str, Any] = {"n": n, "seed": seed, "prior": prior, "truncation": truncation}
-    how |= {"top_k": top_k, "hold": hold}
     if out is not None and out.suffix.lower() != ".png":
-        return save_samples(run, out, **how, label=label, attributes=attributes, say=say)
-    sampling = Sampling.of(loaded(run), asked, **how)
+        return save_samples(run, out, n=n, seed=seed, **vars(options), label=label, attributes=attributes, say=say)
+    sampling = Sampling.of(loaded(run), asked, n=n, seed=seed, options=options)
     sampling.check_sheet()
     images, masks = sampling.all()
     return Samples(images, masks, sampling.columns, sampling.about)
@@ -221,8 +217,9 @@ def sample_masks(
     Returns:
         uint8 (n, H, W, 1), the probability of being within times 255; None for a model that decodes no masks.
     """
+    options = SampleOptions(prior=prior, truncation=truncation, top_k=top_k)
     from morphospace.models.contract import DecodesMasks, seeded_noise
-    from morphospace.runs.codes import decode_masks, prior_for
+    from morphospace.runs.codes import decode_masks, noise_to_codes
     from morphospace.runs.run import loaded
 
     run = loaded(run)
@@ -230,7 +227,7 @@ def sample_masks(
     if not isinstance(run.model, DecodesMasks):
         return None
     noise = seeded_noise(n, run.model.latent_dim, seed, start=start)
-    return decode_masks(run.model, prior_for(run, prior, top_k).from_noise(noise, truncation))
+    return decode_masks(run.model, noise_to_codes(run, options, seed)(noise))
 
 
 def sample(
@@ -271,17 +268,16 @@ def sample(
     Returns:
         uint8 (n, H, W, C); a notebook displays it as a grid.
     """
-    check_ranges(sample, {"n": n, "truncation": truncation, "top_k": top_k, "hold": hold})
+    check_ranges(sample, {"n": n})
+    options = SampleOptions(prior=prior, truncation=truncation, top_k=top_k, hold=hold)
     from morphospace.models.contract import seeded_noise
     from morphospace.pictures.images import Images
-    from morphospace.runs.codes import decode, prior_for
+    from morphospace.runs.codes import decode, noise_to_codes
     from morphospace.runs.run import loaded
-    from morphospace.tools.sampling import held, holding_prior
 
     run = loaded(run)
     conditions = Condition(label, attributes).rows(run.model, n, start)
-    noise = held(seeded_noise(n, run.model.latent_dim, seed, start=start), run, hold, seed)
-    codes = prior_for(run, holding_prior(run, hold, prior), top_k).from_noise(noise, truncation)
+    codes = noise_to_codes(run, options, seed)(seeded_noise(n, run.model.latent_dim, seed, start=start))
     return decode(run.model, codes, conditions).view(Images)
 
 
@@ -307,9 +303,10 @@ def sample_grid(
     Raises:
         SettingError: If the model is not conditional.
     """
-    check_ranges(sample_grid, {"columns": columns, "truncation": truncation, "top_k": top_k})
+    check_ranges(sample_grid, {"columns": columns})
+    options = SampleOptions(prior=prior, truncation=truncation, top_k=top_k)
     from morphospace.models.contract import each_condition
-    from morphospace.runs.codes import decode, prior_for
+    from morphospace.runs.codes import decode, noise_to_codes
     from morphospace.runs.run import loaded
 
     run = loaded(run)
@@ -318,7 +315,7 @@ def sample_grid(
         name = run.model.settings.name
         raise SettingError("run", str(run.path), f"{name} takes no condition, so there is no class a row", "use sample")
     noise, condition = each_condition(run.model, columns, seed)
-    images = decode(run.model, prior_for(run, prior, top_k).from_noise(noise, truncation), condition)
+    images = decode(run.model, noise_to_codes(run, options, seed)(noise), condition)
     return SampleGrid(images, tuple(known.words(row) for row in known.shown()), columns)
 
 

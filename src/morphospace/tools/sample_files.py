@@ -23,6 +23,7 @@ from morphospace.errors import require
 from morphospace.files import atomic, check_parent, writing
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import DecodesMasks
+from morphospace.models.sampling import Hold, PriorName, SampleOptions, TopK, Truncation
 from morphospace.pictures.enlarge import asked, enlarged
 from morphospace.pictures.sheet import as_picture
 from morphospace.ranges import Seed, check_ranges
@@ -34,12 +35,8 @@ from morphospace.tools.tool import (
     Answer,
     Asked,
     Displayable,
-    Hold,
     Label,
-    PriorName,
     Summary,
-    TopK,
-    Truncation,
     at_images,
     status,
 )
@@ -112,8 +109,8 @@ def save_samples(
     Raises:
         SettingError: If the folder is not empty, or an argument breaks its rule.
     """
-    ranges = {"seed": seed, "prior": prior, "truncation": truncation, "top_k": top_k, "hold": hold}
-    check_ranges(save_samples, ranges)
+    check_ranges(save_samples, {"seed": seed})
+    options = SampleOptions(prior=prior, truncation=truncation, top_k=top_k, hold=hold)
     asked = Condition(label, attributes)
     folder = not Path(out).suffix or str(out).endswith(("/", os.sep)) or Path(out).is_dir()
     path = SAMPLES.path("out", f"{out}/" if folder else out)
@@ -121,8 +118,7 @@ def save_samples(
     require(folder or path.suffix.lower() != ".png", "out", str(out), rule, "give a folder, a .zip or a .npz")
     check_parent(path)
     run = loaded(run)
-    how: dict[str, Any] = {"prior": prior, "truncation": truncation, "top_k": top_k, "hold": hold}
-    sampling = Sampling.of(run, asked, n=n, seed=seed, **how)
+    sampling = Sampling.of(run, asked, n=n, seed=seed, options=options)
     facts = {"run": str(run.path), "n": sampling.n, "seed": seed, "prior": prior, "images": run.images, "raw": run.raw}
     facts |= sampling.about
     write = _write_folder if folder else _write_arrays if path.suffix.lower() == ".npz" else _write_zip

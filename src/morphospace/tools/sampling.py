@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from morphospace.errors import require
 from morphospace.models.contract import DecodesMasks, seeded_noise
+from morphospace.models.sampling import SampleOptions
 from morphospace.pictures.sheet import near_square, sheet_size
-from morphospace.runs.codes import AT_ONCE, decode, decode_masks, named_prior, prior_for
+from morphospace.runs.codes import AT_ONCE, decode, decode_masks, noise_to_codes, sampled_prior
 from morphospace.runs.condition import Condition
 from morphospace.runs.run import Run
 
@@ -22,31 +23,6 @@ SAMPLES, COLUMNS = 64, 8  # if no number is given: in all, and in a row
 FILES = "take fewer, or write a file each with --out DIR/, FILE.npz or FILE.zip"
 BLOCK = 4 * AT_ONCE  # samples that are in memory at once; a multiple, so that networks see the same batches
 MOST_PIXELS, LONGEST = 20_000_000, 16_384  # of a sheet, which programs must still open
-
-
-def holding_prior(run: Run, hold: int | None, prior: str) -> str:
-    """Return the prior to sample from, given how many levels are held: of several levels, each has its own in N(0, I).
-
-    Raises:
-        SettingError: If the code has not that many levels, and one more that varies; or if the prior is a fitted one.
-    """
-    if hold is None:
-        return prior
-    levels = len(run.model.levels)
-    rule = f"the code of {run.model.settings.name} has one level" if levels < 2 else f"must be from 1 to {levels - 1}"
-    require(hold < levels, "hold", hold, rule, "of ladder-vae, a code has several" if levels < 2 else "")
-    rule = "is fitted to whole codes, and does not say how the levels below vary"
-    require(prior in ("auto", "model", "normal"), "prior", prior, rule, "leave out --prior, or --hold")
-    return "model"
-
-
-def held(noise: Tensor, run: Run, hold: int | None, seed: int) -> Tensor:
-    """Return noise (N, D) of which the upper levels are those of the seed's first sample."""
-    if hold is None:
-        return noise
-    units = sum(run.model.levels[:hold])
-    first = seeded_noise(1, noise.shape[1], seed)[:, :units]
-    return torch.cat([first.expand(len(noise), -1), noise[:, units:]], 1)
 
 
 @dataclass(frozen=True)
@@ -75,10 +51,7 @@ class Sampling:
         rows: (R, K), the conditions then.
         condition: (1, K), the one condition; None where there are several, or the model takes none.
         seed: Which samples.
-        prior: Which prior.
-        truncation: How far codes lie from their mean.
-        top_k: Among how many entries of a codebook each place chooses; 0 for all.
-        hold: How many levels of the code, from the top, are the same in all samples: those of the first.
+        options: How they are sampled; the prior is never `auto`.
     """
 
     run: Run
@@ -87,45 +60,28 @@ class Sampling:
     rows: Tensor | None
     condition: Tensor | None
     seed: int
-    prior: str
-    truncation: float
-    top_k: int = 0
-    hold: int | None = None
+    options: SampleOptions
 
     @classmethod
-    def of(
-        cls,
-        run: Run,
-        asked: Condition,
-        *,
-        n: int | None,
-        seed: int,
-        prior: str,
-        truncation: float,
-        top_k: int = 0,
-        hold: int | None = None,
-    ) -> Sampling:
+    def of(cls, run: Run, asked: Condition, *, n: int | None, seed: int, options: SampleOptions) -> Sampling:
         """Return what is asked for; without a condition, every class or mix of attributes gets a row of its own.
 
         Raises:
-            SettingError: If the model knows no such condition, or has no such levels.
+            SettingError: If the model knows no such condition or option.
         """
-        known, prior = run.model.conditioning, named_prior(run, holding_prior(run, hold, prior))
+        known, options = run.model.conditioning, replace(options, prior=sampled_prior(run, options))  # type: ignore[arg-type]
         if known is None or asked:
             condition = asked.rows(run.model)
-            return cls(run, n or SAMPLES, None, None, condition, seed, prior, truncation, top_k, hold)
+            return cls(run, n or SAMPLES, None, None, condition, seed, options)
         rows = known.shown()
         columns = COLUMNS if n is None else math.ceil(n / len(rows))
-        return cls(run, len(rows) * columns, columns, rows, None, seed, prior, truncation, top_k)
+        return cls(run, len(rows) * columns, columns, rows, None, seed, options)
 
     @property
     def about(self) -> dict[str, Any]:
-        """Prior, condition or those of the rows in words, and the truncation where there is one."""
+        """Prior and other options that were given, and the condition or those of the rows in words."""
         known = self.run.model.conditioning
-        about: dict[str, Any] = {"prior": self.prior}
-        about |= {} if self.truncation == 1 else {"truncation": self.truncation}
-        about |= {"top_k": self.top_k} if self.top_k else {}
-        about |= {} if self.hold is None else {"hold": self.hold}
+        about = self.options.given
         if known is not None and self.rows is not None:
             return about | {"rows": [known.words(row) for row in self.rows], "columns": self.columns}
         return (
@@ -150,7 +106,7 @@ class Sampling:
 
         Sample i is the same on a sheet and in a file.
         """
-        model, prior = self.run.model, prior_for(self.run, self.prior, self.top_k)
+        model, coded = self.run.model, noise_to_codes(self.run, self.options, self.seed)
         for first in range(0, self.n, BLOCK):
             numbers = range(first, min(first + BLOCK, self.n))
             if self.columns is None:
@@ -160,8 +116,7 @@ class Sampling:
                 assert self.rows is not None
                 each = [seeded_noise(1, model.latent_dim, self.seed, start=i % self.columns) for i in numbers]
                 noise, conditions = torch.cat(each), self.rows[torch.tensor([i // self.columns for i in numbers])]
-            noise = held(noise, self.run, self.hold, self.seed)
-            codes = prior.from_noise(noise, self.truncation)
+            codes = coded(noise)
             yield Block(decode(model, codes, conditions), decode_masks(model, codes), conditions)
 
     def all(self) -> tuple[np.ndarray, np.ndarray | None]:

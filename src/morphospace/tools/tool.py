@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from morphospace.errors import require
 from morphospace.pictures.display import Displayable as Displayable
@@ -22,7 +22,6 @@ from morphospace.pictures.display import Summary as Summary
 from morphospace.pictures.display import Table as Table
 from morphospace.pictures.display import status as status
 from morphospace.plugins import Registry, built_in
-from morphospace.ranges import Between
 from morphospace.runs.condition import Condition
 
 if TYPE_CHECKING:
@@ -248,7 +247,3 @@ PointName = int | str | Path  # of an image, a seed, a file: see `runs.pick.pick
 Label = int | str | None
 Attributes = Annotated[Mapping[str, float] | None, Written(read_attributes)]
 Names = Annotated[Sequence[str], Written(read_names)]
-PriorName = Literal["auto", "model", "normal", "gaussian", "mixture", "flow"]
-Truncation = Annotated[float, Between(0, 2)]
-Hold = Annotated[int | None, Between(1, 63)]
-TopK = Annotated[int, Between(0, 65_536)]

@@ -18,7 +18,7 @@ from morphospace.data.batches import Batch
 from morphospace.models.contract import Decodes, Encodes, Model
 from morphospace.models.products import as_convolutions
 from morphospace.objectives.clock import Clock
-from morphospace.objectives.phase import Phase, Trainable
+from morphospace.objectives.phase import Phase, Trainable, together
 from morphospace.training.distributed import World, alone
 from morphospace.training.layers_called import Layers, Part
 from morphospace.training.origins import Call, Origin, Origination, Origins, Tag, tensors_in, through
@@ -197,9 +197,8 @@ def played(
             if isinstance(model, Encodes):
                 model.encode(batch.images)
             cast(Decodes, model).decode(noise_like(batch.images, model.latent_dim))
-    for several in rounds:
-        together = several if isinstance(several, tuple) else (several,)
-        for phase in together:
+    for one in rounds:
+        for phase in together(one):
             turn = TracedTurn(noise, memo, clock, phase.name, 0, True, origination)
             turn.seed(phase.name)
             with origination:
@@ -207,7 +206,7 @@ def played(
             origins = [origination.tag(mean).origins for _, mean, _ in terms.weighted]
             chains = chains_to([origin for some in origins for origin in some], images)
             weights = tuple((name, float(weight)) for name, _, weight in terms.weighted)
-            others = tuple(other.name for other in together if other is not phase)
+            others = tuple(other.name for other in together(one) if other is not phase)
             learns = learned(phase, networks)
             found.append(PhaseAnatomy(phase.name, phase.turns, phase.every, others, chains, learns, weights))
     return iter(found)

@@ -21,7 +21,7 @@ from morphospace.data.batches import Batch, Batches
 from morphospace.files import as_read
 from morphospace.models.products import use_products
 from morphospace.objectives.clock import Clock
-from morphospace.objectives.phase import Phase, Trainable
+from morphospace.objectives.phase import Phase, Trainable, together
 from morphospace.training.distributed import World
 from morphospace.training.ema import Ema
 from morphospace.training.events import (
@@ -103,7 +103,7 @@ class Engine:
         first = next(model.networks.parameters())
         self.device = first.device
         self.noise, self.memo = Noise(settings.seed, first.device, first.dtype, self.world), Memo()
-        self.rounds = [r if isinstance(r, tuple) else (r,) for r in model.rounds()]
+        self.rounds = [together(one) for one in model.rounds()]
         self.phases = [phase for phases in self.rounds for phase in phases]
         self.turns = max(phase.turns for phase in self.phases)
         self.names = {parameter: name for name, parameter in model.networks.named_parameters()}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from morphospace.models.contract import Model
 from morphospace.models.products import KINDS, can_be_product
 from morphospace.objectives.clock import Clock
-from morphospace.objectives.phase import Trainable
+from morphospace.objectives.phase import Trainable, phases_of
 from morphospace.training.anatomy import as_before, random_batch
 from morphospace.training.distributed import World
 from morphospace.training.precision import autocast
@@ -61,11 +61,10 @@ def step_once(model: Model) -> None:
     """Compute the losses of one step on a few random images; nothing learns from them."""
     noise, memo, batch = Noise(0, model.device, model.dtype, World()), Memo(), random_batch(model)
     model.networks.train()
-    for several in cast(Trainable, model).rounds():
-        for phase in several if isinstance(several, tuple) else (several,):
-            turn = EngineTurn(noise, memo, Clock(1, 1, 1.0), phase.name, 0)
-            turn.seed(phase.name)
-            phase.loss(batch, turn)
+    for phase in phases_of(cast(Trainable, model)):
+        turn = EngineTurn(noise, memo, Clock(1, 1, 1.0), phase.name, 0)
+        turn.seed(phase.name)
+        phase.loss(batch, turn)
 
 
 def gain(layer: nn.Module, size: Size, batch: int, precision: str) -> float:

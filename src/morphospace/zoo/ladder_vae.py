@@ -18,8 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
+from morphospace.errors import require
 from morphospace.models.distributions import Choose, DiagonalGaussian, TopDownGaussian
-from morphospace.models.ladder import Descent, LadderDecoder, LadderEncoder, LadderPosterior
+from morphospace.models.ladder import Descent, HeldLevels, LadderDecoder, LadderEncoder, LadderPosterior
+from morphospace.models.priors import Sampler
+from morphospace.models.sampling import SampleOptions
 from morphospace.models.towers import initialise
 from morphospace.objectives.clock import ramp
 from morphospace.objectives.elbo import with_free_bits
@@ -48,6 +51,19 @@ class LadderVAE(Variational):
         self.networks["posterior"] = self.posterior
         self.learns = (*self.learns, self.posterior)
         self.levels = tuple(units.stop - units.start for units in self.decoder.units)
+
+    def narrowed(self, options: SampleOptions, first: Tensor) -> Sampler | None:
+        """Return the prior, of which `options.hold` levels are those of the first sample.
+
+        Raises:
+            SettingError: If the code has not that many levels, and one more that varies.
+        """
+        if options.hold is None or self.prior is None:
+            return self.prior
+        levels = len(self.levels)
+        rule = f"must be from 1 to {levels - 1}" if levels > 1 else "the code of this run has one level"
+        require(options.hold < levels, "hold", options.hold, rule, "" if levels > 1 else "leave it out")
+        return HeldLevels(self.prior, first[:, : sum(self.levels[: options.hold])])
 
     def make_encoder(self, outputs: int) -> nn.Module:
         """Build the encoder that the settings describe."""

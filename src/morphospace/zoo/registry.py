@@ -94,6 +94,8 @@ class ModelSettings:
     """The same where there are few training images, which large batches would give too few updates."""
     least_batch: ClassVar[int] = 1
     """The fewest images of a batch that the loss can be computed from, in each process."""
+    sample_options: ClassVar[tuple[str, ...]] = ()
+    """The options of sampling (`SampleOptions`) that this model understands beside those of every model."""
     earlier: ClassVar[Mapping[str, Any]] = {}
     """What settings amount to that an old run's run.toml does not name, where that is not their default."""
 

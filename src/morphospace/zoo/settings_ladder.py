@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from morphospace.errors import require
 from morphospace.ranges import AtLeast, Below, Between
@@ -29,6 +29,8 @@ class LadderVAESettings(AESettings):
         free_bits: KL of each level, in nats an image, that costs nothing: a remedy for levels that are not used (Kingma
             et al. 2016); 0 for none.
     """
+
+    sample_options: ClassVar[tuple[str, ...]] = ("hold",)
 
     likelihood: Likelihoods = "bernoulli"
     norm: Annotated[Literal["none"], Role.FIT] = "none"

@@ -40,6 +40,7 @@ class VQVAESettings(AESettings):
     """
 
     usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}  # the prior needs many updates
+    sample_options: ClassVar[tuple[str, ...]] = ("top_k",)
 
     latent_dim: int = 8
     likelihood: Likelihoods = "discretised-logistic"

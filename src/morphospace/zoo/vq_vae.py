@@ -13,6 +13,8 @@ from morphospace.models.autoregressive import CodePrior
 from morphospace.models.codebook import Codebook
 from morphospace.models.distributions import Quantised, full
 from morphospace.models.grids import GridHead, GridStem
+from morphospace.models.priors import Sampler
+from morphospace.models.sampling import SampleOptions
 from morphospace.models.towers import ConvDecoder, ConvEncoder, initialise
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
@@ -59,6 +61,10 @@ class VQVAE(AE):
         s, shape = self.settings, (*self.shape[:2], raw[0])
         stem = partial(GridStem, dim=s.latent_dim, blocks=s.blocks, look=self.look)
         return initialise(ConvDecoder(self.latent_dim, self.widths[::-1], shape, self.look, stem=stem), s.init)
+
+    def narrowed(self, options: SampleOptions, first: Tensor) -> Sampler | None:
+        """Return the prior, which chooses among `options.top_k` entries at each place."""
+        return self.prior.among(options.top_k) if options.top_k else self.prior
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Quantised:
         """Return the code of images (B, C, H, W), before it is quantised."""

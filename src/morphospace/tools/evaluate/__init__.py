@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from morphospace.errors import SettingError
 from morphospace.evaluation.results import Result
+from morphospace.models.sampling import PriorName
 from morphospace.ranges import Between, Seed, check_ranges
-from morphospace.tools.tool import Answer, Asked, Displayable, Names, PriorName, Summary, Table, status, tool
+from morphospace.tools.tool import Answer, Asked, Displayable, Names, Summary, Table, status, tool
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from morphospace.errors import SettingError, require
 from morphospace.models.conditioning import Conditioning
 from morphospace.models.contract import Model
 from morphospace.objectives.clock import Clock
+from morphospace.objectives.phase import Trainable, phases_of
 from morphospace.runs.configuration import Configuration
 from morphospace.training.distributed import World
 from morphospace.training.precision import choose_device
@@ -76,11 +77,10 @@ def check_batch_norm(model: Model, batch: Batch) -> None:
             module.register_forward_pre_hook(partial(_refuse_one_value, name.partition(".")[0]))
     trial.networks.train()
     noise = Noise(0, trial.device, trial.dtype, World())
-    phases = [phase for each in trial.rounds() for phase in (each if isinstance(each, tuple) else (each,))]  # type: ignore[attr-defined]
     memo: dict[str, Any] = {}
     try:
         with torch.random.fork_rng():
-            for phase in phases:
+            for phase in phases_of(cast(Trainable, trial)):
                 phase.loss(batch, EngineTurn(noise, memo, Clock(0, 0, 0.0, size), phase.name, 0))
     except _OneValue as error:
         rule = "batch norm needs 2 images where a tower ends in 1x1"

@@ -7,7 +7,7 @@ from typing import cast
 from morphospace.data.pack import Pack
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Model
-from morphospace.objectives.phase import Phase, Trainable
+from morphospace.objectives.phase import Trainable, phases_of
 from morphospace.training.distributed import World
 from morphospace.training.selection import LOSS
 from morphospace.training.settings import TrainingSettings
@@ -48,15 +48,9 @@ def check_collapses(model: Model, threshold: float) -> None:
     require(not threshold or isinstance(model, Variational), "stop_on_collapse", threshold, why)
 
 
-def phases_of(model: Model) -> list[Phase]:
-    """Return the phases of a model's rounds."""
-    rounds = cast(Trainable, model).rounds()
-    return [phase for each in rounds for phase in (each if isinstance(each, tuple) else (each,))]
-
-
 def turns_of(model: Model) -> int:
     """Return how many batches a step takes."""
-    return max(phase.turns for phase in phases_of(model))
+    return max(phase.turns for phase in phases_of(cast(Trainable, model)))
 
 
 def check_patience(s: TrainingSettings, model: Model, *, held_out: bool) -> None:
@@ -65,7 +59,7 @@ def check_patience(s: TrainingSettings, model: Model, *, held_out: bool) -> None
     Raises:
         SettingError: The model has no such loss, or no images are held out.
     """
-    judging = any(phase.validates for phase in phases_of(model))
+    judging = any(phase.validates for phase in phases_of(cast(Trainable, model)))
     if s.patience and s.best == LOSS and not (held_out and judging):
         why = "no images are held out; add --valid 0.05" if judging else "the model has no loss on held-out images"
         raise SettingError("patience", s.patience, f"{why}{('' if judging else '; choose by a metric, as --best fd')}")

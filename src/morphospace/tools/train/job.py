@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from morphospace.tools.train.batch_size import check_batch_norm, check_foretold,
 from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
 from morphospace.tools.train.checks import check_collapses, check_needs, check_packing, check_patience, turns_of
 from morphospace.tools.train.scoring import Plan, Scorer, planned
+from morphospace.tools.train.trials import precision_of_all, products_of
 from morphospace.training.collapse import CollapseStop
 from morphospace.training.distributed import World
 from morphospace.training.engine import Engine
@@ -51,7 +52,6 @@ from morphospace.training.precision import (
     keep_freed_blocks,
     to_device,
 )
-from morphospace.training.products import faster_as_products
 
 SHOWN = 32
 
@@ -170,9 +170,10 @@ class Job:
         say = self.hooks.say or (lambda line: None)
         scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
         engine = self.engine(model, pack, device, world)
+        products = s.products and device.type == "cpu"
         if existing is None:
-            facts["products"] = world.led(partial(self.products, engine, model, say))
-        if s.products and device.type == "cpu":
+            facts["products"] = world.led(partial(products_of, engine, model, say)) if products else []
+        if products:
             engine.use_products((facts if existing is None else existing.facts).get("products", []))
         if world.size == 1:  # batch norm takes the images of all processes together
             check_batch_norm(model, engine.data.fixed(engine.data.batch_size))
@@ -192,7 +193,7 @@ class Job:
                     sweep(folder.place / place)
             saved = world.led(partial(latest, folder.checkpoints, say))
             if saved is not None:
-                engine.precision = self.precision(device, world, saved.numbers)
+                engine.precision = precision_of_all(s.precision, device, world, saved.numbers)
                 check_exact(engine, saved, say)
                 if world.leads:
                     mend(folder.checkpoints, saved, s.keep)
@@ -433,21 +434,6 @@ class Job:
         """Return the conditions of the model, as the data name them."""
         return Conditioning.for_pack(self.configuration.condition, pack)
 
-    def precision(self, device: torch.device, world: World, saved: Mapping[str, Any] | None = None) -> str:
-        """Return the precision of all processes: bf16 only if each of them would take it."""
-        chosen = world.all(choose_precision(self.configuration.training.precision, device, saved))
-        return "bf16" if set(chosen) == {"bf16"} else "fp32"
-
-    def products(self, engine: Engine, model: Model, say: Callable[[str], None]) -> list[str]:
-        """Return which layers a new run computes as matrix products, because a trial found that faster."""
-        if not self.configuration.training.products or engine.device.type != "cpu":
-            return []
-        gains = faster_as_products(model, engine.data.batch_size // engine.world.size, engine.precision)
-        if gains:
-            each = ", ".join(f"{name} ({gain:.1f} times as fast)" for name, gain in gains.items())
-            say(f"computed as matrix products, which this CPU does faster: {each}; --no-products leaves it")
-        return list(gains)
-
     def engine(self, model: Model, pack: Pack, device: torch.device, world: World) -> Engine:
         """Build the batches and the engine."""
         s = self.configuration.training
@@ -480,7 +466,7 @@ class Job:
             s,
             total_images=self.length(batches.images),
             valid=judged,
-            precision=self.precision(device, world),
+            precision=precision_of_all(s.precision, device, world),
             world=world,
             ema_halflife_images=model.default_ema_halflife_images if half is None else half,
         )
