@@ -17,9 +17,10 @@ from morphospace.data.batches import held_out
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError
 from morphospace.evaluation.annealed import Annealing
+from morphospace.evaluation.distances import frechet_distance
 from morphospace.evaluation.results import Result
 from morphospace.runs import codes as sampling
-from morphospace.tools.evaluate import evaluate, model_metrics
+from morphospace.tools.evaluate import evaluate, evidence, model_metrics
 from morphospace.tools.evaluate.evidence import Evidence, chosen
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae
 from morphospace.tools.evaluate.measure import FILE, METRICS, keep
@@ -50,7 +51,8 @@ def explained(run: ms.Run, n: int = 40, **more: object) -> Explained:
 
 def test_every_metric_of_a_model_is_offered() -> None:
     assert set(MODEL_METRICS) <= set(METRICS)
-    names = {"elbo", "iwae", "ais", "mse", "psnr", "ssim", "sharpness", "novelty", "smoothness", "disentanglement"}
+    names = {"elbo", "iwae", "ais", "mse", "psnr", "ssim", "rfd"}
+    names |= {"sharpness", "novelty", "smoothness", "disentanglement"}
     assert names == set(MODEL_METRICS)
 
 
@@ -185,7 +187,7 @@ def test_images_to_anneal_are_spread_over_the_split(runs: dict[str, ms.Run]) -> 
 
 
 DIRECTIONS = {
-    "lower": "FD, KID, modes/KL, MSE, copies, ELBO in bits, IWAE-5000 in bits",
+    "lower": "FD, KID, rFD, modes/KL, MSE, copies, ELBO in bits, IWAE-5000 in bits",
     "higher": "IS, precision, recall, density, coverage, modes, ELBO, IWAE-5000, PSNR, SSIM",
     "": "E log p(x|z), KL, sharpness/real 1, novelty/unseen 1, path length, detour, jump",
 }
@@ -201,17 +203,31 @@ def test_each_result_says_its_metric_and_which_way_is_better(runs: dict[str, ms.
     assert {result.metric for result in results} == names
     assert found["copies"].metric == "novelty" and found["KL"].metric == "elbo"
     chosen_by = {number: way for name in names for number, way in METRICS[name].better.items()}
-    assert len(chosen_by) == 20 and sorted(chosen_by.values()).count("lower") == 5
+    assert len(chosen_by) == 21 and sorted(chosen_by.values()).count("lower") == 6
 
 
 def test_pictures_that_are_equal_have_a_ratio_that_can_be_averaged(
     runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runs["vae"]
-    monkeypatch.setattr(model_metrics, "codes_of", lambda run, images, told: images)
-    monkeypatch.setattr(model_metrics, "decode", lambda model, images, told: images)
-    found = evaluate(run, metrics=("psnr",), n=30).results[0]
+    monkeypatch.setattr(evidence, "codes_of", lambda run, images, told: images)
+    monkeypatch.setattr(evidence, "decode", lambda model, images, told: images)
+    found, distance = evaluate(run, metrics=("psnr", "rfd"), n=30, features="pixels").results
     assert found.value == found.low == pytest.approx(20 * math.log10(255) + 10 * math.log10(12))
+    assert [distance.value, distance.high] == pytest.approx([0, 0], abs=1e-6)  # the halves are of the same pairs
+
+
+def test_the_distance_of_reconstructions_is_that_of_the_pictures_that_reconstruct_shows(
+    runs: dict[str, ms.Run],
+) -> None:
+    run, count = runs["ae"], len(runs["ae"].pack.split("test"))
+    found = evaluate(run, metrics=("rfd",), features="pixels").results[0]
+    shown = ms.reconstruct(run, count)
+    pair = [torch.from_numpy(one.reshape(count, -1) / 255) for one in (shown.originals, shown.images)]
+    assert found.value == pytest.approx(frechet_distance(real=pair[0], fake=pair[1]), rel=1e-3)
+    assert found.name == "rFD[pixels]" and found.low <= found.value <= found.high and found.better == "lower"
+    assert found.conditions["n_real"] == found.conditions["n_fake"] == count and "prior" not in found.conditions
+    assert found.conditions["interval"] == "95 %, 20 half samples of the pairs"
 
 
 def test_refusals(runs: dict[str, ms.Run]) -> None:

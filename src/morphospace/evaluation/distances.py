@@ -263,6 +263,7 @@ def half_samples_error(
     fake: Features,
     resamples: int = 20,
     seed: int = 0,
+    paired: bool = False,
 ) -> tuple[float, ...]:
     """Return the standard error of each number that `measure(real, fake)` gives, by resampling both sets.
 
@@ -277,6 +278,7 @@ def half_samples_error(
         fake: Features (M, D).
         resamples: How many.
         seed: Which halves.
+        paired: Whether each fake belongs to the real image of its row, so that the halves must be of the same rows.
     """
     require(resamples >= 2, "resamples", resamples, "must be at least 2")
     a, b = matrix(real, "real"), matrix(fake, "fake")
@@ -284,7 +286,7 @@ def half_samples_error(
     for number in range(resamples):
         halves = (
             values[_shuffled(len(values), seed, "half", side, number)[: len(values) // 2]]
-            for side, values in (("real", a), ("fake", b))
+            for side, values in (("real", a), ("real" if paired else "fake", b))
         )
         found.append(measure(*halves))
     return tuple(torch.tensor(found, dtype=torch.float64).std(0).tolist())

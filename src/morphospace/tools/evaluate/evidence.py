@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from morphospace.evaluation.statistics import statistics_of
 from morphospace.files import atomic
 from morphospace.latent.components import Moments
 from morphospace.runs.checkpoints import load_tensors, save_tensors
-from morphospace.runs.codes import conditions_of, sampled
+from morphospace.runs.codes import as_seen, codes_of, conditions_of, decode, sampled
 from morphospace.runs.condition import NO_CONDITION
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
@@ -114,6 +114,11 @@ class Evidence:
     device: str = "cpu"
     say: Callable[[str], None] = field(default=lambda line: None)
 
+    paired: ClassVar[bool] = False
+    """Whether each fake belongs to the real image of its row."""
+    making: ClassVar[str] = "sampling"
+    """What makes the fakes, as a line says it."""
+
     @cached_property
     def kind(self) -> str:
         """The kind of features: one of `KINDS`, or `module`."""
@@ -182,7 +187,7 @@ class Evidence:
         """Features of the fakes, computed block by block so that the images need not fit in memory at once."""
         if self.fake is not None:
             return features_of(self.fake, self.extractor, self.say)[0]
-        self.say(f"sampling {self.n:,} images")
+        self.say(f"{self.making} {self.n:,} images")
         return extracted(self.extractor, self.fakes())
 
     def conditions(self, **more: Any) -> dict[str, Any]:
@@ -203,6 +208,52 @@ class Evidence:
         e = self.extractor
         about = {"features": e.name, "resize": e.resize, "dtype": "float32 features, float64 distances"}
         return self.conditions(**about, **({"features_quality": e.quality} if e.quality else {}), **more)
+
+
+@dataclass
+class Rebuilt(Evidence):
+    """The evidence of a run, with the reconstruction of each real image as a fake, from the mean of its code."""
+
+    paired: ClassVar[bool] = True
+    making: ClassVar[str] = "reconstructing"
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Rebuilt:
+        """Return it for the real images and the run of some evidence."""
+        given = {one.name: getattr(evidence, one.name) for one in fields(Evidence)}
+        return cls(**given | {"fake": None, "n": len(evidence.real.rows)})
+
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield images as the model sees them, and their reconstructions, in blocks of uint8 (B, H, W, C)."""
+        run, side = self.run, self.real
+        assert run is not None
+        for first in range(0, len(side.rows), BLOCK):
+            rows = side.rows[first : first + BLOCK]
+            images = as_seen(run, np.asarray(side.split.images[rows]), rows)
+            condition = conditions_of(run.model, side.split, rows, side.pack)
+            yield images, decode(run.model, codes_of(run, images, condition), condition)
+
+    def fakes(self) -> Iterator[np.ndarray]:
+        """Yield the reconstructions in blocks."""
+        yield from (rebuilt for _, rebuilt in self.pairs())
+
+    @property
+    def binarise(self) -> str:
+        """How the model sees images in black and white; `none` where it does not."""
+        return "none" if self.run is None else self.run.configuration.data.binarise
+
+    @cached_property
+    def _real(self) -> tuple[Extracted, Moments]:
+        if self.binarise == "none":
+            return features_of(self.real, self.extractor, self.say)
+        found = extracted(self.extractor, (images for images, _ in self.pairs()))
+        return found, statistics_of(found.features)
+
+    def conditions(self, **more: Any) -> dict[str, Any]:
+        """Return the conditions that determine a number of the pairs; no prior is among them."""
+        more |= {} if self.binarise == "none" else {"binarise": self.binarise}
+        about = super().conditions(fake_is="reconstructions of the means", **more)
+        return {name: value for name, value in about.items() if name not in ("prior", "condition")}
 
 
 def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) -> tuple[Extracted, Moments]:

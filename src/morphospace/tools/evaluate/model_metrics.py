@@ -25,20 +25,17 @@ from morphospace.latent.components import ACTIVE
 from morphospace.models.contract import Decodes, Encodes, Quantises, seeded_noise
 from morphospace.randomness import stream
 from morphospace.runs.codes import (
-    as_seen,
     choose_rows,
-    codes_of,
-    conditions_of,
-    decode,
     encoder_of,
     posteriors,
     prior_for,
 )
 from morphospace.runs.condition import NO_CONDITION
 from morphospace.runs.run import Run
-from morphospace.tools.evaluate.evidence import Evidence
+from morphospace.tools.evaluate.evidence import Evidence, Rebuilt
 from morphospace.tools.evaluate.likelihood import Explained, annealed, elbo, iwae, unexplained
 from morphospace.tools.evaluate.metric import Metric, usual_metric
+from morphospace.tools.evaluate.set_metrics import distance_of
 
 ANNEALED, NEW, ARCS, CODED = 16, 500, 100, 10_000
 VOTES = f"{TRAIN:,} + {TEST:,} of {AVERAGED} images"
@@ -94,14 +91,9 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
     top = -10 * math.log10((1 / 255) ** 2 / 12) if measure is psnr else math.inf
 
     def metric(evidence: Evidence) -> list[Result]:
-        run, side, parts = evidence.run, evidence.real, []
+        run = evidence.run
         assert run is not None
-        for first in range(0, len(side.rows), 1024):
-            rows = side.rows[first : first + 1024]
-            images = as_seen(run, np.asarray(side.split.images[rows]), rows)
-            condition = conditions_of(run.model, side.split, rows, side.pack)
-            rebuilt = decode(run.model, codes_of(run, images, condition), condition)
-            parts.append(measure(real=images, fake=rebuilt).clip(max=top))
+        parts = [measure(real=real, fake=fake).clip(max=top) for real, fake in Rebuilt.of(evidence).pairs()]
         side_of = ssim_window(*run.model.shape[:2])
         more: dict[str, Any] = {"window": f"{side_of} x {side_of} Gaussian, sigma 1.5"} if measure is ssim else {}
         more |= {"at_most": round(top, 2)} if measure is psnr else {}
@@ -112,6 +104,17 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
         return [replace(found, each=each)]
 
     return metric
+
+
+def distance_of_reconstructions(evidence: Evidence) -> list[Result]:
+    """Measure the Frechet distance of images and their reconstructions: whether these look like images, together."""
+    name = f"rFID-{len(evidence.real.rows)}" if evidence.kind == "inception" else "rFD"
+    return [distance_of(Rebuilt.of(evidence), name)]
+
+
+def _too_few_rebuilt(evidence: Evidence) -> str:
+    few = len(evidence.real.rows) < 2
+    return f"needs at least 2 images, there is 1; {evidence.real.more}" if few else _rebuilds_nothing(evidence)
 
 
 # -- samples ---------------------------------------------------------------------------------------------------
@@ -275,6 +278,9 @@ MODEL_METRICS: Mapping[str, Metric] = {
     "mse": _rebuilds("mean squared error of reconstructions", mean_squared_error, "MSE", "lower"),
     "psnr": _rebuilds("signal to noise of reconstructions", psnr, "PSNR", "higher", "dB"),
     "ssim": _rebuilds("structural similarity of reconstructions", ssim, "SSIM", "higher"),
+    "rfd": Metric(
+        "Frechet distance of reconstructions", distance_of_reconstructions, _too_few_rebuilt, {"rfd": "lower"}
+    ),
     "sharpness": usual_metric("sharpness beside real images", sharp, _too_small, {"sharpness": ""}),
     "novelty": usual_metric(
         "distance to the nearest training image", new, _nothing_unseen, {"novelty": "", "copies": "lower"}

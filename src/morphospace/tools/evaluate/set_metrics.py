@@ -40,12 +40,16 @@ STACKED = "stacked-mnist"
 
 def frechet(evidence: Evidence) -> list[Result]:
     """Measure the Frechet distance. It is called FID only with the features that define FID."""
+    name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
+    return [replace(distance_of(evidence, name, **_by_chance(evidence)), null=_null(evidence))]
+
+
+def distance_of(evidence: Evidence, name: str, **more: float) -> Result:
+    """Return the Frechet distance of real images and fakes, with its interval, under a name."""
     fake = evidence.fake_features.features
     value = frechet_distance(real=evidence.real_statistics, fake=fake)
     half_widths, how = _half_widths(evidence, 2, RESAMPLES["frechet"], lambda a, b: (frechet_distance(real=a, fake=b),))
-    name = f"FID-{evidence.n}" if evidence.kind == "inception" else "FD"
-    result = _within(evidence, name, value, half_widths[0], how, least=0, **_by_chance(evidence))
-    return [replace(result, null=_null(evidence))]
+    return _within(evidence, name, value, half_widths[0], how, least=0, **more)
 
 
 def _null(evidence: Evidence) -> dict[str, Any] | None:
@@ -159,9 +163,10 @@ def _half_widths(
     real, fake = evidence.real_features.features, evidence.fake_features.features
     if min(len(real), len(fake)) // 2 < fewest:
         return (None, None), "none: too few images"
-    errors = half_samples_error(measure, real=real, fake=fake, resamples=resamples, seed=evidence.seed)
+    how: dict[str, Any] = {"resamples": resamples, "seed": evidence.seed, "paired": evidence.paired}
+    errors = half_samples_error(measure, real=real, fake=fake, **how)
     half_widths = tuple(student(resamples - 1) * error for error in errors)  # few resamples: not 1.96
-    return half_widths, f"95 %, {resamples} half samples of both sets"
+    return half_widths, f"95 %, {resamples} half samples of {'the pairs' if evidence.paired else 'both sets'}"
 
 
 def _within(
