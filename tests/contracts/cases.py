@@ -18,6 +18,7 @@ from morphospace.training.settings import TrainingSettings
 from morphospace.zoo.settings import (
     AAESettings,
     AESettings,
+    AutoencoderKLSettings,
     BetaTCVAESettings,
     CVAESettings,
     DIPVAESettings,
@@ -131,6 +132,18 @@ CASES = [
             latent_dim=2, widths=(8,), blocks=1, entries=16, prior_width=16, prior_layers=2, prior_heads=2, lr=1e-2
         ),
         "vq-vae",
+    ),
+    Case(
+        AutoencoderKLSettings(
+            latent_dim=2, widths=(4, 8), groups=2, critic_widths=(8, 8), adversarial_begins=0, lr=2e-3
+        ),
+        "autoencoder-kl",
+    ),
+    Case(
+        AutoencoderKLSettings(
+            latent_dim=2, widths=(8,), groups=4, attention=False, reconstruction="squared", adversarial=0, perceptual=0
+        ),
+        "autoencoder-kl-plain",
     ),
     *(Case(settings, label) for settings, label in [*GANS, *BOTH]),
 ]

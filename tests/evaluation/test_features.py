@@ -28,11 +28,11 @@ from morphospace.evaluation.learned import (
     Autoencoder,
     Classifier,
     balanced_accuracies,
-    shrunk_to,
     train_attributes,
     train_autoencoder,
     train_classifier,
 )
+from morphospace.models.features import shrunk_to
 from tests.conftest import draw_blobs
 
 

@@ -14,6 +14,7 @@ from morphospace.objectives.adversarial import (
     RELATIVISTIC,
     WASSERSTEIN,
     AdversarialLoss,
+    balanced_weight,
     feature_distance,
     unrolled,
 )
@@ -81,3 +82,11 @@ def test_several_unrolled_steps_are_so_many_explicit_ones() -> None:
         by_hand = by_hand - 0.01 * 4 * by_hand**3
     assert torch.allclose(ahead["w"], by_hand)
     assert unrolled(lambda p: p["w"].sum(), {"w": w}, 0, 0.01)["w"] is w
+
+
+def test_a_balanced_weight_is_the_ratio_of_the_gradients_at_the_last_layer() -> None:
+    """By hand: L = 3 u + 4 v has the gradient (3, 4), A = -u / 2 has (-1/2, 0); 5 / (1/2) = 10."""
+    w = torch.tensor([2.0, -1.0], requires_grad=True)
+    loss, adversarial = (w * torch.tensor([3.0, 4.0])).sum(), -0.5 * w[0]
+    assert float(balanced_weight(loss, adversarial, w)) == pytest.approx(5 / (0.5 + 1e-4))
+    assert float(balanced_weight(loss, 1e-12 * adversarial, w)) == pytest.approx(10_000)  # as published

@@ -11,7 +11,7 @@ import pytest
 from morphospace.cli.preview import beta_line, parameter_counts
 from morphospace.errors import SettingError
 from morphospace.runs.configuration import recipe_named, recipes, resolve
-from morphospace.zoo.settings import ZOO, BetaTCVAESettings
+from morphospace.zoo.settings import ZOO, AutoencoderKLSettings, BetaTCVAESettings
 
 FACES, DIGITS = (64, 64, 3), (28, 28, 1)
 
@@ -21,6 +21,12 @@ PUBLISHED = {
     "celebamask-vae": (FACES, 2_958_659),
     "mnist-vae": (DIGITS, 652_824),
 }
+
+
+def test_the_autoencoder_of_latent_diffusion_has_as_many_parameters_as_published() -> None:
+    """83,653,863: the autoencoder of Stable Diffusion, whose images are halved three times."""
+    published = {"widths": (128, 256, 512, 512), "blocks": 2, "groups": 32, "adversarial": 0.0}
+    assert sum(parameter_counts(AutoencoderKLSettings(**published), (256, 256, 3)).values()) == 83_653_863
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

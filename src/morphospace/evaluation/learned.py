@@ -5,7 +5,6 @@ A classifier of attributes where the images have any, a classifier where they ha
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,12 +16,10 @@ from torch.nn import functional
 from morphospace.data.batches import permutation
 from morphospace.data.pack import Split, class_count
 from morphospace.errors import require
+from morphospace.models.features import FEATURES, Trunk, shrunk_to
 from morphospace.randomness import stream
 from morphospace.training.guard import check_loss
 
-FEATURES = 128
-LARGEST = 64
-"""Longest side that the networks look at; larger images are averaged down to it first."""
 BATCH = 128
 LR = 2e-3
 FEWEST_STEPS = 100
@@ -45,45 +42,6 @@ class Trained:
 
     network: nn.Module
     quality: float
-
-
-def shrunk_to(shape: tuple[int, int, int], largest: int = LARGEST) -> tuple[int, int]:
-    """Return the height and width that images are averaged down to, or their own.
-
-    >>> shrunk_to((28, 28, 1)), shrunk_to((218, 178, 3))
-    ((28, 28), (64, 52))
-    """
-    height, width, _ = shape
-    scale = min(1.0, largest / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-class Trunk(nn.Module):
-    """Convolutions that halve the image until it is about 4 pixels, and a linear layer: images (B, C, H, W) in [0, 1]
-    to features (B, 128).
-
-    Flattened and not averaged over the image, so that where things are counts. The last activation is smooth: a
-    feature that is always zero would make every covariance singular.
-    """
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.size = shrunk_to(shape)
-        stages = max(1, min(4, math.ceil(math.log2(max(self.size) / 4))))
-        layers: list[nn.Module] = []
-        channels, height, width = shape[2], *self.size
-        for out in (32, 64, 128, 128)[:stages]:
-            layers += [nn.Conv2d(channels, out, 3, 2, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True)]
-            channels, height, width = out, (height + 1) // 2, (width + 1) // 2
-        self.body = nn.Sequential(*layers)
-        self.last = (channels, height, width)
-        self.project = nn.Linear(channels * height * width, FEATURES)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, C, H, W) in [0, 1] to features (B, 128)."""
-        if images.shape[2:] != self.size:
-            images = functional.interpolate(images, self.size, mode="area")
-        return functional.silu(self.project(self.body(2 * images - 1).flatten(1)))
 
 
 class Classifier(nn.Module):

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from morphospace.errors import require
 from morphospace.evaluation import neighbours
-from morphospace.evaluation.learned import shrunk_to
+from morphospace.models.features import shrunk_to
 from morphospace.randomness import stream
 
 COPY = 1 / 3  # a picture so much nearer to one training image than to the next ones is a copy

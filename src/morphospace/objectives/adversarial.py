@@ -79,6 +79,24 @@ def feature_distance(real: Tensor, fake: Tensor) -> Tensor:
     return ((real.mean(0) - fake.mean(0)) ** 2).mean().reshape(1)
 
 
+def balanced_weight(
+    loss: Tensor, adversarial: Tensor, last: Tensor, shared: Callable[[Tensor], Tensor] = lambda gradient: gradient
+) -> Tensor:
+    """Return |dL/dw| / |dA/dw|, at most 10,000: the weight with which A pulls at w as much as L does, a tensor ().
+
+    w are the weights of the last layer of what makes the images (Esser et al. 2021, "VQGAN"). No gradient passes.
+
+    Args:
+        loss: L, a tensor ().
+        adversarial: A, a tensor ().
+        last: w.
+        shared: Returns the mean of a gradient over all processes.
+    """
+    gradients = [torch.autograd.grad(one, last, retain_graph=True)[0] for one in (loss, adversarial)]
+    sizes = [shared(gradient).norm() for gradient in gradients]
+    return (sizes[0] / (sizes[1] + 1e-4)).clamp(max=1e4).detach()
+
+
 def unrolled(
     loss: Callable[[Mapping[str, Tensor]], Tensor], weights: Mapping[str, Tensor], steps: int, lr: float
 ) -> dict[str, Tensor]:

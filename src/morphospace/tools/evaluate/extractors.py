@@ -138,6 +138,15 @@ def extractor_for(
     return trained_features(trained.network, pack.name, f"{number} on the {split} images", device)
 
 
+def learned_network(
+    kind: str, pack: Pack, say: Say = lambda line: None
+) -> AttributeClassifier | Classifier | Autoencoder:
+    """Return the network of a kind in `LEARNED`, trained on the data, from the cache if it is there."""
+    network = _trained(kind, pack, say)[0].network
+    assert isinstance(network, AttributeClassifier | Classifier | Autoencoder)
+    return network
+
+
 def _trained(kind: str, pack: Pack, say: Say) -> tuple[Trained, str]:
     """Return the network from the cache, or train and keep it; and the name of the images that its quality is of."""
     train, test, name = _to_learn_from(pack)

@@ -22,6 +22,7 @@ from morphospace.runs.codes import choose_rows
 from morphospace.runs.configuration import as_written
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.run import Run, load
+from morphospace.tools.evaluate.extractors import learned_network
 from morphospace.training.engine import Engine
 from morphospace.training.events import State
 from morphospace.training.weights import load_weights
@@ -147,6 +148,15 @@ def begin_at_data(model: Model, pack: Pack, data: DataSettings) -> None:
     if split.masks is not None and "masks" in model.needs:
         masks = torch.from_numpy(np.asarray(split.masks[rows]).max(3)[:, None]).to(model.dtype)
     model.start_from(model.from_uint8(torch.from_numpy(images)), masks)
+
+
+def learn_features(model: Model, pack: Pack, say: Say) -> None:
+    """Give a new model that compares images by features the network for them: that of an autoencoder of its data.
+
+    It is the one that `morpho evaluate --features autoencoder` uses, trained once for a data set and kept in the cache.
+    """
+    if "features" in model.memory:
+        model.memory["features"].load_state_dict(learned_network("autoencoder", pack, say).trunk.state_dict())
 
 
 def begun_from(existing: RunFolder | None, start_from: Path | None) -> Path | None:

@@ -37,7 +37,14 @@ from morphospace.runs.run import Run, assembled, check_weights, load, taken
 from morphospace.runs.trackers import Tracked, check_trackers
 from morphospace.tools.evaluate.extractors import check_at_hand
 from morphospace.tools.train.batch_size import check_batch_norm, check_foretold, check_least, with_batch_size
-from morphospace.tools.train.begin import begin_at_data, begun_from, check_exact, check_length, take_weights
+from morphospace.tools.train.begin import (
+    begin_at_data,
+    begun_from,
+    check_exact,
+    check_length,
+    learn_features,
+    take_weights,
+)
 from morphospace.tools.train.checks import check_collapses, check_needs, check_packing, check_patience, turns_of
 from morphospace.tools.train.scoring import Plan, Scorer, planned
 from morphospace.tools.train.trials import precision_of_all, products_of
@@ -147,7 +154,7 @@ class Job:
         new_layers: bool,
     ) -> Run:
         """Train on the opened data, with settings that are all resolved, and return the loaded run."""
-        s = self.configuration.training
+        s, say = self.configuration.training, self.hooks.say or (lambda line: None)
         torch.manual_seed(stream(s.seed, "weights"))
         build = partial(self.configuration.model.build, pack.shape, self.parts, self.conditioning(pack))
         begun = world.led(partial(self.begun, existing, build))
@@ -163,11 +170,12 @@ class Job:
                 begin_at_data(model, pack, self.configuration.data)
             if start_from is not None:
                 world.led(partial(take_weights, model, start_from, new_layers=new_layers, say=self.note))
+            world.led(partial(learn_features, model, pack, say))
             world.share(model.networks)
+            world.share(model.memory)
         to_device(model.networks, device)
         model.memory.to(device)
         folder = existing or RunFolder(self.path, self.configuration, facts)
-        say = self.hooks.say or (lambda line: None)
         scorer = None if plan is None else Scorer(plan, folder, model, pack, self.parts, device, say)
         engine = self.engine(model, pack, device, world)
         products = s.products and device.type == "cpu"
