@@ -134,7 +134,7 @@ def _about(path: Path, locked: set[int]) -> dict[str, Any]:
     lock = path / ".lock"
     training = lock.is_file() and lock.stat().st_ino in locked
     state = "training" if training else "finished" if done and last else "stopped" if last else "not begun"
-    if configuration.model.name not in ZOO:  # it cannot be trained here
+    if folder.facts.get("adopted") or configuration.model.name not in ZOO:
         state, images = "adopted", None
     row |= {"model": configuration.model.name, "data": folder.facts.get("data", configuration.data.data)}
     return {**row, "images": images, "state": state, "loss": losses}

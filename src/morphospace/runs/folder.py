@@ -59,6 +59,7 @@ class Facts(TypedDict):
     products: NotRequired[list[str]]
     new_layers: NotRequired[bool]
     start_from: NotRequired[str]
+    adopted: NotRequired[bool]
     hub: NotRequired[str]
     seeds: NotRequired[list[Seed]]
     created: NotRequired[str]

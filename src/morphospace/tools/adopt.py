@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +24,7 @@ from morphospace.runs.configuration import Configuration, resolve
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.images import keep_images, warn
 from morphospace.runs.run import Run, load
+from morphospace.tools.export.diffusers_folder import model_in, read_config, shape_of
 from morphospace.training.events import State
 
 TRIED = 16  # codes that are decoded to see whether the images are in the stated range
@@ -30,11 +32,11 @@ OUTSIDE, SHARE = 0.05, 0.05  # of the range's width; of the values
 
 
 def adopt(
-    decoder: nn.Module,
+    decoder: nn.Module | str | Path,
     encoder: nn.Module | None = None,
     *,
-    shape: tuple[int, int, int],
-    latent_dim: Annotated[int, Between(1, 65_536)],
+    shape: tuple[int, int, int] | None = None,
+    latent_dim: Annotated[int | None, Between(1, 65_536)] = None,
     signed: bool = False,
     data: str | Pack | Any = None,
     out: str | Path = "adopted",
@@ -49,11 +51,14 @@ def adopt(
     are taken to be distributed as N(0, I). With an encoder and images whose codes are not, samples come from a mixture
     fitted to these.
 
+    A folder that the library diffusers wrote of its `AutoencoderKL` becomes a run of `autoencoder-kl`. Nothing else is
+    needed than the folder, neither the library nor a description of the networks.
+
     Args:
-        decoder: Maps codes (B, D) to images (B, C, H, W).
+        decoder: Maps codes (B, D) to images (B, C, H, W). Or such a folder, for both networks.
         encoder: Maps such images to codes (B, D), or to mean and log variance: one tensor (B, 2 D) or two of (B, D).
-        shape: (H, W, C) of the images; C is 1 or 3.
-        latent_dim: D, the number of latent dimensions.
+        shape: (H, W, C) of the images; C is 1 or 3. Of a folder, the shape that its `config.json` says if not given.
+        latent_dim: D, the number of latent dimensions; a folder says it itself.
         signed: Whether the images that the networks give and take are in [-1, 1] (`tanh`), rather than in [0, 1].
         data: Images to evaluate it by, to encode and to name by number: a source such as `folder:PATH`, an open `Pack`,
             or a dataset as for `train`. Those of the training split count as trained on.
@@ -66,32 +71,50 @@ def adopt(
 
     Raises:
         SettingError: If a network does not map what it must, or the images have another shape.
+        DataError: If the folder holds none, or one with something that `autoencoder-kl` has not.
         RunError: If `out` holds something else.
     """
     check_ranges(adopt, locals())
+    if isinstance(decoder, str | Path):
+        config, rule = read_config(Path(decoder)), "the folder has it"
+        require(encoder is None, "encoder", encoder, rule, "leave it out")
+        require(latent_dim is None, "latent_dim", latent_dim, rule, "leave it out")
+        shape = shape_of(config) if shape is None else shape
     sides = isinstance(shape, Sequence) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)
+    if not isinstance(decoder, str | Path):
+        way_out = "give the length of a code, for instance latent_dim=32"
+        require(latent_dim is not None, "latent_dim", latent_dim, "is needed", way_out)
     rule, way_out = "must be (H, W, C) of the images, and C is 1 or 3", "give for instance shape=(64, 64, 3)"
-    require(sides and shape[2] in (1, 3), "shape", shape, rule, way_out)
+    require(sides and shape is not None and shape[2] in (1, 3), "shape", shape, rule, way_out)
+    assert shape is not None
     shape = (shape[0], shape[1], shape[2])
     source = isinstance(data, str)
     known = fields_of(DataSettings).keys() - {"valid"}
     unknown = sorted(name for name in settings if name not in known or not source)
     require(not unknown, "settings", unknown, "are no settings of a data source", "leave them out, or give data='...'")
-    parts = {"decoder": decoder} if encoder is None else {"decoder": decoder, "encoder": encoder}
-    described = networks_text(parts)
-    settings |= {"networks": described, "latent_dim": latent_dim, "signed": signed}
     settings["valid"] = 0.0  # any of the images may be trained on
     if source:
         settings = {"data": data, "size": f"{shape[0]}x{shape[1]}", "channels": shape[2], **settings}
-    configuration = resolve("adopted", overrides=settings)
-    model = configuration.model.build(shape, parts).eval()
-    for line in [*doubts(model), *lasting(parts, described)]:
+    parts: dict[str, nn.Module] | None = None
+    if isinstance(decoder, str | Path):
+        model = model_in(Path(decoder), config, shape)
+        own = asdict(model.settings)
+        configuration = resolve(model.settings.name, overrides=settings | own)
+        lines = doubts(model)
+    else:
+        given = {"decoder": decoder} if encoder is None else {"decoder": decoder, "encoder": encoder}
+        described = networks_text(given)
+        settings |= {"networks": described, "latent_dim": latent_dim, "signed": signed}
+        configuration = resolve("adopted", overrides=settings)
+        model = configuration.model.build(shape, given).eval()
+        parts, lines = None if described else given, [*doubts(model), *lasting(given, described)]
+    for line in lines:
         (say or warn)(line)
     pack = None if data is None else images_of(configuration, data, shape, say or warn)
     folder = written(Path(out), configuration, model, pack, handed_over=not source)
     if pack is not None:
         keep_images(pack, folder, note=say or warn, say=say or (lambda line: None))
-    run = load(out, parts=None if described else parts, device=model.device.type)
+    run = load(out, parts=parts, device=model.device.type)
     return run if pack is None else run.with_images(pack)
 
 
@@ -161,6 +184,7 @@ def written(
         "data": "unknown" if pack is None else pack.name,
         "data_hash": "" if pack is None else pack.hash,
         "data_given": handed_over,
+        "adopted": True,
         "shape": list(model.shape),
         "custom": list(model.custom),
         "labels": [] if pack is None else list(pack.label_names),
@@ -171,7 +195,9 @@ def written(
     else:
         folder = RunFolder.open(path)
         there = pointed(folder.checkpoints, "last")
-        same = folder.configuration == configuration and all(list_of(folder.facts[k]) == v for k, v in facts.items())
+        same = folder.configuration == configuration and all(
+            list_of(folder.facts.get(k, v)) == v for k, v in facts.items()
+        )
         if not (same and (there is None or equal(load_tensors(there / "model.safetensors"), tensors))):
             way_out = "choose another folder with out=..., or delete it"
             raise RunError("out", str(path), "holds a run of other networks, settings or images", way_out)

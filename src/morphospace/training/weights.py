@@ -42,8 +42,11 @@ def load_tensors(
     """Put tensors made by `tensors_of` back.
 
     Raises:
-        RunError: If they are of another model.
+        RunError: If they are of another model, or weights alone.
     """
+    if "optimizer" not in files:
+        rule = "holds weights alone, as of an adopted or published run, and not the state of its training"
+        raise RunError("checkpoint", rule=rule, way_out="begin a new run with --from, in another --out")
     load_weights(model.networks, files["model"], "model")
     if ema:
         load_weights(ema.shadow, files["ema"], "ema")

@@ -94,6 +94,7 @@ def facts_of(run: Run, anatomy: Anatomy, picture: str, address: str = "", page: 
         "source": info.where if info and info.where.startswith("http") else "",
         "picture": picture,
         "phases": [(phase.name, phase.learns, formula(phase)) for phase in anatomy.phases],
+        "adopted": bool(facts.get("adopted")) or not anatomy.phases,
         "custom": model.custom,
         "settings": changed(run),
         "images_trained": int(last.get("images", run.images)),

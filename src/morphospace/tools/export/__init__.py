@@ -18,15 +18,17 @@ if TYPE_CHECKING:
 
     from morphospace.runs.run import Run
 
-Format = Literal["onnx", "torchscript", "safetensors", "html", "html-folder"]
+Format = Literal["onnx", "torchscript", "safetensors", "html", "html-folder", "diffusers"]
 Half = Literal["decoder", "encoder", "both"]
 Weights = Literal["fp32", "fp16", "int8"]
 Thumbnails = Literal["none", "auto", "all"]
 SUFFIX: dict[str, str] = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors", "html": ".html"}
 PAGES = ("html", "html-folder")
+FOLDERS = ("html-folder", "diffusers")
 # What writes a page stands with the studio, whose page it is; it is imported when it is asked for.
 WRITERS = dict.fromkeys(SUFFIX, "morphospace.tools.export.write")
 WRITERS |= dict.fromkeys(PAGES, "morphospace.studio.page_file")
+WRITERS["diffusers"] = "morphospace.tools.export.diffusers_folder"
 FACES = "morphospace.studio.faces"
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
@@ -97,22 +99,26 @@ def usual_weights(format: str) -> str:
 
 
 def check_export(
-    out: str | Path, format: str, weights: str | None = None, thumbnails: str = "auto", **others: Any
+    out: str | Path,
+    format: str,
+    weights: str | None = None,
+    thumbnails: str = "auto",
+    what: str | None = None,
+    **others: Any,
 ) -> None:
     """Refuse a file name that is not the format's, what a format does not have, and one whose packages are missing.
 
     Raises:
         SettingError: If `out` is a folder where the format is a file, or the other way, or is named as another format;
-            or if the format has no such weights, or no thumbnails.
+            or if the format has no such weights, no thumbnails, or no halves.
         MissingExtra: If the packages that write and run ONNX are not installed.
     """
     path = Path(out)
-    if format == "html-folder":
+    if format in FOLDERS:
         FILE.path("out", path if path.is_dir() else f"{out}/")
         file = path.suffix.lower() in SUFFIX.values()
-        require(
-            not file, "out", str(path), "must be a folder, DIR/, for html-folder", "take --format html for one file"
-        )
+        way_out = "take --format html for one file" if format in PAGES else "leave out the ending"
+        require(not file, "out", str(path), f"must be a folder, DIR/, for {format}", way_out)
     elif path.suffix.lower() != SUFFIX[format] or path.is_dir():
         raise SettingError("out", str(path), f"must be a file name that ends in {SUFFIX[format]} for {format}")
     known = ("fp16", "int8") if format in PAGES else ("fp32", "fp16")
@@ -120,6 +126,8 @@ def check_export(
     require(fits, "weights", weights, f"{format} stores {' or '.join(known)}", f"take --weights {known[0]}")
     fits = thumbnails == "auto" or format in PAGES
     require(fits, "thumbnails", thumbnails, f"{format} has no pictures", "leave it out, or take --format html")
+    halves = format != "diffusers" or what in (None, "both")
+    require(halves, "what", what, "diffusers opens encoder and decoder together", "leave it out")
     missing = [name for name in NEEDED if find_spec(name) is None] if format == "onnx" else []
     if missing:
         way = "pip install 'morphospace[export]', or take another --format"
@@ -128,7 +136,7 @@ def check_export(
 
 FILE = File(
     tuple(SUFFIX.values()),
-    "The file to write: .html, .onnx, .pt or .safetensors; for html-folder a folder, DIR/.",
+    "The file to write: .html, .onnx, .pt or .safetensors; for html-folder and diffusers a folder, DIR/.",
     required=True,
     folder=True,
 )
@@ -156,11 +164,13 @@ def export(
 
     Args:
         run: A loaded run or its folder; None for the drawn faces that the package brings.
-        out: The file: `.html`, `.onnx`, `.pt` or `.safetensors`; for `html-folder` a folder.
+        out: The file: `.html`, `.onnx`, `.pt` or `.safetensors`; for `html-folder` and `diffusers` a folder.
         format: `onnx` (extra `export`), `torchscript`, `safetensors` (named weights for `ms.load_exported`), `html`
-            (one page that decodes by itself), or `html-folder` (its numbers in files beside it, for a large model).
-        what: Which half; if not given the decoder, and for a page both if the run has an encoder. Both are one page,
-            one file of named weights, and two files in the other formats, `NAME-decoder.onnx` and `NAME-encoder.onnx`.
+            (one page that decodes by itself), `html-folder` (its numbers in files beside it, for a large model), or
+            `diffusers` (of an autoencoder-kl: the folder that the library of this name opens as `AutoencoderKL`).
+        what: Which half; if not given the decoder, for a page both if the run has an encoder, and for `diffusers` both.
+            Both are one page, one file of named weights, and two files in the other formats, `NAME-decoder.onnx` and
+            `NAME-encoder.onnx`.
         weights: `fp32`, or `fp16`: stored in half precision. A page has `fp16`, or `int8`: a byte each, with a scale
             for each channel. All compute in float32.
         thumbnails: Whether a page shows small pictures of the data on its map: `auto` if the terms of the data's source
@@ -173,7 +183,7 @@ def export(
         MissingExtra: If the packages for ONNX are not installed.
     """
     check_ranges(export, locals())
-    check_export(out, format, weights, thumbnails)
+    check_export(out, format, weights, thumbnails, what)
     from morphospace.runs.run import loaded
 
     chosen = loaded(import_module(FACES).embedded_run() if run is None else run)
