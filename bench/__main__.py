@@ -40,12 +40,13 @@ COMMANDS: dict[str, str] = {
     "rehearsal": "bench.rehearsal",
     "release": "bench.release",
     "quality": "bench.quality",
+    "zoo": "bench.zoo",
     "gpu": "bench.gpu",
 }
 
 
 # Hours of training, what `make dist` has built, or a GPU.
-APART = frozenset({"tables", "faces", "lesson-faces", "tapes", "release", "quality", "gpu"})
+APART = frozenset({"tables", "faces", "lesson-faces", "tapes", "release", "quality", "zoo", "gpu"})
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -31,6 +31,7 @@ from morphospace.tools.tool import Answer, Asked, Displayable, Summary, Table, s
 from morphospace.tools.train.train import Hooks
 
 UNEQUAL = 0.1  # of the minutes asked for, from which a run's own are pointed out
+MANY = 12  # models, from more of which the page does not list each two
 FEW = 100  # held-out images, by fewer of which a trial is chosen largely by chance
 FILES = {"page": "html", "latex": "tex", "json": "json"}
 
@@ -276,7 +277,7 @@ def finished(plan: Plan, standings: Sequence[Standing], say: Callable[[str], Non
     done = Benchmark(plan.path, a, by, held_out, tuple(standings), comparison, verdicts)
     table, conditions = comparison.training or comparison.sampling, _conditions(plan)
     measures, data = judged(table), comparison.members[0].about_data
-    pairs = [pair for pair in itertools.combinations(range(len(table.rows)), 2) if len(table.rows) > 1]
+    pairs = list(itertools.combinations(range(len(table.rows)), 2)) if len(table.rows) <= MANY else []
     functions = {"better_of": better_of, "chance_text": chance_text, "number": number}
     shown = {
         "done": done,

@@ -23,7 +23,7 @@ COLOURS = (
     ("#806400", "#e3c33a"),
     ("#454c55", "#c5ccd4"),
 )
-DASHES = ("", "7 3", "2 2.5", "9 3 2 3")
+DASHES = ("", "7 3", "2 2.5", "9 3 2 3", "12 4", "5 2 1 2 1 2", "1 4")  # as many as share no divisor with the colours
 SCORED = "metric"  # prefix of the scores during training in a log
 WIDE, TALL, LEFT, BELOW, EDGE = 440, 270, 52, 36, 14
 AXES = {"images": "images seen", "seconds": "seconds of training"}
