@@ -6,14 +6,42 @@ import os
 
 # Two training processes with two threads each run five times slower than with one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_OPT", "0")  # umap's functions are compiled for one call, which takes longer than the call
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from morphospace.pictures.plots import draw_curves, series
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["MORPHOSPACE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _curves_drawn_once() -> Iterator[None]:
+    """Draw the curves of a worker's first run only, and give its picture to all others.
+
+    Of a run of a few hundred images, drawing them takes more than half of the time.
+    """
+    pictures: list[bytes] = []
+
+    def draw(path: Path, lines: Sequence[Mapping[str, Any]], title: str) -> None:
+        if not series(lines):
+            return
+        if not pictures:
+            draw_curves(path, lines, title)
+            pictures.append(path.read_bytes())
+        path.write_bytes(pictures[0])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("morphospace.runs.recorder.draw_curves", draw)
+        yield
 
 
 @pytest.fixture
