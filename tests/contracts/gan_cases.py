@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from morphospace.zoo.settings_gan import (
+    ACGANSettings,
     CGANSettings,
     DCGANSettings,
     GANSettings,
+    InfoGANSettings,
     LSGANSettings,
     R3GANSettings,
     SNGANSettings,
@@ -33,8 +35,20 @@ GANS: list[tuple[GANSettings, str]] = [
     (CGANSettings(**SMALL), "cgan"),
     (CGANSettings(**SMALL, conditioning="embedding", condition="attributes:round,bright"), "cgan-embedding"),
     (CGANSettings(**SMALL, generator_conditioning="code"), "cgan-code"),
+    (ACGANSettings(**SMALL), "acgan"),
+    (
+        ACGANSettings(**SMALL, condition="attributes:round,bright", critic_norm="none", spectral_norm=True),
+        "acgan-attributes",
+    ),
     (LSGANSettings(**SMALL), "lsgan"),
     (DCGANSettings(**SMALL, attention=2, excitation=True, critic_reconstruction=1.0), "dcgan-attention"),
+    (InfoGANSettings(**{**QUICK, "latent_dim": 9}, categories=3, variables=2, continuous=1), "info-gan"),
+    (
+        InfoGANSettings(
+            **{**SMALL, "widths": (24,)}, categories=0, tower="mlp", share_fakes=True, feature_matching=1.0
+        ),
+        "info-gan-continuous",
+    ),
     (R3GANSettings(**QUICK, tower="residual", penalty_every=1), "r3gan"),
     (R3GANSettings(**QUICK, tower="mlp", init="default", penalty_every=4, penalty_by_size=False), "r3gan-mlp"),
 ]

@@ -51,7 +51,7 @@ def test_the_critic_redraws_the_images_it_saw_and_learns_from_it() -> None:
     batch = engine.data.batch(0)
     terms = model.critic_loss(batch, turn)
     with torch.no_grad():
-        pictures = model.redrawer(model.critic.features(batch.images))
+        pictures = model.networks["redrawer"](model.critic.features(batch.images))
         wanted = torch.nn.functional.adaptive_avg_pool2d(batch.images, pictures.shape[2:])
     assert pictures.shape[1:] == (1, 16, 16)
     by_hand = sum(float((a - b).abs().mean()) for a, b in zip(pictures, wanted)) / len(wanted)

@@ -259,10 +259,18 @@ class FirstLayer:
         decode: Decodes codes (B, D) with conditions (B, K) or None.
         z: Some codes (B, D), in the networks' type and on their device.
         condition: Their conditions (B, K), where the model is conditional.
+        given: (B, D), what the networks are given for the codes, where it is not the codes themselves.
     """
 
-    def __init__(self, networks: nn.Module, decode: Decode, z: Tensor, condition: Tensor | None = None) -> None:
-        self.decode, self.dim = decode, z.shape[1]
+    def __init__(
+        self,
+        networks: nn.Module,
+        decode: Decode,
+        z: Tensor,
+        condition: Tensor | None = None,
+        given: Tensor | None = None,
+    ) -> None:
+        self.decode, self.dim, start = decode, z.shape[1], z if given is None else given
         order: list[tuple[nn.Module, bool]] = []
         weighted = [module for module in networks.modules() if isinstance(module, WEIGHTED)]
 
@@ -270,7 +278,7 @@ class FirstLayer:
             flat = values.flatten(1)
             if condition is not None and flat.shape == condition.shape and torch.equal(flat, condition.to(flat)):
                 return  # a layer of the condition's own, before the code or within a norm
-            takes = flat.shape[0] == len(z) and flat.shape[1] >= self.dim and torch.equal(flat[:, : self.dim], z)
+            takes = flat.shape[0] == len(z) and flat.shape[1] >= self.dim and torch.equal(flat[:, : self.dim], start)
             order.append((module, takes))
 
         with torch.no_grad(), _watched(weighted, note):

@@ -12,8 +12,9 @@ from morphospace.data.batches import Batch
 from morphospace.errors import SettingError
 from morphospace.models.codebook import Codebook
 from morphospace.models.conditioning import Conditioning
-from morphospace.models.distributions import Posterior
+from morphospace.models.distributions import DiagonalGaussian, Posterior
 from morphospace.models.priors import Normal, Prior, Sampler
+from morphospace.models.recognition import CodeLayout
 from morphospace.models.sampling import SampleOptions
 from morphospace.randomness import stream
 
@@ -37,6 +38,17 @@ class Scores(Protocol):
     """x -> how real each image looks, one number an image, higher for more real."""
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor: ...
+
+
+@runtime_checkable
+class Recognises(Protocol):
+    """x -> what an image says of some dimensions of its code; the others are noise, so it cannot be reconstructed."""
+
+    layout: CodeLayout
+
+    def recognise(self, images: Tensor) -> DiagonalGaussian: ...
+
+    def categorise(self, images: Tensor) -> Tensor: ...
 
 
 @runtime_checkable
@@ -132,6 +144,10 @@ class Model:
 
     def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
         """Fill `self.networks`, taking the caller's own from `parts`; their order decides the initial weights."""
+
+    def given_to_networks(self, z: Tensor) -> Tensor:
+        """Return what the decoder's networks are given for codes (B, D), (B, D): most often the codes themselves."""
+        return z
 
     def start_from(self, images: Tensor, masks: Tensor | None = None) -> None:
         """Set what a new model begins with according to its data; most members begin as they are built.

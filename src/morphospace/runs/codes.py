@@ -18,7 +18,7 @@ from morphospace.data.pack import Pack, Split
 from morphospace.errors import DataError, MorphospaceError, NoEncoder, RunError, SettingError, require
 from morphospace.evaluation.collapse import code_facts, off_prior
 from morphospace.files import atomic, json_text, read_text, write_text
-from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, masks_uint8, seeded_noise
+from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, Recognises, masks_uint8, seeded_noise
 from morphospace.models.distributions import Point, Posterior, Quantised, TopDownGaussian
 from morphospace.models.priors import FITTED, Normal, Prior, Sampler, fit_prior
 from morphospace.models.sampling import SampleOptions
@@ -131,6 +131,12 @@ def _each_posterior(
         yield encoder.encode(model.from_uint8(part), *(c.to(model.device, model.dtype) for c in conditions))
 
 
+def shown_to(run: Run, images: np.ndarray, rows: np.ndarray | None) -> Iterator[Tensor]:
+    """Yield uint8 images (N, H, W, C) as a run's networks see them, (B, C, H, W), so many at a time."""
+    for part in torch.from_numpy(as_seen(run, np.array(images), rows)).split(AT_ONCE):
+        yield run.model.from_uint8(part)
+
+
 @dataclass(frozen=True)
 class Posteriors:
     """Posteriors of some images. Where a level depends on those above it, its own is given a sampled code of theirs.
@@ -146,12 +152,18 @@ class Posteriors:
 
 @torch.no_grad()
 def posteriors(run: Run, split: Split, rows: np.ndarray) -> Posteriors:
-    """Encode some rows of a split by the model's own encoder; codes that a level is given are always the same.
+    """Encode some rows of a split by the model's own encoder, or by what recognises parts of a code.
+
+    Codes that a level is given are always the same.
 
     Raises:
-        NoEncoder: If the model itself has no encoder.
+        NoEncoder: If the model itself has neither.
     """
     model = run.model
+    if isinstance(model, Recognises):
+        read = [model.recognise(images) for images in shown_to(run, split.images[rows], rows)]
+        sides = ([one.mean for one in read], [one.log_variance for one in read])
+        return Posteriors(*(torch.cat(side).float().cpu() for side in sides))
     if not isinstance(model, Encodes):
         name = run.configuration.model.name
         rule = f"{name} has no encoder of its own, so its images have no posteriors"

@@ -36,7 +36,7 @@ from morphospace.objectives.penalties import between, differentiable, one_centre
 from morphospace.objectives.phase import Phase, Round, Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.gan_towers import make_critic, make_generator, make_redrawer
-from morphospace.zoo.settings_gan import CGANSettings, GANSettings
+from morphospace.zoo.settings_gan import ConditionalGANSettings, GANSettings
 
 KEPT = 8  # one of so many fakes of the critic goes into the replay memory
 
@@ -53,6 +53,8 @@ class GAN(Model):
     replaceable: ClassVar[tuple[str, ...]] = ("generator", "critic")
     averaged = ("generator",)
     default_ema_halflife_images = 10_000
+    informs_critic: ClassVar[bool] = True
+    """Whether the critic is given the condition of a conditional model."""
 
     def build_networks(self, parts: Mapping[str, nn.Module]) -> None:
         """Build generator, critic and replay memory."""
@@ -67,19 +69,25 @@ class GAN(Model):
                 value = getattr(s, name)
                 way_out = "build it into yours, or leave it out"
                 require(not value, name, value, "is part of the built-in critic", way_out)
+        told = conditioning if self.informs_critic else None
         self.critic = self.part(
-            parts, "critic", seen, (2, 1), lambda: make_critic(s, shape, conditioning, self.objective.shifts)
+            parts, "critic", seen, (2, 1), lambda: make_critic(s, shape, told, self.objective.shifts)
         )
         self.networks = nn.ModuleDict({"generator": self.generator, "critic": self.critic})
-        if s.critic_reconstruction:
-            self.redrawer = make_redrawer(s, shape)
-            self.networks["redrawer"] = self.redrawer
+        self.readers = self.make_readers()
+        self.networks.update(self.readers)
         if s.replay:
             self.replay = ReplayMemory(s.replay_images, shape)
             self.memory["replay"] = self.replay
 
+    def make_readers(self) -> dict[str, nn.Module]:
+        """Build the networks that read the critic's features, and learn with it, by name."""
+        s = self.settings
+        return {"redrawer": make_redrawer(s, self.shape)} if s.critic_reconstruction else {}
+
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """Return images (B, C, H, W) in [-1, 1] for codes (B, D), and conditions (B, K) where the model has any."""
+        z = self.given_to_networks(z)
         if self.conditioning is None:
             return torch.tanh(full(self.generator(z)))
         if condition is None:
@@ -99,36 +107,39 @@ class GAN(Model):
         require(not kernels, "minibatch_discrimination", kernels, why, way_out)
         why = "this critic judges several images at once, so none has a score of its own"
         require(m == 1, "packing", m, why, way_out)
-        given = self.conditioning is None or condition is not None
-        require(given, "condition", condition, "this critic needs the condition of every image")
+        if self.conditioning is None or not self.informs_critic:
+            return self.judge(images)
+        require(condition is not None, "condition", condition, "this critic needs the condition of every image")
         return self.judge(images, condition)
 
     # -- what the critic sees --------------------------------------------------------------------------------
 
-    def fakes(self, turn: Turn, batch: Batch) -> Tensor:
-        """Generate as many images as there are real ones, for the conditions of the real ones."""
-        return self.decode(turn.normal(len(batch.images), self.latent_dim), self.condition_of(batch))
+    def fakes(self, turn: Turn, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Generate as many images as there are real ones, for the conditions of the real ones; return codes, images."""
+        z = turn.normal(len(batch.images), self.latent_dim)
+        return z, self.decode(z, self.condition_of(batch))
 
-    def shared_fakes(self, turn: Turn, batch: Batch) -> Tensor:
+    def shared_fakes(self, turn: Turn, batch: Batch) -> tuple[Tensor, Tensor]:
         """Generate fakes that both players see."""
         return turn.once("fakes", lambda: self.fakes(turn, batch), by=(self.generator,))
 
-    def fresh_fakes(self, turn: Turn, batch: Batch) -> Tensor:
+    def fresh_fakes(self, turn: Turn, batch: Batch) -> tuple[Tensor, Tensor]:
         """Generate fakes for the critic's turn."""
         if self.settings.share_fakes:
-            return self.shared_fakes(turn, batch).detach()
+            z, images = self.shared_fakes(turn, batch)
+            return z, images.detach()
 
-        def make() -> Tensor:
+        def make() -> tuple[Tensor, Tensor]:
             with torch.no_grad():
                 return self.fakes(turn, batch)
 
         # When the turn is over the memory stores some of the same ones.
         return turn.once("critic/fakes", make, by=(self.generator,)) if self.settings.replay else make()
 
-    def critics_fakes(self, turn: Turn, batch: Batch) -> Tensor:
-        """Return fakes for the critic, some of them from the replay memory."""
-        fakes, share = self.fresh_fakes(turn, batch), self.settings.replay
-        return self.replay.mix(fakes, share, turn.uniform(len(fakes))) if share else fakes
+    def critics_fakes(self, turn: Turn, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return codes and fakes for the critic, some of the fakes from the replay memory, which keeps no codes."""
+        (z, fakes), share = self.fresh_fakes(turn, batch), self.settings.replay
+        return z, self.replay.mix(fakes, share, turn.uniform(len(fakes))) if share else fakes
 
     def shown(self, turn: Turn, images: Tensor) -> Tensor:
         """Return images as the critic sees them: augmented and packed, real and generated ones in the same way."""
@@ -140,8 +151,8 @@ class GAN(Model):
         return pack(images, s.packing)
 
     def condition_shown(self, batch: Batch) -> Tensor | None:
-        """Return the conditions as the critic sees them, packed as its images are."""
-        condition = self.condition_of(batch)
+        """Return the conditions as the critic sees them, packed as its images are; None if it is given none."""
+        condition = self.condition_of(batch) if self.informs_critic else None
         return None if condition is None else pack(condition, self.settings.packing)
 
     def judge(self, shown: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -166,20 +177,22 @@ class GAN(Model):
         """Return what the critic minimises; a penalty differentiates the judgements that the loss is computed from."""
         s, terms, condition = self.settings, Terms(), self.condition_shown(batch)
         r1, r2 = (penalised and gamma > 0 for gamma in (s.r1, s.r2))
-        fake = self.shown(turn, self.critics_fakes(turn, batch))
+        z, fakes = self.critics_fakes(turn, batch)
+        fake = self.shown(turn, fakes)
         real = self.shown(turn, batch.images)
         real, fake = (differentiable(side) if on else side for side, on in ((real, r1), (fake, r2)))
         with self.one_norm():
             if adversarial or r1 or r2:
-                on_real, features = self.judge_real(real, condition)
-                on_fake = self.judge(fake, condition)
+                on_real, of_real = self.judge_and_look(real, condition)
+                on_fake, of_fake = self.judge_and_look(fake, condition)
             if adversarial:
                 for name, values in self.objective.critic(on_real, on_fake).items():
                     terms.add(name, values)
                 for name, score in (("score_real", on_real), ("score_fake", on_fake)):
                     terms.note(name, score.sigmoid() if self.objective.logits else score)
-                if features is not None:
-                    terms.add("redrawn", self.redrawn(features, real), s.critic_reconstruction)
+                if of_real is not None and of_fake is not None:
+                    self.read_real(terms, of_real, real, batch)
+                    self.read_fake(terms, of_fake, z, batch)
             if r1:
                 terms.add("r1", zero_centred(on_real, real), self.penalty_weight(s.r1, turn))
             if r2:
@@ -190,18 +203,33 @@ class GAN(Model):
                 terms.add("gradient_penalty", penalty, s.gradient_penalty)
         return terms
 
-    def judge_real(self, shown: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Return the critic's judgements of real images, (B,), and the features behind them if they are drawn again."""
-        if self.settings.critic_reconstruction:
+    def judge_and_look(self, shown: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return the critic's judgements, (B,), and the features behind them, if a network reads them."""
+        if self.readers:
             return judge_with_features(self.critic, shown, condition)
         return self.judge(shown, condition), None
+
+    def read_real(self, terms: Terms, features: Tensor, shown: Tensor, batch: Batch) -> None:
+        """Add what must be read from the critic's features of real images: the images, if they are drawn again."""
+        if weight := self.settings.critic_reconstruction:
+            terms.add("redrawn", self.redrawn(features, shown), weight)
+
+    def read_fake(self, terms: Terms, features: Tensor, z: Tensor, batch: Batch) -> None:
+        """Add what must be read from the critic's features of generated images; the generator learns from it too.
+
+        Args:
+            terms: The terms of the critic's turn, or of the generator's.
+            features: (B, F).
+            z: (B, D), the codes of the images.
+            batch: The batch whose conditions they have.
+        """
 
     def redrawn(self, features: Tensor, shown: Tensor) -> Tensor:
         """Return the mean |T(f(x)) - small(x)| over pixels, (B,): T draws from the last map f (Liu et al. 2021).
 
         small(x) is the image that the critic saw, averaged to the size that T draws, at most 32x32.
         """
-        pictures = full(self.redrawer(features))
+        pictures = full(self.readers["redrawer"](features))
         height, width = pictures.shape[2:]
         small = functional.adaptive_avg_pool2d(full(shown.detach()), (height, width))
         return (pictures - small).abs().flatten(1).mean(1)
@@ -228,7 +256,7 @@ class GAN(Model):
         s = self.settings
         self.clip_weights(batch, turn)
         if s.replay:
-            fakes = self.fresh_fakes(turn, batch)
+            _, fakes = self.fresh_fakes(turn, batch)
             fakes = fakes[: math.ceil(len(fakes) / KEPT)]
             self.replay.push(fakes, turn.once("replay/places", lambda: turn.uniform(len(fakes)), by=()))
 
@@ -237,25 +265,28 @@ class GAN(Model):
     def generator_loss(self, batch: Batch, turn: Turn) -> Terms:
         """Return the generator's half of the loss pair; it learns through the critic, which does not move."""
         s, condition = self.settings, self.condition_shown(batch)
-        fakes = self.shared_fakes(turn, batch) if s.share_fakes else self.fakes(turn, batch)
+        z, fakes = self.shared_fakes(turn, batch) if s.share_fakes else self.fakes(turn, batch)
         fake = self.shown(turn, fakes)
         needs_real = self.objective.pairs or s.feature_matching or s.unrolled
         real = self.shown(turn, batch.images) if needs_real else fake
         if s.unrolled:
             on_fake, on_real = self.judge_ahead(real, fake, condition)
             return Terms().add("adversarial", self.objective.generator(on_fake, on_real))
+        features: Tensor | None
         with self.one_norm():
             if s.feature_matching:
                 on_fake, features = judge_with_features(self.critic, fake, condition)
                 with torch.no_grad():  # real images do not depend on the generator
                     on_real, wanted = judge_with_features(self.critic, real, condition)
             else:
-                on_fake = self.judge(fake, condition)
+                on_fake, features = self.judge_and_look(fake, condition)
                 with torch.no_grad():
                     on_real = self.judge(real, condition) if self.objective.pairs else on_fake
         terms = Terms().add("adversarial", self.objective.generator(on_fake, on_real))
-        if s.feature_matching:
-            terms.add("features", feature_distance(wanted, features), s.feature_matching)
+        if features is not None:
+            self.read_fake(terms, features, z, batch)
+            if s.feature_matching:
+                terms.add("features", feature_distance(wanted, features), s.feature_matching)
         return terms
 
     def judge_ahead(self, real: Tensor, fake: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -281,7 +312,7 @@ class GAN(Model):
     def rounds(self) -> Sequence[Round]:
         """Return the critic's turns, a phase for lazy gradient penalties if there are any, and the generator's turn."""
         s = self.settings
-        learns = (self.critic, self.redrawer) if s.critic_reconstruction else (self.critic,)
+        learns = (self.critic, *self.readers.values())
         after = self.after_critic if s.weight_clip or s.replay else None
         phases = [Phase("critic", learns, self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after)]
         if s.penalised and s.penalty_every > 1:
@@ -345,7 +376,7 @@ class CGAN(GAN):
     (Mirza & Osindero 2014; Miyato & Koyama 2018 for the projection critic).
     """
 
-    settings: CGANSettings
+    settings: ConditionalGANSettings
     objective = NONSATURATING
     replaceable: ClassVar[tuple[str, ...]] = ()
 

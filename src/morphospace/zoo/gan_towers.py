@@ -13,6 +13,7 @@ from morphospace.models.residual import ResidualDecoder, ResidualEncoder
 from morphospace.models.towers import MLP, ConvDecoder, ConvEncoder, Look, Shape, auto_widths, initialise, pyramid
 from morphospace.zoo.settings_gan import GANSettings
 
+READ = 128  # units of the hidden layer that reads a critic's features
 THUMBNAIL = 32  # longest side of the pictures that a critic draws of images
 
 
@@ -82,6 +83,15 @@ def make_critic(settings: GANSettings, shape: Shape, conditioning: Conditioning 
         init = "" if s.tower == "residual" else s.init
         tower = Judge(tower, minibatch=s.minibatch_discrimination, condition=size, plane=plane, init=init)
     return limit_spectrum(tower) if s.spectral_norm else tower
+
+
+def make_reader(settings: GANSettings, critic: nn.Module, outputs: int) -> nn.Module:
+    """Build what reads numbers from the critic's last features: one hidden layer, with layer norm."""
+    head = critic.head
+    assert isinstance(head, nn.Linear)
+    inputs = head.in_features - settings.minibatch_discrimination
+    hidden = [nn.Linear(inputs, READ), nn.LayerNorm(READ), nn.LeakyReLU(settings.slope)]
+    return initialise(nn.Sequential(*hidden, nn.Linear(READ, outputs)), settings.init)
 
 
 def make_redrawer(settings: GANSettings, shape: Shape) -> nn.Module:

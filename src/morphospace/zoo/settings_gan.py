@@ -220,10 +220,9 @@ class SNGANSettings(GANSettings):
     spectral_norm: bool = True
 
 
-@member("cgan", "morphospace.zoo.gan:CGAN", "Mirza & Osindero 2014; Miyato & Koyama 2018 (projection)")
 @dataclass(frozen=True, kw_only=True)
-class CGANSettings(GANSettings):
-    """Conditional GAN: asked for a class, or for attributes, it draws one of those.
+class ConditionalGANSettings(GANSettings):
+    """What every GAN that is given a condition has.
 
     Attributes:
         condition: The condition of an image: `label`, or `attributes:Smiling,Male`.
@@ -231,16 +230,11 @@ class CGANSettings(GANSettings):
         generator_conditioning: How the generator is given the condition: an embedding joins its `code`, or the
             condition scales and shifts the channels after each batch `norm` (convolutions only; de Vries et al. 2017),
             which gives more varied images of a class; `auto` takes that where it can.
-        conditioning: How the critic hears of the condition: its inner product with the features (`projection`), or a
-            further plane of the image (`embedding`).
     """
-
-    earlier: ClassVar[Mapping[str, Any]] = {**GANSettings.earlier, "generator_conditioning": "code"}
 
     condition: str = "label"
     embedding: Annotated[int, Between(1, 65_536)] = 100
     generator_conditioning: Annotated[Literal["auto", "code", "norm"], Role.FIT] = "auto"
-    conditioning: Literal["projection", "embedding"] = "projection"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -259,6 +253,87 @@ class CGANSettings(GANSettings):
     def by_norm(self) -> bool:
         """Whether the generator is given the condition by its batch norms."""
         return self.generator_conditioning == "norm" or (self.generator_conditioning == "auto" and self.tower == "conv")
+
+
+@member("cgan", "morphospace.zoo.gan:CGAN", "Mirza & Osindero 2014; Miyato & Koyama 2018 (projection)")
+@dataclass(frozen=True, kw_only=True)
+class CGANSettings(ConditionalGANSettings):
+    """Conditional GAN: asked for a class, or for attributes, it draws one of those.
+
+    Attributes:
+        conditioning: How the critic hears of the condition: its inner product with the features (`projection`), or a
+            further plane of the image (`embedding`).
+    """
+
+    earlier: ClassVar[Mapping[str, Any]] = {**GANSettings.earlier, "generator_conditioning": "code"}
+
+    conditioning: Literal["projection", "embedding"] = "projection"
+
+
+@member("acgan", "morphospace.zoo.acgan:ACGAN", "Odena et al. 2017")
+@dataclass(frozen=True, kw_only=True)
+class ACGANSettings(ConditionalGANSettings):
+    """Conditional GAN whose critic is not given the condition but classifies: each image must show its own.
+
+    Attributes:
+        classification: Weight of the classification of real and generated images.
+    """
+
+    classification: Annotated[float, Below(0, 1e6)] = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_for_reader(self)
+
+
+@member("info-gan", "morphospace.zoo.info_gan:InfoGAN", "Chen et al. 2016")
+@dataclass(frozen=True, kw_only=True)
+class InfoGANSettings(GANSettings):
+    """GAN that finds categories and continuous factors of images without labels: each image shows what it was made by.
+
+    Attributes:
+        latent_dim: Number of latent dimensions: `variables` x `categories`, then `continuous`; the rest is noise.
+        categories: Number of categories of a categorical variable, 0 for no such variable.
+        variables: Number of categorical variables.
+        continuous: Number of continuous codes.
+        information: Weight of the information that an image has of its categories.
+        continuous_information: Weight of the information that an image has of its continuous codes. With a large one
+            all images of a category become alike, because noise is in the way of reading the codes.
+    """
+
+    latent_dim: int = 74
+    lr: float = 1e-3
+    critic_lr: float | None = 2e-4
+    categories: Annotated[int, Between(0, 1000)] = 10
+    variables: Annotated[int, Between(1, 1000)] = 1
+    continuous: Annotated[int, Between(0, 1000)] = 2
+    information: Annotated[float, Below(0, 1e6)] = 1.0
+    continuous_information: Annotated[float, Below(0, 1e6)] = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.categories != 1, "categories", self.categories, "is always the same one", "take 2 or more, or 0")
+        recognised = self.variables * self.categories + self.continuous
+        require(recognised > 0, "continuous", self.continuous, "leaves nothing to recognise", "add --categories")
+        parts = f"{self.variables} x {self.categories} categories and {self.continuous} continuous codes"
+        rule = f"must be at least {recognised}, for {parts}"
+        require(recognised <= self.latent_dim, "latent_dim", self.latent_dim, rule)
+        refuse_for_reader(self)
+
+
+def refuse_for_reader(settings: GANSettings) -> None:
+    """Check that the critic's features are each of one image, whose code and condition are known.
+
+    Raises:
+        SettingError: If a remedy is in the way.
+    """
+    for name, off, why in (
+        ("packing", 1, "joins the features of several images"),
+        ("replay", 0.0, "keeps images without what they were made by"),
+        ("unrolled", 0, "judges by a critic to come, whose features are not read"),
+    ):
+        value, rule = getattr(settings, name), f"{why}, and {settings.name} reads each image's own"
+        require(value == off, name, value, rule, "leave it out")
 
 
 @member("lsgan", "morphospace.zoo.gan:LSGAN", "Mao et al. 2017")

@@ -204,7 +204,7 @@ class Run:
         if not isinstance(self.model, GAN):
             return self.model.score(images)
         copies, condition = self.model.settings.packing, None
-        if self.model.conditioning is not None:
+        if self.model.conditioning is not None and self.model.informs_critic:
             nearest = torch.cdist(points, self.mixture.centres).argmin(1)
             condition = self.model.conditioning.vectors(self.mixture.labels[nearest], None)
             condition = pack(condition.repeat_interleave(copies, 0), copies)

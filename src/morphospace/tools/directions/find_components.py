@@ -73,7 +73,8 @@ def _first_layer(run: Run, condition: Tensor | None) -> FirstLayer:
     """Return the layer that takes the code itself."""
     model = run.model
     assert isinstance(model, Decodes)
-    layer = FirstLayer(model.networks, model.decode, *_random_codes(run, condition, 2, 0))
+    z, conditions = _random_codes(run, condition, 2, 0)
+    layer = FirstLayer(model.networks, model.decode, z, conditions, model.given_to_networks(z))
     if not layer.found:
         raise SettingError(
             "space",

@@ -1,7 +1,8 @@
-"""Traverse latent dimensions or components: a row of images along each, from one code."""
+"""Traverse latent dimensions, components or recognised codes: a row of images along each."""
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +41,12 @@ class Traversal(Displayable):
     Attributes:
         names: Of the rows: `dim 3` or `component 1`.
         changes: Mean squared change of a pixel along each row, pixels in [0, 1].
-        strengths: Of the columns, in standard deviations.
+        strengths: Of the columns, in standard deviations; of categories, their numbers.
         images: uint8 (rows * columns, H, W, C), row by row.
         start: Where it starts, in words.
         every: The changes of all directions by number from 0, those left out too.
         condition: The condition of a conditional model, in words; empty for the others.
+        categories: Whether each column is a category, and each row another code.
     """
 
     names: tuple[str, ...]
@@ -54,14 +56,16 @@ class Traversal(Displayable):
     start: str
     every: Mapping[int, float]
     condition: str = ""
+    categories: bool = False
 
     def picture(self) -> Image.Image:
         """Return the rows of images, each beside its name and how much it changes the image."""
         from morphospace.pictures.sheet import annotated_grid, signed
 
         beside = [f"{name}\n{change:.5f}" for name, change in zip(self.names, self.changes)]
-        heads = [signed(value) for value in self.strengths]
-        across = f"standard deviations from {self.start}; at each row: mean squared change of a pixel"
+        heads = [str(int(value)) if self.categories else signed(value) for value in self.strengths]
+        what = "category; the rest of the code stays" if self.categories else f"standard deviations from {self.start}"
+        across = f"{what}; at each row: mean squared change of a pixel"
         return annotated_grid(self.images, len(heads), rows=beside, headings=heads, across=across)
 
     def summary(self) -> Summary:
@@ -79,7 +83,11 @@ class Traversal(Displayable):
         save_picture(out, self.picture(), facts)
         rows = [{"name": name, "change": change} for name, change in zip(self.names, self.changes)]
         every = [self.every[i] for i in sorted(self.every)]
-        line = f"{len(rows)} of {len(every)} {by} from {self.start}{at_images(facts['images'])}: {out}"
+        if self.categories:
+            what = f"{len(self.strengths)} categories of {self.start}"
+        else:
+            what = f"{len(rows)} of {len(every)} {'continuous codes' if by == 'continuous' else by} from {self.start}"
+        line = f"{what}{at_images(facts['images'])}: {out}"
         return Answer({"out": str(out), **facts, "rows": rows, "changes": every}, [line], self.summary().table)
 
 
@@ -87,7 +95,7 @@ class Traversal(Displayable):
 def traverse(
     run: Run | str | Path,
     *,
-    by: Literal["dims", "components"] = "dims",
+    by: Literal["dims", "components", "continuous", "categories"] = "dims",
     rows: Annotated[int, AtLeast(1)] = 10,
     range: Annotated[float, Above(0)] = 3.0,
     steps: Annotated[int, Between(2, 200)] = 9,
@@ -102,8 +110,9 @@ def traverse(
 
     Args:
         run: A loaded run or its folder.
-        by: What each row goes along: latent dimensions, or components.
-        rows: How many directions to show, those that change the image most.
+        by: What each row goes along: latent dimensions, or components; of `info-gan` also the `continuous` codes, or
+            the `categories`, a column each, from one sampled code after the other.
+        rows: How many directions to show, those that change the image most; of `categories`, how many codes.
         range: How far to go to either side, in standard deviations: of the prior along a dimension that has N(0, 1),
             else of the codes.
         steps: Images in a row.
@@ -115,6 +124,9 @@ def traverse(
         seed: Which of the images, or random codes, to take.
         label: The class of a conditional model, by name or number.
         attributes: The attributes of a conditional model, as Smiling=1,Male=0; those not named are 0.
+
+    Raises:
+        SettingError: If the model has no such codes.
     """
     check_ranges(traverse, locals())
     asked = Condition(label, attributes)
@@ -128,9 +140,30 @@ def traverse(
     from morphospace.tools.directions.find_components import code_moments, components_with_moments
 
     run = loaded(run)
+    if by == "categories":
+        from morphospace.tools.directions.find_categories import each_category
+
+        shown = each_category(run, rows, image, asked)
+        return Traversal(
+            shown.names,
+            shown.changes,
+            tuple(map(float, builtins.range(shown.count))),
+            shown.images,
+            shown.start,
+            dict(enumerate(shown.changes)),
+            shown.condition,
+            categories=True,
+        )
     condition, words = condition_with_words(run, asked)
     moments: Moments | None = None
-    if by == "components":
+    first = 0
+    if by == "continuous":
+        from morphospace.tools.directions.find_categories import layout_of
+
+        layout = layout_of(run, by, "continuous")
+        first = layout.categorical
+        directions = torch.eye(run.model.latent_dim, dtype=torch.float64)[first : layout.recognised]
+    elif by == "components":
         found, moments, _ = components_with_moments(run, images, space, seed, condition)
         directions = found.directions * found.spread[:, None]
     elif not isinstance(run.model.prior, Normal):
@@ -149,7 +182,7 @@ def traverse(
     kept = every[:rows]
     codes = torch.cat([walked(start, directions[change.index], strengths) for change in kept])
     return Traversal(
-        names=tuple(f"dim {c.index}" if by == "dims" else f"component {c.index + 1}" for c in kept),
+        names=tuple(f"component {c.index + 1}" if by == "components" else f"dim {first + c.index}" for c in kept),
         changes=tuple(change.size for change in kept),
         strengths=tuple(strengths.tolist()),
         images=decoded(run, codes, condition),

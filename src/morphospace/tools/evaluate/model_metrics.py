@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from morphospace.data.batches import held_out
+from morphospace.data.pack import class_count
 from morphospace.errors import RunError
+from morphospace.evaluation.agreement import matched
 from morphospace.evaluation.disentangle import BINS, DEPTH, DRAWS, ROWS, TREES, dci, mig_binned, mig_posterior, sap
 from morphospace.evaluation.factors import STILL, Coded, states_of
 from morphospace.evaluation.intervals import mean_interval, wilson
@@ -22,13 +24,14 @@ from morphospace.evaluation.results import Better, Result
 from morphospace.evaluation.smoothness import smoothness
 from morphospace.evaluation.votes import AVERAGED, TEST, TRAIN, beta_vae_metric, factor_vae_metric
 from morphospace.latent.components import ACTIVE
-from morphospace.models.contract import Decodes, Encodes, Quantises, seeded_noise
+from morphospace.models.contract import Decodes, Encodes, Quantises, Recognises, seeded_noise
 from morphospace.randomness import stream
 from morphospace.runs.codes import (
     choose_rows,
     encoder_of,
     posteriors,
     prior_for,
+    shown_to,
 )
 from morphospace.runs.condition import NO_CONDITION
 from morphospace.runs.run import Run
@@ -208,8 +211,8 @@ def coded(run: Run, *, n: int | None = CODED, seed: int = 0) -> Coded:
 
 
 def _no_factors(evidence: Evidence) -> str:
-    if evidence.run is None or not isinstance(evidence.run.model, Encodes):
-        return "needs a run whose model encodes; take an autoencoder or a VAE"
+    if evidence.run is None or not isinstance(evidence.run.model, Encodes | Recognises):
+        return "needs a run whose model encodes, or recognises its codes; take an autoencoder, a VAE or info-gan"
     if evidence.run.pack.split("train").factors is None:
         return "needs data whose factors are known; train on dsprites, shapes3d or toyfaces"
     return ""
@@ -260,6 +263,60 @@ def disentangled(evidence: Evidence) -> list[Result]:
     return found
 
 
+# -- classes -----------------------------------------------------------------------------------------------------
+
+
+def _finds_nothing(evidence: Evidence) -> str:
+    run, side = evidence.run, evidence.real
+    if run is None or not isinstance(run.model, Recognises) or not run.model.layout.categorical:
+        return "needs a run whose model recognises categories; take info-gan"
+    return "" if class_count(side.split) > 1 else "needs images of several classes; name others with --real"
+
+
+@torch.no_grad()
+def agreement(evidence: Evidence) -> list[Result]:
+    """Measure how well the categories that were found without labels agree with the classes, after the best match."""
+    run, side = evidence.run, evidence.real
+    assert run is not None and isinstance(run.model, Recognises) and side.split.labels is not None
+    found = [run.model.categorise(images).cpu() for images in shown_to(run, side.split.images[side.rows], side.rows)]
+    labels = np.asarray(side.split.labels[side.rows])
+    matches = [matched(numbers, labels) for numbers in torch.cat(found).numpy().T]
+    right = max(matches, key=lambda one: one.sum())
+    about = evidence.conditions(interval="95 % over images (Wilson)", match="one category for each class")
+    bounds = wilson(int(right.sum()), len(right))
+    return [Result("agreement", float(right.mean()), *bounds, "", about, each=right.astype(np.float64))]
+
+
+def _asks_nothing(evidence: Evidence) -> str:
+    if evidence.run is None or evidence.run.model.conditioning is None or not evidence.takes_real_conditions:
+        return "needs a conditional model and the images it was trained on; take cgan, acgan or cvae"
+    if evidence.run.model.conditioning.kind != "label":
+        return "needs a model that is conditioned on labels"
+    return "" if evidence.kind == "classifier" else f"needs features classifier, not {evidence.kind}"
+
+
+def obeyed(evidence: Evidence) -> list[Result]:
+    """Measure the share of samples that a classifier takes for the class asked for, of all classes and of the worst."""
+    run = evidence.run
+    assert run is not None and run.model.conditioning is not None
+    probabilities = evidence.fake_features.probabilities
+    conditions = evidence.conditions_of_fakes(run, 0, evidence.n)
+    assert probabilities is not None and conditions is not None
+    asked = conditions.argmax(1).cpu()
+    right = (probabilities.argmax(1).cpu() == asked).numpy()
+    shares = {int(number): float(right[(asked == number).numpy()].mean()) for number in asked.unique()}
+    worst = min(shares, key=lambda number: shares[number])
+    about = evidence.feature_conditions(interval="95 % over samples (Wilson)")
+    name, bounds = evidence.extractor.name, wilson(int(right.sum()), len(right))
+    label = run.model.conditioning.names[worst]
+    return [
+        Result(f"class accuracy[{name}]", float(right.mean()), *bounds, "", about),
+        Result(
+            f"class accuracy, worst[{name}]", shares[worst], conditions={**about, "class": label, "interval": "none"}
+        ),
+    ]
+
+
 def _rebuilds(about: str, measure: Callable[..., np.ndarray], name: str, better: Better, unit: str = "") -> Metric:
     return usual_metric(about, _rebuilt(measure, name, unit), _rebuilds_nothing, {name.lower(): better})
 
@@ -287,6 +344,15 @@ MODEL_METRICS: Mapping[str, Metric] = {
     ),
     "smoothness": usual_metric(
         "path length, detour and jump", smooth, _draws_nothing, {"path-length": "", "detour": "", "jump": ""}
+    ),
+    "agreement": Metric(
+        "categories found without labels, beside the classes", agreement, _finds_nothing, {"agreement": "higher"}
+    ),
+    "class-accuracy": Metric(
+        "samples that show the class asked for",
+        obeyed,
+        _asks_nothing,
+        {"class-accuracy": "higher", "class-accuracy-worst": "higher"},
     ),
     "disentanglement": Metric(
         "beta-VAE and FactorVAE metric, MIG, SAP, DCI",

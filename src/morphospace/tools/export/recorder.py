@@ -344,6 +344,21 @@ class Recorder(TorchDispatchMode):
     def _amax(self, result: Tensor, x: Any, dims: Any = None, keep: bool = False) -> View:
         return self.over("max", result, x, dims, keep)
 
+    def _argmax(self, result: Tensor, x: Any, dim: int | None = None, keep: bool = False) -> View:
+        self.need(dim is not None, "the largest of all numbers")
+        assert dim is not None
+        shape, places = tuple(x.shape), x.shape[dim]
+        sides = [places if i == dim % x.dim() else 1 for i in range(x.dim())]
+        high = self.over("max", x.amax(dim, keepdim=True), x, dim, True)
+        top = self.each("ge", shape, self.operand(x), high)
+        # The first of equal ones: the largest of the places counted from the end, which 0 is for all others.
+        back = self.each("mul", shape, top, self.constant(torch.arange(places, 0, -1.0).view(sides)))
+        order = [i for i in range(x.dim()) if i != dim % x.dim()] + [dim % x.dim()]
+        turned = replace(back, shape=tuple(shape[i] for i in order), strides=tuple(back.strides[i] for i in order))
+        found = self.reduce("max", turned, 1)
+        first = self.each("sub", found.shape, self.constant(float(places)), found)
+        return replace(first, shape=tuple(result.shape), strides=row_strides(result.shape))
+
     def _softmax(self, result: Tensor, x: Any, dim: int, half: bool = False) -> View:
         view, shape = self.operand(x), tuple(result.shape)
         sides = tuple(1 if i == dim % len(shape) else size for i, size in enumerate(shape))
