@@ -122,6 +122,18 @@ def test_other_files_of_it_keep_the_scale_of_its_codes(run: ms.Run, tmp_path: Pa
     assert torch.allclose(networks.decoder(z), run.model.decode(z), atol=1e-5)
 
 
+def test_the_verb_adopts_a_folder_with_images_of_a_source(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["adopt", str(folder), "--data", "toyfaces:40", "--size", "16x8", "--out", str(tmp_path / "run")]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "autoencoder-kl" and told["shape"] == [16, 8, 3] and told["latent_dim"] == 2 * 8 * 4
+    assert main(words) == 0 and "morpho reconstruct" in capsys.readouterr().out
+    assert main(["adopt", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
+    assert "has no config.json" in capsys.readouterr().err and not (tmp_path / "other").exists()
+
+
 def test_older_names_of_the_attention_are_read(run: ms.Run, folder: Path, tmp_path: Path) -> None:
     old = Path(shutil.copytree(folder, tmp_path / "old"))
     names = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

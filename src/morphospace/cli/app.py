@@ -59,6 +59,7 @@ TOOLS = {
     "morph": ("walk.morph:morph", "Morph several pairs of images into each other, as a film."),
     "export": ("export:export", "Write a run's decoder or encoder to a file that needs no run."),
     "compare": ("compare:compare", "Compare runs on one page: settings, cost, curves, metrics, pictures."),
+    "adopt": ("adopt_folder:adopt_folder", "Make a run of an AutoencoderKL that the library diffusers wrote."),
     "card": ("card:card", "Write a model card: data and terms, settings, metrics, limits."),
     "push": ("push:push", "Push a run to the Hugging Face Hub: weights, settings, card and page."),
     "attribute": (
@@ -79,7 +80,7 @@ TOOLS = {
 PURPOSES = {
     "Start": ("demo", "models", "recipes", "reproduce"),
     "Look at data": ("data",),
-    "Train": ("train", "resume", "sweep", "benchmark"),
+    "Train": ("train", "resume", "sweep", "benchmark", "adopt"),
     "See what a model has learned": ("sample", "reconstruct", "traverse", "pca", "map", "diagram", "studio"),
     "Walk from image to image": ("interpolate", "morph", "attribute", "project", "train-encoder"),
     "Judge": ("evaluate", "diagnose", "compare", "score", "judge", "runs"),
