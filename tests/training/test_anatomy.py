@@ -62,6 +62,10 @@ def test_the_flow_of_a_step_is_told() -> None:
     assert flows(of("cvae-conv"), "cvae") == ["x, y > encoder z ~ q(z | x), y > decoder"]
     assert flows(of("mask-vae"), "mask-vae")[1] == "x > encoder z ~ q(z | x) > mask_decoder"
     assert flows(of("ae"), "ae") == ["x > encoder z > decoder"]
+    assert flows(of("bigan"), "critic") == [
+        "z ~ p(z) > generator x̂, z ~ p(z) > critic",
+        "z ~ p(z) > generator x or x̂ > encoder x, z > critic",
+    ]
     assert "noise > prior z ~ q(z | x) or z ~ p(z) > decoder x̂ > critic" in flows(of("vae-gan-mixture"), "vae")
 
 

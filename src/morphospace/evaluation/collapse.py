@@ -17,6 +17,7 @@ from morphospace.objectives.discrepancy import unbiased
 from morphospace.objectives.elbo import half_closed_kl
 
 EMPTY = 0.5  # nats an image
+REMEDIES = "--packing 2, --minibatch-discrimination 100, --r1 1"  # of most critics, against samples that are alike
 # Of the data's own spread. A decoder of means leaves out what its codes do not say, and still is no collapse.
 ALIKE, ALIKE_MEANS = 0.3, 0.1
 COPIED = 0.05
@@ -160,12 +161,13 @@ def posterior_collapse(
     return None
 
 
-def off_prior(facts: CodeFacts, towards: str = "") -> Finding | None:
+def off_prior(facts: CodeFacts, towards: str = "", *, decodes_prior: bool = False) -> Finding | None:
     """Find codes that do not lie where samples are drawn: samples then come from places the decoder never saw.
 
     Args:
         facts: Of the codes.
         towards: What holds the codes of this model to the prior, as advice; empty where nothing does.
+        decodes_prior: Whether the decoder learned from codes of the prior: then reconstructions come from such places.
     """
     spread, centre, worst = float(facts.spread.median()), float(facts.centre.max()), float(facts.ks.max())
     near = 0.5 <= spread <= 2 and worst <= max(0.25, 2 * facts.noise)
@@ -180,7 +182,9 @@ def off_prior(facts: CodeFacts, towards: str = "") -> Finding | None:
         f"median unit's), a mean lies up to {centre:.3g} of its standard deviations away, and distributions differ by "
         f"up to {worst:.2f} of 1",
         evidence,
-        "sample with --prior gaussian or --prior mixture, fitted to the codes"
+        "longer training: the encoder does not invert the generator yet; samples are none the worse for it"
+        if decodes_prior
+        else "sample with --prior gaussian or --prior mixture, fitted to the codes"
         + (f"; or train with {towards}" if towards else ""),
     )
 
@@ -269,15 +273,16 @@ class SampleFacts:
 
 
 def same_samples(
-    facts: SampleFacts, *, encodes: bool, codes: CodeFacts | None = None, against: str = ""
+    facts: SampleFacts, *, encodes: bool, codes: CodeFacts | None = None, against: str = "", remedies: str = REMEDIES
 ) -> Finding | None:
     """Find samples that are alike: mode collapse of a GAN, or a decoder that ignores its code.
 
     Args:
         facts: Of samples and real images.
-        encodes: Whether the model has an encoder, whose remedies are others than a GAN's.
+        encodes: Whether the decoder learns from codes of an encoder, whose remedies are others than a GAN's.
         codes: Of its encoder: whether they say anything, and lie where samples are drawn, decides what to try.
         against: What makes the codes of this model say more, as advice; empty where nothing does.
+        remedies: What its critic takes against samples that are alike.
     """
     evidence = {"spread": facts.spread, "duplicates": facts.duplicates, "real_duplicates": facts.real_duplicates}
     alike, doubled = (
@@ -292,7 +297,7 @@ def same_samples(
     elif encodes:
         advice = f"{against}, so that codes say more" if against else "longer training, or wider --widths"
     else:
-        advice = "--packing 2, --minibatch-discrimination 100, --r1 1, or train r3gan; several --seed values"
+        advice = f"{remedies}, or train r3gan; several --seed values"
     return Finding(
         "samples alike",
         "fault" if total else "warning",
@@ -319,7 +324,7 @@ def memorised(facts: Novelty) -> Finding | None:
     )
 
 
-def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...]) -> Finding | None:
+def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...], remedies: str = REMEDIES) -> Finding | None:
     """Find classes that samples do not show, according to a classifier.
 
     A class is missing with less than a tenth of its share among real images.
@@ -328,6 +333,7 @@ def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...]) -> F
         counts: Samples a class, (K,).
         expected: Share of each class among real images as the same classifier sees them, (K,), sum one.
         names: Of the classes.
+        remedies: What a critic of this model takes against it.
     """
     share = counts.double() / counts.sum().clamp(min=1)
     lacks = [names[k] for k in range(len(names)) if expected[k] > 0 and share[k] < 0.1 * expected[k]]
@@ -339,5 +345,5 @@ def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...]) -> F
         "fault" if len(lacks) > present / 2 else "warning",
         f"samples show {present - len(lacks)} of {present} classes; missing: {', '.join(lacks[:8])}",
         {"modes": float(present - len(lacks)), "classes": float(present)},
-        "--packing 2, --minibatch-discrimination 100, --r1 1, a conditional model, or train r3gan",
+        f"{remedies}, a conditional model, or train r3gan",
     )

@@ -107,6 +107,7 @@ class Model:
         needs: What the data must have beside images (`masks`, ...), by the names that a pack gives it.
         custom: Names of the networks that the caller brought.
         memory: What training keeps beside the networks: saved with a run, never exported.
+        decodes_prior: Whether its decoder learned from codes of the prior, and never from those of its encoder.
         levels: Latent dimensions of each level of a code, from the top; empty where it has but one.
 
     Raises:
@@ -118,6 +119,7 @@ class Model:
     fits: ClassVar[str] = "gaussian"
     needs: ClassVar[tuple[str, ...]] = ()
     default_ema_halflife_images: ClassVar[int] = 0
+    decodes_prior: ClassVar[bool] = False
     levels: tuple[int, ...] = ()
 
     def __init__(

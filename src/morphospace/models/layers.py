@@ -200,6 +200,30 @@ class Judge(nn.Module):
         return self.decide(self.features(images, condition), condition)
 
 
+class PairCritic(nn.Module):
+    """Images (B, C, H, W) and codes (B, D) -> judgements of each image with its code, (B, 1).
+
+    Features of both, `units` each, pass a common hidden layer. Only there can the critic see whether they go together.
+
+    Args:
+        tower: Encoder of images with `units` outputs.
+        codes: Latent dimensions D.
+        units: Units of each layer.
+        slope: Negative slope of the leaky ReLUs.
+    """
+
+    def __init__(self, tower: nn.Module, codes: int, units: int, slope: float) -> None:
+        super().__init__()
+        self.tower = tower
+        self.code = nn.Sequential(nn.Linear(codes, units), nn.LeakyReLU(slope), nn.Linear(units, units))
+        self.join = nn.Sequential(
+            nn.LeakyReLU(slope), nn.Linear(2 * units, units), nn.LeakyReLU(slope), nn.Linear(units, 1)
+        )
+
+    def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+        return self.join(torch.cat([self.tower(images), self.code(codes)], 1))
+
+
 def judge_with_features(critic: nn.Module, images: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return a critic's judgements (B,) of images and the features (B, F) behind them, by one forward pass."""
     if isinstance(critic, Judge):

@@ -301,7 +301,7 @@ def usual_prior(run: Run) -> str:
     nothing of most codes that N(0, I) gives. The answer is kept with the checkpoint. Without the images it is `model`.
     """
     model, file = run.model, run.checkpoint / f"prior{'-raw' if run.raw else ''}.json"
-    if not (isinstance(model, Encodes) and isinstance(model.prior, Normal)):
+    if not (isinstance(model, Encodes) and isinstance(model.prior, Normal)) or model.decodes_prior:
         return "model"
     with contextlib.suppress(OSError, ValueError, SettingError):  # broken, it is decided anew
         return typed(read_json(read_text(file)), ChosenPrior, file.name)["prior"]

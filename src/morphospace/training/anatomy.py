@@ -279,7 +279,7 @@ def value(origin: Origin, images: set[Call]) -> str:
     found = [" and ".join(["x"] * ("x" in origin) + ["x̂"] * made)] if "x" in origin or made else []
     if any(from_images(call) for call in codes):
         found.append("z ~ q(z | x)" if "noise" in origin else "z")
-    elif codes or ("noise" in origin and not found):
+    elif codes or ("noise" in origin and "x" not in origin):  # alone, or with the image that it became
         found.append("z ~ p(z)")
     found += [word for word in ("y", "mask") if word in origin]
     return ", ".join(found) or "parameters"

@@ -51,7 +51,7 @@ class GAN(Model):
     settings: GANSettings
     objective: ClassVar[AdversarialLoss]
     replaceable: ClassVar[tuple[str, ...]] = ("generator", "critic")
-    averaged = ("generator",)
+    averaged: tuple[str, ...] = ("generator",)
     default_ema_halflife_images = 10_000
     informs_critic: ClassVar[bool] = True
     """Whether the critic is given the condition of a conditional model."""
@@ -69,16 +69,18 @@ class GAN(Model):
                 value = getattr(s, name)
                 way_out = "build it into yours, or leave it out"
                 require(not value, name, value, "is part of the built-in critic", way_out)
-        told = conditioning if self.informs_critic else None
-        self.critic = self.part(
-            parts, "critic", seen, (2, 1), lambda: make_critic(s, shape, told, self.objective.shifts)
-        )
+        self.critic = self.part(parts, "critic", seen, (2, 1), self.make_critic)
         self.networks = nn.ModuleDict({"generator": self.generator, "critic": self.critic})
         self.readers = self.make_readers()
         self.networks.update(self.readers)
         if s.replay:
             self.replay = ReplayMemory(s.replay_images, shape)
             self.memory["replay"] = self.replay
+
+    def make_critic(self) -> nn.Module:
+        """Build the critic that the settings describe."""
+        told = self.conditioning if self.informs_critic else None
+        return make_critic(self.settings, self.shape, told, self.objective.shifts)
 
     def make_readers(self) -> dict[str, nn.Module]:
         """Build the networks that read the critic's features, and learn with it, by name."""
@@ -186,10 +188,7 @@ class GAN(Model):
                 on_real, of_real = self.judge_and_look(real, condition)
                 on_fake, of_fake = self.judge_and_look(fake, condition)
             if adversarial:
-                for name, values in self.objective.critic(on_real, on_fake).items():
-                    terms.add(name, values)
-                for name, score in (("score_real", on_real), ("score_fake", on_fake)):
-                    terms.note(name, score.sigmoid() if self.objective.logits else score)
+                self.add_judgements(terms, on_real, on_fake)
                 if of_real is not None and of_fake is not None:
                     self.read_real(terms, of_real, real, batch)
                     self.read_fake(terms, of_fake, z, batch)
@@ -201,6 +200,14 @@ class GAN(Model):
                 points = between(real.detach(), fake.detach(), turn.uniform(len(real)))
                 penalty = one_centred(lambda x: self.judge(x, condition), points)
                 terms.add("gradient_penalty", penalty, s.gradient_penalty)
+        return terms
+
+    def add_judgements(self, terms: Terms, on_real: Tensor, on_fake: Tensor) -> Terms:
+        """Add the critic's half of the loss pair, and as numbers to watch what it says of real and generated images."""
+        for name, values in self.objective.critic(on_real, on_fake).items():
+            terms.add(name, values)
+        for name, score in (("score_real", on_real), ("score_fake", on_fake)):
+            terms.note(name, score.sigmoid() if self.objective.logits else score)
         return terms
 
     def judge_and_look(self, shown: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -56,7 +56,7 @@ def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioni
 
 
 def make_critic(settings: GANSettings, shape: Shape, conditioning: Conditioning | None, shifts: bool) -> nn.Module:
-    """Build the critic, which has one output; in `conv` with batch norm: from the second layer on, and no biases.
+    """Build the critic, which has one output.
 
     Args:
         settings: The GAN's settings.
@@ -64,20 +64,9 @@ def make_critic(settings: GANSettings, shape: Shape, conditioning: Conditioning 
         conditioning: The conditions of a conditional GAN.
         shifts: Whether a constant added to every judgement leaves the loss as it is; the last bias is then left out.
     """
-    s, widths = settings, critic_widths(settings, shape)
-    height, width, channels = shape
+    s, (height, width, channels) = settings, shape
     plane = (height, width) if conditioning and getattr(s, "conditioning", "") == "embedding" else None
-    seen = (height, width, channels * s.packing + (plane is not None))
-    bias = s.critic_norm == "none"
-    look = Look(norm=s.critic_norm, activation="leaky", slope=s.slope, bias=bias, norm_first=False)
-    tower: nn.Module
-    if s.tower == "residual":
-        tower = ResidualEncoder(seen, widths, 1, s.blocks)
-    elif s.tower == "mlp":
-        tower = initialise(MLP(math.prod(seen), widths, 1, look, head_bias=not shifts), s.init)
-    else:
-        conv = ConvEncoder(seen, widths, 1, look, head_bias=bias and not shifts, attention=s.attention)
-        tower = initialise(conv, s.init)
+    tower = make_critic_tower(s, (height, width, channels * s.packing + (plane is not None)), 1, bias=not shifts)
     if s.minibatch_discrimination or conditioning:
         size = conditioning.size * s.packing if conditioning else 0
         init = "" if s.tower == "residual" else s.init
@@ -92,6 +81,25 @@ def make_reader(settings: GANSettings, critic: nn.Module, outputs: int) -> nn.Mo
     inputs = head.in_features - settings.minibatch_discrimination
     hidden = [nn.Linear(inputs, READ), nn.LayerNorm(READ), nn.LeakyReLU(settings.slope)]
     return initialise(nn.Sequential(*hidden, nn.Linear(READ, outputs)), settings.init)
+
+
+def make_critic_tower(settings: GANSettings, seen: Shape, outputs: int, *, bias: bool = True) -> nn.Module:
+    """Build the tower of a critic; in `conv` with a norm: from the second layer on, and no biases.
+
+    Args:
+        settings: The GAN's settings.
+        seen: (H, W, C) of what it sees, several images at once with packing.
+        outputs: Number of outputs.
+        bias: Whether the last layer may have a bias.
+    """
+    s, widths, biases = settings, critic_widths(settings, seen), settings.critic_norm == "none"
+    look = Look(norm=s.critic_norm, activation="leaky", slope=s.slope, bias=biases, norm_first=False)
+    if s.tower == "residual":
+        return ResidualEncoder(seen, widths, outputs, s.blocks)
+    if s.tower == "mlp":
+        return initialise(MLP(math.prod(seen), widths, outputs, look, head_bias=bias), s.init)
+    conv = ConvEncoder(seen, widths, outputs, look, head_bias=biases and bias, attention=s.attention)
+    return initialise(conv, s.init)
 
 
 def make_redrawer(settings: GANSettings, shape: Shape) -> nn.Module:

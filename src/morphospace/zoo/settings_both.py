@@ -1,4 +1,4 @@
-"""The settings of models that are VAE and GAN at once; free of torch, so that `--help` stays quick."""
+"""The settings of GANs with an encoder; free of torch, so that `--help` stays quick."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from morphospace.errors import require
 from morphospace.ranges import OFF, Above, AtLeast, Below, Between
 from morphospace.roles import Role
 from morphospace.zoo.registry import member
+from morphospace.zoo.settings_gan import GANSettings
 from morphospace.zoo.settings_vae import VAESettings
 
 
@@ -60,3 +61,35 @@ class VAEGANSettings(VAESettings):
             learned = self.likelihood == "gaussian" and self.variance == "learned"
             why = "a learned variance learns from the pixels alone; take --variance calibrated or fixed"
             require(not learned, "reconstruction_space", self.reconstruction_space, why)
+
+
+@member("bigan", "morphospace.zoo.bigan:BiGAN", "Donahue et al. 2017; Dumoulin et al. 2017 (ALI)")
+@dataclass(frozen=True, kw_only=True)
+class BiGANSettings(GANSettings):
+    """GAN with an encoder: the critic judges images with their codes, so the encoder learns to invert the generator.
+
+    Attributes:
+        pair_width: Units of the critic's layers that look at an image's features and its code together.
+        code_error: Weight of the mean |z - E(G(z))|^2 of a code's numbers in the encoder's loss, which teaches it on
+            generated images what the critic alone teaches slowly; 0 as published.
+    """
+
+    alone: ClassVar[tuple[str, ...]] = (
+        *("share_fakes", "turns", "gradient_penalty", "minibatch_discrimination", "feature_matching"),
+        *("critic_reconstruction", "replay", "unrolled", "packing"),
+    )
+    """Settings of a critic that judges images alone."""
+
+    latent_dim: int = 50
+    critic_norm: Literal["batch", "layer", "none"] = "none"
+    r1: float = 1.0
+    penalty_every: int = 4
+    pair_width: Annotated[int, Role.FIT, Between(1, 65_536)] = 256
+    code_error: Annotated[float, Below(0, 1e6, OFF)] = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.alone:
+            value = getattr(self, name)
+            why = "is for a critic that judges images alone, and this one judges pairs, while all players move at once"
+            require(value == getattr(GANSettings, name), name, value, why, "leave it out")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from morphospace.errors import TrainingError
 from morphospace.models.conditioning import Conditioning
-from morphospace.models.contract import seeded_noise
+from morphospace.models.contract import Encodes, Scores, seeded_noise
 from morphospace.models.layers import pack
 from morphospace.objectives.phase import Phase, Trainable
 from morphospace.randomness import stream
@@ -26,7 +26,6 @@ from morphospace.studio.live.plane import Mixture, Points
 from morphospace.studio.live.settings import Chosen, Ground
 from morphospace.training.engine import Engine
 from morphospace.training.settings import TrainingSettings
-from morphospace.zoo.gan import GAN
 
 Player = Literal["critic", "generator"]
 POINTS, MAP, ARROWS = 512, 48, 48  # samples drawn, judgements a side, and samples whose push is drawn
@@ -197,11 +196,12 @@ class Run:
     def _judged(self, points: Tensor) -> Tensor:
         """Return the critic's judgement of points (N, 2), each with the label that is nearest to it.
 
-        A critic of several points at once judges copies of one.
+        A critic of several points at once judges copies of one. A model with an encoder judges a point as it scores
+        images, so that a critic of pairs is given the point's code.
         """
         assert self.mixture is not None
         images = points.view(-1, 2, 1, 1)
-        if not isinstance(self.model, GAN):
+        if isinstance(self.model, Encodes) and isinstance(self.model, Scores):
             return self.model.score(images)
         copies, condition = self.model.settings.packing, None
         if self.model.conditioning is not None and self.model.informs_critic:

@@ -11,6 +11,7 @@ import torch
 from morphospace.data.batches import held_out
 from morphospace.data.pack import Split, class_count
 from morphospace.evaluation.collapse import (
+    REMEDIES,
     CodeFacts,
     EntryFacts,
     SampleFacts,
@@ -78,7 +79,7 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
         against = _against_collapse(run)
         findings.append(posterior_collapse(facts, beta_in_nats=_beta(run), averaged=averaged, against=against))
         towards = " or ".join(advice_of(type(run.model.settings), TowardsPrior))
-        findings.append(off_prior(facts, towards))
+        findings.append(off_prior(facts, towards, decodes_prior=run.model.decodes_prior))
     if isinstance(run.model, Decodes):
         about, found = _samples(run, n, seed, facts, classes)
         measured, findings = measured | about, findings + found
@@ -91,6 +92,12 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
 def _against_collapse(run: Run) -> str:
     """Return what helps a run's model against posterior collapse, as advice; empty where nothing does."""
     return ", ".join(advice_of(type(run.model.settings), AgainstCollapse))
+
+
+def _remedies(run: Run) -> str:
+    """Return what a run's critic takes against samples that are alike, as advice."""
+    judges_pairs = isinstance(run.model, Encodes) and run.model.decodes_prior
+    return "--critic-norm none with --r1 1" if judges_pairs else REMEDIES
 
 
 def _beta(run: Run) -> float | None:
@@ -168,7 +175,9 @@ def _samples(
     spread = float(fakes.var(0).mean() / max(float(unseen.var(0).mean()), 1e-12))
     facts = SampleFacts(spread, _doubles(fakes, usual), _doubles(unseen, usual), n)
     about: dict[str, Any] = {"sample_spread": spread, "duplicates": facts.duplicates}
-    alike = same_samples(facts, encodes=isinstance(run.model, Encodes), codes=codes, against=_against_collapse(run))
+    encodes = isinstance(run.model, Encodes) and not run.model.decodes_prior
+    against, remedies = _against_collapse(run), _remedies(run)
+    alike = same_samples(facts, encodes=encodes, codes=codes if encodes else None, against=against, remedies=remedies)
     found: list[Finding | None] = [alike]
     count = class_count(split)
     if classes and 2 <= count <= n // EACH:
@@ -190,6 +199,6 @@ def _modes(run: Run, fakes: np.ndarray, real: np.ndarray) -> tuple[dict[str, Any
     judged = [extracted(judge, np.asarray(images)).probabilities for images in (fakes, real)]
     made, wanted = (torch.bincount(p.argmax(1), minlength=p.shape[1]) for p in judged if p is not None)
     names = run.pack.label_names or tuple(str(label) for label in range(len(wanted)))
-    missing = missing_modes(made, wanted / wanted.sum(), names)
+    missing = missing_modes(made, wanted / wanted.sum(), names, _remedies(run))
     found = missing.evidence["modes"] if missing else float((wanted > 0).sum())
     return {"modes": int(found), "modes_of_real": int((wanted > 0).sum())}, missing
