@@ -61,6 +61,8 @@ def test_the_flow_of_a_step_is_told() -> None:
     assert [layer.given for layer in of("cgan").parts[1].layers] == ["", "", "", "y"]
     assert flows(of("cvae-conv"), "cvae") == ["x, y > encoder z ~ q(z | x), y > decoder"]
     assert flows(of("mask-vae"), "mask-vae")[1] == "x > encoder z ~ q(z | x) > mask_decoder"
+    assert flows(of("info-gan"), "generator") == ["z ~ p(z) > generator x̂ > critic features > recogniser"]
+    assert flows(of("acgan"), "critic")[0] == "x > critic features > classifier"
     assert flows(of("ae"), "ae") == ["x > encoder z > decoder"]
     assert flows(of("bigan"), "critic") == [
         "z ~ p(z) > generator x̂, z ~ p(z) > critic",

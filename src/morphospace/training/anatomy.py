@@ -272,9 +272,11 @@ def from_images(source: Any) -> bool:
 
 
 def value(origin: Origin, images: set[Call]) -> str:
-    """Return what a value is in the notation of the docs: x, x̂, z ~ q(z | x), z ~ p(z), y."""
+    """Return what a value is in the notation of the docs: x, x̂, z ~ q(z | x), z ~ p(z), y; or a critic's features."""
     calls = [one for one in origin if isinstance(one, Call)]
     made = any(call in images for call in calls)
+    if any(call.part == "critic" for call in calls):
+        return "features"
     codes = [call for call in calls if call not in images]
     found = [" and ".join(["x"] * ("x" in origin) + ["x̂"] * made)] if "x" in origin or made else []
     if any(from_images(call) for call in codes):
