@@ -22,6 +22,7 @@ from morphospace.errors import MorphospaceError, RunError, SettingError
 from morphospace.models.priors import FittedMixture
 from morphospace.pictures.sheet import grid
 from morphospace.runs import recorder
+from morphospace.runs.codes import named_prior
 from morphospace.studio.loaded_runs import LoadedRuns
 from morphospace.studio.session import Session
 from morphospace.studio.space import Space
@@ -348,8 +349,6 @@ def test_averaged_weights_are_loaded_unless_raw(tmp_path: Path) -> None:
 
 def test_samples_come_from_a_mixture_where_codes_lie_off_the_prior(tmp_path: Path) -> None:
     """A VAE with next to no KL puts its codes far from N(0, I); one with much weight on the KL does not."""
-    from morphospace.runs.codes import named_prior
-
     how: dict[str, Any] = {"data": "digits", "size": "8", "images": 4000, "device": "cpu", "tower": "mlp"}
     how |= {"widths": (32,), "latent_dim": 4, "lr": 5e-3}
     off = ms.train("vae", out=tmp_path / "off", beta=1e-3, **how)
@@ -359,6 +358,21 @@ def test_samples_come_from_a_mixture_where_codes_lie_off_the_prior(tmp_path: Pat
     on = ms.train("vae", out=tmp_path / "on", beta=4.0, **how)
     assert named_prior(on, "auto") == "model"
     assert np.array_equal(ms.sample(on, 5), ms.sample(on, 5, prior="normal"))
+
+
+def test_codes_that_are_normal_one_by_one_but_not_together_are_sampled_from_a_mixture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = ms.train("wae", data="digits", out=tmp_path / "wae", **SMALL, tower="mlp")
+    torch.manual_seed(0)
+    found = {}
+    for name, sign in {"mixture": torch.randn(1200, 1).sign(), "model": torch.randn(1200, 1)}.items():
+        codes = torch.randn(1200, 4)
+        codes[:, 1:2] = codes[:, :1] * sign if name == "mixture" else sign
+        monkeypatch.setattr("morphospace.runs.codes.codes_to_fit", lambda *asked, codes=codes: codes)
+        (run.checkpoint / "prior.json").unlink()
+        found[name] = named_prior(run, "auto")
+    assert found == {"mixture": "mixture", "model": "model"}
 
 
 def test_a_run_stays_where_it_is_when_the_working_directory_changes(

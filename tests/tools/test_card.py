@@ -98,6 +98,7 @@ def test_a_conditional_run_on_ones_own_arrays(tmp_path: Path) -> None:
 def facts(**more: object) -> dict[str, object]:
     values: dict[str, object] = {
         "title": "r", "name": "r", "model": "vae", "about": "VAE.", "paper": "K 2014", "shape": (8, 8, 3),
+        "adopted": False,
         "latent_dim": 2,
         "condition": (), "can": (), "parameters": {"decoder": 10}, "data": "celeba", "data_about": "faces",
         "data_hash": "0", "licence": "non-commercial research only", "source": "", "settings": {},

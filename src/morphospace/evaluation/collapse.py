@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from morphospace.evaluation.diagnose import Finding
+from morphospace.evaluation.diagnose import Finding, Severity
 from morphospace.evaluation.factors import ACTIVE, alive
+from morphospace.evaluation.joint_fit import JointFit, joint_fit
 from morphospace.evaluation.novelty import Novelty
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.priors import LearnedPrior
@@ -18,6 +19,7 @@ from morphospace.objectives.elbo import half_closed_kl
 
 EMPTY = 0.5  # nats an image
 REMEDIES = "--packing 2, --minibatch-discrimination 100, --r1 1"  # of most critics, against samples that are alike
+FAR = 5.0  # nats a code; were codes even over a part of N(0, I), 99 in 100 samples of N(0, I) would lie outside of it
 # Of the data's own spread. A decoder of means leaves out what its codes do not say, and still is no collapse.
 ALIKE, ALIKE_MEANS = 0.3, 0.1
 COPIED = 0.05
@@ -64,6 +66,7 @@ class CodeFacts:
         ks: Distance of each unit's distribution from the prior's, (D,).
         mmd: Squared discrepancy of codes and prior as a whole.
         noise: What `ks` has where both are the same, at 1 in 1,000.
+        joint: How codes compare with N(0, I) all together; None where that is not the prior, or as `joint_fit` says.
     """
 
     units: int
@@ -75,6 +78,7 @@ class CodeFacts:
     ks: Tensor
     mmd: float
     noise: float
+    joint: JointFit | None = None
 
 
 def code_facts(
@@ -84,6 +88,7 @@ def code_facts(
     noise: Tensor,
     *,
     learned: LearnedPrior | None = None,
+    normal: bool = False,
     most: int = 1000,
 ) -> CodeFacts:
     """Measure codes of images against the prior.
@@ -94,6 +99,7 @@ def code_facts(
         prior: Draws from the prior, (M, D).
         noise: Standard normal, (N, D), to draw codes with.
         learned: The prior itself where it is learned; the KL is then measured to it, and is of no single unit.
+        normal: Whether the prior is N(0, I), with which codes are then also compared all together.
         most: Rows that the discrepancy is computed of.
     """
     means, prior = means.double(), prior.double()
@@ -118,6 +124,7 @@ def code_facts(
         ks=two_sample_ks(drawn, prior),
         mmd=mmd(drawn[:most], prior[:most]),
         noise=1.95 * math.sqrt(1 / len(drawn) + 1 / len(prior)),
+        joint=joint_fit(drawn) if normal else None,
     )
 
 
@@ -171,9 +178,22 @@ def off_prior(facts: CodeFacts, towards: str = "", *, decodes_prior: bool = Fals
     """
     spread, centre, worst = float(facts.spread.median()), float(facts.centre.max()), float(facts.ks.max())
     near = 0.5 <= spread <= 2 and worst <= max(0.25, 2 * facts.noise)
+    evidence = {"variance_ratio": spread, "largest_mean": centre, "largest_ks": worst, "mmd": facts.mmd}
+    advice = "sample with --prior gaussian or --prior mixture, fitted to the codes"
+    advice += f"; or train with {towards}" if towards else ""
+    if decodes_prior:
+        advice = "longer training: the encoder does not invert the generator yet; samples are none the worse for it"
+    if near and facts.joint is not None and facts.joint.off:
+        fit = facts.joint
+        evidence |= {"nats_gaussian": fit.gaussian, "nats_mixture": fit.mixture}
+        says = (
+            "each latent dimension lies nearly as N(0, 1) does, but not all together as N(0, I): a mixture fitted to "
+            f"some codes makes the others {fit.mixture:.3g} nats a code more likely ({fit.low:.3g} to {fit.high:.3g})"
+        )
+        severity: Severity = "warning" if fit.low > FAR and not decodes_prior else "note"
+        return Finding("codes off the prior", severity, says, evidence, advice.replace("--prior gaussian or ", ""))
     if near:
         return None
-    evidence = {"variance_ratio": spread, "largest_mean": centre, "largest_ks": worst, "mmd": facts.mmd}
     grave = facts.mmd > 0.2 or not 0.1 <= spread <= 10
     return Finding(
         "codes off the prior",
@@ -182,10 +202,7 @@ def off_prior(facts: CodeFacts, towards: str = "", *, decodes_prior: bool = Fals
         f"median unit's), a mean lies up to {centre:.3g} of its standard deviations away, and distributions differ by "
         f"up to {worst:.2f} of 1",
         evidence,
-        "longer training: the encoder does not invert the generator yet; samples are none the worse for it"
-        if decodes_prior
-        else "sample with --prior gaussian or --prior mixture, fitted to the codes"
-        + (f"; or train with {towards}" if towards else ""),
+        advice,
     )
 
 

@@ -17,6 +17,7 @@ from morphospace.data.batches import held_out, permutation
 from morphospace.data.pack import Pack, Split
 from morphospace.errors import DataError, MorphospaceError, NoEncoder, RunError, SettingError, require
 from morphospace.evaluation.collapse import code_facts, off_prior
+from morphospace.evaluation.joint_fit import FEWEST_CODES, joint_fit
 from morphospace.files import atomic, json_text, read_text, write_text
 from morphospace.models.contract import Decodes, DecodesMasks, Encodes, Model, Recognises, masks_uint8, seeded_noise
 from morphospace.models.distributions import Point, Posterior, Quantised, TopDownGaussian
@@ -30,7 +31,7 @@ from morphospace.runs.run import Run, kept_prior
 from morphospace.zoo.settings import ZOO
 
 AT_ONCE = 256
-FITTED_ON, LOOKED_AT, FEWEST_CODES = 10_000, 2_000, 40
+FITTED_ON, LOOKED_AT = 10_000, 5_000
 FEW = 16  # held-out images: for fewer, what only shows or places images takes those of training if it needs more
 
 
@@ -312,7 +313,9 @@ def usual_prior(run: Run) -> str:
     if len(codes) < FEWEST_CODES:
         return "model"
     drawn = seeded_noise(len(codes), model.latent_dim, stream(0, "usual prior"))
-    chosen = "model" if off_prior(code_facts(codes, None, drawn, drawn)) is None else "mixture"
+    each = code_facts(codes, None, drawn, drawn, most=FEWEST_CODES)  # how grave it is does not matter here
+    off = off_prior(each) is not None or ((together := joint_fit(codes)) is not None and together.off)
+    chosen: Literal["model", "mixture"] = "mixture" if off else "model"
     with contextlib.suppress(OSError, MorphospaceError):  # a run that cannot be written to is looked at each time
         write_text(file, json_text({"prior": chosen}) + "\n")
     return chosen

@@ -95,6 +95,7 @@ WORDS = {
     "code_variance_ratio": ("variance of codes over the prior's, the median unit's", "1"),
     "code_mean_furthest": ("furthest mean of a unit's codes, in deviations", "0"),
     "ks_largest": ("largest distance of a unit from the prior", "below 0.25"),
+    "code_nats_over_normal": ("nats a code that a mixture fitted to codes gains over N(0, I)", "below 0.5"),
     "mmd": ("squared discrepancy of codes and prior", "about 0"),
     "entries_used": ("entries of the codebook that some image uses", "most of them"),
     "perplexity": ("entries in even use that would say as much", "over a tenth of them"),

@@ -38,7 +38,7 @@ from morphospace.evaluation.features import extracted
 from morphospace.evaluation.novelty import SEEN, nearest, novelty, shrunk
 from morphospace.evaluation.roughness import roughness_of
 from morphospace.models.contract import Decodes, Encodes, Model, Quantises, Scores, seeded_noise
-from morphospace.models.priors import LearnedPrior
+from morphospace.models.priors import LearnedPrior, Normal
 from morphospace.objectives.adversarial import NONSATURATING, AdversarialLoss
 from morphospace.randomness import stream
 from morphospace.roles import AgainstCollapse, TowardsPrior
@@ -125,7 +125,8 @@ def _codes(run: Run, seed: int) -> CodeFacts:
     prior = prior_for(run, "model")
     codes = prior.from_noise(seeded_noise(len(chosen), run.model.latent_dim, seed))
     learned = prior if isinstance(prior, LearnedPrior) else None
-    return code_facts(found.means, found.log_variances, codes, noise, learned=learned)
+    normal = isinstance(prior, Normal)
+    return code_facts(found.means, found.log_variances, codes, noise, learned=learned, normal=normal)
 
 
 @torch.no_grad()
@@ -150,6 +151,7 @@ def _measured(facts: CodeFacts) -> dict[str, Any]:
         "code_mean_furthest": float(facts.centre.max()),
         "ks_largest": float(facts.ks.max()),
         "mmd": facts.mmd,
+        **({} if facts.joint is None else {"code_nats_over_normal": facts.joint.mixture}),
     }
 
 
