@@ -17,6 +17,7 @@ from morphospace import Run, train
 from morphospace.cli import main
 from morphospace.cli.app import build
 from morphospace.evaluation import learned
+from morphospace.tools.evaluate import likelihood
 from tests.conftest import draw_blobs
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MORPHOSPACE_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(learned, "FEWEST_STEPS", 5)  # networks for features are trained on next to nothing anyway
+    monkeypatch.setitem(likelihood.iwae.__kwdefaults__, "k", 50)
     blobs = draw_blobs(96, (28, 28, 1))[..., 0]
     labels = (np.arange(96) % 10).astype(np.uint8)
     for name in ("mnist", "fashion_mnist", "kmnist"):
