@@ -89,6 +89,8 @@ def test_codes_off_the_prior(shift: float, scale: float) -> None:
     assert "or train" not in found.advice
     held = off_prior(facts(20, shift=shift, scale=scale), "a larger --lambda")
     assert held is not None and held.advice.endswith("; or train with a larger --lambda")
+    inverse = off_prior(facts(20, shift=shift, scale=scale), decodes_prior=True)  # samples do not depend on its codes
+    assert inverse is not None and "longer training" in inverse.advice and "--prior" not in inverse.advice
 
 
 def test_codes_are_held_against_a_fitted_prior_in_its_own_units() -> None:
@@ -108,6 +110,8 @@ def test_samples_alike() -> None:
     assert astray is not None and "--prior gaussian" in astray.advice
     modes = same_samples(SampleFacts(0.7, 0.3, 0.0, 500), encodes=False)
     assert modes is not None and modes.severity == "warning" and "--packing" in modes.advice
+    pairs = same_samples(SampleFacts(0.7, 0.3, 0.0, 500), encodes=False, remedies="--r1 1")
+    assert pairs is not None and pairs.advice.startswith("--r1 1, or train")
 
 
 def test_memory() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from morphospace.data.batches import Batch
 from morphospace.errors import SettingError
 from morphospace.models.contract import Encodes, Scores
 from morphospace.models.layers import PairCritic
+from morphospace.runs.codes import usual_prior
 from morphospace.training.engine import Engine
 from morphospace.training.turn import EngineTurn
 from morphospace.zoo.settings import BiGANSettings
@@ -179,6 +182,12 @@ def test_against_the_best_critic_the_encoder_becomes_the_inverse_of_a_linear_gen
         slower.step()
     assert abs(g_times.item()) == pytest.approx(s, rel=0.02)
     assert g_times.item() * e_times.item() == pytest.approx(1, rel=0.02)
+
+
+def test_samples_are_from_the_prior_wherever_its_encoder_puts_images(tmp_path: Path) -> None:
+    model = BiGANSettings(**SMALL).build((16, 16, 1))
+    assert usual_prior(SimpleNamespace(model=model, checkpoint=tmp_path, raw=False)) == "model"
+    assert not list(tmp_path.iterdir())  # no code was looked at
 
 
 @pytest.mark.parametrize("setting", [{"turns": 2}, {"replay": 0.5}, {"feature_matching": 1.0}, {"share_fakes": True}])
