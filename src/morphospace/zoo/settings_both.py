@@ -82,7 +82,7 @@ class BiGANSettings(GANSettings):
 
     latent_dim: int = 50
     critic_norm: Literal["batch", "layer", "none"] = "none"
-    r1: float = 1.0
+    r1: float = 0.1
     penalty_every: int = 4
     pair_width: Annotated[int, Role.FIT, Between(1, 65_536)] = 256
     code_error: Annotated[float, Below(0, 1e6, OFF)] = 1.0
