@@ -279,6 +279,7 @@ class ACGANSettings(ConditionalGANSettings):
         classification: Weight of the classification of real and generated images.
     """
 
+    generator_conditioning: Literal["auto", "code", "norm"] = "code"
     classification: Annotated[float, Below(0, 1e6)] = 1.0
 
     def __post_init__(self) -> None:
