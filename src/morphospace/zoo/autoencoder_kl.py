@@ -80,8 +80,8 @@ class AutoencoderKL(Model):
 
     |.| is summed over the pixels, in [-1, 1]: -log of a Laplace density of scale 1, up to a constant. d is a distance
     by features, which the published code adds to the error of every value of an image, hence the factor CHW. There,
-    too, both errors and the KL are sums over an image and its map, so that its weights (KL 1e-6, perceptual 1,
-    adversarial 0.5) are ours. D judges patches by the hinge loss, and is averaged over them. w is the ratio of the
+    too, both errors and the KL are sums over an image and its map, so that its weights (KL 1e-6, perceptual 1)
+    are ours. D judges patches by the hinge loss, and is averaged over them. w is the ratio of the
     gradients of the first two terms and of -D at the decoder's last layer.
 
     A code of the model is the map, flattened and divided by the deviation of all maps, as a diffusion model takes it.

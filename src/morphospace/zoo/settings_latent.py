@@ -22,7 +22,7 @@ class AutoencoderKLSettings(ModelSettings):
     """The autoencoder that latent diffusion stands on: codes are small maps, and reconstructions look sharp.
 
     Its networks are those of `AutoencoderKL` of the library diffusers, and take the same weights. The defaults suit a
-    laptop; published are widths 128, 256, 512, 512, two blocks and 32 groups.
+    laptop; published are widths 128, 256, 512, 512, two blocks and 32 groups, and 0.5 for the critic.
 
     Attributes:
         latent_dim: Numbers of a code at each place of its map; a whole code has as many at each place.
@@ -44,7 +44,7 @@ class AutoencoderKLSettings(ModelSettings):
         critic_widths: Channels of the critic of patches; each layer but the last halves the image. When empty, 32 and
             its doubles, as many as let a patch cover six tenths of an image's side at most.
         critic_norm: Batch norm in the critic, or none.
-        critic_lr: The critic's learning rate, when it differs.
+        critic_lr: The critic's learning rate.
     """
 
     usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}  # a game, as every GAN
@@ -60,11 +60,11 @@ class AutoencoderKLSettings(ModelSettings):
     reconstruction: Literal["absolute", "squared"] = "absolute"
     beta: Annotated[float, Below(0, 1e6), TowardsPrior()] = 1e-6
     perceptual: Annotated[float, Below(0, 1e6, OFF)] = 1.0
-    adversarial: Annotated[float, Below(0, 1e6, OFF)] = 0.5
+    adversarial: Annotated[float, Below(0, 1e6, OFF)] = 0.1
     adversarial_begins: Annotated[int, AtLeast(0)] = 20_000
     critic_widths: Annotated[tuple[Width, ...], Role.FIT] = ()
     critic_norm: Annotated[Literal["batch", "none"], Role.FIT] = "batch"
-    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
+    critic_lr: Annotated[float, Role.FIT, Above(0, 10)] = 2e-3
 
     def __post_init__(self) -> None:
         super().__post_init__()
