@@ -52,7 +52,7 @@ def explained(run: ms.Run, n: int = 40, **more: object) -> Explained:
 def test_every_metric_of_a_model_is_offered() -> None:
     assert set(MODEL_METRICS) <= set(METRICS)
     names = {"elbo", "iwae", "ais", "mse", "psnr", "ssim", "rfd"}
-    names |= {"sharpness", "novelty", "smoothness", "disentanglement"}
+    names |= {"sharpness", "novelty", "smoothness", "disentanglement", "agreement", "class-accuracy"}
     assert names == set(MODEL_METRICS)
 
 
