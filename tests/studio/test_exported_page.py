@@ -75,7 +75,7 @@ def reader(browser: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 def test_every_member_is_decoded_by_a_browser(reader: Any, case: Any) -> None:
-    shape = (9, 13, 1)
+    shape = case.fitting((9, 13, 1))
     model = used_for_a_while(build(case, shape))
     for part in parts(case, shape):
         numbers, written = Numbers(), Written.of(part, "fp16")

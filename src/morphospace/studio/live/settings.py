@@ -52,6 +52,7 @@ MOST: Mapping[str, int] = {
     "critic_widths": 256,
     "base_width": 64,
     "critic_base_width": 64,
+    "pair_width": 256,
     "blocks": 2,
     "turns": 20,
     "minibatch_discrimination": 100,
