@@ -129,7 +129,9 @@ def test_the_verb_adopts_a_folder_with_images_of_a_source(
     assert main([*words, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["model"] == "autoencoder-kl" and told["shape"] == [16, 8, 3] and told["latent_dim"] == 2 * 8 * 4
-    assert main(words) == 0 and "morpho reconstruct" in capsys.readouterr().out
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "morpho reconstruct" in said and "morpho morpho" not in said
     assert main(["adopt", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
     assert "has no config.json" in capsys.readouterr().err and not (tmp_path / "other").exists()
 
@@ -190,6 +192,11 @@ def test_a_configuration_that_leaves_much_out_means_what_diffusers_means_by_it()
     found = settings_of({"_class_name": "AutoencoderKL"}, CONFIG)
     assert (found.widths, found.blocks, found.groups, found.latent_dim) == ((64,), 1, 32, 4)
     assert found.attention and found.quant_conv and not found.adversarial
+
+
+def test_the_command_takes_a_folder_without_a_slash(run: ms.Run, tmp_path: Path) -> None:
+    assert main(["export", str(run.path), "--format", "diffusers", "--out", str(tmp_path / "vae")]) == 0
+    assert (tmp_path / "vae" / CONFIG).is_file()
 
 
 def test_only_its_whole_model_goes_into_a_folder(run: ms.Run, tmp_path: Path) -> None:

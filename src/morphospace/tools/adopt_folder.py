@@ -33,7 +33,7 @@ class AdoptedFolder(Displayable):
             f"{self.run.model.latent_dim:,} numbers: {path}"
         ]
         if self.run.folder.facts["data_hash"]:
-            lines.append(f"next            {command('morpho', 'reconstruct', path, '--out', 'pairs.png')}")
+            lines.append(f"next            {command('reconstruct', path, '--out', 'pairs.png')}")
         else:
             lines.append("without --data it has no images to encode, or to fit a prior to")
         return Summary(lines)

@@ -42,6 +42,7 @@ class File:
         help: What it is.
         required: Whether the verb always writes it.
         folder: Whether it may be a folder too, written `DIR/`.
+        bare: Whether a name without an ending is a folder as well.
         enlarges: Whether it is a picture or film of images, which `--scale` enlarges.
         check: Checks the path before any work is done, for instance that the encoder of a film is installed.
     """
@@ -51,6 +52,7 @@ class File:
     required: bool = False
     check: Callable[[Path], Any] | None = None
     folder: bool = False
+    bare: bool = False
     enlarges: bool = False
 
     def path(self, name: str, given: str | Path) -> Path:
@@ -60,7 +62,8 @@ class File:
             SettingError: If its ending is none of the file's, it is a folder, or it has a place for a number.
         """
         place = Path(given)
-        if self.folder and (place.is_dir() or str(given).endswith(("/", os.sep))):
+        bare = self.bare and not place.suffix
+        if self.folder and (bare or place.is_dir() or str(given).endswith(("/", os.sep))):
             full = place.exists() and (not place.is_dir() or any(place.iterdir()))
             require(not full, name, str(given), "is there already and is not empty", "name a new or an empty folder")
             return place

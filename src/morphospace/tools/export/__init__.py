@@ -139,6 +139,7 @@ FILE = File(
     "The file to write: .html, .onnx, .pt or .safetensors; for html-folder and diffusers a folder, DIR/.",
     required=True,
     folder=True,
+    bare=True,
 )
 
 
