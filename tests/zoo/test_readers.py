@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -91,7 +92,10 @@ def test_the_class_is_read_from_real_and_generated_images(condition: str) -> Non
     engine = engine_for(Case(ACGANSettings(**SMALL, condition=condition, classification=3.0), "x"))
     model, batch = engine.model, engine.data.batch(0)
     terms = model.critic_loss(batch, turn_of(engine, "critic"))
-    assert weights(terms) == {"real": 1.0, "fake": 1.0, "class_real": 3.0, "class_fake": 3.0}
+    assert weights(terms) == {"real": 1.0, "fake": 1.0, "class_real": 3.0} and "accuracy_fake" in terms.means
+    model.settings = replace(model.settings, classify_generated=True)
+    published = weights(model.critic_loss(batch, turn_of(engine, "critic")))
+    assert published == {"real": 1.0, "fake": 1.0, "class_real": 3.0, "class_fake": 3.0}
     with torch.no_grad():
         logits = model.readers["classifier"](judge_with_features(model.critic, batch.images)[1])
     wanted = model.condition_of(batch)

@@ -191,7 +191,7 @@ class GAN(Model):
                 self.add_judgements(terms, on_real, on_fake)
                 if of_real is not None and of_fake is not None:
                     self.read_real(terms, of_real, real, batch)
-                    self.read_fake(terms, of_fake, z, batch)
+                    self.read_fake(terms, of_fake, z, batch, by_critic=True)
             if r1:
                 terms.add("r1", zero_centred(on_real, real), self.penalty_weight(s.r1, turn))
             if r2:
@@ -221,7 +221,7 @@ class GAN(Model):
         if weight := self.settings.critic_reconstruction:
             terms.add("redrawn", self.redrawn(features, shown), weight)
 
-    def read_fake(self, terms: Terms, features: Tensor, z: Tensor, batch: Batch) -> None:
+    def read_fake(self, terms: Terms, features: Tensor, z: Tensor, batch: Batch, *, by_critic: bool) -> None:
         """Add what must be read from the critic's features of generated images; the generator learns from it too.
 
         Args:
@@ -229,6 +229,7 @@ class GAN(Model):
             features: (B, F).
             z: (B, D), the codes of the images.
             batch: The batch whose conditions they have.
+            by_critic: Whether it is the critic's turn.
         """
 
     def redrawn(self, features: Tensor, shown: Tensor) -> Tensor:
@@ -291,7 +292,7 @@ class GAN(Model):
                     on_real = self.judge(real, condition) if self.objective.pairs else on_fake
         terms = Terms().add("adversarial", self.objective.generator(on_fake, on_real))
         if features is not None:
-            self.read_fake(terms, features, z, batch)
+            self.read_fake(terms, features, z, batch, by_critic=False)
             if s.feature_matching:
                 terms.add("features", feature_distance(wanted, features), s.feature_matching)
         return terms

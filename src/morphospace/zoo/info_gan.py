@@ -67,7 +67,7 @@ class InfoGAN(GAN):
         """Return the number of each variable's most probable category, (B, variables)."""
         return self.looked_at(images).logits.argmax(2) if self.layout.categorical else images.new_zeros(len(images), 0)
 
-    def read_fake(self, terms: Terms, features: Tensor, z: Tensor, batch: Batch) -> None:
+    def read_fake(self, terms: Terms, features: Tensor, z: Tensor, batch: Batch, *, by_critic: bool) -> None:
         """Add -log Q(c | x) and report the bound on the information."""
         found = self.recognised(features)
         of_categories, of_continuous = found.log_probs(z)

@@ -276,11 +276,13 @@ class ACGANSettings(ConditionalGANSettings):
     """Conditional GAN whose critic is not given the condition but classifies: each image must show its own.
 
     Attributes:
-        classification: Weight of the classification of real and generated images.
+        classification: Weight of the classification, in the critic's turn of real images and in the generator's of
+            generated ones.
+        classify_generated: Classify generated images in the critic's turn as well, as published.
     """
 
-    generator_conditioning: Literal["auto", "code", "norm"] = "code"
     classification: Annotated[float, Below(0, 1e6)] = 1.0
+    classify_generated: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
