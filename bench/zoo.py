@@ -1,7 +1,7 @@
 """Every model of the zoo on four kinds of images, by `morpho benchmark`, as tables and pictures of docs/zoo.md.
 
     python -m bench zoo                              all four, into runs/zoo and docs/zoo.md
-    python -m bench zoo digits --minutes 1 --jobs 1  one of them, longer
+    python -m bench zoo digits --minutes 2           one of them, longer
     python -m bench zoo --page                       train nothing, write what there is into the page
 
 Each data set is one `morpho benchmark`, which goes on where it stopped. Its minutes are of the clock: leave the machine
@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import machine
+from bench.tables import MORPHO
 
 __all__ = ["SETS", "ImageSet", "add_arguments", "filled", "main", "section"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "zoo.md"
-MORPHO = str(Path(sys.executable).with_name("morpho"))
-LEFT_OUT = ("adopted",)  # networks that were trained elsewhere
 COLUMNS = {"FD": 0, "KID": 1, "precision": 2, "recall": 2, "MSE": 4}
 """Beginnings of the measures' names, one a column, with their decimals."""
 JUDGED = "fd,kid,pr,mse"
@@ -46,7 +45,7 @@ class ImageSet:
         title: What the page calls them.
         words: Data settings, for `morpho`.
         n: Samples that distances are measured on.
-        minutes: Of each run, unless told otherwise.
+        minutes: Of each run, if the command names none.
         pictured: Whether samples may be shown: those of a model of photographs of people may not.
     """
 
@@ -116,7 +115,7 @@ def trainable(words: Sequence[str]) -> Iterator[str]:
     data = settings.pop("data")
     usual: dict[str, Any] = {"trials": 0, "tuning": "random", "search": (), "seed": 0, "device": "auto", "by": "fd"}
     usual |= {"compare": (), "features": ""}
-    for model in (name for name in ZOO if name not in LEFT_OUT):
+    for model in ZOO:
         try:
             rehearsed(planned([model, "ae" if model != "ae" else "vae"], data, "", settings=settings, **usual))
         except MorphospaceError as error:
@@ -130,8 +129,10 @@ def memory(model: str, words: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as place:
         command = [MORPHO, "train", model, *words, "--images", str(IN_MEMORY), "--out", f"{place}/run"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _, _, used = os.wait4(process.pid, 0)
-        process.returncode = 0  # it was waited for
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
     return round(used.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10))
 
 
@@ -174,19 +175,18 @@ def section(name: str, out: Path) -> str:
     return "\n".join(lines)
 
 
+def ordered(found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the models, the smallest Frechet distance first."""
+    cells = numbers(found)
+    return sorted(found["models"], key=lambda model: cells.get((model["model"], "FD"), {"value": math.inf})["value"])
+
+
 def rows(found: Mapping[str, Any], taken: Mapping[str, int], tuned: bool) -> list[str]:
     """Return a row for each model, the smallest Frechet distance first."""
     cells = numbers(found)
     best = {verdict["measure"]: {verdict["best"], *verdict["open"]} for verdict in found["verdicts"]}
-
-    def distance(model: Mapping[str, Any]) -> float:
-        return min(
-            (one["value"] for (row, name), one in cells.items() if row == model["model"] and name == "FD"),
-            default=math.inf,
-        )
-
     lines = []
-    for model in sorted(found["models"], key=distance):
+    for model in ordered(found):
         name, runs = model["model"], model["runs"]
         row = [name]
         for column, decimals in COLUMNS.items():
@@ -232,10 +232,8 @@ def picture(name: str, out: Path) -> None:
     from morphospace.tools.compare.members import looks_of
 
     found = json.loads((out / "benchmark.json").read_text())
-    order = [row.split(" | ")[0].strip("| ") for row in rows(found, {}, False)]
-    runs = {model["model"]: model["runs"][0]["run"] for model in found["models"] if model["runs"]}
-    shown = [model for model in order if model in runs]
-    looks = {model: looks_of(ms.load(out / runs[model]), 0).samples for model in shown}
+    runs = {model["model"]: model["runs"][0]["run"] for model in ordered(found) if model["runs"]}
+    looks = {model: looks_of(ms.load(out / run), 0).samples for model, run in runs.items()}
     drawn = {model: samples[:SHOWN] for model, samples in looks.items() if not isinstance(samples, str)}
     sheet = grid_with_row_labels(np.concatenate(list(drawn.values())), SHOWN, list(drawn))
     sheet.save(ROOT / "docs" / "images" / f"zoo-{name}.png", optimize=True)

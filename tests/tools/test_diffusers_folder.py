@@ -127,11 +127,11 @@ def test_the_verb_adopts_a_folder_with_images_of_a_source(
 ) -> None:
     words = ["adopt", str(folder), "--data", "toyfaces:40", "--size", "16x8", "--out", str(tmp_path / "run")]
     assert main([*words, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["model"] == "autoencoder-kl" and told["shape"] == [16, 8, 3] and told["latent_dim"] == 2 * 8 * 4
+    said = json.loads(capsys.readouterr().out)
+    assert said["model"] == "autoencoder-kl" and said["shape"] == [16, 8, 3] and said["latent_dim"] == 2 * 8 * 4
     assert main(words) == 0
-    said = capsys.readouterr().out
-    assert "morpho reconstruct" in said and "morpho morpho" not in said
+    printed = capsys.readouterr().out
+    assert "morpho reconstruct" in printed and "morpho morpho" not in printed
     assert main(["adopt", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
     assert "has no config.json" in capsys.readouterr().err and not (tmp_path / "other").exists()
 

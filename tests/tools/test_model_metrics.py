@@ -210,8 +210,8 @@ def test_pictures_that_are_equal_have_a_ratio_that_can_be_averaged(
     runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runs["vae"]
-    monkeypatch.setattr(evidence, "codes_of", lambda run, images, told: images)
-    monkeypatch.setattr(evidence, "decode", lambda model, images, told: images)
+    monkeypatch.setattr(evidence, "codes_of", lambda run, images, condition: images)
+    monkeypatch.setattr(evidence, "decode", lambda model, images, condition: images)
     found, distance = evaluate(run, metrics=("psnr", "rfd"), n=30, features="pixels").results
     assert found.value == found.low == pytest.approx(20 * math.log10(255) + 10 * math.log10(12))
     assert [distance.value, distance.high] == pytest.approx([0, 0], abs=1e-6)  # the halves are of the same pairs

@@ -80,10 +80,10 @@ def adopt(
         require(encoder is None, "encoder", encoder, rule, "leave it out")
         require(latent_dim is None, "latent_dim", latent_dim, rule, "leave it out")
         shape = shape_of(config) if shape is None else shape
-    sides = isinstance(shape, Sequence) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)
-    if not isinstance(decoder, str | Path):
+    else:
         way_out = "give the length of a code, for instance latent_dim=32"
         require(latent_dim is not None, "latent_dim", latent_dim, "is needed", way_out)
+    sides = isinstance(shape, Sequence) and len(shape) == 3 and all(type(side) is int and side > 0 for side in shape)
     rule, way_out = "must be (H, W, C) of the images, and C is 1 or 3", "give for instance shape=(64, 64, 3)"
     require(sides and shape is not None and shape[2] in (1, 3), "shape", shape, rule, way_out)
     assert shape is not None

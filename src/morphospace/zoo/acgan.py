@@ -36,8 +36,8 @@ class ACGAN(CGAN):
         assert self.conditioning is not None
         return {**super().make_readers(), "classifier": make_reader(self.settings, self.critic, self.conditioning.size)}
 
-    def classify(self, terms: Terms, name: str, features: Tensor, batch: Batch, *, learns: bool = True) -> None:
-        """Report how many images with features (B, F) are classified correctly, and add their L_C if it is learned."""
+    def classify(self, terms: Terms, name: str, features: Tensor, batch: Batch) -> None:
+        """Add L_C of images with features (B, F), and report how many are classified correctly."""
         assert self.conditioning is not None
         logits, wanted = full(self.readers["classifier"](features)), full(self.conditioning.from_batch(batch))
         if self.conditioning.kind == "label":
@@ -46,9 +46,7 @@ class ACGAN(CGAN):
         else:
             cost = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum(1)
             right = ((logits > 0) == (wanted > 0.5)).all(1)
-        terms.note(f"accuracy_{name}", right.float())
-        if learns:
-            terms.add(f"class_{name}", cost, self.settings.classification)
+        terms.add(f"class_{name}", cost, self.settings.classification).note(f"accuracy_{name}", right.float())
 
     def read_real(self, terms: Terms, features: Tensor, shown: Tensor, batch: Batch) -> None:
         """Add L_C of real images."""
@@ -57,5 +55,5 @@ class ACGAN(CGAN):
 
     def read_fake(self, terms: Terms, features: Tensor, z: Tensor, batch: Batch, *, by_critic: bool) -> None:
         """Add L_C of generated images; in the critic's turn only if the settings say so."""
-        learns = not by_critic or self.settings.classify_generated
-        self.classify(terms, "fake", features, batch, learns=learns)
+        if not by_critic or self.settings.classify_generated:
+            self.classify(terms, "fake", features, batch)

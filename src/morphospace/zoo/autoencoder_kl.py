@@ -136,12 +136,14 @@ class AutoencoderKL(Model):
         """Return images (B, C, H, W) in [-1, 1] of codes (B, D)."""
         return self.image(self.scale(z)).clamp(-1, 1)
 
-    def perceptual(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance of images (B, C, H, W) in [-1, 1] by their features, (B,)."""
+    def perceptual(self, real: Tensor, rebuilt: Tensor) -> Tensor:
+        """Return the distance of reconstructions from images (B, C, H, W) in [-1, 1] by their features, (B,)."""
         features = self.memory["features"]
         assert isinstance(features, Trunk)
         dtype = features.project.weight.dtype
-        return perceptual_distance(*(features.maps((images.to(dtype) + 1) / 2) for images in (first, second)))
+        with torch.no_grad():  # nothing that learns is in the real images
+            wanted = features.maps((real.to(dtype) + 1) / 2)
+        return perceptual_distance(wanted, features.maps((rebuilt.to(dtype) + 1) / 2))
 
     def rebuilt(self, batch: Batch, turn: Turn) -> Rebuilt:
         """Encode and decode a batch, once for both players."""

@@ -79,8 +79,8 @@ class GAN(Model):
 
     def make_critic(self) -> nn.Module:
         """Build the critic that the settings describe."""
-        told = self.conditioning if self.informs_critic else None
-        return make_critic(self.settings, self.shape, told, self.objective.shifts)
+        conditioning = self.conditioning if self.informs_critic else None
+        return make_critic(self.settings, self.shape, conditioning, self.objective.shifts)
 
     def make_readers(self) -> dict[str, nn.Module]:
         """Build the networks that read the critic's features, and learn with it, by name."""

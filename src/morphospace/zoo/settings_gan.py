@@ -261,7 +261,7 @@ class CGANSettings(ConditionalGANSettings):
     """Conditional GAN: asked for a class, or for attributes, it draws one of those.
 
     Attributes:
-        conditioning: How the critic hears of the condition: its inner product with the features (`projection`), or a
+        conditioning: How the critic is given the condition: its inner product with the features (`projection`), or a
             further plane of the image (`embedding`).
     """
 
