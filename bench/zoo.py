@@ -196,8 +196,8 @@ def rows(found: Mapping[str, Any], taken: Mapping[str, int], tuned: bool) -> lis
                 continue
             value = f"{one['value']:.{decimals}f}"
             row.append(f"**{value}**" if name in best.get(one["measure"], ()) else value)
-            if one["low"] is not None:
-                row[-1] += f" ± {(one['high'] - one['low']) / 2:.{decimals}f}"
+            if one["least"] is not None:
+                row[-1] += f" ({one['least']:.{decimals}f} to {one['most']:.{decimals}f})"
         images = sum(run["images"] for run in runs) / max(1, len(runs))
         row += [f"{images:,.0f}", f"{model['training_minutes'] / max(1, len(runs)):.2f}", str(taken.get(name, ""))]
         if tuned:

@@ -14,9 +14,8 @@ def found_of(tuned: bool) -> dict[str, Any]:
     """Return what benchmark.json would hold of two models."""
 
     def number(run: str, measure: str, value: float, spread: str) -> dict[str, Any]:
-        return {
-            "run": run, "measure": measure, "spread": spread, "value": value, "low": value - 1.5, "high": value + 1.5
-        }  # fmt: skip
+        ends = {"least": value - 1.5, "most": value + 1.5} if spread == "training" else {"least": None, "most": None}
+        return {"run": run, "measure": measure, "spread": spread, "value": value, **ends}
 
     sampled = [number("vae_seed=1", "FD[pixels]", 99.0, "sampling")]
     over_seeds = [number(run, "FD[pixels]", value, "training") for run, value in (("vae", 41.26), ("dcgan", 30.04))]
@@ -49,8 +48,8 @@ def test_a_section_has_the_verdicts_and_a_row_for_each_model_the_best_first(tmp_
     assert [line for line in lines if line.startswith("- ")] == ["- FD: dcgan is best. It beats vae."]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     own = ["lr 0.001"] if tuned else []
-    assert cells[1] == ["dcgan", "**30** ± 2", "", "", "", "", "1,500", "0.55", "", *own]
-    assert cells[2] == ["vae", "41 ± 2", "", "", "", "0.0123 ± 1.5000", "1,500", "0.50", "512", *own]
+    assert cells[1] == ["dcgan", "**30** (29 to 32)", "", "", "", "", "1,500", "0.55", "", *own]
+    assert cells[2] == ["vae", "41 (40 to 43)", "", "", "", "0.0123 (-1.4877 to 1.5123)", "1,500", "0.50", "512", *own]
     assert {len(row) for row in cells} == {len(cells[0])}
 
 

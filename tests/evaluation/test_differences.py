@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from morphospace.errors import SettingError
-from morphospace.evaluation.differences import from_intervals, holm, paired, unpaired
+from morphospace.evaluation.differences import apart_from_best, from_intervals, holm, paired, unpaired
 
 
 def test_the_paired_interval_is_that_of_the_differences_and_much_narrower_than_the_unpaired_one() -> None:
@@ -75,3 +75,38 @@ def test_under_holm_true_nulls_are_seldom_called_differences() -> None:
     for _ in range(1000):
         false += min(holm(list(rng.uniform(size=10)))) < 0.05
     assert false / 1000 == pytest.approx(0.05, abs=0.02)
+
+
+def test_apart_from_best_is_tukeys_test_of_the_pairs_with_the_best() -> None:
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(shift, 1, size=n) for shift, n in ((3.0, 4), (0.0, 3), (1.0, 4), (8.0, 5))]
+    expected = list(stats.tukey_hsd(*groups).pvalue[1])
+    assert apart_from_best(groups, 1) == pytest.approx(expected, abs=1e-6) and expected[0] < 0.2
+    powers = [np.exp(group) for group in groups]
+    assert apart_from_best(powers, 1, ratios=True) == pytest.approx(expected, abs=1e-6)
+
+
+def test_many_models_with_two_seeds_each_are_told_apart_where_pairs_are_not() -> None:
+    rng = np.random.default_rng(1)
+    groups = [np.exp(rng.normal(math.log(10 * 1.3**i), 0.05, size=2)) for i in range(12)]
+    found = apart_from_best(groups, 0, ratios=True)
+    pairs = holm([unpaired(groups[i], groups[j]).p for i in range(12) for j in range(i)])
+    assert all(p < 0.05 for p in found[1:]) and sum(p < 0.05 for p in pairs) < len(pairs) / 2
+    assert max(apart_from_best(groups, 0)[1:4]) > 0.05  # the spread of the large ones hides the small ones
+
+
+def test_one_of_equal_models_is_seldom_called_beaten() -> None:
+    rng, false = np.random.default_rng(3), 0
+    for _ in range(300):
+        groups = rng.normal(size=(5, 3))
+        false += min(apart_from_best(list(groups), int(groups.mean(1).argmin()))) < 0.05
+    assert false / 300 == pytest.approx(0.05, abs=0.035)
+
+
+def test_apart_from_best_of_what_does_not_vary_or_is_no_number() -> None:
+    one, two = np.ones(2), 2 * np.ones(2)
+    assert apart_from_best([two, one, one], 1) == [0.0, 1.0, 1.0]
+    found = apart_from_best([np.array([1.0, 1.1]), np.array([1.0, math.nan]), np.array([5.0, 5.1])], 0)
+    assert found[0] == 1.0 and math.isnan(found[1]) and found[2] < 0.05
+    with pytest.raises(SettingError, match="at least 2 of each"):
+        apart_from_best([np.ones(2), np.ones(1)], 0)

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ import pytest
 import morphospace as ms
 from morphospace.data.pack import in_memory_pack
 from morphospace.errors import NoEncoder, RunError, SettingError
+from morphospace.evaluation.results import Better
 from morphospace.objectives.clock import Clock
 from morphospace.tools.benchmark import plan as plan_module
 from morphospace.tools.benchmark.benchmark import Standing, Trial, chosen
@@ -237,16 +238,45 @@ def test_the_best_trial_is_that_with_the_best_score() -> None:
 
 
 def test_winners_and_losers_are_named_with_what_may_be_chance() -> None:
-    cells = tuple(Cell(value, value - 0.5, value + 0.5, 3) for value in (5.0, 5.4, 9.0))
-    table = Table("training", ("a", "b", "c"), (Measure("FD[x]", "", cells, "lower"),))
-    found = verdict_of(table, table.measures[0], main=True, seeds=3)
-    assert (found.best, found.worst, found.beaten, found.open) == ("a", "c", ("c",), ("b",))
-    assert found.text == (
-        "FD: a is best with 5.00 (4.50 to 5.50 over 3 seeds). It beats c (p < 0.001). Its lead on b (p = 0.27) may be "
-        "chance. Worst is c with 9.00."
-    )
     alone = Table("sampling", ("a", "b"), (Measure("recall[x]", "", (Cell(0.5), Cell(0.7)), "higher"),))
     found = verdict_of(alone, alone.measures[0], main=False, seeds=1)
-    assert (
-        found.best == "b" and found.text == "recall: b is best with 0.7000. Its lead on a (no interval) may be chance."
+    assert found.best == "b"
+    assert found.text == "recall: b is best with 0.7000. Its lead on a (no interval) may be chance."
+    cells = tuple(Cell(value, value - 0.5, value + 0.5, 500) for value in (5.0, 5.4, 9.0))
+    once = Table("sampling", ("a", "b", "c"), (Measure("FD[x]", "", cells, "lower"),))
+    found = verdict_of(once, once.measures[0], main=True, seeds=1)
+    assert (found.best, found.worst, found.beaten, found.open) == ("a", "c", ("c",), ("b",))
+    assert found.text == (
+        "FD: a is best with 5.00 (4.50 to 5.50). It beats c (p < 0.001). Its lead on b (p = 0.27) may be chance. "
+        "Worst is c with 9.00."
     )
+
+
+def over_seeds(better: str, *values: tuple[float, ...]) -> Measure:
+    """Return a measure of models with some seeds each."""
+    cells = [Cell(float(np.mean(v)), min(v), max(v), len(v), each=np.array(v), over="seeds") for v in values]
+    return Measure("FD[x]", "", tuple(cells), cast(Better, better))
+
+
+def test_several_seeds_are_compared_with_the_best_by_a_spread_pooled_over_all_models() -> None:
+    few = over_seeds("lower", (5.0, 5.5), (5.3, 5.6), (8.0, 8.8), (90.0, 99.0))
+    found = verdict_of(Table("training", ("a", "b", "c", "d"), (few,)), few, main=True, seeds=2)
+    assert (found.best, found.worst, found.beaten, found.open) == ("a", "d", ("c", "d"), ("b",))
+    assert "(5.00 to 5.50 over 2 seeds). It beats c (p = 0.0" in found.text and "Its lead on b (p = 0." in found.text
+    assert not few.contrasts[0, 2].remains  # the two alone do not tell
+    shares = over_seeds("higher", (0.5, 0.52), (0.1, 0.11))
+    found = verdict_of(Table("training", ("a", "b"), (shares,)), shares, main=True, seeds=2)
+    assert (found.best, found.beaten) == ("a", ("b",))
+
+
+def test_a_model_of_which_one_seed_is_left_is_not_judged_and_spoils_nothing() -> None:
+    few = over_seeds("lower", (5.0, 5.5), (7.0,), (90.0, 99.0))
+    found = verdict_of(Table("training", ("a", "b", "c"), (few,)), few, main=True, seeds=2)
+    assert (found.best, found.beaten, found.open) == ("a", ("c",), ("b",)) and "b (no interval)" in found.text
+
+
+def test_a_long_list_of_models_is_counted() -> None:
+    many = over_seeds("lower", *((10.0 + 0.01 * i, 10.5) for i in range(12)), *((1000.0, 1001.0) for _ in range(12)))
+    found = verdict_of(Table("training", tuple(f"m{i}" for i in range(24)), (many,)), many, main=True, seeds=2)
+    assert len(found.beaten) == 12 and len(found.open) == 11
+    assert "It beats 12 of the 23 others. Its lead on 11 of the 23 others may be chance." in found.text

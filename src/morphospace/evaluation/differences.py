@@ -1,4 +1,4 @@
-"""Differences of two means: paired, unpaired, and corrected for how many of them are looked at."""
+"""Differences of means: paired, unpaired, of many to the best, and corrected for how many of them are looked at."""
 
 from __future__ import annotations
 
@@ -107,3 +107,43 @@ def holm(chances: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(order) - rank) * chances[i]))
         corrected[i] = largest
     return corrected
+
+
+def apart_from_best(groups: Sequence[np.ndarray], best: int, *, ratios: bool = False) -> list[float]:
+    """Return for each group how often chance alone would put it so far from the best one, if all means were equal.
+
+    Tukey's honestly significant differences, of which those to the best are returned. The variance s^2 is pooled over
+    all k groups, with v = sum(n_i - 1) degrees of freedom; q_i = |m_i - m_best| / (s sqrt((1 / n_i + 1 / n_best) / 2)) and
+    p_i = P(Q > q_i), Q the studentized range of k and v. If groups with a p below .05 are called worse, the chance that
+    any of them is not stays below .05, although the numbers themselves named the best. Pooling is what lets two or
+    three numbers of each of many groups tell: a test of two such groups alone has two to four degrees of freedom.
+
+    Args:
+        groups: (N,) of each, N >= 2. The p of one with a number that is not finite is NaN.
+        best: The place of the best one, whose numbers are finite.
+        ratios: Whether to compare logarithms: right where the spread of a number grows with it. All must be positive.
+
+    Raises:
+        SettingError: If a group has one number.
+
+    References:
+        Tukey 1953, "The problem of multiple comparisons"; Kramer 1956 for groups of different sizes.
+    """
+    import numpy as np
+    from scipy.stats import studentized_range
+
+    counts = [len(group) for group in groups]
+    require(min(counts) >= 2, "numbers", counts, "must be at least 2 of each")
+    found = [math.nan] * len(groups)
+    there = {i: np.asarray(group, np.float64) for i, group in enumerate(groups) if np.isfinite(group).all()}
+    values = {i: np.log(group) if ratios else group for i, group in there.items()}
+    freedom = sum(len(group) - 1 for group in values.values())
+    variance = sum(float(group.var()) * len(group) for group in values.values()) / freedom
+    for i, group in values.items():
+        apart = abs(float(group.mean() - values[best].mean()))
+        error = math.sqrt(variance * (1 / counts[i] + 1 / counts[best]) / 2)
+        if apart == 0 or error == 0:
+            found[i] = 1.0 if apart == 0 else 0.0
+        else:
+            found[i] = float(studentized_range.sf(apart / error, len(values), freedom))
+    return found

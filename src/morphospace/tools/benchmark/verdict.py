@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from morphospace.evaluation.differences import LEVEL, apart_from_best, holm
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Contrast, Measure, Table
 from morphospace.tools.compare.tables import chance_text, texts_of
 from morphospace.tools.evaluate.metric import METRICS, numbers
+
+MANY = 8  # names, more of which a sentence does not list
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class Verdict:
         main: Whether it is the number that was asked for.
         best: Name of the model with the best number.
         worst: Name of that with the worst.
-        beaten: The models whose difference to the best remains after Holm's correction.
+        beaten: The models that are behind the best by more than chance, with p < .05 (`chances_of`).
         open: Those whose difference may be chance.
         text: The same in sentences.
     """
@@ -64,7 +69,8 @@ def verdict_of(table: Table, measure: Measure, *, main: bool, seeds: int) -> Ver
     ordered = sorted(there, key=lambda row: sign * there[row])
     others = [row for row in ordered if row != best]
     equal = [row for row in others if there[row] == there[best]]
-    beaten = [row for row in others if (one := _between(measure, best, row)) is not None and one.remains]
+    chances = chances_of(measure, best, others)
+    beaten = [row for row in others if chances.get(row, 1.0) < LEVEL]
     left = [row for row in others if row not in (*beaten, *equal)]
     value, interval = texts_of(measure.cells[best])
     over = f" over {seeds} seeds" if table.spread == "training" else ""
@@ -74,15 +80,43 @@ def verdict_of(table: Table, measure: Measure, *, main: bool, seeds: int) -> Ver
     lines = [f"{name}: {rows[best]} is best with {value}" + (f" ({interval}{over})" if interval else "") + "."]
     lines += [f"So {'is' if len(equal) == 1 else 'are'} {', '.join(rows[row] for row in equal)}."] if equal else []
     if beaten:
-        ends = ", ".join(f"{rows[row]} ({_chance(_between(measure, best, row))})" for row in beaten)
-        lines.append(f"It beats {ends}.")
+        lines.append(f"It beats {_listed(rows, beaten, chances, others)}.")
     if left:
-        ends = ", ".join(f"{rows[row]} ({_chance(_between(measure, best, row))})" for row in left)
-        lines.append(f"Its lead on {ends} may be chance.")
+        lines.append(f"Its lead on {_listed(rows, left, chances, others)} may be chance.")
     if len(ordered) > 2:
         lines.append(f"Worst is {rows[ordered[-1]]} with {texts_of(measure.cells[ordered[-1]])[0]}.")
     named = (tuple(rows[row] for row in beaten), tuple(rows[row] for row in left))
     return Verdict(measure.name, main, rows[best], rows[ordered[-1]], *named, " ".join(lines))
+
+
+def chances_of(measure: Measure, best: int, others: Sequence[int]) -> Mapping[int, float]:
+    """Return for each other row how often chance alone would put it so far from the best one, where that is known.
+
+    Several seeds of each: by `apart_from_best`, of logarithms where all numbers are positive and better lower, because
+    a distance ten times as large also varies about ten times as much. One seed of each: by the tests of two rows,
+    corrected for the comparisons with the best (Holm).
+    """
+    of_seeds = {}
+    for row in (best, *others):
+        cell = measure.cells[row]
+        if cell.each is not None and cell.over == "seeds" and len(cell.each) > 1:
+            of_seeds[row] = cell.each
+    if best in of_seeds:
+        groups = list(of_seeds.values())
+        positive = measure.better == "lower" and all(bool((group > 0).all()) for group in groups)
+        found = dict(zip(of_seeds, apart_from_best(groups, 0, ratios=positive), strict=True))
+        del found[best]
+    else:
+        contrasts = [_between(measure, best, row) for row in others]
+        found = dict(zip(others, holm([math.nan if one is None else one.found.p for one in contrasts]), strict=True))
+    return {row: p for row, p in found.items() if not math.isnan(p)}
+
+
+def _listed(rows: Sequence[str], some: Sequence[int], chances: Mapping[int, float], others: Sequence[int]) -> str:
+    """Return some of the other rows by name with their chances; how many of them, where that would be a long list."""
+    if len(some) > MANY:
+        return f"{'all' if len(some) == len(others) else len(some)} of the {len(others)} others"
+    return ", ".join(f"{rows[row]} ({chance_text(chances[row]) if row in chances else 'no interval'})" for row in some)
 
 
 def better_of(measure: Measure, one: Contrast) -> int:
@@ -97,7 +131,3 @@ def judged(table: Table) -> list[Measure]:
 
 def _between(measure: Measure, first: int, second: int) -> Contrast | None:
     return measure.contrasts.get((min(first, second), max(first, second)))
-
-
-def _chance(one: Contrast | None) -> str:
-    return "no interval" if one is None else chance_text(one.corrected)
