@@ -113,7 +113,7 @@ def apart_from_best(groups: Sequence[np.ndarray], best: int, *, ratios: bool = F
     """Return for each group how often chance alone would put it so far from the best one, if all means were equal.
 
     Tukey's honestly significant differences, of which those to the best are returned. The variance s^2 is pooled over
-    all k groups, with v = sum(n_i - 1) degrees of freedom; q_i = |m_i - m_best| / (s sqrt((1 / n_i + 1 / n_best) / 2)) and
+    all k groups, with v = sum(n_i - 1) degrees of freedom; q_i = |m_i - m_best| / (s sqrt((1/n_i + 1/n_best) / 2)) and
     p_i = P(Q > q_i), Q the studentized range of k and v. If groups with a p below .05 are called worse, the chance that
     any of them is not stays below .05, although the numbers themselves named the best. Pooling is what lets two or
     three numbers of each of many groups tell: a test of two such groups alone has two to four degrees of freedom.
