@@ -8,6 +8,7 @@ from morphospace.zoo.settings_gan import (
     ACGANSettings,
     CGANSettings,
     DCGANSettings,
+    FastGANSettings,
     GANSettings,
     InfoGANSettings,
     LSGANSettings,
@@ -42,6 +43,7 @@ GANS: list[tuple[GANSettings, str]] = [
     ),
     (LSGANSettings(**SMALL), "lsgan"),
     (DCGANSettings(**SMALL, attention=2, excitation=True, critic_reconstruction=1.0), "dcgan-attention"),
+    (FastGANSettings(**QUICK), "fast-gan"),
     (InfoGANSettings(**{**QUICK, "latent_dim": 9}, categories=3, variables=2, continuous=1), "info-gan"),
     (
         InfoGANSettings(

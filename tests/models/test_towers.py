@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from morphospace.errors import SettingError
 from morphospace.models.towers import (
@@ -13,6 +14,7 @@ from morphospace.models.towers import (
     ConvEncoder,
     Excitation,
     Look,
+    NearestDoubling,
     SelfAttention,
     auto_widths,
     initialise,
@@ -81,6 +83,20 @@ def test_self_attention_is_the_sum_of_its_formula_and_begins_as_the_identity() -
             seen = sum(shares[3 * i + j] * value[image, :, i, j] for i in range(2) for j in range(3))
             wanted = maps[image, :, row, column] + 0.7 * layer.out.weight[:, :, 0, 0] @ seen
             assert torch.allclose(made[image, :, row, column], wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("odd", [(0, 0), (1, 0), (0, 1)])
+def test_nearest_doubling_is_a_convolution_of_repeated_places(odd: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer = NearestDoubling(3, 5, odd).double()
+    maps = torch.randn(2, 3, 4, 6, dtype=torch.float64)
+    repeated = functional.pad(maps.repeat_interleave(2, 2).repeat_interleave(2, 3), (0, odd[1], 0, odd[0]))
+    wanted = functional.conv2d(repeated, layer.weight.transpose(0, 1).flip(2, 3), layer.bias, padding=1)
+    assert torch.allclose(layer(maps), wanted, atol=1e-12) and layer(maps).shape == (2, 5, 8 + odd[0], 12 + odd[1])
+    assert torch.allclose(layer.plain()(maps), wanted, atol=1e-12)
+    even = NearestDoubling(1, 1, bias=False)  # a map of one value stays so, except at its edges
+    inner = even(torch.ones(1, 1, 8, 8))[0, 0, 1:-1, 1:-1]
+    assert torch.allclose(inner, inner[0, 0].expand_as(inner), atol=1e-6)
 
 
 def test_excitation_scales_each_channel_by_a_factor_of_the_small_map() -> None:

@@ -330,6 +330,7 @@ REFUSED = {
     "unrolled with features": (DCGANSettings, {"unrolled": 1, "feature_matching": 1.0}, "feature_matching = 1.0"),
     "attention without maps": (DCGANSettings, {"tower": "mlp", "attention": 1}, "attention = 1.*tower is 'mlp'.*conv"),
     "excitation without maps": (DCGANSettings, {"tower": "mlp", "excitation": True}, "excitation.*--tower conv"),
+    "doubling without maps": (DCGANSettings, {"tower": "mlp", "upsampling": "nearest"}, "upsampling.*transposed"),
     "unrolled with redrawing": (
         DCGANSettings,
         {"unrolled": 1, "critic_reconstruction": 1.0},

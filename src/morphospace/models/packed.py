@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from morphospace.models.contract import Model
-from morphospace.models.towers import ConvDecoder
+from morphospace.models.towers import ConvDecoder, NearestDoubling
 
 
 class PackedTransposed(nn.Module):
@@ -69,7 +69,8 @@ def packed_bytes(model: Model) -> int:
 
 def _packed_body(decoder: ConvDecoder) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for layer in decoder.body:
+    for own in decoder.body:
+        layer = own.plain() if isinstance(own, NearestDoubling) else own
         if isinstance(layer, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.ConvTranspose2d):
             layers[-1] = fuse_conv_bn_eval(layers[-1], layer, transpose=True)
         else:

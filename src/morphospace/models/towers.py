@@ -108,6 +108,41 @@ class SelfAttention(nn.Module):
         return maps + self.gamma * self.out(seen)
 
 
+class NearestDoubling(nn.ConvTranspose2d):
+    """Maps (B, C, H, W) -> (B, C', 2H, 2W): each place repeated twice in both directions, then a 3x3 convolution.
+
+    Neighbours of the result share most of what they are computed from, so no chequered pattern is left where a
+    transposed convolution leaves one (Odena et al. 2016). Both steps together are a transposed convolution with stride
+    2 whose 4x4 kernel is the 3x3 one spread over 2x2 places, w4[i] = w3[i] + w3[i - 1] in each direction, and cost as
+    much.
+
+    Args:
+        inputs: Channels C.
+        outputs: Channels C'.
+        odd: Rows and columns to add, 0 or 1 each.
+        bias: Whether to add a bias.
+    """
+
+    def __init__(self, inputs: int, outputs: int, odd: tuple[int, int] = (0, 0), *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, 2, 1, output_padding=odd, bias=bias)
+
+    def spread(self) -> Tensor:
+        """Return the kernel (C, C', 4, 4) of the transposed convolution."""
+        rows = functional.pad(self.weight, (0, 0, 0, 1)) + functional.pad(self.weight, (0, 0, 1, 0))
+        return functional.pad(rows, (0, 1)) + functional.pad(rows, (1, 0))
+
+    def plain(self) -> nn.ConvTranspose2d:
+        """Return the same as a plain transposed convolution, whose weights are a copy."""
+        odd, has = self.output_padding, self.bias is not None
+        made = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, output_padding=odd, bias=has)
+        made.weight = nn.Parameter(self.spread().detach(), requires_grad=False)
+        made.bias = self.bias
+        return made.train(self.training)
+
+    def forward(self, maps: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return functional.conv_transpose2d(maps, self.spread(), self.bias, 2, 1, self.output_padding)
+
+
 class Excitation(nn.Module):
     """Maps of a small size -> one factor from 0 to 1 for each channel of a large one (Liu et al. 2021).
 
@@ -268,7 +303,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(Tower):
-    """Codes (B, D) -> raw images (B, C, H, W): a first feature map, then doubling transposed convolutions.
+    """Codes (B, D) -> raw images (B, C, H, W): a first feature map, then convolutions that double it.
 
     Args:
         inputs: Number of latent dimensions.
@@ -281,6 +316,7 @@ class ConvDecoder(Tower):
         stem_norm: Whether norm and activation follow the stem.
         attention: Halvings of the image before the map that self-attention follows, 0 for none.
         excitation: Whether maps scale the channels of those half the tower later (of 4x4 those of 16x16, of four).
+        upsampling: `transposed` convolutions, or `nearest` (see `NearestDoubling`).
     """
 
     def __init__(
@@ -295,6 +331,7 @@ class ConvDecoder(Tower):
         stem_norm: bool = False,
         attention: int = 0,
         excitation: bool = False,
+        upsampling: str = "transposed",
     ) -> None:
         super().__init__()
         sizes = pyramid(shape, len(widths))[::-1]
@@ -317,8 +354,10 @@ class ConvDecoder(Tower):
             (height, width), (low, narrow) = sizes[i + 1], sizes[i]
             odd = (height - 2 * low, width - 2 * narrow)
             out = shape[2] if last else widths[i + 1]
-            bias = look.bias
-            layers.append(nn.ConvTranspose2d(channels, out, 4, 2, 1, output_padding=odd, bias=bias))
+            if upsampling == "nearest":
+                layers.append(NearestDoubling(channels, out, odd, bias=look.bias))
+            else:
+                layers.append(nn.ConvTranspose2d(channels, out, 4, 2, 1, output_padding=odd, bias=look.bias))
             layers += [] if last else look.after(out)
         self.body = nn.Sequential(*layers)
 

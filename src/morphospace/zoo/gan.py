@@ -362,6 +362,20 @@ class SNGAN(GAN):
     objective = HINGE
 
 
+class FastGAN(GAN):
+    """GAN for few images, small and quick: the hinge loss, after FastGAN (Liu et al. 2021).
+
+    The critic sees augmented images only, and its layers have a largest singular value of 1; it learns twice as fast as
+    the generator (Heusel et al. 2017). The generator doubles its maps by repeating places, and its small maps scale the
+    channels of its large ones (skip-layer excitation).
+
+    The paper's generator also has gated units and noise; its critic has batch norm as well, and redraws real images
+    (`--critic-reconstruction 1`). Within minutes on a CPU these cost more than they gain.
+    """
+
+    objective = HINGE
+
+
 class LSGAN(GAN):
     """Squared errors to the targets 1 for real and 0 for generated images, 1 for the generator (Mao et al. 2017)."""
 

@@ -27,7 +27,7 @@ def critic_widths(settings: GANSettings, shape: Shape) -> tuple[int, ...]:
 
 
 def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioning | None) -> nn.Module:
-    """Build the generator without its final tanh; in `conv`: stem, batch norm, ReLU, then transposed convolutions."""
+    """Build the generator without its final tanh; in `conv`: stem, batch norm, ReLU, then convolutions that double."""
     s = settings
     widths = s.generator_widths or critic_widths(s, shape)[::-1]
     by_norm = getattr(s, "by_norm", False)
@@ -50,6 +50,7 @@ def make_generator(settings: GANSettings, shape: Shape, conditioning: Conditioni
             stem_norm=True,
             attention=s.attention,
             excitation=s.excitation,
+            upsampling=s.upsampling,
         )
         body = initialise(conv, s.init)
     return ConditionalGenerator(body, conditioning.size, embedded) if conditioning else body

@@ -36,6 +36,8 @@ class GANSettings(ModelSettings):
             for none; convolutions only.
         excitation: In the generator, let small feature maps scale the channels of those half the tower later
             (skip-layer excitation, Liu et al. 2021), a short way for the gradient; convolutions only.
+        upsampling: How the generator doubles a map: by a `transposed` convolution, or by repeating each place and a 3x3
+            convolution (`nearest`), which costs the same and leaves no chequered pattern; convolutions only.
         slope: Negative slope of the critic's leaky ReLU.
         critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none; without it
             the critic's layers have biases. Layer norm does not let the images of a batch mix.
@@ -84,6 +86,7 @@ class GANSettings(ModelSettings):
     blocks: Annotated[int, Role.FIT, Between(1, 16)] = 1
     attention: Annotated[int, Role.FIT, Between(0, 16, OFF)] = 0
     excitation: Annotated[bool, Role.FIT] = False
+    upsampling: Annotated[Literal["transposed", "nearest"], Role.FIT] = "transposed"
     slope: Annotated[float, Role.FIT, Below(0, 1)] = 0.2
     critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "batch"
     share_fakes: bool = False
@@ -148,6 +151,9 @@ class GANSettings(ModelSettings):
         for name in ("attention", "excitation", "critic_reconstruction"):
             value, why = getattr(self, name), f"is for feature maps of convolutions, and tower is {self.tower!r}"
             require(self.tower == "conv" or not value, name, value, why, "add --tower conv, or leave it out")
+        how, why = self.upsampling, f"is how convolutions double a map, and tower is {self.tower!r}"
+        fits = self.tower == "conv" or how == "transposed"
+        require(fits, "upsampling", how, why, "add --tower conv, or --upsampling transposed")
         kernels = self.minibatch_discrimination
         why = f"packing = {self.packing} shows the critic several images at once as well; take one of them"
         require(not (kernels and self.packing > 1), "minibatch_discrimination", kernels, why)
@@ -343,6 +349,21 @@ def refuse_for_reader(settings: GANSettings) -> None:
 @dataclass(frozen=True, kw_only=True)
 class LSGANSettings(GANSettings):
     """GAN with squared errors to the targets 0 and 1 in place of logarithms."""
+
+
+@member("fast-gan", "morphospace.zoo.gan:FastGAN", "Liu et al. 2021")
+@dataclass(frozen=True, kw_only=True)
+class FastGANSettings(GANSettings):
+    """GAN for a folder of 100 to 2,000 images."""
+
+    usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 16}
+
+    excitation: Annotated[bool, Role.FIT] = True
+    upsampling: Annotated[Literal["transposed", "nearest"], Role.FIT] = "nearest"
+    critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "none"
+    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = 4e-4
+    spectral_norm: bool = True
+    augment: tuple[str, ...] = ("colour", "translation")
 
 
 @member("r3gan", "morphospace.zoo.gan:R3GAN", "Huang et al. 2024")

@@ -36,6 +36,7 @@ USUAL: Mapping[Ground, Mapping[str, Any]] = {
 IN_THE_PLANE: Mapping[str, Mapping[str, Any]] = {
     "wgan": {"lr": 5e-4, "turns": 5},
     "wgan-gp": {"gradient_penalty": 0.1, "betas": (0.5, 0.9), "turns": 5, "critic_lr": None, "penalty_every": 1},
+    "fast-gan": {"excitation": False, "upsampling": "transposed", "augment": ()},  # these are for images
     "info-gan": {"latent_dim": 10, "categories": 8, "continuous": 0},  # a category for each cluster of the ring
     "r3gan": {"r1": 0.02, "r2": 0.02, "penalty_by_size": False, "penalty_every": 1, "lr": 3e-3, "betas": (0.0, 0.99)},
     "vae-gan": {"signed": True, "likelihood": "gaussian", "critic_widths": (64, 64), "beta": 0.1},
