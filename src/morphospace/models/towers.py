@@ -133,8 +133,9 @@ class NearestDoubling(nn.ConvTranspose2d):
 
     def plain(self) -> nn.ConvTranspose2d:
         """Return the same as a plain transposed convolution, whose weights are a copy."""
-        odd, has = self.output_padding, self.bias is not None
-        made = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, output_padding=odd, bias=has)
+        height, width = self.output_padding
+        has = self.bias is not None
+        made = nn.ConvTranspose2d(self.in_channels, self.out_channels, 4, 2, 1, (height, width), bias=has)
         made.weight = nn.Parameter(self.spread().detach(), requires_grad=False)
         made.bias = self.bias
         return made.train(self.training)
