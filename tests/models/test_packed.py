@@ -15,6 +15,7 @@ from morphospace.runs.configuration import resolve
 
 CASES = {
     "dcgan": ("dcgan", (64, 64, 3), {}),
+    "excitation": ("dcgan", (32, 32, 1), {"excitation": True}),
     "fast-gan": ("fast-gan", (28, 30, 3), {}),
     "leaky, linear stem": ("vae", (32, 32, 3), {"tower": "conv", "activation": "leaky"}),
     "odd sides": ("vae", (28, 30, 1), {"tower": "conv"}),

@@ -184,3 +184,8 @@ def test_words_stand_left_of_their_rows() -> None:
     left = np.asarray(wordy)[:, : wordy.width - 72]
     rows = [int((half < 128).sum()) for half in (left[:36], left[36:])]
     assert 0 < rows[0] < rows[1]
+
+
+def test_words_never_stand_beside_other_rows() -> None:
+    with pytest.raises(SettingError, match="images = 3: must be 4: 2 for each of 2 rows"):
+        grid_with_row_labels(np.zeros((3, 8, 8, 1), np.uint8), 2, ["a", "b"])

@@ -55,7 +55,7 @@ def packed(model: Model) -> Model:
         quick = copy.deepcopy(part, shared)
         for inner in quick.modules():
             if isinstance(inner, ConvDecoder):
-                inner.body = _packed_body(inner)
+                inner.body, inner.doubling = _packed_body(inner), PackedTransposed
         setattr(made, name, quick)
     return made
 

@@ -361,6 +361,8 @@ class ConvDecoder(Tower):
                 layers.append(nn.ConvTranspose2d(channels, out, 4, 2, 1, output_padding=odd, bias=look.bias))
             layers += [] if last else look.after(out)
         self.body = nn.Sequential(*layers)
+        self.doubling: type[nn.Module] = nn.ConvTranspose2d
+        """What doubles a map in the body; other code that replaces these layers says so here."""
 
     @property
     def output(self) -> nn.Module:
@@ -375,7 +377,7 @@ class ConvDecoder(Tower):
             return self.body(maps)
         seen: list[Tensor] = []  # the maps of each size, as the next size is made from them
         for layer in self.body:
-            if isinstance(layer, nn.ConvTranspose2d):
+            if isinstance(layer, self.doubling):
                 if (place := str(len(seen))) in self.gates:
                     maps = self.gates[place](seen[len(seen) - self.reach], maps)
                 seen.append(maps)

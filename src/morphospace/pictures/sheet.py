@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, PngImagePlugin
 
-from morphospace.errors import SettingError
+from morphospace.errors import SettingError, require
 from morphospace.files import atomic, json_text
 from morphospace.pictures.enlarge import asked, enlarged, scale_for
 from morphospace.pictures.lettering import LINE, cut, text_width, write
@@ -105,7 +105,12 @@ def grid_with_row_labels(
         columns: Images in a row.
         words: One a row; what is too long is cut.
         scale: As for `grid`.
+
+    Raises:
+        SettingError: If there are not as many images as the rows hold, so that words would stand beside other rows.
     """
+    wanted = columns * len(words)
+    require(len(images) == wanted, "images", len(images), f"must be {wanted}: {columns} for each of {len(words)} rows")
     return with_row_labels(grid(images, columns, scale=scale), words)
 
 
