@@ -33,7 +33,6 @@ PAGE = ROOT / "docs" / "zoo.md"
 COLUMNS = {"FD": 0, "KID": 1, "precision": 2, "recall": 2, "MSE": 4}
 """Beginnings of the measures' names, one a column, with their decimals."""
 JUDGED = "fd,kid,pr,mse"
-SHOWN = 12  # samples of each model in the picture, at most
 IN_MEMORY = 512  # images that a process trains on whose memory is measured
 
 
@@ -235,6 +234,6 @@ def picture(name: str, out: Path) -> None:
     runs = {model["model"]: model["runs"][0]["run"] for model in ordered(found) if model["runs"]}
     looks = {model: looks_of(ms.load(out / run), 0).samples for model, run in runs.items()}
     drawn = {model: samples for model, samples in looks.items() if not isinstance(samples, str)}
-    columns = min(SHOWN, *map(len, drawn.values()))
+    columns = min(map(len, drawn.values()))
     sheet = grid_with_row_labels(np.concatenate([each[:columns] for each in drawn.values()]), columns, list(drawn))
     sheet.save(ROOT / "docs" / "images" / f"zoo-{name}.png", optimize=True)

@@ -51,6 +51,7 @@ def test_work_is_counted_in_closed_form(runs: dict[str, Path]) -> None:
         ("celeba-dcgan", (64, 64, 3)),
         ("wgan-gp", (64, 64, 3)),
         ("fashion-r3gan", (32, 32, 1)),
+        ("toyfaces-fast-gan", (64, 64, 3)),
     ],
 )
 def test_work_is_what_torch_counts(recipe: str, shape: tuple[int, int, int]) -> None:

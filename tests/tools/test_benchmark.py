@@ -254,7 +254,10 @@ def test_winners_and_losers_are_named_with_what_may_be_chance() -> None:
 
 def over_seeds(better: str, *values: tuple[float, ...]) -> Measure:
     """Return a measure of models with some seeds each."""
-    cells = [Cell(float(np.mean(v)), min(v), max(v), len(v), each=np.array(v), over="seeds") for v in values]
+    cells = [
+        Cell(float(np.mean(v)), min(v) - 9, max(v) + 9, len(v), min(v), max(v), each=np.array(v), over="seeds")
+        for v in values
+    ]
     return Measure("FD[x]", "", tuple(cells), cast(Better, better))
 
 

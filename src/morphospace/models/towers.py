@@ -111,10 +111,9 @@ class SelfAttention(nn.Module):
 class NearestDoubling(nn.ConvTranspose2d):
     """Maps (B, C, H, W) -> (B, C', 2H, 2W): each place repeated twice in both directions, then a 3x3 convolution.
 
-    Neighbours of the result share most of what they are computed from, so no chequered pattern is left where a
-    transposed convolution leaves one (Odena et al. 2016). Both steps together are a transposed convolution with stride
-    2 whose 4x4 kernel is the 3x3 one spread over 2x2 places, w4[i] = w3[i] + w3[i - 1] in each direction, and cost as
-    much.
+    A map of one value stays so except at its edges; a transposed convolution makes a chequered pattern of it, until it
+    learns not to (Odena et al. 2016). Both steps together are a transposed convolution with stride 2 whose 4x4 kernel
+    is the 3x3 one spread over 2x2 places, w4[i] = w3[i] + w3[i - 1] in each direction: half the work of two steps.
 
     Args:
         inputs: Channels C.

@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from morphospace.errors import SettingError, require
 from morphospace.models.contract import Decodes
 from morphospace.models.packed import packed, packed_bytes
+from morphospace.models.towers import NearestDoubling
 from morphospace.runs.run import Run, loaded
 
 ONE_THREAD_FLOP = 2e9
@@ -46,7 +47,7 @@ def counted(networks: nn.Module) -> Iterator[list[int]]:
     found: list[int] = []
 
     def note(layer: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        weight = layer.weight
+        weight = layer.spread() if isinstance(layer, NearestDoubling) else layer.weight
         assert isinstance(weight, Tensor)
         transposed = isinstance(layer, _ConvTransposeNd)
         places = (given[0] if transposed else made).numel() // weight.shape[0]

@@ -369,8 +369,8 @@ class FastGAN(GAN):
     the generator (Heusel et al. 2017). The generator doubles its maps by repeating places, and its small maps scale the
     channels of its large ones (skip-layer excitation).
 
-    The paper's generator also has gated units and noise; its critic has batch norm as well, and redraws real images
-    (`--critic-reconstruction 1`). Within minutes on a CPU these cost more than they gain.
+    Parts of the paper that are not here: gated units and noise in the generator, batch norm in the critic, and by
+    default the critic's redrawing of real images (`--critic-reconstruction 1`).
     """
 
     objective = HINGE

@@ -37,7 +37,8 @@ class GANSettings(ModelSettings):
         excitation: In the generator, let small feature maps scale the channels of those half the tower later
             (skip-layer excitation, Liu et al. 2021), a short way for the gradient; convolutions only.
         upsampling: How the generator doubles a map: by a `transposed` convolution, or by repeating each place and a 3x3
-            convolution (`nearest`), which costs the same and leaves no chequered pattern; convolutions only.
+            convolution (`nearest`), which begins without a chequered pattern, at about the same price; convolutions
+            only.
         slope: Negative slope of the critic's leaky ReLU.
         critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none; without it
             the critic's layers have biases. Layer norm does not let the images of a batch mix.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from morphospace.evaluation.differences import LEVEL, apart_from_best, holm
 from morphospace.tools.compare import Comparison
@@ -72,8 +72,10 @@ def verdict_of(table: Table, measure: Measure, *, main: bool, seeds: int) -> Ver
     chances = chances_of(measure, best, others)
     beaten = [row for row in others if chances.get(row, 1.0) < LEVEL]
     left = [row for row in others if row not in (*beaten, *equal)]
-    value, interval = texts_of(measure.cells[best])
-    over = f" over {seeds} seeds" if table.spread == "training" else ""
+    cell, over = measure.cells[best], ""
+    if table.spread == "training":  # an interval of a few seeds of one model says less than the pooled test
+        cell, over = replace(cell, low=cell.least, high=cell.most), f" over {seeds} seeds"
+    value, interval = texts_of(cell)
     name, rows = measure.name.partition("[")[0], table.rows
     if len(equal) == len(others):
         return Verdict(measure.name, main, rows[best], rows[best], (), (), f"{name}: all have {value}.")
