@@ -363,6 +363,7 @@ def test_names_are_shown_as_people_write_them(visit: Visitor) -> None:
 @both
 def test_sliders_play_and_seeds_are_panned_through(visit: Visitor) -> None:
     visit.go("sliders", "vae", by="dim")
+    visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")  # the first picture may come after all else
     drawn = int(visit.page.locator(SIDE).get_attribute("data-drawn"))
     visit.page.locator(".slider button[aria-label^=Animate]").first.click()
     visit.until(f"Number(document.querySelector('{SIDE}').dataset.drawn) > {drawn + 5}")
