@@ -520,6 +520,35 @@ def test_a_picture_that_is_none_is_refused_in_words(visit: Visitor, tmp_path: Pa
     visit.wrong = [line for line in visit.wrong if "400" not in line]  # the browser notes the status itself
 
 
+@both
+def test_an_error_stays_until_the_visitor_does_something(visit: Visitor, tmp_path: Path) -> None:
+    """What the page works out by itself neither writes over the reason nor takes the place of what was given."""
+    visit.go("sliders", "vae")
+    visit.page.evaluate(
+        """() => {
+            const { client } = morphospace, ask = client.ask.bind(client);
+            client.ask = async (kind, ...rest) => {
+                if (kind === "examples") await new Promise((go) => { globalThis.release = go; });
+                return ask(kind, ...rest);
+            };
+        }"""
+    )
+    visit.page.evaluate("location.hash = location.hash.replace('sliders', 'project')")
+    visit.until("Boolean(globalThis.release)")
+    (tmp_path / "face.png").write_bytes(b"no picture at all")
+    visit.page.locator("#photo").set_input_files(tmp_path / "face.png")
+    visit.page.wait_for_selector("#status.bad")
+    visit.page.evaluate("void release()")
+    visit.page.wait_for_selector(".sample")
+    visit.page.wait_for_timeout(500)
+    assert "picture" in visit.page.inner_text("#status.bad")
+    assert not visit.page.locator(".pair").is_visible()
+    visit.page.locator(".sample").nth(1).click()
+    visit.page.wait_for_selector(".pair canvas[data-drawn]")
+    visit.settle()  # which finds no error
+    visit.wrong = [line for line in visit.wrong if "400" not in line]  # the browser notes the status itself
+
+
 @pytest.mark.parametrize("visit", [{}, {"exported": True}], indirect=True, ids=["served", "exported"])
 def test_a_picture_unlike_those_that_were_learned_is_called_so(
     visit: Visitor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

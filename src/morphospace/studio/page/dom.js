@@ -12,10 +12,15 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// An error stays in the status line until the visitor does something: work that goes on does not write over it.
+let kept = false;
+for (const act of ["pointerdown", "keydown", "change", "drop", "paste", "hashchange"]) addEventListener(act, () => { kept = false; }, true);
+
 export function say(words, bad = false) {
   const line = document.getElementById("status");
   line.textContent = words;
   line.className = bad ? "bad" : "";
+  kept = bad;
 }
 
 // Run something that asks the server; an error is shown in the status line.
@@ -30,21 +35,31 @@ export async function trying(work) {
 
 const PATIENT = 2000; // milliseconds after which the status line says how long something has taken
 
+const running = new Set(); // what is being worked out, in the order in which it began
+
+// Say what has begun last and is not done, and for how long it has run.
+function tell() {
+  if (kept) return;
+  const newest = [...running].at(-1);
+  const gone = newest && performance.now() - newest.began;
+  say(newest ? `${newest.words}${gone > PATIENT ? `, ${Math.round(gone / 1000)} s` : ""}…` : "");
+}
+
 // Run something that takes a while: the status line says what, and for how long by now.
 export async function busy(words, work) {
-  const began = performance.now();
-  const tell = () => { const gone = performance.now() - began; say(`${words}${gone > PATIENT ? `, ${Math.round(gone / 1000)} s` : ""}…`); };
+  const mine = { words, began: performance.now() };
+  running.add(mine);
   tell();
   const clock = setInterval(tell, 1000);
   try {
-    const found = await work();
-    say("");
-    return found;
+    return await work();
   } catch (error) {
     say(error.message, true);
     throw error;
   } finally {
     clearInterval(clock);
+    running.delete(mine);
+    tell();
   }
 }
 

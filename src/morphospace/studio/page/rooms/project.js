@@ -7,6 +7,7 @@ const SAMPLES = 6;
 
 export async function enter(place, { client, state, run, condition }) {
   let picture = null; // what is sent with the question: an image of the data, or a picture that was given
+  let given = false; // whether the visitor has given a picture: the room does not begin with one of its own then
   let found = null;
   const searches = !client.lacks.has("search");
   const facts = () => ({ run: run.name, code: found && found.code, how: found && found.how });
@@ -36,6 +37,7 @@ export async function enter(place, { client, state, run, condition }) {
 
   async function take(file) {
     if (!file) return;
+    given = true;
     const name = await trying(() => client.send(file));
     if (name) { picture = { picture: name }; await search("Your picture, as the model sees it"); }
   }
@@ -87,7 +89,7 @@ export async function enter(place, { client, state, run, condition }) {
       const name = made ? `Seed ${String(some.numbers[i]).slice(5)}` : `Held-out image ${some.numbers[i]}`;
       return make("button", { type: "button", class: "sample", "aria-label": `Use ${name}`, title: name, onclick: () => { picture = { image: some.numbers[i] }; search(name); } }, shown.canvas);
     }));
-    if (!code && !run.cannot.encode) samples.firstChild.click(); // something to see, at once
+    if (!code && !given && !run.cannot.encode) samples.firstChild.click(); // something to see, at once
   }
   return () => removeEventListener("paste", paste);
 }
