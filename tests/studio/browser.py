@@ -102,10 +102,11 @@ class Visitor:
         raise AssertionError(f"{canvas} shows the same as before")
 
     def still(self, canvas: str) -> np.ndarray:
-        """Return what a canvas shows when it has come to rest."""
+        """Return what a canvas shows when it has come to rest, and every question of the page has its answer."""
         before = self.pixels(canvas)
         while True:
             self.page.wait_for_timeout(250)
+            self.until("!globalThis.morphospace?.client?.waiting?.size")
             after = self.pixels(canvas)
             if after.shape == before.shape and not (after != before).any():
                 return after

@@ -37,8 +37,8 @@ const PATIENT = 2000; // milliseconds after which the status line says how long 
 
 const running = new Set(); // what is being worked out, in the order in which it began
 
-// Say what has begun last and is not done, and for how long it has run.
-function tell() {
+// Say what has begun last and is not done, and for how long it has run; nothing if all is done.
+export function tell() {
   if (kept) return;
   const newest = [...running].at(-1);
   const gone = newest && performance.now() - newest.began;

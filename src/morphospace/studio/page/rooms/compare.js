@@ -1,5 +1,5 @@
 // Up to four runs side by side, with the same seed or the same image.
-import { button, make, say, trying } from "../dom.js";
+import { button, make, say, tell, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 
 export async function enter(place, { client, state, run, runs, condition }) {
@@ -33,7 +33,8 @@ export async function enter(place, { client, state, run, runs, condition }) {
     const asked = picture ? { picture } : what.startsWith("seed:") ? { seed: Number(what.slice(5)) } : { image: what };
     const answer = await trying(() => client.ask("compare", { runs: ids, ...asked, condition }, "compare"));
     if (!answer) return;
-    say(runs.length > 1 ? "" : "There is one run here. `morpho studio FOLDER` shows every run below a folder.");
+    if (runs.length > 1) tell();
+    else say("There is one run here. `morpho studio FOLDER` shows every run below a folder.");
     rows.replaceChildren(...answer.each.map((one) => {
       const about = runs.find((other) => other.id === one.run);
       const head = make("h3", {}, about.name, make("small", {}, ` ${about.model}, ${about.data}`));

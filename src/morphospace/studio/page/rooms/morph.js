@@ -1,5 +1,5 @@
 // A start, an end, what may lie between them, and three paths side by side: play, scrub, download.
-import { button, calm, make, save, say, trying } from "../dom.js";
+import { busy, button, calm, make, save, say, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 
 const HOWS = ["linear", "slerp", "rotate"];
@@ -68,8 +68,7 @@ export async function enter(place, { client, state, run, condition }) {
       return picture.element;
     }));
     if (ends.length < 2) return say("This is the start. Add an end.");
-    say("Decoding the paths…");
-    const answer = await trying(() => client.ask("walk", { run: run.id, ends, hows: HOWS, steps, condition }, "walk"));
+    const answer = await busy("Decoding the paths", () => client.ask("walk", { run: run.id, ends, hows: HOWS, steps, condition }, "walk")).catch(() => null);
     if (!answer) return;
     images = answer.images;
     paths = answer.paths;
@@ -79,7 +78,6 @@ export async function enter(place, { client, state, run, condition }) {
     }
     scrub.max = images.linear.length - 1;
     scrub.value = Math.min(Number(state.get("t", "0")), images.linear.length - 1);
-    say("");
     frame();
     if (!calm() && !state.get("t")) toggle();
   }
@@ -116,8 +114,7 @@ export async function enter(place, { client, state, run, condition }) {
 
   async function film(how) {
     if (ends.length < 2) return;
-    say("Making the GIF…");
-    const answer = await trying(() => client.ask("film", { run: run.id, ends, hows: [how], steps, fps: 25, condition }));
+    const answer = await busy("Making the GIF", () => client.ask("film", { run: run.id, ends, hows: [how], steps, fps: 25, condition })).catch(() => null);
     if (answer) { save(new Blob([answer.file], { type: "image/gif" }), `${run.name}-${how}.gif`); say(`${answer.frames} frames at ${answer.fps} per second.`); }
   }
   function path(how) {

@@ -1,5 +1,5 @@
 // One image, moved along attributes, components or single dimensions; and a plane through three seeds.
-import { button, calm, choice, make, onMove, say, trying } from "../dom.js";
+import { busy, button, calm, choice, make, onMove, trying } from "../dom.js";
 import { Picture } from "../picture.js";
 import { spoken } from "../words.js";
 import { addEnd } from "./map.js";
@@ -63,12 +63,11 @@ export async function enter(place, { client, state, run, condition }) {
   start(seed, true);
   // The kind that is shown first; then the others, in the background.
   for (const by of [kind, ...Object.keys(WORDS).filter((one) => one !== kind)]) {
-    if (by === kind) say("Computing the directions…");
-    trying(() => client.ask("sliders", { run: run.id, by })).then((answer) => {
+    const asks = () => client.ask("sliders", { run: run.id, by });
+    (by === kind ? busy("Computing the directions", asks).catch(() => null) : trying(asks)).then((answer) => {
       if (!place.isConnected) return;
       groups[by] = answer ? answer.rows.map(WORDS[by]) : [];
       if (by !== kind) return;
-      say("");
       // If the data have no attributes, show the components.
       if (by === "direction" && !groups.direction.length && !state.get("by")) kind = kinds.querySelector("select").value = "component";
       fill();
