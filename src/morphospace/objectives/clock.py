@@ -32,6 +32,13 @@ class Clock:
         """
         return self.step % steps == 0
 
+    def reached(self, images: int) -> bool:
+        """Return whether training has seen so many images, which a loss asks that changes at some moment.
+
+        As with `every`, the steps before and those after can be captured.
+        """
+        return self.images >= images
+
     def scheduled(self, number: Callable[[Clock], float]) -> Any:
         """Return a number that changes with time: a float, or a tensor () where steps are captured.
 

@@ -36,6 +36,11 @@ from morphospace.training.turn import Noise
 if TYPE_CHECKING:
     from morphospace.training.engine import Engine
 
+Question = tuple[str, int]
+"""What a step asks the clock: `every` or `reached`, and how many steps or images."""
+Kind = tuple[tuple[str, int, bool], ...]
+"""Questions with their answers."""
+
 aten = torch.ops.aten
 INDEXED = (aten.index.Tensor, aten.index_put.default, aten.index_put_.default)
 COPIED = (aten._to_copy.default, aten.copy_.default)
@@ -114,11 +119,11 @@ class Recorded(Inputs):
     Args:
         engine: Whose step.
         plan: The plan.
-        asked: Takes the intervals, in steps, that the step asks the clock about.
+        asked: Takes what the step asks the clock: the name of a question, and its number.
         watch: Sees all other operations.
     """
 
-    def __init__(self, engine: Engine, plan: Plan, asked: set[int], watch: Watch) -> None:
+    def __init__(self, engine: Engine, plan: Plan, asked: set[Question], watch: Watch) -> None:
         super().__init__(engine)
         self.plan, self.asked, self.watch = plan, asked, watch
 
@@ -160,7 +165,7 @@ class Recorded(Inputs):
 class Held(Recorded):
     """Inputs that are the buffers of a plan, in the order in which the recorded step asked for them."""
 
-    def __init__(self, engine: Engine, plan: Plan, asked: set[int], watch: Watch) -> None:
+    def __init__(self, engine: Engine, plan: Plan, asked: set[Question], watch: Watch) -> None:
         super().__init__(engine, plan, asked, watch)
         self.left = iter(plan.buffers)
 
@@ -188,14 +193,20 @@ class StepClock:
     def __getattr__(self, name: str) -> Any:
         """Return what a graph would freeze, and say so."""
         value = getattr(self._inputs.engine.clock, name)
-        self._inputs.watch.note(f"reads clock.{name}; clock.scheduled and clock.every can be captured")
+        self._inputs.watch.note(f"reads clock.{name}; clock.scheduled, clock.every and clock.reached can be captured")
         return value
 
     def every(self, steps: int) -> bool:
         """Return whether this step is one of every so many; those with another answer get another graph."""
         if steps > 1:
-            self._inputs.asked.add(steps)
+            self._inputs.asked.add(("every", steps))
         return self._inputs.engine.clock.every(steps)
+
+    def reached(self, images: int) -> bool:
+        """Return whether training has seen so many images; the steps before and after get a graph each."""
+        if images > 0:
+            self._inputs.asked.add(("reached", images))
+        return self._inputs.engine.clock.reached(images)
 
     def scheduled(self, number: Callable[[Clock], float]) -> Tensor:
         """Return a number that changes with time, as a tensor ()."""
@@ -365,8 +376,8 @@ class Graphs:
 
     def forget(self) -> None:
         """Begin anew, as where tensors of the optimizers were replaced."""
-        self.plans: dict[tuple[tuple[int, bool], ...], Plan] = {}
-        self.asked: set[int] = set()
+        self.plans: dict[Kind, Plan] = {}
+        self.asked: set[Question] = set()
 
     def step(self) -> None:
         """Take the turns of one step."""
@@ -384,10 +395,10 @@ class Graphs:
         else:
             self.prove(plan)
 
-    def kind(self) -> tuple[tuple[int, bool], ...]:
-        """Return what makes this step differ from others: for each interval asked about, whether it is one of it."""
+    def kind(self) -> Kind:
+        """Return what makes this step differ from others: the clock's answer to each question that steps ask it."""
         clock = self.engine.clock
-        return tuple((steps, clock.every(steps)) for steps in sorted(self.asked))
+        return tuple((name, number, getattr(clock, name)(number)) for name, number in sorted(self.asked))
 
     def record(self) -> None:
         """Take a step, and note what it asks for."""

@@ -173,7 +173,7 @@ class AutoencoderKL(Model):
             terms.add("perceptual", self.perceptual(batch.images, rebuilt.images), s.perceptual * self.values)
         if turn.training:
             self.scale.follow(turn.gathered(rebuilt.maps))
-            if s.adversarial and (not s.adversarial_begins or turn.clock.images >= s.adversarial_begins):
+            if s.adversarial and turn.clock.reached(s.adversarial_begins):
                 self.add_adversarial(terms, rebuilt.images, turn)
         terms.add("kl", rebuilt.posterior.kl(), s.beta)
         return terms.note("mse", (rebuilt.images.clamp(-1, 1) - batch.images).square())

@@ -5,6 +5,8 @@ q(z_2 | z_1, x) ..., on the path that also decodes. The bound is
 
     E_q[log p(x | z)] - sum_l E_q[KL(q(z_l | z_<l, x) || p(z_l | z_<l))]
 
+or, with K codes of each image, E[log 1/K sum_k p(x, z_k) / q(z_k | x)], which is at least as tight (Burda et al. 2016).
+
 The code that tools see is the noise of all levels together, those of the top first: its prior is N(0, I), and decoding
 is a function of it. See `models.ladder`.
 """
@@ -25,7 +27,7 @@ from morphospace.models.priors import Sampler
 from morphospace.models.sampling import SampleOptions
 from morphospace.models.towers import initialise
 from morphospace.objectives.clock import ramp
-from morphospace.objectives.elbo import with_free_bits
+from morphospace.objectives.elbo import importance_bound, with_free_bits
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_ladder import LadderVAESettings
@@ -33,7 +35,7 @@ from morphospace.zoo.vae import Variational
 
 
 class LadderVAE(Variational):
-    """Minimises -E_q[log p(x | z)] + beta sum_l KL_l, one code for each image.
+    """Minimises -E_q[log p(x | z)] + beta sum_l KL_l, one code for each image, or the bound of several.
 
     The KL of a level depends on the code sampled above it, so validation samples too, from its own random stream.
     """
@@ -89,19 +91,53 @@ class LadderVAE(Variational):
         return TopDownGaussian(self.encoder(images), self.descend, self.latent_dim)
 
     def loss(self, batch: Batch, turn: Turn) -> Terms:
-        """Return the negative bound of a batch, in training and validation alike."""
-        s, noise = self.settings, turn.normal(len(batch.images), self.latent_dim)
-        descent = Descent(self.posterior, self.encoder(batch.images), lambda own, units: own.sample(noise[:, units]))
-        terms = self.reconstruction(Terms(), self.decoder(noise, descent), batch.images, turn)
+        """Return the negative bound of a batch, in training and validation alike.
+
+        Validation takes as many codes of an image as the end of training does, so that its numbers compare over the run.
+        """
+        s = self.settings
+        draws = s.samples if not turn.training or turn.clock.reached(s.samples_begin) else 1
+        noise = turn.normal(len(batch.images) * draws, self.latent_dim)
+        seen = self.encode(batch.images).repeated(draws).seen
+        descent = Descent(self.posterior, seen, lambda own, units: own.sample(noise[:, units]))
+        raw = self.decoder(noise, descent)
+        return self.bound(batch, raw, descent, turn) if draws == 1 else self.weighted(batch, raw, descent, turn)
+
+    def bound(self, batch: Batch, raw: Tensor, descent: Descent, turn: Turn) -> Terms:
+        """Return the negative bound of one code for each image."""
+        s, terms = self.settings, self.reconstruction(Terms(), raw, batch.images, turn)
+        levels = self.note_levels(terms, descent)
+        if s.free_bits:
+            terms.add("kl_above_free", with_free_bits(levels, s.free_bits), self.kl_weight(turn))
+        else:
+            terms.add("kl", levels.sum(1), self.kl_weight(turn))
+        return self.note_bits(terms, terms.means["reconstruction"] + terms.means["kl"])
+
+    def weighted(self, batch: Batch, raw: Tensor, descent: Descent, turn: Turn) -> Terms:
+        """Return the negative importance-weighted bound of several codes for each image."""
+        draws, z = self.settings.samples, descent.codes
+        log_likelihood = self.likelihood.log_prob(raw, self.target(batch.images, turn).repeat_interleave(draws, 0))
+        assert self.prior is not None
+        surplus = descent.own.log_prob(z) - self.prior.log_prob(z)
+        log_weights = (log_likelihood - self.kl_weight(turn) * surplus).view(-1, draws)
+        terms = Terms().add("bound", -importance_bound(log_weights)).note("reconstruction", -log_likelihood)
+        self.note_levels(terms, descent)
+        # How many of the K samples count: 1 where one of them has all the weight.
+        terms.note("effective_samples", 1 / log_weights.detach().softmax(1).square().sum(1))
+        self.note_error(terms, raw[::draws], batch.images, turn)
+        return self.note_bits(terms, terms.means["bound"])
+
+    def note_levels(self, terms: Terms, descent: Descent) -> Tensor:
+        """Note the KL and what each level has of it, and return the latter, (N, levels)."""
         levels = torch.stack([kl.sum(1) for kl in descent.own.kl_per_unit().split(self.levels, 1)], 1)
         terms.note("kl", levels.sum(1))
         for number, kl in enumerate(levels.T, 1):
             terms.note(f"kl_level_{number}", kl)
-        weight = s.beta
-        if s.kl_warmup_images and turn.training:
-            weight = turn.clock.scheduled(lambda clock: s.beta * ramp(clock.images, s.kl_warmup_images))
-        if s.free_bits:
-            terms.add("kl_above_free", with_free_bits(levels, s.free_bits), weight)
-        else:
-            terms.add("kl", levels.sum(1), weight)
-        return self.note_bits(terms, terms.means["reconstruction"] + terms.means["kl"])
+        return levels
+
+    def kl_weight(self, turn: Turn) -> float | Tensor:
+        """Return the weight of a nat of KL at this moment."""
+        s = self.settings
+        if not (s.kl_warmup_images and turn.training):
+            return s.beta
+        return turn.clock.scheduled(lambda clock: s.beta * ramp(clock.images, s.kl_warmup_images))

@@ -28,6 +28,9 @@ class LadderVAESettings(AESettings):
         kl_warmup_images: The KL weight rises linearly from 0 over this many images.
         free_bits: KL of each level, in nats an image, that costs nothing: a remedy for levels that are not used (Kingma
             et al. 2016); 0 for none.
+        samples: Number K of codes of each image in the bound; above 1 it is the importance-weighted one, which is
+            tighter (Burda et al. 2016).
+        samples_begin: Images that are trained on with one code each before, which takes about a K-th of the time.
     """
 
     sample_options: ClassVar[tuple[str, ...]] = ("hold",)
@@ -40,11 +43,18 @@ class LadderVAESettings(AESettings):
     beta: Annotated[float, Below(0, 1e6), AgainstCollapse("a lower {flag}")] = 1.0
     kl_warmup_images: Annotated[int, AtLeast(0), AgainstCollapse()] = 0
     free_bits: Annotated[float, Below(0, 1000), AgainstCollapse()] = 0.0
+    samples: Annotated[int, Between(1, 10_000)] = 1
+    samples_begin: Annotated[int, AtLeast(0)] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         rule = f"there are {self.latent_dim} latent dimensions, and each level needs one"
         require(self.levels <= self.latent_dim, "levels", self.levels, rule, "give a larger --latent-dim")
+        alone = self.samples == 1 or (self.beta == 1 and not self.free_bits and self.reduction == "sum")
+        rule, way_out = "importance weights need the whole bound", "leave out --beta, --free-bits and --reduction"
+        require(alone, "samples", self.samples, rule, way_out)
+        rule = "every image has one code from the beginning to the end"
+        require(self.samples > 1 or not self.samples_begin, "samples_begin", self.samples_begin, rule, "add --samples")
 
     @property
     def dims(self) -> tuple[int, ...]:

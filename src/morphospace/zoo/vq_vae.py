@@ -94,7 +94,8 @@ class VQVAE(AE):
 
         if not turn.training:
             return make()
-        if not 0 < self.settings.autoencoder_images <= turn.clock.images:
+        begins = self.settings.autoencoder_images
+        if not (begins and turn.clock.reached(begins)):
             return turn.once("codes", make, by=(self.encoder,))
         self.encoder.eval()
         with torch.no_grad():
