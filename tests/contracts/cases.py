@@ -131,7 +131,7 @@ CASES = [
     Case(AAESettings(latent_dim=6, widths=(24,), tower="mlp", critic_widths=(24,), encoder_lr=1e-3), "aae"),
     Case(DIPVAESettings(latent_dim=6, widths=(24,), tower="mlp", off_diagonal=1.0), "dip-vae"),
     Case(LadderVAESettings(latent_dim=6, widths=(12, 16), levels=3, free_bits=0.1), "ladder"),
-    Case(LadderVAESettings(latent_dim=6, widths=(24,), tower="mlp", levels=2, skips=False), "ladder-mlp"),
+    Case(LadderVAESettings(latent_dim=6, widths=(24,), tower="mlp", levels=2, skips=False, samples=3), "ladder-mlp"),
     Case(
         VQVAESettings(
             latent_dim=2, widths=(8,), blocks=1, entries=16, prior_width=16, prior_layers=2, prior_heads=2, lr=1e-2

@@ -133,6 +133,7 @@ def score(batch: Any, network: nn.Module) -> Tensor:
         (lambda batch, turn, net: score(batch, net)[batch.images[:, 0, 0, 0] >= 0], "one selects by a mask"),
         (lambda batch, turn, net: score(batch, net) * turn.clock.scheduled(lambda clock: clock.images), ""),
         (lambda batch, turn, net: score(batch, net) * turn.uniform(8) * (2 if turn.clock.every(3) else 1), ""),
+        (lambda batch, turn, net: score(batch, net) * turn.uniform(8) * (2 if turn.clock.reached(48) else 1), ""),
     ],
 )
 def test_what_a_graph_would_freeze_is_found_and_said_once(loss: Any, why: str) -> None:

@@ -138,6 +138,48 @@ def test_free_bits_are_those_of_a_level_and_the_warm_up_ends() -> None:
         assert found == pytest.approx(weight * float(terms.means["kl"]), abs=1e-6)
 
 
+def test_several_codes_make_the_bound_that_is_measured() -> None:
+    model, images = ladder(samples=5), torch.rand(3, 1, 8, 8).double().round()
+    batch = Batch(images.repeat_interleave(2000, 0), torch.arange(6000))
+    terms = model.loss(batch, FakeTurn())
+    assert next(iter(terms.means)) == "bound" and float(terms.total().detach()) == float(terms.means["bound"])
+    measured = importance_bound(model, batch.images, 5)
+    assert float(terms.means["bound"]) == pytest.approx(-float(measured.values.mean()), rel=0.003)
+    one = {name: float(value) for name, value in ladder().loss(batch, FakeTurn()).means.items()}
+    assert float(terms.means["bound"]) < 0.99 * (one["reconstruction"] + one["kl"])  # tighter, by more than the noise
+    for name in ("reconstruction", "kl", "kl_level_1", "kl_level_2"):  # numbers to watch are those of single codes
+        assert float(terms.means[name]) == pytest.approx(one[name], rel=0.02), name
+    assert 1 < float(terms.means["effective_samples"]) < 5
+
+
+def test_several_codes_begin_when_they_are_told_to_and_validation_always_takes_them() -> None:
+    batch = Batch(torch.rand(6, 1, 8, 8).double(), torch.arange(6))
+    model = ladder(samples=3, samples_begin=100, kl_warmup_images=200)
+    for images, training, several in ((0, True, False), (99, True, False), (100, True, True), (0, False, True)):
+        assert ("bound" in model.loss(batch, FakeTurn(training, images)).means) == several
+    # The KL's weight of a warm-up is that of log q - log p in the weights: none at all leaves the likelihood's mean.
+    cold = ladder(samples=3, kl_warmup_images=200)
+    found = cold.loss(batch, FakeTurn(True, 0)).means
+    turn, posterior = FakeTurn(True, 0), cold.encode(batch.images).repeated(3)
+    raw = cold.decoder(posterior.sample(turn.normal(18, 5)))
+    each = cold.likelihood.log_prob(raw, batch.images.repeat_interleave(3, 0)).view(6, 3)
+    assert torch.allclose(found["bound"], -(each.logsumexp(1) - math.log(3)).mean())
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"samples": 3, "beta": 2.0}, "samples = 3: importance weights need the whole bound"),
+        ({"samples": 3, "free_bits": 0.5}, "leave out --beta, --free-bits and --reduction"),
+        ({"samples": 3, "reduction": "mean"}, "samples = 3"),
+        ({"samples_begin": 100}, "samples_begin = 100: .*add --samples"),
+    ],
+)
+def test_what_several_codes_cannot_be_combined_with(settings: dict, rule: str) -> None:
+    with pytest.raises(SettingError, match=rule):
+        LadderVAESettings(**settings)
+
+
 def test_without_skips_an_upper_level_is_heard_through_the_codes_below_only() -> None:
     """If the code below is the same, so is the image; with skips the level above shows by itself."""
     model, maps = ladder(skips=False), torch.randn(2, 16).double()

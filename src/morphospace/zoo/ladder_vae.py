@@ -93,7 +93,7 @@ class LadderVAE(Variational):
     def loss(self, batch: Batch, turn: Turn) -> Terms:
         """Return the negative bound of a batch, in training and validation alike.
 
-        Validation takes as many codes of an image as the end of training does, so that its numbers compare over the run.
+        Validation takes as many codes of an image as the end of training does, so that its numbers compare.
         """
         s = self.settings
         draws = s.samples if not turn.training or turn.clock.reached(s.samples_begin) else 1
