@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -74,6 +75,22 @@ def test_steps_from_graphs_are_those_of_the_engine(case: Case) -> None:
     # The first step of each kind is recorded, its second one proven.
     assert captured.graphs.replayed == (0 if said else steps - 2 * len(captured.graphs.plans)), said
     assert bool(said) is (case.label in NOT_CAPTURED)
+
+
+BEGINS = {"autoencoder-kl": "adversarial_begins", "vq-vae": "autoencoder_images", "ladder-mlp": "samples_begin"}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.label in BEGINS], ids=lambda case: case.label)
+def test_what_begins_later_has_a_graph_before_and_another_after(case: Case) -> None:
+    later = Case(replace(case.settings, **{BEGINS[case.label]: 64}), case.label)  # after eight steps
+    plain, captured, said = pair(later)
+    for _ in range(16):
+        plain.step()
+        captured.step()
+    assert not said and differences(plain, captured) == []
+    assert captured.graphs is not None
+    assert {answer for name, _, answer in captured.graphs.kind() if name == "reached"} == {True}
+    assert captured.graphs.replayed == 16 - 2 * len(captured.graphs.plans) > 0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

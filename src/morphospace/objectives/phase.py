@@ -77,9 +77,8 @@ class Phase:
     ends: int | None = None
 
     def plays(self, clock: Clock) -> bool:
-        """Return whether it has turns at this moment; the clock is read only where a phase begins or ends."""
-        begun = not self.begins or clock.images >= self.begins
-        return begun and (self.ends is None or clock.images < self.ends)
+        """Return whether it has turns at this moment."""
+        return clock.reached(self.begins) and (self.ends is None or not clock.reached(self.ends))
 
 
 Round = Phase | tuple[Phase, ...]
