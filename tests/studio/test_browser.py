@@ -680,6 +680,15 @@ def test_what_a_run_cannot_do_is_said_with_the_way_out(visit: Visitor) -> None:
     visit.page.wait_for_selector(".empty")
 
 
+def test_a_link_to_a_run_that_is_not_there_says_what_is_shown_instead(visit: Visitor) -> None:
+    visit.page.goto(f"{visit.address}#room=sliders&run=nobody&seed=3")
+    visit.until("document.querySelector('.visit > :not(.intro)')")
+    assert visit.page.inner_text("#status.bad") == "There is no run called “nobody” here. This is vae."
+    visit.until("document.querySelectorAll('.slider').length")  # the rest of the link holds
+    assert visit.hash()["run"] == "vae" and visit.hash()["seed"] == "3"
+    assert "nobody" in visit.page.inner_text("#status.bad")
+
+
 def test_the_runs_are_listed_with_their_cards(visit: Visitor) -> None:
     visit.go("runs", "cvae")
     assert visit.page.locator("[aria-label=Runs] tbody tr").count() == 3

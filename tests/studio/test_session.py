@@ -20,6 +20,7 @@ import morphospace as ms
 from morphospace.data.batches import held_out
 from morphospace.errors import DataError, SettingError
 from morphospace.latent.traverse import working
+from morphospace.runs.codes import codes_of
 from morphospace.runs.report import sampled_from
 from morphospace.studio import requests as ask
 from morphospace.studio import session as sessions
@@ -228,6 +229,13 @@ def test_the_seeds_to_open_with_are_the_better_ones_and_differ(session: Session)
         bad = space._badness(images, condition)
         assert int(bad.argmin()) == space.seeds[0]
         assert set(space.seeds) <= set(bad.argsort()[: AMONG // 2].tolist())
+    # Without a critic: of what there is to see, how much is changed. An empty image that is rebuilt well shows nothing.
+    space = session.runs.space("r0")
+    images = space.frames(space.seeded((0, 1)), None)
+    again = space.frames(codes_of(space.run, images, None), None)
+    changed = ((again.astype(float) - images) ** 2).mean((1, 2, 3))
+    expected = torch.from_numpy(changed / (1 + images.var((1, 2, 3))))
+    assert torch.allclose(space._badness(images, None).double(), expected, rtol=1e-4)
 
 
 def test_a_walk_ends_exactly_at_its_ends(asked: Asked) -> None:

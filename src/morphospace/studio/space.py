@@ -329,7 +329,7 @@ class Space:
     def _good_seeds(self) -> list[int]:
         """Choose seeds whose samples are good, and unlike each other in pixels.
 
-        How good: what the critic says, or else how little a sample changes when it is encoded and decoded again. The
+        How good: what the critic says, or else how little of a sample changes when it is encoded and decoded again. The
         better half are candidates; the best comes first, then always the one that is farthest from those before.
         """
         if AMONG * self.decoder.flop > CHOOSE_FLOP:
@@ -352,7 +352,9 @@ class Space:
         if "encode" in self.cannot():
             return torch.zeros(len(images))
         again = self.frames(codes_of(self.run, images, condition), condition)
-        return torch.from_numpy(((again.astype(np.float32) - images) ** 2).reshape(len(images), -1).mean(1))
+        changed = ((again.astype(np.float32) - images) ** 2).reshape(len(images), -1).mean(1)
+        # Beside what there is to see: an image of nothing is rebuilt without an error.
+        return torch.from_numpy(changed / (1 + images.reshape(len(images), -1).var(1)))
 
     def spread(self) -> Tensor:
         """Return how far strength 1 goes along each dimension: a standard deviation of the codes or the prior, (D,)."""

@@ -108,7 +108,11 @@ async function enter() {
   known(facts);
   tabs(facts);
   pickers(facts);
-  say("");
+  const wanted = state.get("run");
+  if (wanted && wanted !== run.name) {
+    state.set({ run: run.name });
+    say(`There is no run called “${wanted}” here. This is ${run.name}.`, true);
+  } else say("");
   document.title = `${run.name} · ${name} · morphospace`;
   // Every visit has an element of its own, so that a room that was left cannot draw into the next.
   const place = make("div", { class: "visit" });
