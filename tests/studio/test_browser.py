@@ -380,6 +380,22 @@ def test_sliders_play_and_seeds_are_panned_through(visit: Visitor) -> None:
 
 
 @both
+def test_the_pad_is_around_the_seed_that_is_shown(visit: Visitor) -> None:
+    visit.go("sliders", "vae", by="dim", seed=0)
+    visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
+    found = []
+    for _ in range(2):
+        visit.page.locator(".pad").focus()
+        visit.page.keyboard.press("ArrowRight")
+        visit.until("location.hash.includes('code=')")
+        found.append([float(number) for number in visit.hash()["code"].split(",")])
+        visit.page.get_by_role("button", name="Another seed").click()
+        visit.until("!location.hash.includes('code=')")
+    # One step from a seed leaves nearly all of it: from another seed it is another code.
+    assert np.corrcoef(*found)[0, 1] < 0.98
+
+
+@both
 def test_a_class_is_chosen(visit: Visitor, studio: tuple[str, Session]) -> None:
     visit.go("sliders", "cvae")
     before = visit.still(SIDE)

@@ -91,6 +91,8 @@ export async function enter(place, { client, state, run, condition }) {
     const units = base && !first ? run.levels.slice(0, kept).reduce((sum, one) => sum + one, 0) : 0;
     base = [...(base || []).slice(0, units), ...answer.codes[0].slice(units)];
     mixed = units > 0;
+    pan = [0, 0]; // the pad is around this seed now
+    corners = null;
     state.set({ seed: mixed ? null : seed, code: mixed ? base : null });
     if (!first) reset(); else ask();
   }
@@ -169,20 +171,19 @@ export async function enter(place, { client, state, run, condition }) {
 
   // The plane through three seeds: one in the middle, one to the right, one up.
   let pan = [0, 0];
-  let corners = null;
+  let corners = null; // the question for their codes, asked once
   async function panned() {
-    if (!corners) {
-      const first = Math.max(0, seed);
-      const answer = await trying(() => client.ask("decode", { run: run.id, seeds: [first, first + 1, first + 2], condition }));
-      if (!answer) return;
-      corners = answer.codes;
-    }
-    const [a, b, c] = corners;
+    const first = Math.max(0, seed);
+    corners ||= trying(() => client.ask("decode", { run: run.id, seeds: [first, first + 1, first + 2], condition }));
+    const answer = await corners;
+    if (!answer) { corners = null; return; }
+    const [a, b, c] = answer.codes;
     const length = (v) => Math.hypot(...v) || 1;
     // Mixed, then scaled to the norm of a sample: a plain average would decode to a blurred image.
     const mixed = a.map((x, i) => Math.cos(pan[0]) * Math.cos(pan[1]) * x + Math.sin(pan[0]) * b[i] + Math.cos(pan[0]) * Math.sin(pan[1]) * c[i]);
     const wanted = (length(a) + length(b) + length(c)) / 3;
     base = mixed.map((x) => (x * wanted) / length(mixed));
+    if (!from) state.set({ code: base }); // not while it is dragged
     ask();
   }
   let from = null;
@@ -193,7 +194,7 @@ export async function enter(place, { client, state, run, condition }) {
     from = [event.clientX, event.clientY];
     panned();
   });
-  pad.onpointerup = () => { from = null; if (base) state.set({ code: base }); };
+  pad.onpointerup = () => { from = null; if (corners) panned(); };
   pad.onkeydown = (event) => {
     const ways = { ArrowLeft: [-0.05, 0], ArrowRight: [0.05, 0], ArrowUp: [0, -0.05], ArrowDown: [0, 0.05] };
     if (!ways[event.key]) return;
