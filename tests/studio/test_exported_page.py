@@ -175,9 +175,9 @@ def test_names_run_nothing(browser: Any, tmp_path: Path) -> None:
     ms.train("cvae", data=pack, condition="label", out=tmp_path / name, **BRIEF)
     ms.export(tmp_path / name, tmp_path / "page.html", format="html")
     context = browser.new_context()
-    visit = PageVisitor(context.new_page(), {"vae": tmp_path / "page.html"})
+    visit = PageVisitor(context.new_page(), {name: tmp_path / "page.html"}, run=name)
     for room in ("sliders", "morph", "project", "runs"):
-        visit.go(room, "vae")
+        visit.go(room, name)
         assert visit.page.evaluate("typeof hacked") == "undefined"
     assert tuple(visit.page.locator("#condition option").all_text_contents()) == HOSTILE
     assert name in visit.page.locator("#run option").text_content()
