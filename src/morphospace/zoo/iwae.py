@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from morphospace.data.batches import Batch
-from morphospace.objectives.elbo import doubly_reparameterised, importance_bound
+from morphospace.objectives.elbo import doubly_reparameterised
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_vae import IWAESettings
@@ -33,9 +33,4 @@ class IWAE(Variational):
         log_weights = (log_likelihood + self.prior.log_prob(z) - scored.log_prob(z)).view(len(images), s.samples)
         if doubly:
             doubly_reparameterised(z, log_weights)
-        terms = Terms().add("bound", -importance_bound(log_weights))
-        terms.note("reconstruction", -log_likelihood).note("kl", posterior.kl())
-        # How many of the K samples count: 1 where one of them has all the weight.
-        terms.note("effective_samples", 1 / log_weights.detach().softmax(1).square().sum(1))
-        self.note_error(terms, raw[:: s.samples], images, turn)
-        return self.note_bits(terms, terms.means["bound"])
+        return self.weighted_bound(log_likelihood, log_weights, raw, images, turn).note("kl", posterior.kl())

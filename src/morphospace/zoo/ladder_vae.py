@@ -27,7 +27,7 @@ from morphospace.models.priors import Sampler
 from morphospace.models.sampling import SampleOptions
 from morphospace.models.towers import initialise
 from morphospace.objectives.clock import ramp
-from morphospace.objectives.elbo import importance_bound, with_free_bits
+from morphospace.objectives.elbo import with_free_bits
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_ladder import LadderVAESettings
@@ -120,12 +120,9 @@ class LadderVAE(Variational):
         assert self.prior is not None
         surplus = descent.own.log_prob(z) - self.prior.log_prob(z)
         log_weights = (log_likelihood - self.kl_weight(turn) * surplus).view(-1, draws)
-        terms = Terms().add("bound", -importance_bound(log_weights)).note("reconstruction", -log_likelihood)
+        terms = self.weighted_bound(log_likelihood, log_weights, raw, batch.images, turn)
         self.note_levels(terms, descent)
-        # How many of the K samples count: 1 where one of them has all the weight.
-        terms.note("effective_samples", 1 / log_weights.detach().softmax(1).square().sum(1))
-        self.note_error(terms, raw[::draws], batch.images, turn)
-        return self.note_bits(terms, terms.means["bound"])
+        return terms
 
     def note_levels(self, terms: Terms, descent: Descent) -> Tensor:
         """Note the KL and what each level has of it, and return the latter, (N, levels)."""

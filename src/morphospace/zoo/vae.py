@@ -13,7 +13,7 @@ from morphospace.data.batches import Batch
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.priors import FlowPrior, LearnedPrior, MixturePrior, Normal, VampPrior
 from morphospace.objectives.clock import ramp
-from morphospace.objectives.elbo import capacity_gap, half_closed_kl, sampled_kl, with_free_bits
+from morphospace.objectives.elbo import capacity_gap, half_closed_kl, importance_bound, sampled_kl, with_free_bits
 from morphospace.objectives.phase import Turn
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.ae import AE
@@ -59,6 +59,24 @@ class Variational(AE):
         """Sample codes (B * draws, D) from posteriors, those of one image in a row."""
         batch, dim = posterior.mean.shape
         return posterior.repeated(draws).sample(turn.normal(batch * draws, dim))
+
+    def weighted_bound(
+        self, log_likelihood: Tensor, log_weights: Tensor, raw: Tensor, images: Tensor, turn: Turn
+    ) -> Terms:
+        """Return the negative importance-weighted bound (Burda et al. 2016), with numbers to watch.
+
+        Args:
+            log_likelihood: log p(x | z) of K codes of each image, (B K,), those of one image in a row.
+            log_weights: log p(x, z) / q(z | x), (B, K).
+            raw: The decoder's output for these codes.
+            images: (B, C, H, W).
+            turn: Says whether it trains.
+        """
+        terms = Terms().add("bound", -importance_bound(log_weights)).note("reconstruction", -log_likelihood)
+        # How many of the K samples count: 1 where one of them has all the weight.
+        terms.note("effective_samples", 1 / log_weights.detach().softmax(1).square().sum(1))
+        self.note_error(terms, raw[:: log_weights.shape[1]], images, turn)
+        return self.note_bits(terms, terms.means["bound"])
 
 
 class VAE(Variational):
