@@ -81,9 +81,10 @@ def test_what_may_change_when_a_run_goes_on() -> None:
     before = resolve("vae", overrides={"epochs": 1.0})
     assert before.differences(resolve("vae", overrides={"epochs": 2.0, "report_images": 5})) == []
     assert before.differences(resolve("vae", overrides={"beta": 2.0})) == ["beta = 2.0, was 1.0"]
-    falling = resolve("vae", overrides={"epochs": 1.0, "schedule": "cosine"})
-    longer = resolve("vae", overrides={"epochs": 2.0, "schedule": "cosine"})
-    assert falling.differences(longer) == ["epochs = 2.0, was 1.0"]
+    for schedule in ("cosine", "trapezoid"):
+        falling = resolve("vae", overrides={"epochs": 1.0, "schedule": schedule})
+        longer = resolve("vae", overrides={"epochs": 2.0, "schedule": schedule})
+        assert falling.differences(longer) == ["epochs = 2.0, was 1.0"]
 
 
 def test_a_run_that_is_older_than_a_setting_keeps_what_it_was(tmp_path: Path) -> None:

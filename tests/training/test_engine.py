@@ -338,6 +338,7 @@ def test_learning_rate_clipping_and_their_schedules() -> None:
     assert rate(600) == pytest.approx(0.5)
     assert rate(1100) == pytest.approx(0.0, abs=1e-12)
     assert rate(1100, "constant") == 1.0
+    assert [rate(at, "trapezoid") for at in (49, 100, 880, 990, 1100)] == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.0])
 
     norms: list[float] = []
 

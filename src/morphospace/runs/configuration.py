@@ -75,8 +75,8 @@ class Configuration:
         """Return in words the settings by which `other` is another run than this; of another model, the model alone."""
         if self.model.name != other.model.name:
             return [f"model = {other.model.name!r}, was {self.model.name!r}"]
-        # A cosine schedule ends with the run. The images are compared by their pack's hash, not by their name.
-        length = (Role.LENGTH,) if self.training.schedule == "cosine" else ()
+        # A rate that goes down ends with the run. The images are compared by their pack's hash, not by their name.
+        length = (Role.LENGTH,) if self.training.schedule != "constant" else ()
         changed = self.changed(other, Role.OBJECTIVE, Role.FIT, *length)
         return [f"{key} = {now!r}, was {before!r}" for key, before, now in changed]
 

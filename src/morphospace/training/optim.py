@@ -99,9 +99,15 @@ def on_device(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
 
 
 def learning_rate(base: float, clock: Clock, *, schedule: str, warmup_images: int, total_images: int) -> float:
-    """Return the current learning rate: linear warm-up, then constant, or a cosine down to 0 at the end of the run."""
+    """Return the current learning rate: a linear warm-up, then what the schedule says.
+
+    `cosine` goes down to 0 at the end of the run. `trapezoid` is constant and goes down to 0 linearly over the last
+    fifth, which does as well as a cosine (Hagele et al. 2024).
+    """
     rate = base * ramp(clock.images + 1, warmup_images)
     if schedule == "cosine":
         after = max(1, total_images - warmup_images)
         rate *= cosine(max(0, clock.images - warmup_images), after)
+    elif schedule == "trapezoid":
+        rate *= ramp(max(0, total_images - clock.images), total_images // 5)
     return rate

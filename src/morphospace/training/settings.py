@@ -25,7 +25,8 @@ class TrainingSettings:
         precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it faster (a CPU is
             timed).
         clip: Largest gradient norm of a player, 0 for none.
-        schedule: Learning rate after the warm-up: `constant`, or `cosine` down to 0 at the end.
+        schedule: Learning rate after the warm-up: `constant`; `cosine`, down to 0 at the end; or `trapezoid`, constant and
+            then linearly down to 0 over the last fifth of the run.
         warmup_images: The learning rate rises linearly over this many images.
         ema_halflife_images: Half-life of the weights' moving average, 0 for none; the model's own choice when not
             given.
@@ -65,7 +66,7 @@ class TrainingSettings:
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Role.PLACE] = "auto"
     precision: Annotated[Literal["auto", "fp32", "bf16"], Role.FIT] = "auto"
     clip: Annotated[float, Role.FIT, AtLeast(0, way_out=OFF)] = 0.0
-    schedule: Annotated[Literal["constant", "cosine"], Role.FIT] = "constant"
+    schedule: Annotated[Literal["constant", "cosine", "trapezoid"], Role.FIT] = "constant"
     warmup_images: Annotated[int, Role.FIT, AtLeast(0)] = 0
     ema_halflife_images: Annotated[int | None, Role.FIT, AtLeast(0, way_out=OFF)] = None
     report_images: Annotated[int | None, Role.REPORTING, AtLeast(1)] = None
