@@ -16,14 +16,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.members import OURS
 from bench.report import machine
-from morphospace.plugins import built_in
-from morphospace.zoo.settings import ZOO
 from morphospace.zoo.settings_gan import GANSettings
 
 __all__ = ["BASES", "EXTRAS", "add_arguments", "main"]
 
-OURS = {name: cls for name, cls in ZOO.items() if built_in(cls.__module__)}
 BASES = {name: "dcgan" if issubclass(cls, GANSettings) else "vae" for name, cls in OURS.items()}
 # What a model cannot do without.
 EXTRAS: dict[str, dict[str, Any]] = {

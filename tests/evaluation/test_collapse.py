@@ -110,8 +110,10 @@ def test_samples_alike() -> None:
     assert astray is not None and "--prior gaussian" in astray.advice
     modes = same_samples(SampleFacts(0.7, 0.3, 0.0, 500), encodes=False)
     assert modes is not None and modes.severity == "warning" and "--packing" in modes.advice
-    pairs = same_samples(SampleFacts(0.7, 0.3, 0.0, 500), encodes=False, remedies="--r1 1")
-    assert pairs is not None and pairs.advice.startswith("--r1 1, or train")
+    pairs = same_samples(SampleFacts(0.7, 0.3, 0.0, 500), encodes=False, takes=lambda given: "r1" in given)
+    assert pairs is not None and pairs.advice.startswith("--r1 1 with --critic-norm none; train r3gan")
+    none = same_samples(SampleFacts(0.7, 0.3, 0.0, 500), encodes=False, takes=lambda given: False)
+    assert none is not None and none.advice.startswith("train r3gan")
 
 
 def test_memory() -> None:

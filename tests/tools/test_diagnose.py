@@ -15,8 +15,12 @@ from PIL import Image
 import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError, TrainingError
+from morphospace.evaluation.collapse import REMEDIES
+from morphospace.evaluation.diagnose import HOLDS, SETTLES, STRENGTHENS, WEAKENS, Options, advised
 from morphospace.models.likelihoods import Bernoulli
+from morphospace.runs.configuration import flag_for, resolve
 from morphospace.tools.diagnose.looks import guessing
+from morphospace.zoo.settings import ZOO
 
 SMALL = {"data": "digits", "size": "8", "latent_dim": 4, "device": "cpu", "batch_size": 64}
 MLP = {**SMALL, "tower": "mlp", "widths": (64,), "lr": 3e-3, "report_images": 2000, "checkpoint_images": 10**6}
@@ -159,3 +163,21 @@ def test_a_run_with_one_image_held_out_can_be_looked_over(tmp_path: Path) -> Non
     how: dict[str, Any] = {"images": 64, "batch_size": 8, "tower": "mlp", "widths": (8,), "latent_dim": 2}
     run = ms.train("vae", data=f"folder:{folder}", out=tmp_path / "r", device="cpu", **how)
     assert "duplicates" in ms.diagnose(run, n=32).measured
+
+
+@pytest.mark.parametrize("options", [HOLDS, WEAKENS, STRENGTHENS, SETTLES, REMEDIES])
+def test_advice_about_a_critic_is_taken_by_the_run_that_gets_it(options: Options) -> None:
+    runs = [resolve(name) for name in ZOO]
+    for words, settings in options.items():
+        assert not settings or any(run.takes(settings) for run in runs), words
+        if len(settings) == 1:  # what the words say is what is tried
+            assert flag_for(*settings) in words
+
+
+def test_advice_leaves_out_what_a_run_would_refuse() -> None:
+    assert "--turns" in advised(STRENGTHENS, resolve("dcgan").takes)
+    assert "--turns" not in advised(STRENGTHENS, resolve("bigan").takes)
+    assert "--turns" not in advised(STRENGTHENS, resolve("vae-gan").takes)
+    assert "--packing" not in advised(REMEDIES, resolve("bigan").takes)
+    assert "--gradient-penalty" not in advised(HOLDS, resolve("wgan").takes)
+    assert advised(HOLDS, resolve("vae").takes) == "a lower --lr or --clip 1"

@@ -66,6 +66,12 @@ def test_each_number_has_its_conditions_and_is_kept(runs: dict[str, ms.Run]) -> 
     assert ms.evaluate(run, metrics=("fd",), n=120, seed=1).results[0].value != done.results[0].value
 
 
+def test_samples_are_named_only_where_a_metric_looked_at_them(runs: dict[str, ms.Run]) -> None:
+    looked, rebuilt = (ms.evaluate(runs["vae"], metrics=names, n=40, features="pixels") for names in (["fd"], ["mse"]))
+    assert looked.fake == "samples at 128 images, 40 images" and f"fake: {looked.fake}" in looked.summary().lines
+    assert rebuilt.fake == "" and not any("fake" in line for line in rebuilt.summary().lines)
+
+
 def test_a_conditional_model_is_asked_for_what_real_images_show(
     runs: dict[str, ms.Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from morphospace.evaluation.diagnose import Finding, Severity
+from morphospace.evaluation.diagnose import SMOOTH, Finding, Options, Severity, Takes, advised, everything
 from morphospace.evaluation.factors import ACTIVE, alive
 from morphospace.evaluation.joint_fit import JointFit, joint_fit
 from morphospace.evaluation.novelty import Novelty
@@ -18,7 +18,12 @@ from morphospace.objectives.discrepancy import unbiased
 from morphospace.objectives.elbo import half_closed_kl
 
 EMPTY = 0.5  # nats an image
-REMEDIES = "--packing 2, --minibatch-discrimination 100, --r1 1"  # of most critics, against samples that are alike
+REMEDIES: Options = {
+    "--packing 2": {"packing": 2},
+    "--minibatch-discrimination 100": {"minibatch_discrimination": 100},
+    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+}
+"""What a critic may take against samples that are alike."""
 FAR = 5.0  # nats a code; were codes even over a part of N(0, I), 99 in 100 samples of N(0, I) would lie outside of it
 # Of the data's own spread. A decoder of means leaves out what its codes do not say, and still is no collapse.
 ALIKE, ALIKE_MEANS = 0.3, 0.1
@@ -290,7 +295,12 @@ class SampleFacts:
 
 
 def same_samples(
-    facts: SampleFacts, *, encodes: bool, codes: CodeFacts | None = None, against: str = "", remedies: str = REMEDIES
+    facts: SampleFacts,
+    *,
+    encodes: bool,
+    codes: CodeFacts | None = None,
+    against: str = "",
+    takes: Takes = everything,
 ) -> Finding | None:
     """Find samples that are alike: mode collapse of a GAN, or a decoder that ignores its code.
 
@@ -299,7 +309,7 @@ def same_samples(
         encodes: Whether the decoder learns from codes of an encoder, whose remedies are others than a GAN's.
         codes: Of its encoder: whether they say anything, and lie where samples are drawn, decides what to try.
         against: What makes the codes of this model say more, as advice; empty where nothing does.
-        remedies: What its critic takes against samples that are alike.
+        takes: Which settings the run could have: its advice names no others.
     """
     evidence = {"spread": facts.spread, "duplicates": facts.duplicates, "real_duplicates": facts.real_duplicates}
     alike, doubled = (
@@ -314,7 +324,7 @@ def same_samples(
     elif encodes:
         advice = f"{against}, so that codes say more" if against else "longer training, or wider --widths"
     else:
-        advice = f"{remedies}, or train r3gan; several --seed values"
+        advice = "; ".join(filter(None, [advised(REMEDIES, takes), "train r3gan", "several --seed values"]))
     return Finding(
         "samples alike",
         "fault" if total else "warning",
@@ -341,7 +351,9 @@ def memorised(facts: Novelty) -> Finding | None:
     )
 
 
-def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...], remedies: str = REMEDIES) -> Finding | None:
+def missing_modes(
+    counts: Tensor, expected: Tensor, names: tuple[str, ...], takes: Takes = everything
+) -> Finding | None:
     """Find classes that samples do not show, according to a classifier.
 
     A class is missing with less than a tenth of its share among real images.
@@ -350,7 +362,7 @@ def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...], reme
         counts: Samples a class, (K,).
         expected: Share of each class among real images as the same classifier sees them, (K,), sum one.
         names: Of the classes.
-        remedies: What a critic of this model takes against it.
+        takes: As for `same_samples`.
     """
     share = counts.double() / counts.sum().clamp(min=1)
     lacks = [names[k] for k in range(len(names)) if expected[k] > 0 and share[k] < 0.1 * expected[k]]
@@ -362,5 +374,5 @@ def missing_modes(counts: Tensor, expected: Tensor, names: tuple[str, ...], reme
         "fault" if len(lacks) > present / 2 else "warning",
         f"samples show {present - len(lacks)} of {present} classes; missing: {', '.join(lacks[:8])}",
         {"modes": float(present - len(lacks)), "classes": float(present)},
-        f"{remedies}, a conditional model, or train r3gan",
+        "; ".join(filter(None, [advised(REMEDIES, takes), "a conditional model", "train r3gan"])),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,11 +16,42 @@ from morphospace.evaluation.roughness import roughness
 
 Severity = Literal["note", "warning", "fault"]
 Lines = Sequence[Mapping[str, Any]]
+Options = Mapping[str, Mapping[str, Any]]
+"""Things to try, in words, each with the settings that a run must take for it."""
+Takes = Callable[[Mapping[str, Any]], bool]
+"""Whether a run could have some settings."""
 
 LEAST = 8  # reports that a history needs before its shape says anything
 WON, LOST = 0.05, 0.98  # of what a guessing critic loses
 SWING = 0.5
 BURST = 100.0
+SMOOTH = "--r1 1 with --critic-norm none"
+HOLDS: Options = {
+    "a lower --lr": {},
+    "--clip 1": {},
+    "--gradient-penalty 10": {"gradient_penalty": 10.0},
+    "--spectral-norm": {"spectral_norm": True},
+    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+}
+WEAKENS: Options = {
+    "--critic-lr a quarter of --lr": {"critic_lr": 1e-4},
+    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+    "--spectral-norm": {"spectral_norm": True},
+    "with few images --augment colour,translation": {"augment": ("colour", "translation")},
+}
+STRENGTHENS: Options = {
+    "wider --widths": {},
+    "--turns 2": {"turns": 2},
+    "a higher --critic-lr": {"critic_lr": 1e-3},
+}
+SETTLES: Options = {
+    "a lower --lr": {},
+    "--betas 0,0.99": {"betas": (0.0, 0.99)},
+    "--betas 0.5,0.999": {"betas": (0.5, 0.999)},
+    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+    "--replay 0.5": {"replay": 0.5},
+    "--ema-halflife-images 10000": {},
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +71,21 @@ class Finding:
     says: str
     evidence: Mapping[str, float] = field(default_factory=dict)
     advice: str = ""
+
+
+def everything(settings: Mapping[str, Any]) -> bool:
+    """Return True: what is known of no run takes every setting."""
+    return True
+
+
+def advised(options: Options, takes: Takes) -> str:
+    """Return in words those of some options that a run takes; empty if it takes none.
+
+    >>> advised({"--r1 1": {"r1": 1.0}, "--turns 2": {"turns": 2}, "--clip 1": {}}, lambda given: "turns" not in given)
+    '--r1 1 or --clip 1'
+    """
+    taken = [words for words, settings in options.items() if takes(settings)]
+    return " or ".join([", ".join(taken[:-1]), taken[-1]] if taken[1:] else taken)
 
 
 def worst(findings: Sequence[Finding]) -> Severity | None:
@@ -82,10 +128,14 @@ def not_finite(lines: Lines) -> Finding | None:
     return None
 
 
-def exploding(lines: Lines) -> Finding | None:
+def exploding(lines: Lines, takes: Takes = everything) -> Finding | None:
     """Find losses, judgements or gradient norms that grow without end.
 
     The median of the last tenth is a hundred times that of the first fifth, and 100 at least.
+
+    Args:
+        lines: The run's reports.
+        takes: Which settings the run could have: its advice names no others.
     """
     found: dict[str, float] = {}
     for name in sorted({key for line in lines for key in line if "/" in key and not key.startswith("valid/")}):
@@ -104,7 +154,7 @@ def exploding(lines: Lines) -> Finding | None:
         "fault",
         f"{name} has grown to {late:,.4g}, over a hundred times what it began with, and nothing holds it",
         found,
-        "a lower --lr or --clip 1; for a critic without limit a --gradient-penalty 10, --spectral-norm or --r1 1",
+        advised(HOLDS, takes),
     )
 
 
@@ -136,12 +186,13 @@ def _critic_loss(lines: Lines) -> list[float]:
     return [sum(parts) for parts in zip(*(curve(lines, name) for name in names))] if names else []
 
 
-def critic_balance(lines: Lines, chance: float) -> Finding | None:
+def critic_balance(lines: Lines, chance: float, takes: Takes = everything) -> Finding | None:
     """Find a critic that has won, or that cannot separate real from generated, in the last quarter of a run.
 
     Args:
         lines: The run's reports.
         chance: What a critic that only guesses loses; 0 for a loss that has no bound, of which nothing is said.
+        takes: As for `exploding`.
     """
     values = [v for v in _critic_loss(lines) if math.isfinite(v)]
     if len(values) < LEAST or chance <= 0:
@@ -159,7 +210,7 @@ def critic_balance(lines: Lines, chance: float) -> Finding | None:
             f"the critic tells real from generated nearly always: it loses {late:.3g}, by guessing it would lose "
             f"{chance:.3g}, so the generator learns little from it",
             evidence,
-            "--critic-lr a quarter of --lr, --r1 1 or --spectral-norm; with few images --augment colour,translation",
+            advised(WEAKENS, takes),
         )
     if late > LOST * chance:
         return Finding(
@@ -168,16 +219,20 @@ def critic_balance(lines: Lines, chance: float) -> Finding | None:
             f"the critic loses {late:.3g}, as much as by guessing ({chance:.3g}): either the samples are perfect, or "
             "it is too weak to teach",
             evidence,
-            "look at the samples; if they are poor, wider --widths, --turns 2, or a higher --critic-lr",
+            f"look at the samples; if they are poor, {advised(STRENGTHENS, takes)}",
         )
     return None
 
 
-def oscillation(lines: Lines) -> Finding | None:
+def oscillation(lines: Lines, takes: Takes = everything) -> Finding | None:
     """Find players that chase each other: slow, large swings of the generator's loss in the second half of a run.
 
     Swings are slow where neighbouring reports are alike (correlation above a half), large where their spread is over
     half of the mean, and swings where the mean is crossed four times or more.
+
+    Args:
+        lines: The run's reports.
+        takes: As for `exploding`.
     """
     # By whoever learns from the critic: a GAN's generator, a VAE-GAN's decoder, or its whole VAE.
     players = (f"{player}/adversarial" for player in ("generator", "decoder", "vae"))
@@ -201,5 +256,5 @@ def oscillation(lines: Lines) -> Finding | None:
         f"the generator's loss swings by {spread:.3g} about {mean:.3g} and crosses it {crossings} times: the players "
         "chase each other and do not settle",
         evidence | ({} if rough is None else {"roughness": rough}),
-        "a lower --lr, --betas 0,0.99 or --betas 0.5,0.999, --r1 1, --replay 0.5, and --ema-halflife-images 10000",
+        advised(SETTLES, takes),
     )

@@ -80,6 +80,18 @@ class Configuration:
         changed = self.changed(other, Role.OBJECTIVE, Role.FIT, *length)
         return [f"{key} = {now!r}, was {before!r}" for key, before, now in changed]
 
+    def takes(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether a run could have this configuration with other values of some settings.
+
+        Args:
+            settings: Values by name, of the model, the data or training.
+        """
+        try:
+            resolve(self.model.name, overrides=settings, own=self)
+        except SettingError:
+            return False
+        return True
+
     def changed(self, other: Configuration, *roles: Role) -> list[tuple[str, Any, Any]]:
         """Return name, value here and value in `other` of the settings that differ, of all roles or of some."""
         mine, theirs = (each.to_dict(*roles) for each in (self, other))

@@ -25,8 +25,8 @@ class TrainingSettings:
         precision: bfloat16 autocast or float32; `auto` takes bf16 where the hardware multiplies it faster (a CPU is
             timed).
         clip: Largest gradient norm of a player, 0 for none.
-        schedule: Learning rate after the warm-up: `constant`; `cosine`, down to 0 at the end; or `trapezoid`, constant and
-            then linearly down to 0 over the last fifth of the run.
+        schedule: Learning rate after the warm-up: `constant`; `cosine`, down to 0 at the end; or `trapezoid`, constant
+            and then linearly down to 0 over the last fifth of the run.
         warmup_images: The learning rate rises linearly over this many images.
         ema_halflife_images: Half-life of the weights' moving average, 0 for none; the model's own choice when not
             given.

@@ -11,7 +11,6 @@ import torch
 from morphospace.data.batches import held_out
 from morphospace.data.pack import Split, class_count
 from morphospace.evaluation.collapse import (
-    REMEDIES,
     CodeFacts,
     EntryFacts,
     SampleFacts,
@@ -56,11 +55,12 @@ EACH = 20  # samples of a class, were they even: with fewer, a class may be miss
 def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
     """Look a run over; `diagnose` says how."""
     lines = run.folder.read_metrics()
-    findings: list[Finding | None] = [not_finite(lines), exploding(lines), diverging(lines)]
+    takes = run.configuration.takes
+    findings: list[Finding | None] = [not_finite(lines), exploding(lines, takes), diverging(lines)]
     measured: dict[str, Any] = {"roughness": roughness_of(lines)}
     if chance := guessing(run.model):
-        findings.append(critic_balance(lines, chance))
-    findings.append(oscillation(lines))
+        findings.append(critic_balance(lines, chance, takes))
+    findings.append(oscillation(lines, takes))
     conditions: dict[str, Any] = {"samples": n, "seed": seed, "checkpoint": run.images}
     _, rows, name = _looked_at(run)
     findings.append(barely_trained(run.images, len(run.pack.split("train"))))
@@ -92,12 +92,6 @@ def diagnosed(run: Run, n: int, seed: int, classes: bool) -> Diagnosis:
 def _against_collapse(run: Run) -> str:
     """Return what helps a run's model against posterior collapse, as advice; empty where nothing does."""
     return ", ".join(advice_of(type(run.model.settings), AgainstCollapse))
-
-
-def _remedies(run: Run) -> str:
-    """Return what a run's critic takes against samples that are alike, as advice."""
-    judges_pairs = isinstance(run.model, Encodes) and run.model.decodes_prior
-    return "--critic-norm none with --r1 1" if judges_pairs else REMEDIES
 
 
 def _beta(run: Run) -> float | None:
@@ -178,8 +172,8 @@ def _samples(
     facts = SampleFacts(spread, _doubles(fakes, usual), _doubles(unseen, usual), n)
     about: dict[str, Any] = {"sample_spread": spread, "duplicates": facts.duplicates}
     encodes = isinstance(run.model, Encodes) and not run.model.decodes_prior
-    against, remedies = _against_collapse(run), _remedies(run)
-    alike = same_samples(facts, encodes=encodes, codes=codes if encodes else None, against=against, remedies=remedies)
+    against, takes = _against_collapse(run), run.configuration.takes
+    alike = same_samples(facts, encodes=encodes, codes=codes if encodes else None, against=against, takes=takes)
     found: list[Finding | None] = [alike]
     count = class_count(split)
     if classes and 2 <= count <= n // EACH:
@@ -201,6 +195,6 @@ def _modes(run: Run, fakes: np.ndarray, real: np.ndarray) -> tuple[dict[str, Any
     judged = [extracted(judge, np.asarray(images)).probabilities for images in (fakes, real)]
     made, wanted = (torch.bincount(p.argmax(1), minlength=p.shape[1]) for p in judged if p is not None)
     names = run.pack.label_names or tuple(str(label) for label in range(len(wanted)))
-    missing = missing_modes(made, wanted / wanted.sum(), names, _remedies(run))
+    missing = missing_modes(made, wanted / wanted.sum(), names, run.configuration.takes)
     found = missing.evidence["modes"] if missing else float((wanted > 0).sum())
     return {"modes": int(found), "modes_of_real": int((wanted > 0).sum())}, missing

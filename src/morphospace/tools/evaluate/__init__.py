@@ -31,7 +31,7 @@ class Evaluation(Displayable):
         results: The numbers.
         path: The file that they were written to; None where there is no run.
         real: Which images are the real ones, in words.
-        fake: Which images are the fakes, in words.
+        fake: Which images are the fakes, in words; empty where no metric looked at samples.
         left_out: Metrics of the usual list that could not be measured here, and why.
         advice: What to do where there are too few real images to judge by; empty where there are enough.
     """
@@ -45,7 +45,8 @@ class Evaluation(Displayable):
 
     def summary(self) -> Summary:
         """Return the numbers as a table, with what one must know to read them below it."""
-        lines = [f"real: {self.real}", f"fake: {self.fake}", *sorted(set(_notes(self.results)))]
+        lines = [f"real: {self.real}", *([f"fake: {self.fake}"] if self.fake else [])]
+        lines += sorted(set(_notes(self.results)))
         lines += [f"left out {name}: it {reason}" for name, reason in self.left_out.items()]
         lines += [self.advice] if self.advice else []
         lines += [f"kept in {self.path}"] if self.path else []

@@ -100,6 +100,7 @@ class Evidence:
         prior: Which prior a run is sampled from, as for `sample`.
         device: Where features are computed.
         say: Takes one line at a time for the user.
+        used_samples: Whether a metric has asked for samples of the run.
     """
 
     real: Side
@@ -113,6 +114,7 @@ class Evidence:
     prior: str = "model"
     device: str = "cpu"
     say: Callable[[str], None] = field(default=lambda line: None)
+    used_samples: bool = False
 
     paired: ClassVar[bool] = False
     """Whether each fake belongs to the real image of its row."""
@@ -145,6 +147,7 @@ class Evidence:
             yield from self.fake.images()
             return
         assert self.run is not None
+        self.used_samples = True
         for first in range(0, self.n, BLOCK):
             count = min(BLOCK, self.n - first)
             conditions = self.conditions_of_fakes(self.run, first, count)

@@ -88,11 +88,15 @@ def evaluated(
         keep(found.folder.place / FILE, results)
     path = None if found is None else found.path / FILE
     words = f"{known.pack.name} {known.name}, {len(known.rows):,} images"
-    fakes = f"samples{at_images(found.images)}" if found else f"{other.pack.name} {other.name}" if other else ""
+    fakes = ""
+    if other is not None:
+        fakes = f"{other.pack.name} {other.name}, {count:,} images"
+    elif found is not None and evidence.used_samples:
+        fakes = f"samples{at_images(found.images)}, {count:,} images"
     few = len(known.rows) < FEW
     words_of = "1 real image says" if len(known.rows) == 1 else f"{len(known.rows)} real images say"
     advice = f"{words_of} little; {known.more}" if few else ""
-    return Evaluation(tuple(results), path, words, f"{fakes}, {count:,} images", left_out, advice)
+    return Evaluation(tuple(results), path, words, fakes, left_out, advice)
 
 
 def _wanted(evidence: Evidence, metrics: Sequence[str]) -> tuple[list[str], dict[str, str]]:
