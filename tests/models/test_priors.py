@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
@@ -26,6 +27,7 @@ from morphospace.models.priors import (
     _at_once,
     _by_row,
     fit_prior,
+    mixture_log_prob,
     prior_of,
 )
 
@@ -228,3 +230,19 @@ def test_a_vamp_prior_begins_at_images_and_keeps_no_second_encoder() -> None:
     prior.start_from(images)
     assert torch.allclose(prior.posterior().mean, encoder(images).mean, atol=1e-4)
     assert list(prior.state_dict()) == ["logits"]
+    # Images often lie in the order of their classes: it begins at some of each, and of few images at all.
+    ordered = torch.linspace(-0.9, 0.9, 10).view(10, 1, 1, 1).expand(10, 1, 1, 4)
+    prior.start_from(ordered)
+    assert torch.allclose(2 * prior.logits.sigmoid() - 1, ordered[[0, 4, 9]], atol=1e-4)
+    prior.start_from(images[:1])
+    assert torch.allclose(2 * prior.logits.sigmoid() - 1, torch.cat([images[:1], ordered[[4, 9]]]), atol=1e-4)
+
+
+def test_a_mixture_of_sharp_components_has_its_density_to_a_thousandth_of_a_nat() -> None:
+    means, log_variances = torch.randn(50, 32), torch.full((50, 32), -11.0)
+    z = means[:20] + (log_variances[:20] / 2).exp() * torch.randn(20, 32)
+    exact = [each.double() for each in (z, torch.zeros(50), means, log_variances)]
+    apart = ((exact[0][:, None] - exact[2]) ** 2 / exact[3].exp() + exact[3] + math.log(2 * math.pi)).sum(2)
+    expected = torch.logsumexp(-0.5 * apart, 1) - math.log(50)
+    found = mixture_log_prob(z, torch.zeros(50), means, log_variances)
+    assert found.dtype == torch.float32 and torch.allclose(found.double(), expected, atol=1e-3)

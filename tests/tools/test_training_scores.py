@@ -126,6 +126,13 @@ def test_both_weights_are_scored_and_the_best_is_chosen_and_said_of_both_splits(
     assert frechet(own)[0].value == scores(straight, "fd@raw")[best] != by[best]
 
 
+def test_samples_are_scored_from_the_prior_that_they_will_be_taken_from(tmp_path: Path) -> None:
+    run = ms.train("wae", out=tmp_path / "wae", best="fd", **{**WATCHED, "images": 320})
+    reported = json.loads((tmp_path / "wae" / "best.json").read_text())["report"]["fd"]
+    assert reported["conditions"]["prior"] == "mixture"
+    assert ms.evaluate(run, metrics=("fd",), n=60, features="pixels").results[0].as_dict() == reported
+
+
 def test_the_best_by_what_is_better_when_higher(tmp_path: Path) -> None:
     ms.train("vae", out=tmp_path / "r", best="psnr", **{**WATCHED, "metrics": ()})
     by = scores(tmp_path / "r", "psnr")

@@ -174,6 +174,13 @@ def test_lazy_penalties_are_a_phase_of_their_own_on_the_critics_optimizer() -> N
     assert "penalty/r1" not in engine.sums
 
 
+@pytest.mark.parametrize("every", [1, 4])
+def test_every_update_of_the_critic_has_the_whole_penalty_on_average(every: int) -> None:
+    engine = engine_of(WGANGPSettings(**SMALL, turns=3, penalty_every=every))
+    carries = [phase for phase in engine.phases if phase.name == ("critic" if every == 1 else "penalty")]
+    assert [(phase.turns, phase.every) for phase in carries] == [(3, every)]  # the engine multiplies by `every`
+
+
 @pytest.mark.parametrize("every", [1, 2])
 def test_a_critics_rate_and_limit_hold_in_lazy_penalties_too(every: int) -> None:
     settings = WGANSettings(**SMALL, critic_norm="none", r1=1.0, penalty_every=every, lr=1e-2, critic_lr=5e-2, turns=1)

@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -325,10 +325,9 @@ class GAN(Model):
         phases = [Phase("critic", learns, self.critic_loss, turns=s.turns, lr=s.critic_lr, after=after)]
         if s.penalised and s.penalty_every > 1:
             clip = self.clip_weights if s.weight_clip else None
-            every, rate, critic = s.penalty_every, s.critic_lr, (self.critic,)
-            phases.append(
-                Phase("penalty", critic, self.penalty_loss, every=every, optimizer="critic", lr=rate, after=clip)
-            )
+            # As many turns as the critic has, so that an update of it has the same penalty on average as with each.
+            how: dict[str, Any] = {"turns": s.turns, "every": s.penalty_every, "optimizer": "critic", "lr": s.critic_lr}
+            phases.append(Phase("penalty", (self.critic,), self.penalty_loss, after=clip, **how))
         return [*phases, Phase("generator", (self.generator,), self.generator_loss)]
 
 

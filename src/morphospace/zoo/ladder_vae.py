@@ -25,7 +25,6 @@ from morphospace.models.distributions import Choose, DiagonalGaussian, TopDownGa
 from morphospace.models.ladder import Descent, HeldLevels, LadderDecoder, LadderEncoder, LadderPosterior
 from morphospace.models.priors import Sampler
 from morphospace.models.sampling import SampleOptions
-from morphospace.models.towers import initialise
 from morphospace.objectives.clock import ramp
 from morphospace.objectives.elbo import with_free_bits
 from morphospace.objectives.phase import Turn
@@ -49,7 +48,6 @@ class LadderVAE(Variational):
         """Build encoder, path and likelihood, then the heads of the posterior."""
         super().build_networks(parts)
         self.posterior = LadderPosterior(self.decoder, self.widths, self.look)
-        initialise(self.posterior, self.settings.init)
         self.networks["posterior"] = self.posterior
         self.learns = (*self.learns, self.posterior)
         self.levels = tuple(units.stop - units.start for units in self.decoder.units)
@@ -70,15 +68,13 @@ class LadderVAE(Variational):
     def make_encoder(self, outputs: int) -> nn.Module:
         """Build the encoder that the settings describe."""
         s = self.settings
-        return initialise(LadderEncoder(self.shape, self.widths, s.blocks, self.look, dense=s.tower == "mlp"), s.init)
+        return LadderEncoder(self.shape, self.widths, s.blocks, self.look, dense=s.tower == "mlp")
 
     def make_decoder(self, raw: tuple[int, int, int]) -> nn.Module:
         """Build the path from the top to raw images (C, H, W)."""
         s, dense = self.settings, self.settings.tower == "mlp"
         shape = (*self.shape[:2], raw[0])
-        return initialise(
-            LadderDecoder(s.dims, self.widths, shape, s.blocks, self.look, dense=dense, skips=s.skips), s.init
-        )
+        return LadderDecoder(s.dims, self.widths, shape, s.blocks, self.look, dense=dense, skips=s.skips)
 
     def descend(self, seen: tuple[Tensor, ...], choose: Choose) -> tuple[Tensor, DiagonalGaussian]:
         """Go through the levels from the top; see `TopDownGaussian`."""

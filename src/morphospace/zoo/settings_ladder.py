@@ -24,6 +24,7 @@ class LadderVAESettings(AESettings):
         skips: Keep the decoder's maps beside the codes, so that every level speaks to the image directly. Without them
             an upper level is heard through the codes below it only.
         norm: None: the path has no norms.
+        init: None: the lower levels are used because of how the path's own layers begin.
         beta: Weight of the KL term; 1 is the ELBO.
         kl_warmup_images: The KL weight rises linearly from 0 over this many images.
         free_bits: KL of each level, in nats an image, that costs nothing: a remedy for levels that are not used (Kingma
@@ -37,6 +38,7 @@ class LadderVAESettings(AESettings):
 
     likelihood: Likelihoods = "bernoulli"
     norm: Annotated[Literal["none"], Role.FIT] = "none"
+    init: Annotated[Literal["default"], Role.FIT] = "default"
     levels: Annotated[int, Role.FIT, Between(1, 64)] = 3
     blocks: Annotated[int, Role.FIT, Between(1, 64)] = 1
     skips: Annotated[bool, Role.FIT] = True

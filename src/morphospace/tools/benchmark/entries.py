@@ -33,7 +33,9 @@ SPACE = ("lr=x0.3,x1,x3", "batch_size=32,64,128")
 """What is tried for each model if nothing else is named: x0.3 is three tenths of the model's own value."""
 MOST_MODELS = 40
 RECIPE = "recipe:"
-RATES = {"lr": ("critic_lr",)}  # settings that a factor of another scales too, and that change no run's speed
+RATES = {
+    "lr": ("critic_lr", "encoder_lr", "prior_lr")
+}  # settings that a factor of another scales too, and that change no run's speed
 NOT_IMAGES = ("binarise",)  # the model's own choice, with all data settings that only change how well it learns
 
 Minutes = Annotated[float, Above(0, 100_000)]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from morphospace.evaluation.differences import LEVEL, apart_from_best, holm
+from morphospace.evaluation.differences import LEVEL, apart_from_best
 from morphospace.tools.compare import Comparison
 from morphospace.tools.compare.comparison import Contrast, Measure, Table
 from morphospace.tools.compare.tables import chance_text, texts_of
@@ -96,7 +96,7 @@ def chances_of(measure: Measure, best: int, others: Sequence[int]) -> Mapping[in
 
     Several seeds of each: by `apart_from_best`, of logarithms where all numbers are positive and better lower, because
     a distance ten times as large also varies about ten times as much. One seed of each: by the tests of two rows,
-    corrected for the comparisons with the best (Holm).
+    corrected for the comparisons of all pairs (Holm), because the best of many is not a row chosen beforehand.
     """
     of_seeds = {}
     for row in (best, *others):
@@ -109,8 +109,8 @@ def chances_of(measure: Measure, best: int, others: Sequence[int]) -> Mapping[in
         found = dict(zip(of_seeds, apart_from_best(groups, 0, ratios=positive), strict=True))
         del found[best]
     else:
-        contrasts = [_between(measure, best, row) for row in others]
-        found = dict(zip(others, holm([math.nan if one is None else one.found.p for one in contrasts]), strict=True))
+        contrasts = {row: _between(measure, best, row) for row in others}
+        found = {row: math.nan if one is None else one.corrected for row, one in contrasts.items()}
     return {row: p for row, p in found.items() if not math.isnan(p)}
 
 
