@@ -101,8 +101,8 @@ def test_a_run_keeps_what_is_not_named(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('[model]\nname = "dcgan"\n[training]\nepochs = 2\n', encoding="utf-8")
     own = resolve("dcgan", overrides={"base_width": 64, "critic_lr": 0.1, "images": 500, "metrics": ("fd",)})
-    again = resolve("dcgan", overrides={"base_width": 64, "lr": 1e-3}, own=own)
-    assert own.differences(again) == ["lr = 0.001, was 0.0002"] and again.named == {"base_width", "lr"}
+    again = resolve("dcgan", overrides={"base_width": 64, "lr": 2e-3}, own=own)
+    assert own.differences(again) == ["lr = 0.002, was 0.001"] and again.named == {"base_width", "lr"}
     assert again.training == own.training and resolve(own=own) == own
     assert resolve("dcgan", overrides={"critic_lr": None}, own=own).model.critic_lr is None  # type: ignore[attr-defined]
     # A length asked for wins over the run's other way to say it.

@@ -96,6 +96,8 @@ class BiGAN(GAN):
         """Build the critic of pairs."""
         s = self.settings
         critic = PairCritic(make_critic_tower(s, self.shape, s.pair_width), self.latent_dim, s.pair_width, s.slope)
+        initialise(critic.code, s.init)
+        initialise(critic.join, s.init)
         return limit_spectrum(critic) if s.spectral_norm else critic
 
     def encode(self, images: Tensor, condition: Tensor | None = None) -> Posterior:

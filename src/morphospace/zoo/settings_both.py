@@ -37,9 +37,10 @@ class VAEGANSettings(VAESettings):
     """
 
     usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}  # a game, as every GAN
-    earlier: ClassVar[Mapping[str, Any]] = {"critic_base_width": 64}
+    earlier: ClassVar[Mapping[str, Any]] = {"critic_base_width": 64, "critic_lr": None}
 
-    lambda_: float = 0.1
+    betas: tuple[float, float] = (0.5, 0.999)
+    lambda_: float = 0.03
     mixing: Literal["sum", "mix"] = "sum"
     adversarial_unit: Literal["image", "value"] = "value"
     judged: Literal["reconstructions", "samples", "both"] = "both"
@@ -47,7 +48,7 @@ class VAEGANSettings(VAESettings):
     critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
     critic_base_width: Annotated[int, Role.FIT, Between(1, 4096)] = 32
     critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "none"
-    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
+    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = 4e-4
     r1: Annotated[float, Below(0, 1e6, OFF)] = 0.1
 
     def __post_init__(self) -> None:
@@ -81,6 +82,7 @@ class BiGANSettings(GANSettings):
     """Settings of a critic that judges images alone."""
 
     latent_dim: int = 50
+    init: Literal["default", "glorot", "dcgan", "wide"] = "default"
     critic_norm: Literal["batch", "layer", "none"] = "none"
     r1: float = 0.1
     penalty_every: int = 4

@@ -75,7 +75,6 @@ class GANSettings(ModelSettings):
     earlier: ClassVar[Mapping[str, Any]] = {"base_width": 64, "penalty_by_size": False}
 
     latent_dim: int = 100
-    lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     init: Literal["default", "glorot", "dcgan", "wide"] = "dcgan"
     tower: Annotated[Literal["conv", "mlp", "residual"], Role.FIT] = "conv"
@@ -193,6 +192,7 @@ class WGANSettings(GANSettings):
     optimizer: Literal["adam", "adamw", "rmsprop"] = "rmsprop"
     betas: tuple[float, float] = (0.0, 0.99)
     turns: int = 2
+    lr: float = 2e-4
     weight_clip: float = 0.01
 
 
@@ -312,7 +312,6 @@ class InfoGANSettings(GANSettings):
     """
 
     latent_dim: int = 74
-    lr: float = 1e-3
     critic_lr: float | None = 2e-4
     categories: Annotated[int, Between(0, 1000)] = 10
     variables: Annotated[int, Between(1, 1000)] = 1

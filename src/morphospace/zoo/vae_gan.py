@@ -72,7 +72,7 @@ class VAEGAN(VAE):
 
     In `pixels` there are two players: the critic, then encoder and decoder together, on one forward pass of theirs.
     That phase has the name of the plain VAE's, hence its random numbers, and at lambda = 0 its loss has no other term:
-    encoder, decoder and their buffers then equal those of `vae`, byte for byte.
+    encoder, decoder and their buffers then equal those of `vae` with the same optimizer settings, byte for byte.
 
     In `features` there are three players, as published, which learn simultaneously on one forward pass. The encoder
     minimises |f(x) - f(x')|^2 / 2 + beta KL, f being the critic's last layer and x' the reconstruction; the first term

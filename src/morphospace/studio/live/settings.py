@@ -28,8 +28,8 @@ DEEPEST = 4  # layers of a network that is set by its widths
 
 # What a setting is here where it is not the model's own default; a model takes those that it has.
 USUAL: Mapping[Ground, Mapping[str, Any]] = {
-    "plane": {"tower": "mlp", "widths": (64, 64), "latent_dim": 2, "init": "default", "lr": 1e-3},
-    "images": {"latent_dim": 16, "base_width": 16, "lr": 1e-3},
+    "plane": {"tower": "mlp", "widths": (64, 64), "latent_dim": 2, "init": "default"},
+    "images": {"latent_dim": 16, "base_width": 16},
 }
 # What a paper says of its own: RMSprop and clipped weights cannot take steps of a third of what they are clipped at;
 # points ask for far steeper critics than images do, hence a weak penalty, as in WGAN-GP's own plane study.
@@ -42,7 +42,6 @@ IN_THE_PLANE: Mapping[str, Mapping[str, Any]] = {
     "vae-gan": {"signed": True, "likelihood": "gaussian", "critic_widths": (64, 64), "beta": 0.1},
 }
 OF_IMAGES: Mapping[str, Mapping[str, Any]] = {
-    "wgan": {"lr": 2e-4},
     "vae-gan": {"widths": (16, 32), "critic_widths": (16, 32)},
 }
 # The largest that a setting may be here: a run shares the machine with whoever explores.
