@@ -69,6 +69,7 @@ TUTORIAL = (
     ("stem", "conv"),
     ("share_fakes", True),
     ("batch_size", 128),
+    ("lr", 2e-4),
     ("ema_halflife_images", 0),
 )
 _EVERY = (

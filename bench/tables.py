@@ -32,7 +32,7 @@ __all__ = ["TABLES", "add_arguments", "main"]
 MORPHO = str(Path(sys.executable).with_name("morpho"))
 FOREVER = ["--epochs", "100000"]
 PUBLISHED = {
-    "r3gan": ["--tower", "residual", "--penalty-every", "1"],
+    "r3gan": ["--tower", "residual", "--penalty-every", "1", "--lr", "2e-4"],
     "wgan": ["--turns", "5", "--lr", "5e-5"],
     "wgan-gp": [
         *["--turns", "5", "--penalty-every", "1", "--lr", "1e-4", "--critic-lr", "1e-4"],

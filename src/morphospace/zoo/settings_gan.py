@@ -175,7 +175,10 @@ class GANSettings(ModelSettings):
 @member("dcgan", "morphospace.zoo.gan:DCGAN", "Radford et al. 2016; Goodfellow et al. 2014")
 @dataclass(frozen=True, kw_only=True)
 class DCGANSettings(GANSettings):
-    """Convolutional GAN with the non-saturating loss."""
+    """Convolutional GAN with the non-saturating loss.
+
+    The paper has `--lr 2e-4`, with batches of 128 and without averaged weights: it learns several times more slowly.
+    """
 
 
 @member("wgan", "morphospace.zoo.gan:WGAN", "Arjovsky et al. 2017")
