@@ -41,7 +41,8 @@ def copied(run: ms.Run, folder: Path) -> ms.Run:
 def test_a_generated_image_is_found_again(runs: dict[str, ms.Run]) -> None:
     run = runs["dcgan"]
     images = ms.sample(run, 3, seed=5)
-    made = ms.project(run, images, refine=150, starts=4)
+    # The images of so short a training differ by less than the error that `keep="prior"` trades for likelier codes.
+    made = ms.project(run, images, refine=150, starts=4, keep="free")
     assert made.how == "150 steps from 4 starts" and made.words == ("image 0", "image 1", "image 2")
     assert made.images.shape == images.shape and made.images.dtype == np.uint8
     assert made.mse == pytest.approx(((images / 255.0 - made.images / 255.0) ** 2).mean((1, 2, 3)))

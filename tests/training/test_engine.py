@@ -372,6 +372,20 @@ def test_the_average_halves_its_distance_in_a_halflife() -> None:
     assert value(networks["a"]) == 1.0
 
 
+def test_a_run_that_began_without_averages_begins_them_where_its_weights_are() -> None:
+    def rounds(t: Toy) -> list[Round]:
+        return [Phase("one", (t.players["a"],), pull(t.players["a"]))]
+
+    before = engine(Toy({"a": Point(7.0)}, rounds), total=8)
+    before.step()
+    split = Split(images=draw_blobs(16, (8, 8, 1)))
+    data = Batches(split, batch_size=4, seed=0, signed=False)
+    toy = Toy({"a": Point(0.0)}, rounds, averaged=("a",))
+    after = Engine(toy, data, TrainingSettings(batch_size=4), total_images=8, ema_halflife_images=8)
+    after.load_state(before.state())
+    assert after.ema is not None and value(after.ema.shadow["a"]) == value(before.model.networks["a"]) != 0.0
+
+
 def test_the_average_has_the_average_statistics_and_the_last_of_everything_else() -> None:
     """Statistics that swing around 0.5 with the weights are kept at 0.5; a spectral norm's vectors are the newest."""
     from morphospace.training.ema import Ema

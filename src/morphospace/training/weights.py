@@ -49,7 +49,8 @@ def load_tensors(
         raise RunError("checkpoint", rule=rule, way_out="begin a new run with --from, in another --out")
     load_weights(model.networks, files["model"], "model")
     if ema:
-        load_weights(ema.shadow, files["ema"], "ema")
+        # Of a run that began before its model had averages, they begin where its weights are.
+        load_weights(ema.shadow, files.get("ema", ema.live.state_dict()), "ema")
     leading = files.get("memory", {})  # also for a process that was not there before
     load_weights(model.memory, files.get(f"memory-{world.rank}", leading), "memory")
     for name, optimizer in optimizers.items():

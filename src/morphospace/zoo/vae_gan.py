@@ -83,6 +83,8 @@ class VAEGAN(VAE):
     the best samples.
     """
 
+    default_ema_halflife_images = 5_000
+
     settings: VAEGANSettings
     replaceable: ClassVar[tuple[str, ...]] = (*VAE.replaceable, "critic")
 
