@@ -23,7 +23,10 @@ QUIET = {"device": "cpu", "report_images": 10**6, "checkpoint_images": 10**6}
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ms.Run]:
     folder = tmp_path_factory.mktemp("runs")
-    return {name: ms.train(name, out=folder / name, **SMALL, **QUIET) for name in ("ae", "vae", "dcgan", "cgan")}
+    # So short a training at the usual rate leaves samples that differ by less than the prior's term forgives.
+    more = {"dcgan": {"lr": 2e-4}}
+    names = ("ae", "vae", "dcgan", "cgan")
+    return {name: ms.train(name, out=folder / name, **SMALL, **QUIET, **more.get(name, {})) for name in names}
 
 
 @pytest.fixture
@@ -41,8 +44,7 @@ def copied(run: ms.Run, folder: Path) -> ms.Run:
 def test_a_generated_image_is_found_again(runs: dict[str, ms.Run]) -> None:
     run = runs["dcgan"]
     images = ms.sample(run, 3, seed=5)
-    # The images of so short a training differ by less than the error that `keep="prior"` trades for likelier codes.
-    made = ms.project(run, images, refine=150, starts=4, keep="free")
+    made = ms.project(run, images, refine=150, starts=4)
     assert made.how == "150 steps from 4 starts" and made.words == ("image 0", "image 1", "image 2")
     assert made.images.shape == images.shape and made.images.dtype == np.uint8
     assert made.mse == pytest.approx(((images / 255.0 - made.images / 255.0) ** 2).mean((1, 2, 3)))

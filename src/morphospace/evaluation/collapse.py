@@ -21,7 +21,7 @@ EMPTY = 0.5  # nats an image
 REMEDIES: Options = {
     "--packing 2": {"packing": 2},
     "--minibatch-discrimination 100": {"minibatch_discrimination": 100},
-    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+    **SMOOTH,
 }
 """What a critic may take against samples that are alike."""
 FAR = 5.0  # nats a code; were codes even over a part of N(0, I), 99 in 100 samples of N(0, I) would lie outside of it

@@ -25,17 +25,17 @@ LEAST = 8  # reports that a history needs before its shape says anything
 WON, LOST = 0.05, 0.98  # of what a guessing critic loses
 SWING = 0.5
 BURST = 100.0
-SMOOTH = "--r1 1 with --critic-norm none"
+SMOOTH: Options = {"--r1 1 with --critic-norm none": {"critic_norm": "none", "r1": 1.0}}
 HOLDS: Options = {
     "a lower --lr": {},
     "--clip 1": {},
     "--gradient-penalty 10": {"gradient_penalty": 10.0},
     "--spectral-norm": {"spectral_norm": True},
-    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+    **SMOOTH,
 }
 WEAKENS: Options = {
     "--critic-lr a quarter of --lr": {"critic_lr": 1e-4},
-    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+    **SMOOTH,
     "--spectral-norm": {"spectral_norm": True},
     "with few images --augment colour,translation": {"augment": ("colour", "translation")},
 }
@@ -48,7 +48,7 @@ SETTLES: Options = {
     "a lower --lr": {},
     "--betas 0,0.99": {"betas": (0.0, 0.99)},
     "--betas 0.5,0.999": {"betas": (0.5, 0.999)},
-    SMOOTH: {"critic_norm": "none", "r1": 1.0},
+    **SMOOTH,
     "--replay 0.5": {"replay": 0.5},
     "--ema-halflife-images 10000": {},
 }

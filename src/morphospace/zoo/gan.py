@@ -6,7 +6,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -326,8 +326,17 @@ class GAN(Model):
         if s.penalised and s.penalty_every > 1:
             clip = self.clip_weights if s.weight_clip else None
             # As many turns as the critic has, so that an update of it has the same penalty on average as with each.
-            how: dict[str, Any] = {"turns": s.turns, "every": s.penalty_every, "optimizer": "critic", "lr": s.critic_lr}
-            phases.append(Phase("penalty", (self.critic,), self.penalty_loss, after=clip, **how))
+            penalty = Phase(
+                "penalty",
+                (self.critic,),
+                self.penalty_loss,
+                turns=s.turns,
+                every=s.penalty_every,
+                optimizer="critic",
+                lr=s.critic_lr,
+                after=clip,
+            )
+            phases.append(penalty)
         return [*phases, Phase("generator", (self.generator,), self.generator_loss)]
 
 
