@@ -6,7 +6,7 @@ import os
 
 # Two training processes with two threads each run five times slower than with one each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("NUMBA_OPT", "0")  # umap's functions are compiled for one call, which takes longer than the call
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # compiling umap takes a minute, its few points a second
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -226,7 +226,7 @@ def test_a_finger_moves_the_probe(visit: Visitor) -> None:
 def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
     browser: Any, tiny: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With UMAP stood in for, which takes half a minute to compile itself."""
+    """With UMAP stood in for, which takes a minute to compile itself."""
 
     def on_a_circle(points: np.ndarray, *_: object) -> np.ndarray:
         angles = np.arange(len(points)) * 2.4

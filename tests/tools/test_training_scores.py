@@ -18,6 +18,7 @@ import torch
 import morphospace as ms
 from morphospace.data.pack import Split, in_memory_pack
 from morphospace.errors import SettingError
+from morphospace.tools.evaluate import evidence
 from morphospace.tools.evaluate.evidence import Evidence, Side
 from morphospace.tools.evaluate.set_metrics import frechet
 from morphospace.tools.train.scoring import FRESH, Scorer, planned, sides
@@ -131,6 +132,15 @@ def test_samples_are_scored_from_the_prior_that_they_will_be_taken_from(tmp_path
     reported = json.loads((tmp_path / "wae" / "best.json").read_text())["report"]["fd"]
     assert reported["conditions"]["prior"] == "mixture"
     assert ms.evaluate(run, metrics=("fd",), n=60, features="pixels").results[0].as_dict() == reported
+
+
+def test_no_prior_is_decided_on_where_no_sample_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes seconds at each scoring."""
+    monkeypatch.setattr(evidence, "named_prior", lambda run, kind: pytest.fail("nothing samples"))
+    run = ms.train("vae", out=tmp_path / "r", best="psnr", **{**WATCHED, "metrics": ("mse",), "images": 320})
+    ms.evaluate(run, metrics=("mse", "psnr"), n=60)
+    with pytest.raises(pytest.fail.Exception, match="nothing samples"):
+        ms.evaluate(run, metrics=("fd",), n=60, features="pixels")
 
 
 def test_the_best_by_what_is_better_when_higher(tmp_path: Path) -> None:

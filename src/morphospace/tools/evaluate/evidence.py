@@ -19,7 +19,7 @@ from morphospace.evaluation.statistics import statistics_of
 from morphospace.files import atomic
 from morphospace.latent.components import Moments
 from morphospace.runs.checkpoints import load_tensors, save_tensors
-from morphospace.runs.codes import as_seen, codes_of, conditions_of, decode, sampled
+from morphospace.runs.codes import as_seen, codes_of, conditions_of, decode, named_prior, sampled
 from morphospace.runs.condition import NO_CONDITION
 from morphospace.runs.run import Run
 from morphospace.tools.evaluate.extractors import extractor_for, kind_of
@@ -97,7 +97,7 @@ class Evidence:
         features: Which features, as for `extractor_for`.
         resize: For the Inception network: `legacy` or `antialias`.
         null: Whether to measure what real images score against each other, where that is not 0.
-        prior: Which prior a run is sampled from, as for `sample`.
+        prior: Which prior a run is sampled from, as for `sample`; see `prior_taken`.
         device: Where features are computed.
         say: Takes one line at a time for the user.
         used_samples: Whether a metric has asked for samples of the run.
@@ -132,6 +132,12 @@ class Evidence:
         return extractor_for(self.features, self.real.pack, resize=self.resize, device=self.device, say=self.say)
 
     @cached_property
+    def prior_taken(self) -> str:
+        """The prior that a run is sampled from, by name. Which one `auto` is takes seconds to find out."""
+        assert self.run is not None
+        return named_prior(self.run, self.prior)
+
+    @cached_property
     def real_images(self) -> np.ndarray:
         """The real images, uint8 (N, H, W, C)."""
         return np.concatenate(list(self.real.images()))
@@ -151,7 +157,7 @@ class Evidence:
         for first in range(0, self.n, BLOCK):
             count = min(BLOCK, self.n - first)
             conditions = self.conditions_of_fakes(self.run, first, count)
-            yield sampled(self.run, count, self.seed, conditions, prior=self.prior, start=first)
+            yield sampled(self.run, count, self.seed, conditions, prior=self.prior_taken, start=first)
 
     def conditions_of_fakes(self, run: Run, first: int, count: int) -> Tensor | None:
         """Return conditions drawn in the real images' proportions, if they have labels; otherwise each in turn."""
@@ -201,8 +207,10 @@ class Evidence:
         if self.fake is not None:
             about |= {"fake": self.fake.pack.name, "fake_hash": self.fake.pack.hash[:8], "fake_split": self.fake.name}
         elif self.run is not None:
-            about |= {"checkpoint": self.run.images, "raw": self.run.raw, "prior": self.prior}
-            if self.run.model.conditioning is not None:
+            about |= {"checkpoint": self.run.images, "raw": self.run.raw}
+            if not self.paired:
+                about["prior"] = self.prior_taken
+            if self.run.model.conditioning is not None and not self.paired:
                 about["condition"] = "those of real images" if self.takes_real_conditions else "every one in turn"
         return about | {"n_fake": self.n, "seed": self.seed} | more
 
@@ -255,8 +263,7 @@ class Rebuilt(Evidence):
     def conditions(self, **more: Any) -> dict[str, Any]:
         """Return the conditions that determine a number of the pairs; no prior is among them."""
         more |= {} if self.binarise == "none" else {"binarise": self.binarise}
-        about = super().conditions(fake_is="reconstructions of the means", **more)
-        return {name: value for name, value in about.items() if name not in ("prior", "condition")}
+        return super().conditions(fake_is="reconstructions of the means", **more)
 
 
 def features_of(side: Side, extractor: Extractor, say: Callable[[str], None]) -> tuple[Extracted, Moments]:

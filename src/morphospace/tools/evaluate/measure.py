@@ -19,7 +19,7 @@ from morphospace.evaluation.results import Result
 from morphospace.files import json_text, read_bytes, write_text
 from morphospace.plugins import BRING_IT
 from morphospace.records import read_json, typed
-from morphospace.runs.codes import judged_rows, named_prior
+from morphospace.runs.codes import judged_rows
 from morphospace.runs.folder import KeptResults
 from morphospace.runs.run import Run, loaded
 from morphospace.tools.evaluate import Evaluation
@@ -76,8 +76,6 @@ def evaluated(
     )
     count = (n or min(USUAL_N, len(known.rows))) if other is None else len(other.rows)
     _check_shapes(found, known, other)
-    if found is not None:
-        how["prior"] = named_prior(found, how.get("prior", "model"))
     evidence = Evidence(known, other, found, count, null=True, device=str(choose_device(device)), say=say, **how)
     wanted, left_out = _wanted(evidence, metrics_of(metrics))
     results: list[Result] = []

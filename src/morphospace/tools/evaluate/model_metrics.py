@@ -96,15 +96,13 @@ def _rebuilt(measure: Callable[..., np.ndarray], name: str, unit: str) -> Callab
     def metric(evidence: Evidence) -> list[Result]:
         run = evidence.run
         assert run is not None
-        parts = [measure(real=real, fake=fake).clip(max=top) for real, fake in Rebuilt.of(evidence).pairs()]
+        rebuilt = Rebuilt.of(evidence)
+        parts = [measure(real=real, fake=fake).clip(max=top) for real, fake in rebuilt.pairs()]
         side_of = ssim_window(*run.model.shape[:2])
         more: dict[str, Any] = {"window": f"{side_of} x {side_of} Gaussian, sigma 1.5"} if measure is ssim else {}
         more |= {"at_most": round(top, 2)} if measure is psnr else {}
-        how = run.configuration.data.binarise
-        more |= {} if how == "none" else {"binarise": how}
         each = np.concatenate(parts)
-        found = _averaged(evidence, name, each, unit, fake_is="reconstructions of the means", **more)
-        return [replace(found, each=each)]
+        return [replace(_averaged(rebuilt, name, each, unit, **more), each=each)]
 
     return metric
 
@@ -169,7 +167,7 @@ def smooth(evidence: Evidence) -> list[Result]:
     """Measure how pictures change along arcs between samples of the prior."""
     run = evidence.run
     assert run is not None
-    model, prior = run.model, prior_for(run, evidence.prior)
+    model, prior = run.model, prior_for(run, evidence.prior_taken)
     assert isinstance(model, Decodes)
     ends = [seeded_noise(ARCS, model.latent_dim, stream(evidence.seed, "arc", end)) for end in ("start", "end")]
     uniform = torch.rand(ARCS, generator=torch.Generator().manual_seed(stream(evidence.seed, "arc", "place")))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,7 +27,6 @@ from morphospace.evaluation.results import Result
 from morphospace.files import json_text, write_text
 from morphospace.models.contract import Model
 from morphospace.runs.checkpoints import pointed
-from morphospace.runs.codes import named_prior
 from morphospace.runs.folder import RunFolder
 from morphospace.runs.report import write_report
 from morphospace.runs.run import Run, load
@@ -208,12 +207,12 @@ class Scorer:
     ) -> Evidence:
         """Return what the metrics take their numbers from."""
         s, device = self.plan.settings, str(self.device)
-        return Evidence(side, None, run, s.metrics_n, seed, s.metrics_features, null=null, device=device, say=say)
+        return Evidence(
+            side, None, run, s.metrics_n, seed, s.metrics_features, null=null, prior="auto", device=device, say=say
+        )
 
     def measured(self, evidence: Evidence) -> dict[str, Result]:
         """Return every number of the plan by its short name; samples are from the prior that `sample` would take."""
-        assert evidence.run is not None
-        evidence = replace(evidence, prior=named_prior(evidence.run, "auto"))
         return {
             number: result
             for name in self.plan.metrics
