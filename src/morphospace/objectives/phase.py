@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol, TypeVar
 from torch import Tensor, nn
 
 from morphospace.data.batches import Batch
-from morphospace.objectives.clock import Clock
+from morphospace.objectives.clock import Clock, ramp
 from morphospace.objectives.terms import Terms
 
 T = TypeVar("T")
@@ -44,6 +44,13 @@ class Turn(Protocol):
         The result is kept until a module in `by`, those that made it, is updated. `make` gets the random stream of
         `key`, and the turn's own stream starts anew in either case: sharing never changes random numbers.
         """
+
+
+def warmed(weight: float, images: int, turn: Turn) -> float | Tensor:
+    """Return a weight that rises linearly from 0 over so many images; in validation it is always the full one."""
+    if not (images and turn.training):
+        return weight
+    return turn.clock.scheduled(lambda clock: weight * ramp(clock.images, images))
 
 
 @dataclass(frozen=True)

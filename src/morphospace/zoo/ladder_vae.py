@@ -25,9 +25,8 @@ from morphospace.models.distributions import Choose, DiagonalGaussian, TopDownGa
 from morphospace.models.ladder import Descent, HeldLevels, LadderDecoder, LadderEncoder, LadderPosterior
 from morphospace.models.priors import Sampler
 from morphospace.models.sampling import SampleOptions
-from morphospace.objectives.clock import ramp
 from morphospace.objectives.elbo import with_free_bits
-from morphospace.objectives.phase import Turn
+from morphospace.objectives.phase import Turn, warmed
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.settings_ladder import LadderVAESettings
 from morphospace.zoo.vae import Variational
@@ -102,20 +101,21 @@ class LadderVAE(Variational):
     def bound(self, batch: Batch, raw: Tensor, descent: Descent, turn: Turn) -> Terms:
         """Return the negative bound of one code for each image."""
         s, terms = self.settings, self.reconstruction(Terms(), raw, batch.images, turn)
+        weight = warmed(s.beta, s.kl_warmup_images, turn)
         levels = self.note_levels(terms, descent)
         if s.free_bits:
-            terms.add("kl_above_free", with_free_bits(levels, s.free_bits), self.kl_weight(turn))
+            terms.add("kl_above_free", with_free_bits(levels, s.free_bits), weight)
         else:
-            terms.add("kl", levels.sum(1), self.kl_weight(turn))
+            terms.add("kl", levels.sum(1), weight)
         return self.note_bits(terms, terms.means["reconstruction"] + terms.means["kl"])
 
     def weighted(self, batch: Batch, raw: Tensor, descent: Descent, turn: Turn) -> Terms:
         """Return the negative importance-weighted bound of several codes for each image."""
-        draws, z = self.settings.samples, descent.codes
+        s, draws, z = self.settings, self.settings.samples, descent.codes
         log_likelihood = self.likelihood.log_prob(raw, self.target(batch.images, turn).repeat_interleave(draws, 0))
         assert self.prior is not None
         surplus = descent.own.log_prob(z) - self.prior.log_prob(z)
-        log_weights = (log_likelihood - self.kl_weight(turn) * surplus).view(-1, draws)
+        log_weights = (log_likelihood - warmed(s.beta, s.kl_warmup_images, turn) * surplus).view(-1, draws)
         terms = self.weighted_bound(log_likelihood, log_weights, raw, batch.images, turn)
         self.note_levels(terms, descent)
         return terms
@@ -127,10 +127,3 @@ class LadderVAE(Variational):
         for number, kl in enumerate(levels.T, 1):
             terms.note(f"kl_level_{number}", kl)
         return levels
-
-    def kl_weight(self, turn: Turn) -> float | Tensor:
-        """Return the weight of a nat of KL at this moment."""
-        s = self.settings
-        if not (s.kl_warmup_images and turn.training):
-            return s.beta
-        return turn.clock.scheduled(lambda clock: s.beta * ramp(clock.images, s.kl_warmup_images))

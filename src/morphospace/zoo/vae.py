@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from morphospace.data.batches import Batch
 from morphospace.models.distributions import DiagonalGaussian
 from morphospace.models.priors import FlowPrior, LearnedPrior, MixturePrior, Normal, VampPrior
-from morphospace.objectives.clock import ramp
 from morphospace.objectives.elbo import capacity_gap, half_closed_kl, importance_bound, sampled_kl, with_free_bits
-from morphospace.objectives.phase import Turn
+from morphospace.objectives.phase import Turn, warmed
 from morphospace.objectives.terms import Terms
 from morphospace.zoo.ae import AE
 from morphospace.zoo.settings_vae import PriorSettings, VAESettings
@@ -111,9 +110,7 @@ class VAE(Variational):
             return terms.add("kl_above_free", with_free_bits(per_unit, s.free_bits), self.kl_weight(turn))
         kl = self.kl(posterior, z, turn)
         if s.capacity:
-            held = s.capacity
-            if s.capacity_images and turn.training:
-                held = turn.clock.scheduled(lambda clock: s.capacity * ramp(clock.images, s.capacity_images))
+            held = warmed(s.capacity, s.capacity_images, turn)
             return terms.note("kl", kl).add("capacity_gap", capacity_gap(kl, held), s.capacity_weight)
         return terms.add("kl", kl, self.kl_weight(turn))
 
@@ -132,10 +129,4 @@ class VAE(Variational):
     def kl_weight(self, turn: Turn) -> float | Tensor:
         """Return the weight of a nat of KL at this moment."""
         s = self.settings
-
-        def weight(warmth: float) -> float:
-            return s.beta * warmth / (s.latent_dim if s.kl_reduction == "mean" else 1)
-
-        if not (s.kl_warmup_images and turn.training):
-            return weight(1.0)
-        return turn.clock.scheduled(lambda clock: weight(ramp(clock.images, s.kl_warmup_images)))
+        return warmed(s.beta / (s.latent_dim if s.kl_reduction == "mean" else 1), s.kl_warmup_images, turn)
