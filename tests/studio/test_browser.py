@@ -220,7 +220,62 @@ def test_a_finger_moves_the_probe(visit: Visitor) -> None:
     visit.go("map", "vae")
     box = visit.page.locator("canvas.map").bounding_box()
     assert box
+    assert "Touch the map" in visit.page.inner_text(".keeping") and "Shift" not in visit.page.inner_text(
+        ".stage > .hint"
+    )
     visit.changed(SIDE, lambda: visit.page.touchscreen.tap(box["x"] + 60, box["y"] + 90))
+    assert "Touch another place" in visit.page.inner_text(".keeping")
+    visit.until("document.querySelectorAll('.strip canvas[data-drawn]').length === 8")
+    boxes = visit.page.locator(".strip figure").evaluate_all(
+        "all => all.map((one) => [one.getBoundingClientRect().width, one.firstChild.getBoundingClientRect().width])"
+    )
+    assert all(picture <= figure for figure, picture in boxes), "no picture lies over the next"
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 380
+
+
+@pytest.mark.parametrize("visit", [phone], indirect=True)
+def test_two_fingers_move_the_map(visit: Visitor) -> None:
+    visit.go("map", "vae")
+    box = visit.page.locator("canvas.map").bounding_box()
+    assert box
+    session = visit.page.context.new_cdp_session(visit.page)
+
+    def touched(kind: str, far: float) -> None:
+        places = [{"x": box["x"] + x + far, "y": box["y"] + 120 + far, "id": i} for i, x in enumerate((90, 190))]
+        points = places if kind != "touchEnd" else []
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    before = visit.still("canvas.map")
+    touched("touchStart", 0)
+    for far in (10, 20, 30, 40):
+        touched("touchMove", far)
+    touched("touchEnd", 40)
+    after = visit.still("canvas.map")
+    place = slice(200, 300), slice(200, 400)  # at two pixels a point; away from the finger that came first
+    moved, stayed = (np.abs(now.astype(int) - before[place]) for now in (after[280:380, 280:480], after[place]))
+    assert np.median(moved) == 0 < np.median(stayed), "what lay between the fingers went with them"
+
+
+def test_a_class_that_is_called_by_a_number_is_found_and_a_lasso_is_put_away(visit: Visitor) -> None:
+    visit.go("map", "cvae")
+    find = visit.page.get_by_label("Find images")
+    assert find.get_attribute("placeholder").startswith("0, image ")
+    find.fill("3")
+    find.press("Enter")
+    visit.until("document.querySelector('.side section h3').textContent.endsWith('images: 3')")
+    number = find.get_attribute("placeholder").split()[-1]
+    find.fill(f"image {number}")
+    find.press("Enter")
+    visit.until(f"document.querySelector('.side section h3').textContent.endsWith('image {number}')")
+    lasso = visit.page.get_by_role("button", name="Lasso")
+    lasso.click()
+    assert visit.page.inner_text("#status") == "Draw around some dots."
+    lasso.click()
+    assert not visit.page.inner_text("#status")
+    visit.go("sliders", "cvae", by="direction")
+    visit.until("document.querySelector('.slider')")
+    assert visit.page.locator(".slider label").all_inner_texts()[0].startswith("1 Class ")
+    assert "standard deviations" in visit.page.inner_text(".stage .hint")
 
 
 def test_a_map_that_is_no_plane_shows_the_nearest_image_and_takes_its_code_on(
@@ -519,7 +574,7 @@ def test_a_dropped_picture_is_found(visit: Visitor, studio: tuple[str, Session],
     assert same(visit.still(".pair canvas >> nth=0"), np.broadcast_to(face, (*face.shape[:2], 3)))
     pixels, facts = saved_facts(visit)
     assert same(pixels, drawn_by(studio[1], run, facts["code"]))
-    assert "Found by" in visit.page.inner_text("main")
+    assert f"Found by {'the encoder' if run == 'vae' else '25 steps'}" in visit.page.inner_text("main")
     visit.page.get_by_role("button", name="Change with sliders").click()
     visit.settle()
     visit.until(f"document.querySelector('{SIDE}')?.dataset.drawn")
@@ -574,7 +629,7 @@ def test_a_picture_unlike_those_that_were_learned_is_called_so(
     visit.go("project", "vae")
     visit.page.evaluate("morphospace.client.space && (morphospace.client.space.unlike = .02)")
     visit.until("document.querySelector('.verdict').textContent")
-    assert "the kind of picture that the model knows" in visit.page.inner_text(".verdict")
+    assert "an ordinary picture" in visit.page.inner_text(".verdict")
     noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     visit.page.locator("#photo").set_input_files(tmp_path / "noise.png")
@@ -650,6 +705,20 @@ def test_curves_grow_while_a_run_trains(browser: Any, tiny: dict[str, Path], tmp
         context.close()
 
 
+def test_a_run_without_samples_says_so(browser: Any, tiny: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(tiny["vae"], tmp_path / "plain", ignore=shutil.ignore_patterns("samples"))
+    with served([tmp_path / "plain", tiny["vae"]]) as (address, _):
+        visit = Visitor(browser.new_context().new_page(), address)
+        visit.go("training", "plain")
+        assert "There are no samples of this run" in visit.page.inner_text(".side")
+        assert "Drag the slider" not in visit.page.inner_text(".intro")
+        visit.go("training", "vae")
+        assert "There are no samples" not in visit.page.inner_text(".side")
+        assert "Drag the slider" in visit.page.inner_text(".intro")
+        assert not visit.wrong
+        visit.page.context.close()
+
+
 def test_a_run_that_begins_later_appears_and_is_followed(
     browser: Any, tiny: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -689,8 +758,8 @@ def test_what_a_run_cannot_do_is_said_with_the_way_out(visit: Visitor) -> None:
     visit.go("map", "dcgan")
     link = visit.page.get_by_role("link", name="Map")
     assert "cannot" in link.get_attribute("class")
-    assert "train-encoder" in visit.page.inner_text("main")
-    visit.page.get_by_label("Run").select_option(label="vae (vae)")
+    assert "train-encoder" in visit.page.inner_text("main code >> nth=1") and "`" not in visit.page.inner_text("main")
+    visit.page.get_by_label("Run").select_option(label="vae")
     visit.page.wait_for_selector("canvas.map[data-drawn]")
     visit.page.go_back()
     visit.page.wait_for_selector(".empty")
@@ -730,6 +799,8 @@ def test_every_room_fits_a_phone(visit: Visitor) -> None:
         for place in visit.page.locator("#rooms a").all():  # every tab can be pressed without scrolling
             box = place.bounding_box()
             assert box and box["x"] >= 0 and box["x"] + box["width"] <= 380
+        hidden = """all => all.filter((one) => one.scrollWidth > one.clientWidth + 1).length"""
+        assert room != "learn" or visit.page.locator("main *").evaluate_all(hidden) == 0, "chapters are read whole"
         if room in ("play", "learn"):  # which are pages with words of their own
             continue
         assert visit.page.inner_text(".intro p").count(".") >= 1

@@ -90,4 +90,8 @@ function entry(words, stroke, dash) {
   return make("li", {}, line, words);
 }
 
-const brief = (value, digits = 4) => (Math.abs(value) >= 10000 ? Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value) : Number(value.toPrecision(digits)).toString());
+function brief(value, digits = 4) {
+  if (Math.abs(value) >= 10000) return Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
+  const short = Number(value.toPrecision(digits));
+  return Math.abs(short) < 1000 ? short.toString() : short.toLocaleString("en");
+}

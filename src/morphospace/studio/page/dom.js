@@ -87,6 +87,9 @@ export function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
+// Whether the pointer is a finger: it cannot hover, and it has neither Shift nor Escape.
+export const touch = () => matchMedia("(hover: none)").matches;
+
 export const calm = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const PAUSE = 4; // milliseconds between two moves handled before their frame: a mouse may move a thousand times a second

@@ -2,6 +2,7 @@
 import { Client } from "./client.js";
 import { choice, make, say, trying } from "./dom.js";
 import { copyLink, theme } from "./frame.js";
+import { markdown } from "./markdown.js";
 import { State } from "./state.js";
 import { intro, spoken } from "./words.js";
 
@@ -119,7 +120,7 @@ async function enter() {
   room.replaceChildren(place);
   const why = refused(facts, ROOMS.find(([one]) => one === name)[2]);
   if (why) {
-    place.append(make("section", { class: "empty" }, make("h2", {}, "Not available for this run"), make("p", {}, why)));
+    place.append(make("section", { class: "empty" }, make("h2", {}, "Not available for this run"), ...markdown(why)));
     return;
   }
   place.append(...[intro(name, client.lacks)].filter(Boolean));
@@ -138,7 +139,7 @@ async function list() {
   if (!answer) return false;
   runs.splice(0, runs.length, ...answer.runs); // the same list for rooms that hold it
   const select = document.getElementById("run"), chosen = select.value;
-  select.replaceChildren(...runs.map((run) => make("option", { value: run.id }, `${run.name} (${run.model})`)));
+  select.replaceChildren(...runs.map((run) => make("option", { value: run.id }, run.name === run.model ? run.name : `${run.name} (${run.model})`)));
   if (chosen) select.value = chosen;
   return true;
 }

@@ -34,7 +34,7 @@ const TERMS = {
 // What one sees, what to do first, and the words behind "What is this?".
 export const ROOMS = {
   map: ["Each dot is a held-out image: similar ones lie close together. Behind them is what the model makes at each place.",
-    "Point anywhere to see that place, and click to keep it.", ["held", "code", "decode", "component", "map"]],
+    "Point anywhere to see that place, and click or tap to keep it.", ["held", "code", "decode", "component", "map"]],
   sliders: ["One image, and what can be changed about it. The sliders that work best come first.",
     "Drag a slider.", ["attribute", "right", "component", "dimension", "mean", "seed"]],
   morph: ["Three ways from a start to an end: straight, along the sphere, and by rotation.",

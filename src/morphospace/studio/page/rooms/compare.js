@@ -1,5 +1,6 @@
 // Up to four runs side by side, with the same seed or the same image.
 import { button, make, say, tell, trying } from "../dom.js";
+import { markdown } from "../markdown.js";
 import { Picture } from "../picture.js";
 
 export async function enter(place, { client, state, run, runs, condition }) {
@@ -38,7 +39,7 @@ export async function enter(place, { client, state, run, runs, condition }) {
     rows.replaceChildren(...answer.each.map((one) => {
       const about = runs.find((other) => other.id === one.run);
       const head = make("h3", {}, about.name, make("small", {}, ` ${about.model}, ${about.data}`));
-      if (one.error) return make("section", {}, head, make("p", { class: "cannot" }, one.error));
+      if (one.error) return make("section", {}, head, make("div", { class: "cannot" }, ...markdown(one.error)));
       const images = answer.images[one.run];
       const pictures = images.map((image, i) => {
         const real = images.length > 1 && i === 0;

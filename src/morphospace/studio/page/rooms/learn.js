@@ -5,11 +5,11 @@ export async function enter(place) {
   const answer = await fetch("learn/chapters.json");
   if (!answer.ok) throw new Error("The lessons could not be read.");
   const chapters = await answer.json();
-  const link = ({ name, number, title, question, minutes }) => make("tr", {}, make("td", {}, String(number)), make("th", { scope: "row" }, make("a", { href: `learn/${name}.html` }, title)), make("td", { class: "long" }, question), make("td", {}, `${minutes} minutes`));
+  const link = ({ name, number, title, question, minutes }) => make("li", {}, make("span", {}, String(number)), make("a", { href: `learn/${name}.html` }, title), make("span", {}, question), make("small", {}, `${minutes} minutes`));
   place.append(
     make("h2", {}, "Learn"),
     make("p", {}, "Each chapter answers one question: predict what a simulation shows, watch it, read the formula, run the same with the library, and check what you know."),
-    make("div", { class: "scroll" }, make("table", {}, make("tbody", {}, ...chapters.map(link)))),
+    make("ol", { class: "chapters" }, ...chapters.map(link)),
     make("p", {}, make("a", { href: "learn/index.html" }, "All chapters, with your progress"), " · ", make("a", { href: "learn/glossary.html" }, "Glossary")),
   );
   return () => {};

@@ -1,5 +1,5 @@
 // The map: codes of held-out images over what the model makes at each place; the chosen point is decoded as it moves.
-import { busy, button, choice, make, onMove, say, trying } from "../dom.js";
+import { busy, button, choice, make, onMove, say, touch, trying } from "../dom.js";
 import { nextFrame, Picture, stamp } from "../picture.js";
 import { colour, ring, role, shade, shades } from "../colours.js";
 import { spoken } from "../words.js";
@@ -10,8 +10,13 @@ const KEPT = 2500; // decoded images that are kept
 const PATIENCE = 30, LEAST = 6; // milliseconds that a request for some of them should take, so that the pointer need not wait; and how few
 const LISTED = 24;
 const FEW = 24; // classes that a legend can name
-const FOLLOWS = "The picture follows the pointer. Click the map to keep a point.";
-const HOLDS = "This point is kept. Click the map again, or press Escape, to let it go.";
+// What to do, with a mouse and with fingers.
+const WITH_MOUSE = { follows: "The picture follows the pointer. Click the map to keep a point.",
+  holds: "This point is kept. Click the map again, or press Escape, to let it go.",
+  moves: "Drag to pan, scroll to zoom, hold Shift and drag to select." };
+const WITH_FINGERS = { follows: "Touch the map to see the picture of a place.",
+  holds: "This point is kept. Touch another place to move it there.",
+  moves: "Slide one finger to move the point. Use two fingers to zoom and to pan." };
 const UMAP_HINT = "With UMAP only the dots are images; what lies between them cannot be decoded. The picture is the image nearest to the pointer.";
 const ERROR = "error"; // the colouring by how badly each image is reconstructed
 
@@ -23,13 +28,13 @@ export async function enter(place, { client, state, run, condition }) {
   const near = make("div", { class: "strip" }), nearHead = make("h3", { "aria-live": "polite" });
   const all = button("Show all", () => { focused = new Set(); nearHead.textContent = ""; near.replaceChildren(); draw(); }, { hidden: true });
   const legend = make("div", { class: "colours" });
-  const shown = { code: null };
+  const shown = { code: null }, advice = touch() ? WITH_FINGERS : WITH_MOUSE;
   const pictures = !client.lacks.has("images");
   let look = pictures ? state.get("show", "both") : "points";
   const lasso = button("Lasso", () => choosing(!selecting), { "aria-pressed": "false" });
   const uses = [button("Add to Morph", () => shown.code && addEnd(state, run, shown.code)),
     button("Change with sliders", () => shown.code && state.go({ room: "sliders", run: run.name, code: shown.code.map((x) => x.toFixed(4)).join(",") }))];
-  const find = make("input", { type: "text", size: 14, list: "kinds", placeholder: "glasses, 12, …", "aria-label": "Find images: a class, an attribute, or the number of an image" });
+  const find = make("input", { type: "text", size: 14, list: "kinds", "aria-label": "Find images: a class, an attribute, or the number of an image" });
   const kinds = make("datalist", { id: "kinds" });
   const colours = make("span", {});
   const layout = client.lacks.has("umap") ? null : choice("Layout", [["pca", "PCA"], ["umap", "UMAP"]], state.get("by", "pca"), (value) => { state.set({ by: value, at: null }); load(); });
@@ -39,7 +44,7 @@ export async function enter(place, { client, state, run, condition }) {
     lasso, button("Whole map", () => { fit(); draw(); }));
   const side = make("aside", { class: "side compact" }, face.element, keeping, make("div", { class: "tools" }, ...uses), make("section", {}, nearHead, near),
     make("div", { class: "tools" }, all, pictures ? button("Neighbours", () => neighbours("codes")) : null, client.lacks.has("training images") ? null : button("Nearest in training", () => neighbours("train"))));
-  place.append(make("div", { class: "with-side lead" }, make("div", { class: "stage column" }, canvas, legend, bar, make("p", { class: "hint" }, "Drag to pan, scroll or pinch to zoom, hold Shift and drag to select.")), side));
+  place.append(make("div", { class: "with-side lead" }, make("div", { class: "stage column" }, canvas, legend, bar, make("p", { class: "hint" }, advice.moves)), side));
 
   let probe = state.code("at") || null;
   let held = Boolean(probe);
@@ -89,7 +94,7 @@ export async function enter(place, { client, state, run, condition }) {
 
   // Whether the point is kept, for all to see; its image is used elsewhere only if it is.
   function tell() {
-    const at = held ? HOLDS : map && !map.flat ? UMAP_HINT : FOLLOWS;
+    const at = held ? advice.holds : map && !map.flat ? UMAP_HINT : advice.follows;
     keeping.textContent = at;
     keeping.classList.toggle("held", held);
     canvas.classList.toggle("held", held);
@@ -101,7 +106,13 @@ export async function enter(place, { client, state, run, condition }) {
   function colourings() {
     const names = [...(map.labels ? [["class", "class"]] : []), ["none", "nothing"], ...(map.colours || []).map((by) => [by, by === ERROR ? "how badly it is reconstructed" : spoken(by.slice(by.indexOf(":") + 1))])];
     colours.replaceChildren(choice("Colour by", names, state.get("colour", "class"), (by) => { state.set({ colour: by }); coloured(by); }));
-    kinds.replaceChildren(...[...(map.labels ? map.label_names : []), ...(map.colours || []).filter((by) => by.startsWith("attribute:")).map((by) => by.slice(10))].map((name) => make("option", { value: spoken(name) })));
+    const called = [...(map.labels ? map.label_names : []), ...attributes()].map(spoken);
+    kinds.replaceChildren(...called.map((name) => make("option", { value: name })));
+    find.placeholder = [...called.slice(0, 1), `image ${map.rows[0]}`].join(", ");
+  }
+
+  function attributes() {
+    return (map.colours || []).filter((by) => by.startsWith("attribute:")).map((by) => by.slice(10));
   }
 
   async function coloured(by, quiet = false) {
@@ -376,15 +387,17 @@ export async function enter(place, { client, state, run, condition }) {
   async function search(words) {
     if (!words) return;
     const plain = (name) => spoken(name).toLowerCase(), wanted = words.toLowerCase();
-    if (/^\d+$/.test(words)) {
-      const i = map.rows.indexOf(Number(words));
-      if (i < 0) return say(`Image ${words} is not among the ${map.rows.length} on the map, such as ${map.rows.slice(0, 4).join(", ")}.`, true);
+    // A class may be called 3: then "image 3" is the image of that number.
+    const number = /^(image\s*)?(\d+)$/.exec(wanted);
+    if (number && (number[1] || !map.label_names.includes(wanted))) {
+      const i = map.rows.indexOf(Number(number[2]));
+      if (i < 0) return say(`Image ${number[2]} is not among the ${map.rows.length} on the map, such as ${map.rows.slice(0, 4).join(", ")}.`, true);
       say("");
       [view.x, view.y] = map.points[i];
       return selected([i], title(i));
     }
     const match = (names) => names.find((name) => plain(name) === wanted) ?? names.find((name) => plain(name).includes(wanted));
-    const kind = map.labels && match(map.label_names), attribute = match((map.colours || []).filter((by) => by.startsWith("attribute:")).map((by) => by.slice(10)));
+    const kind = map.labels && match(map.label_names), attribute = match(attributes());
     if (attribute && (!kind || plain(attribute) === wanted)) {
       const values = await known(`attribute:${attribute}`);
       if (values) selected(having(values, 1), spoken(attribute));
@@ -397,7 +410,7 @@ export async function enter(place, { client, state, run, condition }) {
   function choosing(on) {
     selecting = on;
     lasso.setAttribute("aria-pressed", String(on));
-    if (on) say("Draw around some dots.");
+    say(on ? "Draw around some dots." : "");
   }
 
   // List the images in the lasso.
@@ -415,7 +428,7 @@ export async function enter(place, { client, state, run, condition }) {
 
   // -- pointer and keys --------------------------------------------------------------------------------------------
 
-  // Moving decodes, a click keeps the point or lets it go, a drag pans (one finger: moves the point); two fingers or the wheel zoom.
+  // Moving decodes, a click keeps the point or lets it go, a drag pans (one finger: moves the point); two fingers zoom and pan, the wheel zooms.
   canvas.onpointerdown = (event) => {
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, event);
@@ -459,7 +472,10 @@ export async function enter(place, { client, state, run, condition }) {
     const other = [...fingers.values()].find((one) => one.pointerId !== now.pointerId);
     const was = Math.hypot(before.clientX - other.clientX, before.clientY - other.clientY);
     const is = Math.hypot(now.clientX - other.clientX, now.clientY - other.clientY);
-    zoom(is / Math.max(1, was), toMap(now));
+    // What lies between the fingers stays between them.
+    view.x -= (now.clientX - before.clientX) / 2 / view.scale;
+    view.y += (now.clientY - before.clientY) / 2 / view.scale;
+    zoom(is / Math.max(1, was), toMap({ clientX: (now.clientX + other.clientX) / 2, clientY: (now.clientY + other.clientY) / 2 }));
   }
   function zoom(times, about) {
     const scale = Math.min(whole * 60, Math.max(whole * 0.5, view.scale * times));

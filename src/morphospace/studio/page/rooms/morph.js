@@ -42,7 +42,7 @@ export async function enter(place, { client, state, run, condition }) {
   }
 
   async function more(what) {
-    if (!what) return;
+    if (!what) return say(`Type what to add: ${WISHES[wishes]}.`);
     const kind = what.startsWith("seed:") ? ["decode", { seeds: [Number(what.slice(5))] }] : ["encode", { image: what }];
     const answer = await trying(() => client.ask(kind[0], { run: run.id, ...kind[1], condition }));
     if (!answer) return;

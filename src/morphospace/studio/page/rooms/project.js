@@ -52,8 +52,8 @@ export async function enter(place, { client, state, run, condition }) {
     if (words) original.words(words);
     original.show(answer.images.images[0]);
     drawn.show(answer.images.images[1]);
-    const psnr = answer.psnr === null ? "" : ` (${answer.psnr.toFixed(1)} dB)`;
-    numbers.textContent = `Found by ${answer.how}, with an error of ${answer.mse.toFixed(4)}${psnr}.`;
+    const psnr = answer.psnr === null ? "" : `, a PSNR of ${answer.psnr.toFixed(1)} dB`;
+    numbers.textContent = `Found by ${answer.how.replace(/^encoder/, "the encoder")}. Mean squared error: ${answer.mse.toFixed(4)}${psnr}.`;
     state.set({ code: answer.code });
     await judge(answer);
   }
@@ -68,7 +68,7 @@ export async function enter(place, { client, state, run, condition }) {
     const share = `${answer.share < 0.1 ? (100 * answer.share).toFixed(1) : Math.round(100 * answer.share)} %`;
     verdict.textContent = answer.unlike
       ? `This picture is unlike what the model has learned: at most ${share} of ${answer.n.toLocaleString("en")} held-out images are reconstructed as badly. What you see is the nearest that it can make.`
-      : `This is the kind of picture that the model knows: ${share} of ${answer.n.toLocaleString("en")} held-out images are reconstructed this badly or worse.`;
+      : `For this model this is an ordinary picture: ${share} of ${answer.n.toLocaleString("en")} held-out images are reconstructed this badly or worse.`;
     verdict.classList.toggle("unlike", answer.unlike);
   }
 

@@ -14,7 +14,7 @@ export async function enter(place, { client, state, run, runs }) {
     const cells = [one.model, one.data, one.shape.join("×"), one.latent_dim, `${one.images.toLocaleString("en")} images`, one.minutes ? one.minutes.toFixed(1) : "not known"];
     return make("tr", {}, make("th", { scope: "row" }, link), ...cells.map((cell) => make("td", {}, String(cell))));
   }));
-  const cannot = [...new Set(Object.values(run.cannot))].map((why) => make("p", { class: "cannot" }, why));
+  const cannot = [...new Set(Object.values(run.cannot))].map((why) => make("div", { class: "cannot" }, ...markdown(why)));
   const about = [run.model, `${run.data}`, run.parameters === null ? "" : `${run.parameters.toLocaleString("en")} parameters`].filter(Boolean).join(" · ");
   place.append(table,
     make("section", {}, make("h2", {}, run.name), make("p", {}, about), run.terms ? make("p", { class: "hint" }, `Training data: ${run.data}. Their terms: ${run.terms}.`) : null, ...cannot),

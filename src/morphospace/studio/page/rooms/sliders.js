@@ -1,5 +1,6 @@
 // One image, moved along attributes, components or single dimensions; and a plane through three seeds.
 import { busy, button, calm, choice, make, onMove, trying } from "../dom.js";
+import { markdown } from "../markdown.js";
 import { Picture } from "../picture.js";
 import { spoken } from "../words.js";
 import { addEnd } from "./map.js";
@@ -7,11 +8,19 @@ import { addEnd } from "./map.js";
 const REACH = { component: 4, dim: 4, direction: 6 };
 const SHOWN = 12;
 const changed = (one) => `changes pixels by ${(100 * Math.sqrt(one.change)).toFixed(1)} %`;
+// A class whose name is a number needs a word beside the number of its slider.
+const titled = (name) => (/^\d+$/.test(name) ? `Class ${name}` : spoken(name));
 const WORDS = {
   component: (one) => ({ kind: "component", name: one.name, words: `Component ${one.name + 1}`, note: `${(100 * one.share).toFixed(1)} %`, more: `${(100 * one.share).toFixed(1)} % of the variance; ${changed(one)}` }),
   dim: (one) => ({ kind: "dim", name: one.name, words: `Dimension ${one.name}`, note: `${(100 * Math.sqrt(one.change)).toFixed(1)} %`, more: changed(one) }),
-  direction: (one) => ({ kind: "direction", name: one.name, words: spoken(one.name), note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right`,
+  direction: (one) => ({ kind: "direction", name: one.name, words: titled(one.name), note: one.accuracy === null ? "" : `${(100 * one.accuracy).toFixed(0)} % right`,
     more: `${one.accuracy === null ? "" : `tells ${(100 * one.accuracy).toFixed(0)} % of ${one.n} held-out images right; `}${changed(one)}` }),
+};
+// What the numbers beside the sliders count.
+const COUNTS = {
+  component: "Percentages: the component's share of the variance. Numbers at the right: standard deviations moved.",
+  dim: "Percentages: how much it changes the pixels. Numbers at the right: standard deviations moved.",
+  direction: "Percentages: held-out images told apart. Numbers at the right: standard deviations moved.",
 };
 
 export async function enter(place, { client, state, run, condition }) {
@@ -27,7 +36,7 @@ export async function enter(place, { client, state, run, condition }) {
   // Of a code of several levels, another seed may leave the upper ones as they are.
   let kept = run.levels.length > 1 ? Math.min(run.levels.length - 1, Math.max(0, Math.trunc(Number(state.get("keep", "0"))) || 0)) : 0;
   const keeping = make("output", {});
-  const showKept = () => { keeping.textContent = kept ? `${kept} of ${run.levels.length}` : "none"; };
+  const showKept = () => { keeping.textContent = kept ? `the upper ${kept} of ${run.levels.length} levels` : "no level"; };
   const keep = make("input", { type: "range", min: "0", max: String(run.levels.length - 1), step: "1", value: String(kept), oninput: () => {
     kept = Number(keep.value);
     showKept();
@@ -35,17 +44,17 @@ export async function enter(place, { client, state, run, condition }) {
   } });
   showKept();
   const list = make("div", { class: "sliders" });
-  const kinds = make("div", { class: "tools" });
+  const kinds = make("div", { class: "tools" }), counts = make("p", { class: "hint" });
   let every = false; // whether all sliders are shown
   const find = make("input", { type: "search", size: 12, placeholder: "Find…", "aria-label": "Find a slider by its name", oninput: () => fill() });
   const pad = make("div", { class: "pad", tabIndex: 0, role: "application", "aria-label": "Plane of seeds: drag, or use the arrow keys, to pan" },
     make("span", {}, "Drag here to wander between samples"));
   place.append(make("div", { class: "with-side lead" },
-    make("div", { class: "stage column" }, kinds, list),
+    make("div", { class: "stage column" }, kinds, counts, list),
     make("aside", { class: "side" }, face.element,
       make("div", { class: "tools" },
         button("Another seed", () => start(another())),
-        run.levels.length > 1 ? make("label", { class: "field" }, "Keep upper levels ", keep, keeping) : null,
+        run.levels.length > 1 ? make("label", { class: "field" }, "Another seed keeps", keep, keeping) : null,
         least < 0 ? button("Average image", () => { base = null; seed = -1; mixed = false; state.set({ code: null, seed: -1 }); reset(); }) : null,
         button("Reset all", () => reset()),
         button("Add to Morph", () => now && addEnd(state, run, now))),
@@ -124,6 +133,7 @@ export async function enter(place, { client, state, run, condition }) {
   function fill() {
     cancelAnimationFrame(animation);
     const rows = groups[kind];
+    counts.textContent = rows?.length ? COUNTS[kind] : "";
     if (!rows) return list.replaceChildren(make("p", { class: "hint" }, "Computing…"));
     const wanted = find.value.trim().toLowerCase();
     const some = wanted ? rows.filter(({ words }) => words.toLowerCase().includes(wanted)) : rows.filter((row, i) => every || i < SHOWN || moves.has(`${row.kind}:${row.name}`));
@@ -132,7 +142,7 @@ export async function enter(place, { client, state, run, condition }) {
     if (!wanted && some.length < rows.length) list.append(button(`Show all ${rows.length}`, () => { every = true; fill(); }, { class: "more" }));
     if (!rows.length) {
       const why = run.cannot.encode || run.cannot.data;
-      list.append(make("p", { class: "cannot" }, why ? `No attributes: ${why}` : "The data set has no attributes, classes or factors."));
+      list.append(make("div", { class: "cannot" }, ...markdown(why ? `No attributes: ${why}` : "The data set has no attributes, classes or factors.")));
     }
   }
 

@@ -15,11 +15,12 @@ export async function enter(place, { client, state, run }) {
   const at = make("p", { class: "hint" });
   const grid = new Picture("Samples", { facts: () => ({ run: run.name, images: data.samples[Number(scrub.value)] }) });
   const scrub = make("input", { type: "range", min: "0", step: "1", "aria-label": "Moment of training" });
+  const none = make("p", { class: "hint", hidden: true }, "There are no samples of this run. Some models can be sampled only once they are trained.");
   const findings = make("div", { class: "findings", "aria-live": "polite" });
   const trouble = button("Look for trouble", () => diagnose());
   place.append(make("div", { class: "with-side" },
     make("div", { class: "stage column" }, choice("Along the bottom", [["images", "images seen"], ["seconds", "seconds"]], axis, (value) => { axis = value; state.set({ axis }); draw(); }), at, charts, names),
-    make("aside", { class: "side" }, grid.element, scrub, trouble, findings)));
+    make("aside", { class: "side" }, grid.element, scrub, none, trouble, findings)));
 
   // Make the panels of the numbers that there are, which may become more while a run trains.
   function fill() {
@@ -48,6 +49,8 @@ export async function enter(place, { client, state, run }) {
   async function moment() {
     const images = data.samples[Number(scrub.value)];
     grid.element.hidden = scrub.hidden = images === undefined;
+    none.hidden = !grid.element.hidden;
+    place.querySelector(".intro b").hidden = grid.element.hidden; // which says what to do with the samples
     if (images === undefined) return;
     const answer = await trying(() => client.ask("snapshot", { run: run.id, images }, "snapshot"));
     if (!answer) return;

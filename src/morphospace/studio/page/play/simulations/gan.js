@@ -96,7 +96,7 @@ export const gan = {
   words(frame, settings, measured) {
     const turn = frame.turn ? ` Last turn: the ${frame.turn}'s.` : "";
     if (!measured) return `Step ${frame.steps}.${turn}`;
-    const where = measured.of ? `samples near ${measured.reached} of ${measured.of} clusters, ${percent(measured.good)} of them on one` : `${percent(measured.reached)} of the data covered, ${percent(measured.good)} of the samples on it`;
+    const where = measured.of ? `samples near ${measured.reached} of ${measured.of} clusters, ${percent(measured.good)} of the samples on a cluster` : `${percent(measured.reached)} of the data covered, ${percent(measured.good)} of the samples on it`;
     return `Step ${frame.steps}: ${where}.${turn}`;
   },
   values: (frame) => frame.losses,
