@@ -16,10 +16,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from morphospace.zoo.settings import ModelSettings
+from tests.contracts.cases import CASES, Case
+
 # In float64: two halves averaged then equal the whole but for the last bits, and Adam, which divides rounding errors by
 # themselves, does not blow those up within a few steps.
 SCRIPT = """
-import copy, os, sys
+import copy, hashlib, os, sys
 import torch
 from torch import nn
 from safetensors.torch import save_file
@@ -29,7 +32,7 @@ from morphospace.training.engine import Engine
 from morphospace.zoo.settings import VAESettings
 from morphospace.zoo.settings_gan import DCGANSettings
 from morphospace.zoo.settings_vq import VQVAESettings
-from tests.contracts.cases import Case, build, drawn_split, engine_for
+from tests.contracts.cases import CASES, Case, build, drawn_split, engine_for
 from tests.contracts.test_members import _Double
 torch.set_num_threads(1)
 world = World.join(torch.device("cpu"))
@@ -41,6 +44,10 @@ class Seen(_Double):
         batch = super().batch(index)
         self.rows = (*self.rows, *batch.rows.tolist())
         return batch
+
+def digest(tensor):
+    data = hashlib.sha256(tensor.detach().contiguous().numpy().tobytes()).digest()
+    return torch.tensor(list(data), dtype=torch.uint8)
 
 PRIOR = dict(prior_width=8, prior_layers=1, prior_heads=2)
 vae = dict(latent_dim=4, widths=(8,), likelihood="gaussian", variance="learned")
@@ -71,6 +78,18 @@ for label, settings in cases.items():
     engine.model.networks.eval()
     if world.leads:  # what one process does alone in evaluation mode waits for nobody
         engine.model.decode(torch.zeros(2, engine.model.latent_dim, dtype=torch.float64))
+
+# Two steps of every member: the terms of the second depend on all that the first one moved.
+for case in CASES:
+    like = engine_for(case, batch_size=16, dtype=torch.float64, rank=world.rank, world=world.size)
+    engine = Engine(like.model, _Double(like.data), like.settings, total_images=10**6, world=world,
+                    ema_halflife_images=100)
+    for _ in range(2):
+        engine.step()
+    for file, tensors in engine.state().tensors.items():
+        out |= {f"{case.label}/state/{file}/{name}": digest(t) for name, t in tensors.items()}
+    out |= {f"{case.label}/buffers/{name}": t.clone() for name, t in engine.model.networks.named_buffers()}
+    out |= {f"{case.label}/terms/{name}": torch.stack(values).double() for name, values in engine.sums.items()}
 
 # Layers by themselves, against torch's on the whole batch: values, running statistics, gradients and their gradients.
 torch.manual_seed(0)
@@ -142,7 +161,7 @@ def launch(size: int, out: Path) -> None:
         for rank in range(size)
     ]
     try:
-        assert [process.wait(timeout=120) for process in processes] == [0] * size
+        assert [process.wait(timeout=300) for process in processes] == [0] * size
     finally:  # one that waits for another that failed would wait for half an hour
         for process in processes:
             process.kill()
@@ -172,6 +191,38 @@ def test_two_processes_agree_with_one_at_the_doubled_batch(runs: list[dict[str, 
             idle = label == "norm" and (name.endswith("body.0.bias") or "running_mean" in name)
             rtol, atol = (1e-6, 1e-9) if idle else (1e-9, 1e-12)
             assert torch.allclose(first[name], alone[name], rtol=rtol, atol=atol), name
+
+
+def of_one_process(settings: ModelSettings) -> bool:
+    """Return whether an objective has a statistic of a batch, which each process takes of its own slice of it.
+
+    `docs/data.md` lists them for readers.
+    """
+    if settings.name in ("beta-tcvae", "dip-vae", "factor-vae", "info-vae", "wae"):
+        return True
+    if getattr(settings, "likelihood", "") == "gaussian" and getattr(settings, "variance", "") == "calibrated":
+        return True
+    asked = ("free_bits", "capacity", "feature_matching", "minibatch_discrimination", "unrolled", "replay")
+    return any(getattr(settings, name, 0) for name in asked)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
+def test_every_member_trains_in_two_processes_what_one_would(runs: list[dict[str, torch.Tensor]], case: Case) -> None:
+    """All that a checkpoint holds is the same in both; what is reported, and buffers, are those of one process."""
+    alone, first, second = (
+        {k.removeprefix(f"{case.label}/"): v for k, v in run.items() if k.startswith(f"{case.label}/")} for run in runs
+    )
+    assert any(name.endswith("/loss") for name in alone) and set(alone) <= set(first)
+    replays = bool(getattr(case.settings, "replay", 0))  # each process its own fakes
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+        if "/memory-1/" in name:
+            assert replays or torch.equal(value, first[name.replace("/memory-1/", "/memory/")]), name
+    for name, want in alone.items():
+        # The error of a pixel within masks is divided by those of a process: a number to watch, and no term.
+        if not (name.startswith("state/") or name.endswith("/mse") or of_one_process(case.settings)):
+            near = 1e-5 * float(want.double().abs().max()) + 1e-9
+            assert torch.allclose(first[name].double(), want.double(), rtol=0, atol=near), name
 
 
 @pytest.mark.parametrize("label", ["plain", "norm"])
@@ -234,7 +285,7 @@ def test_flat_average_keeps_layouts_and_types() -> None:
 @pytest.mark.parametrize("world", [3])
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(world: int) -> None:
     from morphospace.errors import SettingError
-    from tests.contracts.cases import CASES, engine_for
+    from tests.contracts.cases import engine_for
 
     with pytest.raises(SettingError, match="batch"):
         engine_for(CASES[0], batch_size=8, world=world)

@@ -93,6 +93,19 @@ class World:
             for tensor, part in zip(chosen, flat.split([t.numel() for t in chosen])):
                 tensor.as_strided((tensor.numel(),), (1,)).copy_(part)
 
+    def averaged(self, numbers: Mapping[str, Tensor], beside: Sequence[Tensor]) -> Mapping[str, Tensor]:
+        """Return the averages of numbers () over all processes.
+
+        Args:
+            numbers: The same names in every process.
+            beside: Tensors that are averaged in place by the same message, where the types are the same.
+        """
+        if self.size == 1:
+            return numbers
+        values = torch.stack([*numbers.values()])
+        self.average([*beside, values])
+        return dict(zip(numbers, values))
+
     def synchronise(self, networks: nn.Module) -> None:
         """Let every batch norm in `networks` use the statistics of all processes; with one process, do nothing.
 

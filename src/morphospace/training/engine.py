@@ -191,13 +191,13 @@ class Engine:
             with self.autocast():
                 terms = phase.loss(batch, turn)
             loss = terms.total()
-            for name, mean in {**terms.means, "loss": loss.detach()}.items():
-                self.sums.setdefault(f"{phase.name}/{name}", []).append(mean)
             # Phases of a tuple may share a forward pass, whose graph only the last of them may free.
             retain = bool(self.memo) and phase is not phases[-1]
             (loss * phase.every).backward(inputs=self.learned[phase.name], retain_graph=retain)
-            size = self.take_gradients(phase)
-            if not (self.guard.passes(loss) and self.guard.passes(size)):
+            means, size = self.take_gradients(phase, {**terms.means, "loss": loss.detach()})
+            for name, mean in means.items():
+                self.sums.setdefault(f"{phase.name}/{name}", []).append(mean)
+            if not (self.guard.passes(means["loss"]) and self.guard.passes(size)):
                 self.refuse()
             played.append((phase, turn))
         for phase, turn in played:
@@ -206,21 +206,26 @@ class Engine:
                 with self.autocast():
                     phase.after(batch, turn)
 
-    def take_gradients(self, phase: Phase) -> Tensor:
+    def take_gradients(self, phase: Phase, means: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Tensor]:
         """Average a phase's gradients over all processes and clip them.
 
+        Args:
+            phase: The phase.
+            means: What this process's images gave, by term.
+
         Returns:
-            What is finite only if an optimizer can take them: their norm, squared unless they are clipped, because an
+            The means over the images of all processes, so that all report, and refuse, the same. And what is finite
+            only if an optimizer can take the gradients: their norm, squared unless they are clipped, because an
             infinite square would stay in Adam's state.
         """
         learned, clip, key = self.learned[phase.name], self.settings.clip, f"{phase.name}{NORM}"
         gradients = [p.grad for p in learned if p.grad is not None]
-        self.world.average(gradients)
+        means = self.world.averaged(means, beside=gradients)
         norm = nn.utils.get_total_norm(gradients, foreach=True).detach()
         if clip:
             nn.utils.clip_grads_with_norm_(learned, clip, norm, foreach=True)
         self.norms.setdefault(key, []).append(norm)
-        return norm if clip else norm.square()
+        return means, norm if clip else norm.square()
 
     def update(self, phase: Phase) -> None:
         """Move what a phase learns by its gradients."""
