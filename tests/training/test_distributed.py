@@ -13,9 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 from safetensors.torch import load_file
 
+from morphospace.errors import TrainingError
+from morphospace.training import distributed
+from morphospace.training.distributed import World
 from morphospace.zoo.settings import ModelSettings
 from tests.contracts.cases import CASES, Case
 
@@ -265,7 +269,6 @@ def test_synchronised_batch_norm_keeps_the_type(runs: list[dict[str, torch.Tenso
 
 
 def test_one_process_keeps_its_own_batch_norm() -> None:
-    from morphospace.training.distributed import World
 
     layers = torch.nn.Sequential(torch.nn.BatchNorm2d(3))
     World().synchronise(layers)
@@ -273,13 +276,34 @@ def test_one_process_keeps_its_own_batch_norm() -> None:
 
 
 def test_flat_average_keeps_layouts_and_types() -> None:
-    from morphospace.training.distributed import World
 
     kernel = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
     assert kernel.as_strided((kernel.numel(),), (1,)).numel() == kernel.numel()
     before = kernel.clone()
     World().average([kernel])
     assert torch.equal(kernel, before)
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no two GPUs here: what torch is told is what is looked at."""
+    taken: list[int] = []
+    groups: list[str] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)
+    monkeypatch.setattr(dist, "rendezvous", lambda *_, **__: iter([(dist.HashStore(), 1, 2)]))
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **_: groups.append(backend))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "_STORE", [])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert World.join(torch.device("cuda")) == World(1, 2)
+    assert taken == [1] and groups == ["cpu:gloo,cuda:nccl"]  # weights are shared before they are on a GPU
+    assert World.join(torch.device("cpu")) == World(1, 2)
+    assert taken == [1] and groups[1:] == ["gloo"]
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(TrainingError, match=r"process 3 .* torch sees 2; start 2 here: --nproc-per-node 2"):
+        World.join(torch.device("cuda"))
 
 
 @pytest.mark.parametrize("world", [3])

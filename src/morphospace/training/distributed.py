@@ -51,6 +51,19 @@ def _all_reduce(tensor: Tensor) -> None:
         dist.all_reduce(tensor)
 
 
+def take_gpu() -> None:
+    """Let this process compute on the GPU of its number on this machine, so that no two share one.
+
+    Raises:
+        TrainingError: If there are fewer GPUs than processes here.
+    """
+    number, there = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= there:
+        rule = f"process {number + 1} of this machine has no GPU of its own: torch sees {there}"
+        raise TrainingError("processes", rule=rule, way_out=f"start {there} here: --nproc-per-node {there}")
+    torch.cuda.set_device(number)
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """This process's place among all of them."""
@@ -60,14 +73,20 @@ class World:
 
     @classmethod
     def join(cls, device: torch.device) -> World:
-        """Join the process group that torchrun's environment describes, or stand alone without one."""
+        """Join the process group that torchrun's environment describes, or stand alone without one.
+
+        Raises:
+            TrainingError: If the others cannot be reached, or this machine has fewer GPUs than processes.
+        """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
         if not dist.is_initialized():
             with _reached():
                 store, rank, size = next(iter(dist.rendezvous("env://", timeout=STEP)))
-                backend = "nccl" if device.type == "cuda" else "gloo"
+                if device.type == "cuda":
+                    take_gpu()
+                backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
                 dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=STEP)
                 _STORE[:] = [dist.PrefixStore("morphospace", store)]
         return cls(dist.get_rank(), size)
@@ -136,7 +155,7 @@ class World:
         """Return whether the flag is set in any process, so that all of them act on it at the same step."""
         if self.size == 1:
             return flag
-        flags = torch.tensor(float(flag), device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        flags = torch.tensor(float(flag))
         _all_reduce(flags)
         return bool(flags > 0)
 
