@@ -285,7 +285,7 @@ def test_flat_average_keeps_layouts_and_types() -> None:
 
 
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are no two GPUs here: what torch is told is what is looked at."""
+    """Machines that run tests have no two GPUs, so this checks the calls to torch."""
     taken: list[int] = []
     groups: list[str] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

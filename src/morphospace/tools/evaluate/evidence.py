@@ -210,8 +210,8 @@ class Evidence:
             about |= {"checkpoint": self.run.images, "raw": self.run.raw}
             if not self.paired:
                 about["prior"] = self.prior_taken
-            if self.run.model.conditioning is not None and not self.paired:
-                about["condition"] = "those of real images" if self.takes_real_conditions else "every one in turn"
+                if self.run.model.conditioning is not None:
+                    about["condition"] = "those of real images" if self.takes_real_conditions else "every one in turn"
         return about | {"n_fake": self.n, "seed": self.seed} | more
 
     def feature_conditions(self, **more: Any) -> dict[str, Any]:

@@ -18,9 +18,9 @@ const WORDS = {
 };
 // What the numbers beside the sliders count.
 const COUNTS = {
-  component: "Percentages: the component's share of the variance. Numbers at the right: standard deviations moved.",
-  dim: "Percentages: how much it changes the pixels. Numbers at the right: standard deviations moved.",
-  direction: "Percentages: held-out images told apart. Numbers at the right: standard deviations moved.",
+  component: "Percentages: the component's share of the variance. Numbers at the right: the change, in standard deviations.",
+  dim: "Percentages: how much it changes the pixels. Numbers at the right: the change, in standard deviations.",
+  direction: "Percentages: held-out images that it classifies correctly. Numbers at the right: the change, in standard deviations.",
 };
 
 export async function enter(place, { client, state, run, condition }) {
