@@ -1,6 +1,6 @@
 """Draws flowers: a small folder of pictures like the one that a person brings, of several sizes and formats.
 
-`python -m bench drawings FOLDER --n 300 --seed 0`
+`python -m bench.drawings FOLDER --n 300 --seed 0`
 """
 
 from __future__ import annotations

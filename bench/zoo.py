@@ -31,9 +31,9 @@ __all__ = ["SETS", "ImageSet", "add_arguments", "filled", "main", "section"]
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "zoo.md"
-COLUMNS = {"FD": 0, "KID": 1, "precision": 2, "recall": 2, "MSE": 4}
+COLUMNS = {"FD": 0, "KID": 1, "precision": 2, "recall": 2, "class accuracy": 2, "MSE": 4}
 """Beginnings of the measures' names, one a column, with their decimals."""
-JUDGED = "fd,kid,pr,mse"
+JUDGED = "fd,kid,pr,class-accuracy,mse"
 IN_MEMORY = 512  # images that a process trains on whose memory is measured
 
 

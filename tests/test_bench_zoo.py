@@ -19,7 +19,11 @@ def found_of(tuned: bool) -> dict[str, Any]:
 
     sampled = [number("vae_seed=1", "FD[pixels]", 99.0, "sampling")]
     over_seeds = [number(run, "FD[pixels]", value, "training") for run, value in (("vae", 41.26), ("dcgan", 30.04))]
-    over_seeds += [number("vae", "MSE", 0.01234, "training")]
+    over_seeds += [
+        number("vae", "MSE", 0.01234, "training"),
+        number("dcgan", "class accuracy[pixels]", 3.0, "training"),
+    ]
+    over_seeds += [number("dcgan", "class accuracy, worst[pixels]", 0.0, "training")]
 
     def model(name: str, seconds: float) -> dict[str, Any]:
         runs = [{"run": f"{name}_seed={seed}", "images": 1000 * seed} for seed in (1, 2)]
@@ -48,8 +52,20 @@ def test_a_section_has_the_verdicts_and_a_row_for_each_model_the_best_first(tmp_
     assert [line for line in lines if line.startswith("- ")] == ["- FD: dcgan is best. It beats vae."]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
     own = ["lr 0.001"] if tuned else []
-    assert cells[1] == ["dcgan", "**30** (29 to 32)", "", "", "", "", "1,500", "0.55", "", *own]
-    assert cells[2] == ["vae", "41 (40 to 43)", "", "", "", "0.0123 (-1.4877 to 1.5123)", "1,500", "0.50", "512", *own]
+    assert cells[1] == ["dcgan", "**30** (29 to 32)", "", "", "", "3.00 (1.50 to 4.50)", "", "1,500", "0.55", "", *own]
+    assert cells[2] == [
+        "vae",
+        "41 (40 to 43)",
+        "",
+        "",
+        "",
+        "",
+        "0.0123 (-1.4877 to 1.5123)",
+        "1,500",
+        "0.50",
+        "512",
+        *own,
+    ]
     assert {len(row) for row in cells} == {len(cells[0])}
 
 

@@ -308,6 +308,18 @@ def test_a_critic_with_layer_norm_judges_each_image_by_itself() -> None:
         assert torch.allclose(judged[:2], few, atol=1e-6) == alone, norm
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer", "none"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_critic_sees_how_strong_the_contrast_is_unless_a_norm_takes_it_away(norm: str, bias: bool) -> None:
+    torch.manual_seed(0)
+    settings = DCGANSettings(widths=(4, 8), critic_norm=norm, critic_bias=bias, init="default")  # type: ignore[arg-type]
+    images = torch.rand(6, 1, 16, 16) * 2 - 1
+    model = settings.build((16, 16, 1))
+    strong, pale = model.score(images), model.score(0.3 * images)
+    blind = torch.allclose(strong, pale, rtol=0.02)
+    assert blind == (norm != "none" and not bias), (strong, pale)
+
+
 # -- refusals ------------------------------------------------------------------------------------------------
 
 REFUSED = {

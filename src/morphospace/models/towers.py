@@ -264,6 +264,9 @@ class ConvEncoder(nn.Module):
         outputs: Number of outputs: two per latent dimension for a Gaussian posterior, one for a critic.
         look: Norm, activation, biases.
         head_bias: Whether the last linear layer has a bias.
+        unnormed_bias: Whether the layer next to the image has a bias where no norm follows it, whatever `look` says of
+            biases. Without it everything before the first norm is proportional to the image, so a norm removes the
+            image's contrast.
         attention: Halvings of the image before the map that self-attention follows, 0 for none.
         head: Makes another last layer of flattened maps from their shape (C, h, w).
     """
@@ -276,6 +279,7 @@ class ConvEncoder(nn.Module):
         look: Look,
         *,
         head_bias: bool = True,
+        unnormed_bias: bool = True,
         attention: int = 0,
         head: Callable[[Shape], nn.Module] | None = None,
     ) -> None:
@@ -286,8 +290,9 @@ class ConvEncoder(nn.Module):
         layers: list[nn.Module] = []
         channels = shape[2]
         for i, out in enumerate(widths):
-            layers.append(nn.Conv2d(channels, out, 4, 2, 1, bias=look.bias))
-            layers += look.after(out, normalise=look.norm_first or i > 0)
+            normalise = look.norm_first or i > 0
+            layers.append(nn.Conv2d(channels, out, 4, 2, 1, bias=look.bias or (unnormed_bias and not normalise)))
+            layers += look.after(out, normalise=normalise)
             layers += [SelfAttention(out)] if attention == i + 1 else []
             channels = out
         self.body = nn.Sequential(*layers)

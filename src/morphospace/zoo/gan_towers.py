@@ -85,7 +85,7 @@ def make_reader(settings: GANSettings, critic: nn.Module, outputs: int) -> nn.Mo
 
 
 def make_critic_tower(settings: GANSettings, seen: Shape, outputs: int, *, bias: bool = True) -> nn.Module:
-    """Build the tower of a critic; in `conv` with a norm: from the second layer on, and no biases.
+    """Build the tower of a critic; in `conv` with a norm: from the second layer on, and biases in the first alone.
 
     Args:
         settings: The GAN's settings.
@@ -99,7 +99,8 @@ def make_critic_tower(settings: GANSettings, seen: Shape, outputs: int, *, bias:
         return ResidualEncoder(seen, widths, outputs, s.blocks)
     if s.tower == "mlp":
         return initialise(MLP(math.prod(seen), widths, outputs, look, head_bias=bias), s.init)
-    conv = ConvEncoder(seen, widths, outputs, look, head_bias=biases and bias, attention=s.attention)
+    head = biases and bias
+    conv = ConvEncoder(seen, widths, outputs, look, head_bias=head, unnormed_bias=s.critic_bias, attention=s.attention)
     return initialise(conv, s.init)
 
 

@@ -32,12 +32,13 @@ class VAEGANSettings(VAESettings):
             critic has none, they double from `critic_base_width`, one layer for each halving of the image.
         critic_base_width: Channels of a convolutional critic's first layer where `critic_widths` is empty.
         critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none.
+        critic_bias: Biases in the first layer of a convolutional critic with a norm, as in any GAN.
         critic_lr: The critic's learning rate, when it differs.
         r1: Weight gamma of half the critic's squared gradient at real images, which keeps it smooth; 0 for none.
     """
 
     usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}  # a game, as every GAN
-    earlier: ClassVar[Mapping[str, Any]] = {"critic_base_width": 64, "critic_lr": None}
+    earlier: ClassVar[Mapping[str, Any]] = {"critic_base_width": 64, "critic_bias": False, "critic_lr": None}
 
     betas: tuple[float, float] = (0.5, 0.999)
     lambda_: float = 0.03
@@ -48,6 +49,7 @@ class VAEGANSettings(VAESettings):
     critic_widths: Annotated[tuple[Annotated[int, AtLeast(1)], ...], Role.FIT] = ()
     critic_base_width: Annotated[int, Role.FIT, Between(1, 4096)] = 32
     critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "none"
+    critic_bias: Annotated[bool, Role.FIT] = True
     critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = 4e-4
     r1: Annotated[float, Below(0, 1e6, OFF)] = 0.1
 

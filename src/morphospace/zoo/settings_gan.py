@@ -42,6 +42,9 @@ class GANSettings(ModelSettings):
         slope: Negative slope of the critic's leaky ReLU.
         critic_norm: Batch norm or layer norm in a convolutional critic from its second layer on, or none; without it
             the critic's layers have biases. Layer norm does not let the images of a batch mix.
+        critic_bias: Biases in the first layer of a convolutional critic with a norm. Without them, as in published
+            DCGANs, the norm of the second layer removes the contrast of all images (of each image, for layer norm), so
+            the generator is never told that its images are pale.
         share_fakes: Update critic and generator with the same fakes, instead of new ones for the generator.
         critic_lr: The critic's learning rate, when it differs.
         turns: Updates of the critic for each update of the generator, each on new images.
@@ -72,7 +75,7 @@ class GANSettings(ModelSettings):
 
     # A game needs updates more than it needs large batches, and on a CPU a large batch is hardly faster an image.
     usual_batch: ClassVar[Mapping[str, int]] = {"cpu": 32}
-    earlier: ClassVar[Mapping[str, Any]] = {"base_width": 64, "penalty_by_size": False}
+    earlier: ClassVar[Mapping[str, Any]] = {"base_width": 64, "critic_bias": False, "penalty_by_size": False}
 
     latent_dim: int = 100
     betas: tuple[float, float] = (0.5, 0.999)
@@ -89,6 +92,7 @@ class GANSettings(ModelSettings):
     upsampling: Annotated[Literal["transposed", "nearest"], Role.FIT] = "transposed"
     slope: Annotated[float, Role.FIT, Below(0, 1)] = 0.2
     critic_norm: Annotated[Literal["batch", "layer", "none"], Role.FIT] = "batch"
+    critic_bias: Annotated[bool, Role.FIT] = True
     share_fakes: bool = False
     critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = None
     turns: Annotated[int, Role.FIT, Between(1, 1000)] = 1

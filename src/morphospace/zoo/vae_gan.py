@@ -114,7 +114,7 @@ class VAEGAN(VAE):
             tower = MLP(math.prod(self.shape), s.critic_widths or (256, 256), 1, look)
         else:
             widths = s.critic_widths or auto_widths(self.shape, s.critic_base_width, 256)
-            tower = ConvEncoder(self.shape, widths, 1, look)
+            tower = ConvEncoder(self.shape, widths, 1, look, unnormed_bias=s.critic_bias)
         return initialise(tower, s.init)
 
     def score(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
