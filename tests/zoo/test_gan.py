@@ -312,12 +312,19 @@ def test_a_critic_with_layer_norm_judges_each_image_by_itself() -> None:
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_critic_sees_how_strong_the_contrast_is_unless_a_norm_takes_it_away(norm: str, bias: bool) -> None:
     torch.manual_seed(0)
+    # With weights as small as those of `dcgan`, the norm's epsilon lets a little contrast through at first.
     settings = DCGANSettings(widths=(4, 8), critic_norm=norm, critic_bias=bias, init="default")  # type: ignore[arg-type]
     images = torch.rand(6, 1, 16, 16) * 2 - 1
     model = settings.build((16, 16, 1))
     strong, pale = model.score(images), model.score(0.3 * images)
     blind = torch.allclose(strong, pale, rtol=0.02)
     assert blind == (norm != "none" and not bias), (strong, pale)
+
+
+@pytest.mark.parametrize("init", ["dcgan", "glorot", "wide", "default"])
+def test_biases_before_the_first_norm_do_not_begin_at_zero(init: str) -> None:
+    critic = DCGANSettings(widths=(4, 8), init=init).build((16, 16, 1)).critic  # type: ignore[arg-type]
+    assert 0.01 < float(critic.body[0].bias.abs().max()) < 1 / 4  # of 4x4 numbers: within 1 / sqrt(16)
 
 
 # -- refusals ------------------------------------------------------------------------------------------------

@@ -101,7 +101,14 @@ def make_critic_tower(settings: GANSettings, seen: Shape, outputs: int, *, bias:
         return initialise(MLP(math.prod(seen), widths, outputs, look, head_bias=bias), s.init)
     head = biases and bias
     conv = ConvEncoder(seen, widths, outputs, look, head_bias=head, unnormed_bias=s.critic_bias, attention=s.attention)
-    return initialise(conv, s.init)
+    initialise(conv, s.init)
+    first = conv.body[0]
+    assert isinstance(first, nn.Conv2d)
+    if first.bias is not None and s.critic_norm != "none":
+        # As torch's own, in every scheme: at 0 the critic does not see contrast before they have grown.
+        most = first.weight[0].numel() ** -0.5
+        nn.init.uniform_(first.bias, -most, most)
+    return conv
 
 
 def make_redrawer(settings: GANSettings, shape: Shape) -> nn.Module:
