@@ -23,6 +23,7 @@ LEVELS = 16  # of a grey value, as the digits themselves have
 TAPES: dict[str, tuple[str, Data, dict[str, Any]]] = {
     "dcgan": ("dcgan", "digits", {}),
     "dcgan-mlp": ("dcgan", "digits", {"tower": "mlp", "widths": [128, 128]}),
+    "dcgan-pale": ("dcgan", "digits", {"critic_bias": False}),
     "dcgan-plain": ("dcgan", "digits", {"critic_norm": "none"}),
     "lambda-0": ("vae-gan", "digits", {"lambda": 0.0}),
     "lambda-0.1": ("vae-gan", "digits", {"lambda": 0.1}),
