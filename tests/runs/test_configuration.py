@@ -93,8 +93,9 @@ def test_a_run_that_is_older_than_a_setting_keeps_what_it_was(tmp_path: Path) ->
     assert resolve(recipe=str(file)).model.generator_conditioning == "code"  # type: ignore[attr-defined]
     file.write_text('[model]\nname = "cgan"\n', encoding="utf-8")
     assert resolve(recipe=str(file)).model.generator_conditioning == "auto"  # type: ignore[attr-defined]
-    file.write_text('[run]\n[model]\nname = "wgan-gp"\n', encoding="utf-8")
-    assert resolve(recipe=str(file)).model.critic_lr is None  # type: ignore[attr-defined]
+    for name in ("wgan-gp", "lsgan"):
+        file.write_text(f'[run]\n[model]\nname = "{name}"\n', encoding="utf-8")
+        assert resolve(recipe=str(file)).model.critic_lr is None  # type: ignore[attr-defined]
     for name in ("dcgan", "wgan-gp", "cgan", "bigan", "vae-gan"):
         for section, has in (("[run]", False), ("", True)):
             file.write_text(f'{section}\n[model]\nname = "{name}"\n', encoding="utf-8")

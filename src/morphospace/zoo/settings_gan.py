@@ -355,7 +355,14 @@ def refuse_for_reader(settings: GANSettings) -> None:
 @member("lsgan", "morphospace.zoo.gan:LSGAN", "Mao et al. 2017")
 @dataclass(frozen=True, kw_only=True)
 class LSGANSettings(GANSettings):
-    """GAN with squared errors to the targets 0 and 1 in place of logarithms."""
+    """GAN with squared errors to the targets 0 and 1 in place of logarithms.
+
+    The critic learns at less than half the generator's rate: with the same one it wins at once on photographs.
+    """
+
+    earlier: ClassVar[Mapping[str, Any]] = {**GANSettings.earlier, "critic_lr": None}
+
+    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = 4e-4
 
 
 @member("fast-gan", "morphospace.zoo.gan:FastGAN", "Liu et al. 2021")
