@@ -159,7 +159,7 @@ def section(name: str, out: Path) -> str:
     models, each = len(found["models"]), f"{asked['minutes']:g} minute{'s' * (asked['minutes'] != 1)}"
     trials = f"{asked['trials']} settings of each were tried for {each}" if tuned else "nothing was tuned"
     lines = [
-        f"{models} models, {each} for each run, {asked['seeds']} seeds; {trials}. "
+        f"{models} models, {each} for each run, {asked['seeds']} seed{'s' * (asked['seeds'] != 1)}; {trials}. "
         f"Distances of {images.n:,} samples, one thread of an {cpu}."
     ]
     lines += ["", *(f"- {verdict['text']}" for verdict in found["verdicts"] if column_of(verdict["measure"]))]
