@@ -19,11 +19,9 @@ def found_of(tuned: bool) -> dict[str, Any]:
 
     sampled = [number("vae_seed=1", "FD[pixels]", 99.0, "sampling")]
     over_seeds = [number(run, "FD[pixels]", value, "training") for run, value in (("vae", 41.26), ("dcgan", 30.04))]
-    over_seeds += [
-        number("vae", "MSE", 0.01234, "training"),
-        number("dcgan", "class accuracy[pixels]", 3.0, "training"),
-    ]
-    over_seeds += [number("dcgan", "class accuracy, worst[pixels]", 0.0, "training")]
+    others = [("vae", "MSE", 0.01234), ("dcgan", "class accuracy[pixels]", 3.0)]
+    others += [("dcgan", "class accuracy, worst[pixels]", 0.0)]
+    over_seeds += [number(*other, "training") for other in others]
 
     def model(name: str, seconds: float) -> dict[str, Any]:
         runs = [{"run": f"{name}_seed={seed}", "images": 1000 * seed} for seed in (1, 2)]

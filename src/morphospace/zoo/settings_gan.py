@@ -44,7 +44,7 @@ class GANSettings(ModelSettings):
             the critic's layers have biases. Layer norm does not let the images of a batch mix.
         critic_bias: Biases in the first layer of a convolutional critic with a norm. Without them, as in published
             DCGANs, the norm of the second layer removes the contrast of all images (of each image, for layer norm), so
-            the generator is never told that its images are pale.
+            the generator does not learn how strong it must be.
         share_fakes: Update critic and generator with the same fakes, instead of new ones for the generator.
         critic_lr: The critic's learning rate, when it differs.
         turns: Updates of the critic for each update of the generator, each on new images.
@@ -357,12 +357,12 @@ def refuse_for_reader(settings: GANSettings) -> None:
 class LSGANSettings(GANSettings):
     """GAN with squared errors to the targets 0 and 1 in place of logarithms.
 
-    The critic learns at less than half the generator's rate: with the same one it wins at once on photographs.
+    The critic learns at less than half the generator's rate. With the same one it won at once on photographs.
     """
 
     earlier: ClassVar[Mapping[str, Any]] = {**GANSettings.earlier, "critic_lr": None}
 
-    critic_lr: Annotated[float | None, Role.FIT, Above(0, 10)] = 4e-4
+    critic_lr: float | None = 4e-4
 
 
 @member("fast-gan", "morphospace.zoo.gan:FastGAN", "Liu et al. 2021")
