@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -141,7 +142,7 @@ class Results:
     """
 
     def __init__(self, folder: Path, facts: dict[str, Any], *, dry: bool) -> None:
-        name = "dry" if dry else "-".join(str(facts[key]).replace(" ", "-") for key in ("card", "torch"))
+        name = "dry" if dry else re.sub(r"[^\w.]+", "-", f"{facts['card']}-{facts['torch']}")
         self.file, self.table = folder / f"{name}.json", folder / f"{name}.md"
         self.facts, self.dry = facts, dry
         self.parts: dict[str, dict[str, Any]] = {}

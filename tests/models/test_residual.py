@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
-from morphospace.models.residual import ResidualBlock, ResidualDecoder, ResidualEncoder
+from morphospace.models.residual import ResidualBlock, ResidualDecoder, ResidualEncoder, resampled
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 1), (28, 20, 3), (9, 13, 1)], ids=str)
@@ -41,3 +44,18 @@ def test_the_signal_keeps_its_size_through_a_deep_tower_without_any_norm() -> No
             nn.init.normal_(module.weight, 0.0, module.weight[0].numel() ** -0.5)
     assert 0.05 < float(tower(torch.randn(64, 3, 64, 64)).std()) < 20
     assert not any(isinstance(m, nn.BatchNorm2d) for m in tower.modules())
+
+
+@given(sizes=st.tuples(*[st.integers(1, 9)] * 4))
+def test_matrices_enlarge_maps_as_torch_does(sizes: tuple[int, int, int, int]) -> None:
+    """On a GPU, where torch's own way gives other bytes each time."""
+    height, width, taller, wider = sizes
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, height, width).contiguous(memory_format=torch.channels_last).requires_grad_()
+    found = resampled(maps, (taller, wider))
+    wanted = functional.interpolate(maps, (taller, wider), mode="bilinear", align_corners=False)
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    push = torch.randn_like(wanted)
+    slopes = [torch.autograd.grad(made, maps, push)[0] for made in (found, wanted)]
+    assert torch.allclose(*slopes, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,27 @@ def test_a_step_from_a_graph_is_the_step_without_it(case: Case, device: Device) 
     whole = not any(plan.refused for plan in captured.graphs.plans.values())
     assert whole is (case.label not in NOT_CAPTURED)
     assert captured.graphs.replayed > KINDS or not whole
+
+
+def test_a_capture_that_fails_leaves_training_as_it_was(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device.where.type == "cpu":
+        pytest.skip("it is torch's capture that fails here")
+    case = next(case for case in CASES if case.label == "vae-mlp")
+    plain, failing, after = (engine_for(case, device=device.where, graphs=how) for how in ("off", "auto", "auto"))
+    assert failing.graphs is not None and after.graphs is not None
+    recorder = failing.graphs.recorder
+    capture = recorder.capture
+
+    def fails(step: Callable[[], None]) -> Callable[[], object]:
+        def waits() -> None:
+            step()
+            torch.ones((), device=device.where).item()
+
+        return capture(waits)
+
+    monkeypatch.setattr(recorder, "capture", fails)
+    for engine in (plain, failing, after):
+        for _ in range(KINDS + 4):
+            engine.step()
+    assert failing.graphs.replayed == 0 and after.graphs.replayed > 0
+    assert same(failing, plain) and same(after, plain)

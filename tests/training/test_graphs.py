@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import gc
 import math
 from contextlib import nullcontext
 from dataclasses import replace
@@ -18,7 +20,7 @@ from morphospace.models.priors import _at_once
 from morphospace.objectives.phase import Phase
 from morphospace.objectives.terms import Terms
 from morphospace.training.engine import Engine
-from morphospace.training.graphs import CudaRecorder, Graphs
+from morphospace.training.graphs import CudaRecorder, Graphs, Watch
 from morphospace.zoo.settings import VAESettings
 from tests.contracts.cases import CASES, Case, engine_for
 from tests.training.recorded import NOT_CAPTURED, Operations, as_on_a_gpu, with_graphs
@@ -245,6 +247,7 @@ def test_the_recorder_of_a_gpu_captures_on_a_stream_of_its_own(monkeypatch: pyte
 
     def graph(made: Graph, **how: Any) -> Graph:
         assert how["pool"] == "pool" and how["stream"].name == "own" and how["capture_error_mode"] == "thread_local"
+        assert not gc.isenabled()  # an old graph that is freed during a capture breaks it
         return made
 
     stand_ins = {"Stream": lambda device: Stream("own"), "current_stream": lambda: Stream("main"), "CUDAGraph": Graph}
@@ -258,3 +261,14 @@ def test_the_recorder_of_a_gpu_captures_on_a_stream_of_its_own(monkeypatch: pyte
         captured.step()
     assert waits == [("own", "main"), ("main", "own")] * 2  # for the first step of each of two kinds
     assert captured.graphs.replayed == 2 and not said and differences(plain, captured) == []
+    assert gc.isenabled()
+
+
+def test_a_number_that_is_copied_to_the_device_is_found() -> None:
+    """`tensor[rows, columns] = number` makes a tensor on the CPU of the number, where `tensor` lies on a GPU."""
+    weights, rows = torch.zeros(3, 3, device="meta"), torch.arange(3, device="meta")
+    for value, found in ((torch.ones(()), True), (torch.ones((), device="meta"), False)):
+        watch = Watch()
+        with contextlib.suppress(RuntimeError), watch:
+            torch.ops.aten.index_put_(weights, (rows, rows), value)
+        assert bool(watch.found) is found

@@ -85,10 +85,11 @@ class Codebook(nn.Module):
         values = full(vectors).to(self.sums.dtype)
         chosen = self.nearest(values)
         distance = (values - self.entries[chosen]).square().sum(1)
-        count = torch.zeros_like(self.share).index_add_(0, chosen, torch.ones_like(distance)) / len(values)
-        total = torch.zeros_like(self.sums).index_add_(0, chosen, values) / len(values)
-        self.share.lerp_(count, 1 - self.decay)
-        self.sums.lerp_(total, 1 - self.decay)
+        # On a GPU this adds in the same order each time; `index_add_` does not, and a resumed run would be another one.
+        count = torch.zeros_like(self.share).index_put_((chosen,), torch.ones_like(distance), accumulate=True)
+        total = torch.zeros_like(self.sums).index_put_((chosen,), values, accumulate=True)
+        self.share.lerp_(count / len(values), 1 - self.decay)
+        self.sums.lerp_(total / len(values), 1 - self.decay)
         # The first to arrive of independent exponential times whose rates are the squared distances.
         arrival = -uniform.to(values).clamp(min=1e-12).log() / distance.clamp(min=1e-12)
         dead = self.share < self.dead / len(self.share)

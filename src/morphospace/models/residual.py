@@ -64,6 +64,32 @@ class ResidualBlock(nn.Module):
         return maps + self.body(maps)
 
 
+def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample maps (B, C, h, w) bilinearly to (B, C, *size).
+
+    On a GPU, torch adds the gradient in another order each time, and a resumed run would not be the same run. There,
+    each axis is resampled by a matrix product.
+    """
+    if not (maps.is_cuda and maps.requires_grad):
+        return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+    return resampled(maps, size)
+
+
+def resampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample maps as `enlarged` does, by a matrix product for each axis."""
+    batch, channels, height, width = maps.shape
+    down, across = (linear_weights(before, after, maps) for before, after in zip((height, width), size))
+    rows = maps.permute(0, 2, 3, 1).reshape(batch * height, width, channels)
+    wide = (across @ rows).view(batch, height, size[1] * channels)
+    return (down @ wide).view(batch, *size, channels).permute(0, 3, 1, 2)
+
+
+def linear_weights(before: int, after: int, like: Tensor) -> Tensor:
+    """Return the matrix (after, before) that resamples an axis linearly."""
+    eye = torch.eye(before, device=like.device)[None]
+    return functional.interpolate(eye, after, mode="linear", align_corners=False)[0].T.to(like.dtype)
+
+
 class ResidualDecoder(nn.Module):
     """Codes (B, D) -> raw images (B, C, H, W).
 
@@ -93,7 +119,7 @@ class ResidualDecoder(nn.Module):
         for stage, size in zip(self.stages, [*self.sizes[1:], None]):
             maps = stage(maps)
             if size is not None:
-                maps = functional.interpolate(maps, size, mode="bilinear", align_corners=False)
+                maps = enlarged(maps, size)
         return maps
 
 

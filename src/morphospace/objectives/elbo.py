@@ -87,11 +87,12 @@ def stratified_log_weights(batch: int, dataset: int, like: Tensor) -> Tensor:
     row sums to one (Chen et al. 2018, appendix C).
     """
     others = batch - 1
-    weights = torch.full((batch, batch), 1 / others, device=like.device, dtype=like.dtype)
-    weights.fill_diagonal_(1 / dataset)
     rows = torch.arange(batch, device=like.device)
-    weights[rows, (rows + 1) % batch] = (dataset - others) / (dataset * others)
-    return weights.log()
+    after = (rows - rows[:, None]) % batch  # 0 for i's own image, 1 for the next one
+    # Not written into a tensor by index: on a GPU the number would be copied there, which no CUDA graph can hold.
+    rest = torch.full((batch, batch), -math.log(others), device=like.device, dtype=like.dtype)
+    weights = torch.where(after == 0, -math.log(dataset), rest)
+    return torch.where(after == 1, math.log((dataset - others) / (dataset * others)), weights)
 
 
 def decomposed_kl(posterior: DiagonalGaussian, z: Tensor, dataset: int, *, stratified: bool = False) -> KLParts:

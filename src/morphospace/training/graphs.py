@@ -19,6 +19,7 @@ not the turn's. Such steps are taken call by call, and the engine says why, once
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, replace
@@ -257,6 +258,8 @@ class Watch(TorchDispatchMode):
             elif function in INDEXED:
                 if any(index is not None and index.dtype == torch.bool for index in args[1]):
                     self.note(f"selects by a mask ({function})")
+                elif any(each is not None and each.device != args[0].device for each in (*args[1], *args[2:3])):
+                    self.note(f"copies between the device and the CPU ({function})")
             elif any(tag in function.tags for tag in READS):
                 self.note(f"reads a number ({function})")
             elif function in COPIED and self.leads_away(function, args, kwargs):
@@ -334,6 +337,7 @@ class CudaRecorder:
     """
 
     def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.stream, self.pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
 
     @contextlib.contextmanager
@@ -346,11 +350,36 @@ class CudaRecorder:
         here.wait_stream(self.stream)
 
     def capture(self, step: Callable[[], None]) -> Callable[[], object]:
-        """Capture a step; nothing is computed. Other threads, which read images ahead, go on."""
+        """Capture a step; nothing is computed. Other threads, which read images ahead, go on.
+
+        A capture that fails leaves torch's generator and the pool as if it were still going on, so both are replaced.
+        """
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
-            step()
+        try:
+            with (
+                without_collection(),
+                torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"),
+            ):
+                step()
+        except RuntimeError:
+            generator = torch.cuda.default_generators[self.device.index or 0]
+            generator.graphsafe_set_state(generator.clone_state())
+            self.pool = torch.cuda.graph_pool_handle()
+            raise
         return graph.replay
+
+
+@contextlib.contextmanager
+def without_collection() -> Iterator[None]:
+    """Let Python collect its garbage before, not meanwhile: an old graph that is freed during a capture breaks it."""
+    gc.collect()
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 # -- the steps ---------------------------------------------------------------------------------------------------
