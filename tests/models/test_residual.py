@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -46,6 +46,7 @@ def test_the_signal_keeps_its_size_through_a_deep_tower_without_any_norm() -> No
     assert not any(isinstance(m, nn.BatchNorm2d) for m in tower.modules())
 
 
+@settings(deadline=None)
 @given(sizes=st.tuples(*[st.integers(1, 9)] * 4))
 def test_matrices_enlarge_maps_as_torch_does(sizes: tuple[int, int, int, int]) -> None:
     """On a GPU, where torch's own way gives other bytes each time."""
