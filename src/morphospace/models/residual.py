@@ -70,7 +70,7 @@ def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
     On a GPU, torch adds the gradient in another order each time, and a resumed run would not be the same run. There,
     each axis is resampled by a matrix product.
     """
-    if not (maps.is_cuda and maps.requires_grad):
+    if maps.device.type == "cpu" or not maps.requires_grad:
         return functional.interpolate(maps, size, mode="bilinear", align_corners=False)
     return resampled(maps, size)
 
