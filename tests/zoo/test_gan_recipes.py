@@ -25,6 +25,7 @@ COUNTS = {
 EVERY = [
     *COUNTS,
     "celeba-dcgan-well",
+    "celeba-dcgan-long",
     "wgan-gp",
     "wgan",
     "wgan-unconstrained",
