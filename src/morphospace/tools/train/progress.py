@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 1.0
 SECONDS_BETWEEN_SAME = 10.0  # of lines that tell no new numbers, and of all lines if few are wanted
+STEPS_UNTIL_RATE = 5
 
 
 def clock_time(seconds: float) -> str:
@@ -171,10 +172,8 @@ class Python:
 def _words(kind: str, done: int, total: int, fields: Mapping[str, str]) -> str:
     """Return in one line how far a kind of work is."""
     head = "" if kind == "training" else f"{kind} "
-    line = f"{head}{done:,}/{total:,} images  {min(100, 100 * done // total)}%  {fields['rate']}"
-    return (
-        f"{line}  {fields['losses']}  left {fields['left']}" if fields["losses"] else f"{line}  left {fields['left']}"
-    )
+    share = f"{head}{done:,}/{total:,} images  {min(100, 100 * done // total)}%"
+    return "  ".join(part for part in (share, fields["rate"], fields["losses"], f"left {fields['left']}") if part)
 
 
 class Watch:
@@ -244,7 +243,9 @@ class Watch:
         elif isinstance(event, events.Noted):
             self.say(event.text)
         elif isinstance(event, Progressed):
-            self._show("training", self.images, event.total_images, event.rate, self.terms, SECONDS_BETWEEN_SAME)
+            # The first steps set everything up, and on a GPU take a hundred times as long as the others.
+            rate = event.rate if event.clock.step - (self.resumed_at or 0) >= STEPS_UNTIL_RATE else 0.0
+            self._show("training", self.images, event.total_images, rate, self.terms, SECONDS_BETWEEN_SAME)
         elif isinstance(event, Reported):
             self.terms, self.reports = event.terms, self.reports + 1
             self._show("training", self.images, event.total_images, event.rate, event.terms)
@@ -290,7 +291,8 @@ class Watch:
         if self.few:
             shown = {name: value for name, value in shown.items() if name.endswith("/loss")} or shown
         losses = "  ".join(f"{name} {value:.4g}" for name, value in shown.items())
-        fields, done = {"rate": f"{rate:,.0f}/s", "left": left, "losses": losses}, min(done, total)
+        fields = {"rate": f"{rate:,.0f}/s" if rate > 0 else "", "left": left, "losses": losses}
+        done = min(done, total)
         if self._bar is not None:
             if self._kind != kind:
                 for line in self.opening:
