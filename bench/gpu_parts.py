@@ -233,8 +233,9 @@ def tests(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
         raise Failed("needs pytest: install it, or name the parts to run with --only") from None
     seen = Outcomes()
     os.environ |= device.of({}, {"MORPHOSPACE_CUDA_STAND_IN": "cpu"})
-    words = ["-q", "-m", "cuda", "-o", "addopts=", "-p", "no:cacheprovider", str(ROOT / "tests/training/test_cuda.py")]
-    words += device.of([], ["-k", "ae-mlp-fp32 or ae-mlp-near or (graph and ae-mlp) or streamed"])
+    words = ["-q", "-m", "cuda", "-o", "addopts=", "-p", "no:cacheprovider"]
+    words += [str(ROOT / "tests" / name / "test_cuda.py") for name in ("training", "tools")]
+    words += device.of([], ["-k", "ae-mlp-fp32 or ae-mlp-near or (graph and ae-mlp) or streamed or tool"])
     if importlib.util.find_spec("xdist"):  # the tests are many and small, and a GPU that is lent costs by the minute
         words += ["-n", str(device.of(max(1, min(12, (os.cpu_count() or 1) - 2)), 1))]
     pytest.main(words, plugins=[seen])

@@ -53,6 +53,22 @@ def _nothing_waits_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture
+def device() -> Any:
+    """A GPU, or the CPU that stands in for one where `bench gpu --dry` tries the tests marked `cuda`."""
+    import torch
+    from bench.gpu_device import device_for
+
+    from morphospace.training.precision import choose_repeatable
+
+    dry = "MORPHOSPACE_CUDA_STAND_IN" in os.environ
+    if not dry and not torch.cuda.is_available():
+        pytest.skip("no GPU here; where there is one, `python -m bench gpu` runs these")
+    found = device_for(dry=dry)
+    choose_repeatable(found.where)
+    return found
+
+
+@pytest.fixture
 def blobs() -> np.ndarray:
     """Sixty-four grey 16x16 images of one bright disc each, in places that differ."""
     return draw_blobs(64, (16, 16, 1))

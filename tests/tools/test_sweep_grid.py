@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,12 +111,16 @@ def test_the_table_in_full_and_to_read(tmp_path: Path) -> None:
         read = list(csv.DictReader(file))
     assert float(read[0]["held-out loss"]) == 1 / 3 and read[1]["run"] == "b" and read[2]["roughness vae"] == ""
     headings, summary = table.deviation_over_seeds()
-    assert headings == ["widths", "seeds", "held-out loss", "roughness vae"]
-    assert summary == [["8+16", "2", "0.66667 ± 0.47", "0.5 ± 0.35"], ["8", "1", "5", ""]]
+    assert headings == ["widths", "seeds", "held-out loss", "roughness vae", "lowest held-out loss"]
+    assert summary == [["8+16", "2", "0.66667 ± 0.47", "0.5 ± 0.35", "a"], ["8", "1", "5", "", "c"]]
     text = page.read_text()
     assert all(line.count("|") == 8 for line in text.splitlines()[:5])
     assert "Mean and standard deviation" in text and "Roughness is" in text
     assert SweepTable(rows[2:]).deviation_over_seeds() == ([], [])
+    swapped = SweepTable([replace(rows[0], valid_loss=2.0), rows[1], replace(rows[2], valid_loss=None)])
+    assert [row[-1] for row in swapped.deviation_over_seeds()[1]] == ["b", "c"]
+    unjudged = SweepTable([replace(row, valid_loss=None) for row in rows])
+    assert unjudged.deviation_over_seeds()[0] == ["widths", "seeds", "roughness vae"]
 
 
 def test_the_picture_has_a_row_a_run(tmp_path: Path) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from bench.gpu_device import Device, device_for
+from bench.gpu_device import Device
 
 from morphospace.models.contract import seeded_noise
 from morphospace.runs.checkpoints import load_checkpoint, save_checkpoint
 from morphospace.training.engine import Engine
-from morphospace.training.precision import choose_repeatable
 from tests.contracts.cases import CASES, Case, build, conditions_for, drawn_split, engine_for
 from tests.training.recorded import NOT_CAPTURED, as_on_a_gpu, with_graphs
 
@@ -21,17 +19,6 @@ pytestmark = pytest.mark.cuda
 cases = pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
 SHAPE = (16, 16, 1)
 KINDS = 16  # steps after which every kind of step has come
-
-
-@pytest.fixture
-def device() -> Device:
-    """A GPU, or the CPU that stands in for one where `bench gpu --dry` tries these tests."""
-    dry = "MORPHOSPACE_CUDA_STAND_IN" in os.environ
-    if not dry and not torch.cuda.is_available():
-        pytest.skip("no GPU here; where there is one, `python -m bench gpu` runs these")
-    found = device_for(dry=dry)
-    choose_repeatable(found.where)
-    return found
 
 
 def tensors_of(engine: Engine) -> dict[str, torch.Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -85,21 +86,27 @@ class SweepTable:
         return [[_text(row.values().get(name)) for name in self.columns] for row in self.rows]
 
     def deviation_over_seeds(self) -> tuple[list[str], list[list[str]]]:
-        """Return headings and rows of mean and standard deviation over seeds; nothing where there is only one seed."""
-        groups: dict[tuple[tuple[str, str], ...], list[dict[str, Any]]] = {}
+        """Return headings and rows of mean and standard deviation over seeds; nothing where there is only one seed.
+
+        The last column names the run with the lowest held-out loss, where runs have one.
+        """
+        groups: dict[tuple[tuple[str, str], ...], list[Row]] = {}
         for row in self.rows:
             varied = tuple((k, _text(v)) for k, v in row.varied().items() if k != "seed")
-            groups.setdefault(varied, []).append(row.values())
+            groups.setdefault(varied, []).append(row)
         if not any(len(group) > 1 for group in groups.values()):
             return [], []
         varied_names = [name for name in self.rows[0].settings if name != "seed"]
         skipped = {*varied_names, "seed", "images", "seconds", "note"}
         numbers = [name for name in self.columns if name not in skipped]
         rows = []
+        judged = "held-out loss" in numbers
         for varied, group in groups.items():
-            each = [[values[n] for values in group if values.get(n) is not None] for n in numbers]
-            rows.append([*(value for _, value in varied), str(len(group)), *map(_mean_and_deviation, each)])
-        return [*varied_names, "seeds", *numbers], rows
+            each = [[row.values()[n] for row in group if row.values().get(n) is not None] for n in numbers]
+            best = min(group, key=lambda row: math.inf if row.valid_loss is None else row.valid_loss).name
+            told = [*map(_mean_and_deviation, each), *([best] if judged else [])]
+            rows.append([*(value for _, value in varied), str(len(group)), *told])
+        return [*varied_names, "seeds", *numbers, *(["lowest held-out loss"] if judged else [])], rows
 
     def save(self, folder: Path) -> tuple[Path, Path]:
         """Write sweep.csv, in full precision, and sweep.md; return their paths."""
