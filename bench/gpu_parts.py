@@ -236,8 +236,8 @@ def tests(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
     words = ["-q", "-m", "cuda", "-o", "addopts=", "-p", "no:cacheprovider"]
     words += [str(ROOT / "tests" / name / "test_cuda.py") for name in ("training", "tools")]
     words += device.of([], ["-k", "ae-mlp-fp32 or ae-mlp-near or (graph and ae-mlp) or streamed or tool"])
-    if importlib.util.find_spec("xdist"):  # the tests are many and small, and a GPU that is lent costs by the minute
-        words += ["-n", str(device.of(max(1, min(12, (os.cpu_count() or 1) - 2)), 1))]
+    if device.of(importlib.util.find_spec("xdist"), None):  # many small tests, and a lent GPU costs by the minute
+        words += ["-n", str(max(1, min(12, (os.cpu_count() or 1) - 2)))]
     pytest.main(words, plugins=[seen])
     yield {"what": "tests marked cuda", "passed": seen.counts["passed"], "skipped": seen.counts["skipped"]}
     if seen.failed or not seen.counts["passed"]:
