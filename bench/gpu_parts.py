@@ -196,7 +196,7 @@ def graphs(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
 
 
 def compiled(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
-    """Train with networks that torch compiles, call by call: torch cannot compile what is being captured."""
+    """Train with networks that torch compiles, call by call: graphs would hide what the compiler gains."""
     for name in ("mnist-vae", "conv-vae", "dcgan-64"):
         engine = engine_for(device, MODELS[name])
         plain = rate(device, stepped(engine), engine.images_per_step, seconds)

@@ -116,7 +116,7 @@ def test_refusals(names: list[str], search: list[str], message: str) -> None:
 def test_a_speed_is_that_of_the_best_second_but_the_first() -> None:
     watch = Stopwatch(3.0)
     times = [(900, 1.0), (1000, 2.0), (1050, 3.0), (1140, 4.0)]  # 900 at once, then 100, 50 and 90 images a second
-    events = [Progressed(Clock(1, images, 0.0, 100), images / seconds, 10**9) for images, seconds in times]
+    events = [Progressed(Clock(1, images, 0.0, 100), seconds, 10**9) for images, seconds in times]
     for event in events[:3]:
         watch(event)
     with pytest.raises(_Measured):

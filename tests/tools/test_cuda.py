@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,17 @@ def numbers(result: Any, name: str = "") -> Iterator[tuple[str, np.ndarray]]:
         return
     if isinstance(result, torch.Tensor):
         result = result.detach().cpu().numpy()
-    if isinstance(result, np.ndarray | float | int):
+    if isinstance(result, np.ndarray | np.generic | float | int):
         yield name, np.asarray(result, dtype=np.float64)
     elif dataclasses.is_dataclass(result):
         for field in dataclasses.fields(result):
             if field.name not in ("seconds", "low", "high"):
                 yield from numbers(getattr(result, field.name), f"{name}.{field.name}")
-    elif isinstance(result, list | tuple):
+    elif isinstance(result, Mapping):
+        for key, each in result.items():
+            yield from numbers(each, f"{name}[{key}]")
+    elif isinstance(result, list | tuple | set | frozenset):
         for i, each in enumerate(result):
             yield from numbers(each, f"{name}[{i}]")
+    else:
+        raise TypeError(f"{name} is {type(result)}, which this test does not compare")

@@ -66,7 +66,7 @@ def test_plain_lines() -> None:
         "resumed at step 100",
         "  12,800/60,000 images  21%  3,400/s  vae/reconstruction 121.3  vae/kl 18.2  left 0:14",
         "held out: loss 139.5  vae/kl 18",
-        "  60,000/60,000 images  100%  3,000/s  vae/reconstruction 121.3  vae/kl 18.2  left 0:00",
+        "  60,000/60,000 images  100%  7,867/s  vae/reconstruction 121.3  vae/kl 18.2  left 0:00",
     ]
     assert (watch.images, watch.saved, watch.resumed_at) == (60_000, 12_800, 100)
     assert (watch.stopped, watch.valid_loss, watch.terms) == ("SIGTERM", 139.5, TERMS)
@@ -79,7 +79,7 @@ def test_terminal_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
     for words in ("vae: 5 parameters", "resumed at step 100", "held out: loss 139.5", "60,000/60,000 images", "100%"):
         assert words in plain
-    assert "3,000/s" in plain and "left 0:00" in plain and "vae/reconstruction 121.3" in plain
+    assert "7,867/s" in plain and "left 0:00" in plain and "vae/reconstruction 121.3" in plain
 
 
 def test_plain_lines_are_not_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,11 +102,24 @@ def test_a_slow_model_gives_signs_of_life_before_its_first_report(monkeypatch: p
     watch = Watch(talk)
     for i in range(1, 31):
         now[0] += 1.0
-        watch(Progressed(Clock(i, i, 0.0), 1.0, 100))
+        watch(Progressed(Clock(i, i, 0.0), 60.0 + i, 100))  # the first image took a minute
     assert talk.heard.getvalue().splitlines() == [
-        "  1/100 images  1%  left ?",  # on a GPU the first steps take a hundred times as long as the others
+        "  1/100 images  1%  left ?",
         *(f"  {i}/100 images  {i}%  1/s  left {clock_time(100 - i)}" for i in (11, 21)),
     ]
+
+
+def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
+    """On a GPU, where the first steps take a hundred times as long as the others."""
+    watch = Watch(Heard(terminal=False))
+    rates = []
+    for seconds, images in ((1.0, 32), (2.0, 64), *((2.0 + i, 64 + 1000 * i) for i in range(1, 15))):
+        watch.images = images
+        rates.append(watch._recent_rate(seconds))
+    assert rates[:3] == [0.0, 32.0, pytest.approx(516)]
+    assert rates[-1] == 1000.0
+    watch.images = 0
+    assert Watch(Heard(terminal=False))._recent_rate(5.0) == 0.0
 
 
 def test_packing() -> None:

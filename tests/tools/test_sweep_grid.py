@@ -111,14 +111,16 @@ def test_the_table_in_full_and_to_read(tmp_path: Path) -> None:
         read = list(csv.DictReader(file))
     assert float(read[0]["held-out loss"]) == 1 / 3 and read[1]["run"] == "b" and read[2]["roughness vae"] == ""
     headings, summary = table.deviation_over_seeds()
-    assert headings == ["widths", "seeds", "held-out loss", "roughness vae", "lowest held-out loss"]
+    assert headings == ["widths", "seeds", "held-out loss", "roughness vae", "run with the lowest held-out loss"]
     assert summary == [["8+16", "2", "0.66667 ± 0.47", "0.5 ± 0.35", "a"], ["8", "1", "5", "", "c"]]
     text = page.read_text()
     assert all(line.count("|") == 8 for line in text.splitlines()[:5])
     assert "Mean and standard deviation" in text and "Roughness is" in text
     assert SweepTable(rows[2:]).deviation_over_seeds() == ([], [])
     swapped = SweepTable([replace(rows[0], valid_loss=2.0), rows[1], replace(rows[2], valid_loss=None)])
-    assert [row[-1] for row in swapped.deviation_over_seeds()[1]] == ["b", "c"]
+    assert [row[-1] for row in swapped.deviation_over_seeds()[1]] == ["a", ""]  # b stopped early, c has no loss
+    ended = SweepTable([swapped.rows[0], replace(rows[1], note=""), swapped.rows[2]])
+    assert [row[-1] for row in ended.deviation_over_seeds()[1]] == ["b", ""]
     unjudged = SweepTable([replace(row, valid_loss=None) for row in rows])
     assert unjudged.deviation_over_seeds()[0] == ["widths", "seeds", "roughness vae"]
 

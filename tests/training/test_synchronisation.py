@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -22,6 +23,7 @@ from tests.contracts.cases import CASES, Case, drawn_split, engine_for
 
 DEVICE = torch.device("meta")  # stands for a GPU: its tensors have shapes, and nobody can read them
 SHAPE = (16, 16, 1)
+ROWS = torch.zeros(4, dtype=torch.long, device=DEVICE)
 aten = torch.ops.aten
 # What reads values from the device, or how many there are.
 READS = {
@@ -32,13 +34,14 @@ READS = {
     aten._unique2.default,
     aten.bincount.default,
 }
-# What a GPU adds in another order each time; the first part where several values go to one place.
+# What a GPU adds in another order each time, by the notes of `torch.use_deterministic_algorithms`.
 UNSTEADY = {
-    *(aten.index_add.default, aten.index_add_.default, aten.scatter_add_.default, aten.scatter_reduce.two),
+    *(aten.index_add.default, aten.index_add_.default, aten.scatter_reduce.two, aten.put_.default),
+    *(aten.scatter_add.default, aten.scatter_add_.default, aten._adaptive_avg_pool2d_backward.default),
     *(aten.upsample_linear1d_backward.default, aten.upsample_bilinear2d_backward.default),
-    *(aten.upsample_bicubic2d_backward.default, aten.grid_sampler_2d_backward.default),
+    *(aten.upsample_bicubic2d_backward.default, aten._upsample_bilinear2d_aa_backward.default),
     *(aten.reflection_pad2d_backward.default, aten.replication_pad2d_backward.default),
-    *(aten.nll_loss2d_forward.default, aten.put_.default, aten.histc.default, aten.bincount.default),
+    *(aten.grid_sampler_2d_backward.default, aten.nll_loss2d_forward.default, aten.histc.default),
 }
 INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default}
 COPIES = {aten._to_copy.default, aten.copy_.default}
@@ -93,6 +96,35 @@ class Waits(TorchDispatchMode):
         return source != target and (target != DEVICE or not goes_on)
 
 
+class Unsteady(TorchDispatchMode):
+    """Notes each operation that a GPU computes to other bytes each time.
+
+    Attributes:
+        found: The operations.
+        count: How many operations there were.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[Any] = set()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        if function in UNSTEADY and not self.steady(function, args):
+            self.found.add(function)
+        return function(*args, **(kwargs or {}))
+
+    @staticmethod
+    def steady(function: Any, args: Any) -> bool:
+        """Return whether no two values are added at one place."""
+        if function is aten.scatter_add.default:  # the gradient of taking one value of each row
+            return bool(args[2].shape[args[1]] == 1)
+        if function is aten._adaptive_avg_pool2d_backward.default:
+            return all(size % made == 0 for made, size in zip(args[0].shape[2:], args[1].shape[2:]))
+        return False
+
+
 class Made(TorchFunctionMode):
     """Notes each tensor that is made of numbers of Python and has to be copied."""
 
@@ -139,19 +171,31 @@ def test_a_step_of_a_member_waits_for_nothing(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.label for case in CASES])
 def test_a_step_of_a_member_has_nothing_that_differs_each_time(case: Case) -> None:
     """`index_add_` in a codebook and bilinear maps in a generator did, on the first GPU that these ran on."""
-    seen = set()
-
-    class Seen(TorchDispatchMode):
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            seen.add(function)
-            return function(*args, **(kwargs or {}))
-
     engine = engine_for(case, device=DEVICE)
-    with Waits(), Seen():
+    with Waits(), Unsteady() as unsteady:
         for _ in range(max(phase.every for phase in engine.phases)):
             engine.step()
-    assert len(seen) > 20
-    assert not seen & UNSTEADY
+    assert unsteady.count > 100
+    assert not unsteady.found
+
+
+@pytest.mark.parametrize(
+    ("compute", "unsteady"),
+    [
+        (lambda x: x.index_add(0, ROWS, x), True),
+        (lambda x: functional.interpolate(x, 8, mode="bilinear"), True),
+        (lambda x: functional.adaptive_avg_pool2d(x, 3), True),
+        (lambda x: functional.adaptive_avg_pool2d(x, 2), False),
+        (lambda x: x.flatten(1).gather(1, ROWS[:, None].expand(4, 2)), True),
+        (lambda x: x.flatten(1).gather(1, ROWS[:, None]), False),
+        (lambda x: x[ROWS], False),
+    ],
+)
+def test_what_differs_each_time_is_found(compute: Any, unsteady: bool) -> None:
+    x = torch.ones(4, 1, 4, 4, device=DEVICE, requires_grad=True)
+    with Unsteady() as watch:
+        compute(x).sum().backward()
+    assert bool(watch.found) is unsteady
 
 
 @pytest.mark.parametrize("resident", [True, False])

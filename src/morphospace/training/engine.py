@@ -274,7 +274,7 @@ class Engine:
                 self.report(due=reporting)
                 last_event = time.monotonic()
             elif time.monotonic() - last_event >= PROGRESS_SECONDS:
-                self.emit(Progressed(self.clock, self.rate, self.total_images))
+                self.emit(Progressed(self.clock, self.seconds, self.total_images))
                 last_event = time.monotonic()
 
             # -- validate, score and save

@@ -60,11 +60,11 @@ class Progressed(Event):
     """A second has passed since the last event; no number is read from the device, so that nothing waits.
 
     Attributes:
-        rate: Images/s since the last report.
+        seconds: Training time so far.
         total_images: Length of the run.
     """
 
-    rate: float
+    seconds: float
     total_images: int
 
 

@@ -362,7 +362,8 @@ class CudaRecorder:
             ):
                 step()
         except RuntimeError:
-            generator = torch.cuda.default_generators[self.device.index or 0]
+            number = torch.cuda.current_device() if self.device.index is None else self.device.index
+            generator = torch.cuda.default_generators[number]
             generator.graphsafe_set_state(generator.clone_state())
             self.pool = torch.cuda.graph_pool_handle()
             raise

@@ -39,9 +39,9 @@ class Stopwatch:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Finished) and event.stopped:
             raise KeyboardInterrupt
-        if not isinstance(event, Progressed) or event.rate <= 0:
+        if not isinstance(event, Progressed):
             return
-        now = (event.clock.images, event.clock.images / event.rate)
+        now = (event.clock.images, event.seconds)
         if self.first is None:
             self.first = now
         else:

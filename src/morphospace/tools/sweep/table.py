@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,7 +87,7 @@ class SweepTable:
     def deviation_over_seeds(self) -> tuple[list[str], list[list[str]]]:
         """Return headings and rows of mean and standard deviation over seeds; nothing where there is only one seed.
 
-        The last column names the run with the lowest held-out loss, where runs have one.
+        The last column names the run with the lowest held-out loss, of those that ended as they should.
         """
         groups: dict[tuple[tuple[str, str], ...], list[Row]] = {}
         for row in self.rows:
@@ -103,10 +102,10 @@ class SweepTable:
         judged = "held-out loss" in numbers
         for varied, group in groups.items():
             each = [[row.values()[n] for row in group if row.values().get(n) is not None] for n in numbers]
-            best = min(group, key=lambda row: math.inf if row.valid_loss is None else row.valid_loss).name
-            told = [*map(_mean_and_deviation, each), *([best] if judged else [])]
-            rows.append([*(value for _, value in varied), str(len(group)), *told])
-        return [*varied_names, "seeds", *numbers, *(["lowest held-out loss"] if judged else [])], rows
+            losses = {row.name: row.valid_loss for row in group if row.valid_loss is not None and not row.note}
+            best = [min(losses, key=losses.__getitem__, default="")] if judged else []
+            rows.append([*(value for _, value in varied), str(len(group)), *map(_mean_and_deviation, each), *best])
+        return [*varied_names, "seeds", *numbers, *(["run with the lowest held-out loss"] if judged else [])], rows
 
     def save(self, folder: Path) -> tuple[Path, Path]:
         """Write sweep.csv, in full precision, and sweep.md; return their paths."""

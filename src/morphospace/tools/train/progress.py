@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 1.0
 SECONDS_BETWEEN_SAME = 10.0  # of lines that tell no new numbers, and of all lines if few are wanted
-STEPS_UNTIL_RATE = 5
+SECONDS_OF_RATE = 10.0  # of training, over which images/s are counted
 
 
 def clock_time(seconds: float) -> str:
@@ -203,6 +203,7 @@ class Watch:
         self.stopped = ""
         self._bar = talk.bar()
         self._kind = ""
+        self._moments: list[tuple[int, float]] = []  # images and seconds of training
         self._said = self._began = time.monotonic()
 
     def opened(self, opening: Sequence[str]) -> None:
@@ -243,12 +244,12 @@ class Watch:
         elif isinstance(event, events.Noted):
             self.say(event.text)
         elif isinstance(event, Progressed):
-            # The first steps set everything up, and on a GPU take a hundred times as long as the others.
-            rate = event.rate if event.clock.step - (self.resumed_at or 0) >= STEPS_UNTIL_RATE else 0.0
+            rate = self._recent_rate(event.seconds)
             self._show("training", self.images, event.total_images, rate, self.terms, SECONDS_BETWEEN_SAME)
         elif isinstance(event, Reported):
             self.terms, self.reports = event.terms, self.reports + 1
-            self._show("training", self.images, event.total_images, event.rate, event.terms)
+            rate = self._recent_rate(event.seconds) or event.rate
+            self._show("training", self.images, event.total_images, rate, event.terms)
         elif isinstance(event, Validated):
             self.valid_loss = event.loss
             parts = "".join(f"  {name} {value:.4g}" for name, value in event.terms.items())
@@ -273,6 +274,20 @@ class Watch:
     def end(self, line: str) -> None:
         """Say how it ended."""
         (self.talk.say if self._bar is None else self._bar.end)(line)
+
+    def _recent_rate(self, seconds: float) -> float:
+        """Return images/s of the last seconds of training; 0 where nothing is known of them.
+
+        Not since the beginning: the first steps set everything up, and on a GPU take a hundred times as long as others.
+
+        Args:
+            seconds: Training time so far.
+        """
+        while len(self._moments) > 1 and seconds - self._moments[1][1] >= SECONDS_OF_RATE:
+            del self._moments[0]
+        images, since = self._moments[0] if self._moments else (self.images, seconds)
+        self._moments.append((self.images, seconds))
+        return (self.images - images) / (seconds - since) if seconds > since else 0.0
 
     # -- either ----------------------------------------------------------------------------------------------
 
