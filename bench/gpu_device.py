@@ -52,6 +52,10 @@ class Card:
         """Return the most memory that tensors have held since `forget`."""
         return torch.cuda.max_memory_allocated() / 2**20
 
+    def held_mib(self) -> float:
+        """Return the memory that torch holds, the pools of graphs included."""
+        return torch.cuda.memory_reserved() / 2**20
+
     def strictly(self) -> AbstractContextManager[object]:
         """Return a context in which an operation that waits for the card is an error."""
         return _no_waits()
@@ -81,6 +85,10 @@ class StandIn:
         """Do nothing."""
 
     def peak_mib(self) -> float:
+        """Return nothing measured."""
+        return 0.0
+
+    def held_mib(self) -> float:
         """Return nothing measured."""
         return 0.0
 

@@ -182,17 +182,19 @@ def choice(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
 def graphs(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
     """Train small models and larger ones call by call, and from CUDA graphs of their steps."""
     for name, model in {**SMALL, "dcgan-64": MODELS["dcgan-64"]}.items():
-        rates = {}
+        rates, engine = {}, None
         for how in ("off", "auto"):
+            del engine  # with all that it holds, which is in circles
+            gc.collect()
+            device.forget()
             engine = engine_for(device, model, graphs=how)
             for _ in range(device.of(40, 0)):  # until each kind of step is captured
                 engine.step()
-            device.forget()
-            rates[how] = rate(device, stepped(engine), engine.images_per_step, seconds), device.peak_mib()
+            rates[how] = rate(device, stepped(engine), engine.images_per_step, seconds), device.held_mib()
         row = {"what": name, **{f"images/s, graphs {how}": images for how, (images, _) in rates.items()}}
         row["auto / off"] = rates["auto"][0] / rates["off"][0]
         row["steps replayed"] = engine.graphs.replayed if engine.graphs else 0
-        yield {**row, **{f"peak MiB, graphs {how}": peak for how, (_, peak) in rates.items()}}
+        yield {**row, **{f"MiB held, graphs {how}": held for how, (_, held) in rates.items()}}
 
 
 def compiled(device: Device, folder: Path, seconds: float) -> Iterator[Row]:
