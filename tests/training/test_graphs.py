@@ -264,6 +264,31 @@ def test_the_recorder_of_a_gpu_captures_on_a_stream_of_its_own(monkeypatch: pyte
     assert gc.isenabled()
 
 
+def test_after_a_capture_that_fails_generator_and_pool_are_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else torch takes every later draw of the process for one of the capture."""
+    pools, states = iter(("first", "second")), []
+
+    class Generator:
+        graphsafe_set_state = staticmethod(states.append)
+
+        def clone_state(self) -> str:
+            return "a new state"
+
+    stand_ins = {"Stream": lambda device: None, "CUDAGraph": lambda: None, "default_generators": (None, Generator())}
+    stand_ins |= {"graph_pool_handle": lambda: next(pools), "graph": lambda made, **how: nullcontext()}
+    for name, stand_in in stand_ins.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    recorder = CudaRecorder(torch.device("cuda", 1))
+
+    def fails() -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match="not permitted"):
+        recorder.capture(fails)
+    assert (recorder.pool, states) == ("second", ["a new state"])
+    assert gc.isenabled()
+
+
 def test_a_number_that_is_copied_to_the_device_is_found() -> None:
     """`tensor[rows, columns] = number` makes a tensor on the CPU of the number, where `tensor` lies on a GPU."""
     weights, rows = torch.zeros(3, 3, device="meta"), torch.arange(3, device="meta")

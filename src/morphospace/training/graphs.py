@@ -362,8 +362,7 @@ class CudaRecorder:
             ):
                 step()
         except RuntimeError:
-            number = torch.cuda.current_device() if self.device.index is None else self.device.index
-            generator = torch.cuda.default_generators[number]
+            generator = torch.cuda.default_generators[self.device.index]
             generator.graphsafe_set_state(generator.clone_state())
             self.pool = torch.cuda.graph_pool_handle()
             raise
